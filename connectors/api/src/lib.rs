@@ -1,1 +1,37 @@
-//! (being written)
+//! What a source system implements to become a catalog of tables in Belvedere.
+//!
+//! The one central type is [`Source`]: it discovers its [`Table`]s, says which [`Fragment`]s of a query it can answer
+//! ([`Capabilities`]) and answers them as streams of Arrow batches. Everything else here is what travels through that
+//! door.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `source.rs` | [`Connector`] (opens sources), [`Source`], scans |
+//! | `config.rs` | [`SourceConfig`]: URL, options, secrets by reference |
+//! | `table.rs` | what discovery finds: tables, columns, keys |
+//! | `fragment.rs` | [`Fragment`]: the closed algebra of what can be asked |
+//! | `expr.rs` | typed scalar expressions, aggregates, literals |
+//! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
+//! | `error.rs` | [`Error`]: a stable code, where, why, what to do |
+//!
+//! *Invariant:* this crate does no I/O and knows no engine: no DataFusion (but for the optional feature
+//! `table-provider`, which the files connector alone uses).
+
+mod capability;
+mod config;
+mod error;
+mod expr;
+mod fragment;
+mod source;
+mod table;
+
+pub use capability::{Capabilities, Support};
+pub use config::{OptionSpec, Secret, SourceConfig};
+pub use error::{Code, Error, Kind, Result};
+pub use expr::{
+    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal, SortKey,
+    UnaryOp,
+};
+pub use fragment::{Fragment, JoinKind, Rel, TableRef};
+pub use source::{BatchStream, Connector, ScanRequest, Source};
+pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, Table, TableKind};

@@ -1,0 +1,43 @@
+use arrow::datatypes::Schema;
+
+use crate::expr::Expr;
+use crate::fragment::Rel;
+
+/// Whether a source's own answer is the engine's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Support {
+    /// The same answer, for all rows; and no error where the engine has none.
+    Exact,
+    /// A predicate that holds for at least the rows it should: sent, and checked again here. Says why.
+    Superset(String),
+    /// Not sent. Says why, in words that `EXPLAIN` shows: "lower() of a text column under collation de_DE".
+    No(String),
+}
+
+impl Support {
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact)
+    }
+
+    /// The weaker of two answers.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No(why), _) | (_, Self::No(why)) => Self::No(why),
+            (Self::Superset(why), _) | (_, Self::Superset(why)) => Self::Superset(why),
+            (Self::Exact, Self::Exact) => Self::Exact,
+        }
+    }
+}
+
+/// What a source can answer. For SQL sources this *is* the renderer: a thing is supported exactly when there is a
+/// proven rendering for it.
+pub trait Capabilities: std::fmt::Debug + Send + Sync {
+    /// One predicate in a filter (positive position) over an input of this schema. Only here may the answer be
+    /// [`Support::Superset`].
+    fn predicate(&self, predicate: &Expr, input: &Schema) -> Support;
+
+    /// A whole node, expressions included; its inputs have been found supported before. A filter's predicates must be
+    /// exact or superset, everything else exact. Never [`Support::Superset`].
+    fn node(&self, rel: &Rel) -> Support;
+}

@@ -1,0 +1,178 @@
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller should do about an error; see [`Code::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// May be gone the next time: retry. Unknown errors are transient.
+    Transient,
+    /// Deterministic: the data or schema at the source must change first.
+    Definite,
+    /// The definition or query must change first.
+    User,
+    /// A bug of ours.
+    Internal,
+}
+
+/// A stable name of what went wrong, the same in logs, `system.*` and on every protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The system cannot be reached, or the connection broke in mid-read.
+    Unreachable,
+    /// The system refused our user or password.
+    Authentication,
+    /// Our user may not read the named thing.
+    PermissionDenied,
+    /// The table is no longer there.
+    TableMissing,
+    /// A column is no longer there, or its type is no longer the one discovered: re-read the source and plan again.
+    SchemaChanged,
+    /// A value that does not fit the type its column is read as.
+    ValueOutOfRange,
+    /// The deadline passed, here or at the source.
+    Timeout,
+    /// No connection became free within the deadline.
+    Busy,
+    /// The reader went away.
+    Cancelled,
+    /// A limit on memory or size was met.
+    LimitExceeded,
+    /// The URL of a source cannot be understood.
+    InvalidUrl,
+    /// An unknown option, or a value it does not take.
+    InvalidOption,
+    /// A secret that is a literal, or that cannot be resolved.
+    InvalidSecret,
+    /// A file that is not what its name says.
+    MalformedFile,
+    /// The source refused a statement for another reason.
+    SourceRefused,
+    /// The request is not one this source declared it can answer, or another broken invariant: a bug.
+    Internal,
+}
+
+impl Code {
+    pub fn kind(self) -> Kind {
+        use Code::*;
+        match self {
+            Unreachable | Timeout | Busy | Cancelled | SourceRefused => Kind::Transient,
+            PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile => {
+                Kind::Definite
+            }
+            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret => {
+                Kind::User
+            }
+            Internal => Kind::Internal,
+        }
+    }
+}
+
+/// An error of a source: what failed, where, why and what to do.
+///
+/// Never holds a secret or the value of a cell: messages of clients and servers that quote data are re-worded by the
+/// connector.
+#[derive(Debug)]
+pub struct Error {
+    pub code: Code,
+    /// What failed and why, in one sentence without a final full stop.
+    pub message: String,
+    pub source_name: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    /// Where in the table: a row id, key or ordinal as the source knows it.
+    pub row: Option<String>,
+    /// What to do, as a sentence or a statement to run.
+    pub help: Option<String>,
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            source_name: None,
+            table: None,
+            column: None,
+            row: None,
+            help: None,
+            cause: None,
+        }
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Code::Internal, message)
+    }
+
+    #[must_use]
+    pub fn at_source(mut self, name: impl Into<String>) -> Self {
+        self.source_name.get_or_insert(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at_table(mut self, name: impl Into<String>) -> Self {
+        self.table.get_or_insert(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at_column(mut self, name: impl Into<String>) -> Self {
+        self.column.get_or_insert(name.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at_row(mut self, row: impl Into<String>) -> Self {
+        self.row.get_or_insert(row.into());
+        self
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.code.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(source) = &self.source_name {
+            write!(f, "source {source}")?;
+            if let Some(table) = &self.table {
+                write!(f, ", table {table}")?;
+            }
+            if let Some(column) = &self.column {
+                write!(f, ", column {column}")?;
+            }
+            if let Some(row) = &self.row {
+                write!(f, ", row {row}")?;
+            }
+            write!(f, ": ")?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, ". {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause
+            .as_deref()
+            .map(|cause| cause as &(dyn std::error::Error + 'static))
+    }
+}

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use crate::expr::{Aggregate, Expr, SortKey};
+
+/// A piece of a query that one source answers: a small closed algebra over typed expressions.
+///
+/// The answer's columns have exactly the types of [`Fragment::schema`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fragment {
+    pub rel: Rel,
+}
+
+impl Fragment {
+    pub fn new(rel: Rel) -> Self {
+        Self { rel }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.rel.schema()
+    }
+}
+
+/// A table of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableRef {
+    pub schema: String,
+    pub name: String,
+}
+
+impl std::fmt::Display for TableRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// A relation: a bag of rows. Columns are known by index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Rel {
+    /// All rows of a table, some of its columns. Fields are those of [`Table::arrow_schema`](crate::Table), with
+    /// their metadata (native type, collation).
+    Scan { table: TableRef, schema: SchemaRef },
+    /// Rows for which all predicates are true.
+    Filter {
+        input: Box<Rel>,
+        predicates: Vec<Expr>,
+    },
+    /// Computed columns with their names.
+    Project {
+        input: Box<Rel>,
+        columns: Vec<(Expr, String)>,
+    },
+    Join {
+        left: Box<Rel>,
+        right: Box<Rel>,
+        kind: JoinKind,
+        /// Equal pairs, each side over its own input. NULL equals nothing.
+        on: Vec<(Expr, Expr)>,
+        /// Over the left columns, then the right; part of the join's condition.
+        filter: Option<Expr>,
+    },
+    /// Group keys, then aggregates. Without keys: one row, also over no rows.
+    Aggregate {
+        input: Box<Rel>,
+        group_by: Vec<(Expr, String)>,
+        aggregates: Vec<(Aggregate, String)>,
+    },
+    /// Sorted; with `fetch` only the first rows. Only the outermost node's order is kept by those above.
+    Sort {
+        input: Box<Rel>,
+        keys: Vec<SortKey>,
+        fetch: Option<u64>,
+    },
+    /// Any `fetch` rows after any `skip` rows.
+    Limit {
+        input: Box<Rel>,
+        skip: u64,
+        fetch: Option<u64>,
+    },
+    /// The inputs have equal types; names and nullability are the given schema's.
+    UnionAll { inputs: Vec<Rel>, schema: SchemaRef },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    /// Left rows with a match; left columns only.
+    LeftSemi,
+    /// Left rows without a match; left columns only.
+    LeftAnti,
+}
+
+impl Rel {
+    /// Output columns. A column passed through keeps its field's metadata (collation, native type).
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Scan { schema, .. } | Self::UnionAll { schema, .. } => schema.clone(),
+            Self::Filter { input, .. } | Self::Sort { input, .. } | Self::Limit { input, .. } => {
+                input.schema()
+            }
+            Self::Project { input, columns } => {
+                let input = input.schema();
+                Arc::new(Schema::new(
+                    columns
+                        .iter()
+                        .map(|(expr, name)| expr.field(name, &input))
+                        .collect::<Vec<_>>(),
+                ))
+            }
+            Self::Join {
+                left, right, kind, ..
+            } => {
+                let (left, right) = (left.schema(), right.schema());
+                let (left_null, right_null) = match kind {
+                    JoinKind::LeftSemi | JoinKind::LeftAnti => return left,
+                    JoinKind::Inner => (false, false),
+                    JoinKind::Left => (false, true),
+                    JoinKind::Right => (true, false),
+                    JoinKind::Full => (true, true),
+                };
+                let side = |schema: &Schema, null: bool| {
+                    schema
+                        .fields()
+                        .iter()
+                        .map(|f| f.as_ref().clone().with_nullable(f.is_nullable() || null))
+                        .collect::<Vec<_>>()
+                };
+                let mut fields = side(&left, left_null);
+                fields.extend(side(&right, right_null));
+                Arc::new(Schema::new(fields))
+            }
+            Self::Aggregate {
+                input,
+                group_by,
+                aggregates,
+            } => {
+                let input = input.schema();
+                let keys = group_by.iter().map(|(expr, name)| expr.field(name, &input));
+                let values = aggregates.iter().map(|(aggregate, name)| {
+                    let nullable = aggregate.function != crate::expr::AggregateFunction::Count;
+                    // Minimum and maximum of a column compare as the column does.
+                    let metadata = match &aggregate.arg {
+                        Some(arg) => arg.field(name, &input).metadata().clone(),
+                        None => Default::default(),
+                    };
+                    Field::new(name, aggregate.data_type.clone(), nullable).with_metadata(metadata)
+                });
+                Arc::new(Schema::new(keys.chain(values).collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    pub fn inputs(&self) -> Vec<&Rel> {
+        match self {
+            Self::Scan { .. } => Vec::new(),
+            Self::Filter { input, .. }
+            | Self::Project { input, .. }
+            | Self::Aggregate { input, .. }
+            | Self::Sort { input, .. }
+            | Self::Limit { input, .. } => vec![input],
+            Self::Join { left, right, .. } => vec![left, right],
+            Self::UnionAll { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+
+    /// The tables it reads, each once, in order of appearance.
+    pub fn tables(&self) -> Vec<&TableRef> {
+        let mut found = Vec::new();
+        let mut pending = vec![self];
+        while let Some(rel) = pending.pop() {
+            if let Self::Scan { table, .. } = rel
+                && !found.contains(&table)
+            {
+                found.push(table);
+            }
+            pending.extend(rel.inputs().into_iter().rev());
+        }
+        found
+    }
+
+    /// Whether it is a scan, filters, projections, and nothing that relates rows to each other: any split of the
+    /// table's rows gives a split of its answer.
+    pub fn is_row_wise(&self) -> bool {
+        match self {
+            Self::Scan { .. } => true,
+            Self::Filter { input, .. } | Self::Project { input, .. } => input.is_row_wise(),
+            _ => false,
+        }
+    }
+}
+
+impl Expr {
+    /// The field it becomes under `name`; a bare column keeps the metadata of the input's field.
+    fn field(&self, name: &str, input: &Schema) -> Field {
+        let field = Field::new(name, self.data_type.clone(), self.nullable);
+        match self.as_column().and_then(|i| input.fields().get(i)) {
+            Some(origin) => field.with_metadata(origin.metadata().clone()),
+            None => field,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::capability::Capabilities;
+use crate::config::{OptionSpec, SourceConfig};
+use crate::error::Result;
+use crate::fragment::Fragment;
+use crate::table::Table;
+
+/// Batches of one partition's answer, each with exactly the fragment's schema. Dropping it ends the work at the
+/// source and frees its connection.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// Opens sources of one kind. One registration in the engine makes its URL schemes known.
+pub trait Connector: Debug + Send + Sync {
+    /// The kind's name, as `system.sources` shows it: `postgres`.
+    fn name(&self) -> &'static str;
+
+    /// URL schemes it takes, without `:`.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// The options its sources take; the engine refuses others, naming the nearest.
+    fn options(&self) -> &'static [OptionSpec];
+
+    /// Check the definition and make the source, *without* contacting the system: one that is down at start must not
+    /// stop the engine. Errors are the definition's alone.
+    fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>>;
+}
+
+/// A system whose tables can be queried. Cheap to share; connections are its own affair, within its
+/// `max_connections`.
+///
+/// Every error carries the source's name ([`Error::at_source`](crate::Error::at_source)).
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// Read schemas, tables, columns, keys, comments and row estimates from the live system, in a stable order. Also
+    /// learns what [`Source::capabilities`] depends on (version, collations).
+    async fn discover(&self) -> Result<Vec<Table>>;
+
+    /// Tables that an earlier [`Source::discover`] found, from the durable catalog: called once after opening, so that
+    /// a source that is down is known, and a scan needs no discovery first.
+    fn remember(&self, tables: &[Table]);
+
+    /// The schema that an unqualified table name means: `public`, the URL's database, `main`.
+    fn default_schema(&self) -> &str;
+
+    /// What it can answer, as far as known; before the first contact, the least that any version can.
+    fn capabilities(&self) -> Arc<dyn Capabilities>;
+
+    /// Into how many streams [`Source::scan`] would split this fragment at best: more than one only if it
+    /// [is row-wise](crate::Rel::is_row_wise) and the table is large. No I/O: from what discovery found.
+    fn partitions(&self, fragment: &Fragment) -> usize;
+
+    /// What would be sent, for `EXPLAIN`: SQL text with its placeholders, or a description.
+    fn describe(&self, fragment: &Fragment) -> String;
+
+    /// Answer a fragment that [`Capabilities`] accepted, as exactly `request.partitions` streams over one snapshot
+    /// of the source where it can. Work and connections begin at a stream's first poll.
+    async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>>;
+
+    /// A source whose reader is DataFusion's own hands over its provider instead of answering fragments.
+    #[cfg(feature = "table-provider")]
+    async fn table_provider(
+        &self,
+        _table: &Table,
+    ) -> Result<Option<Arc<dyn datafusion::catalog::TableProvider>>> {
+        Ok(None)
+    }
+}
+
+/// One question to a source.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    pub fragment: Arc<Fragment>,
+    /// At least 1, at most [`Source::partitions`].
+    pub partitions: usize,
+    /// Rows per batch to aim at.
+    pub batch_rows: usize,
+    /// The statement's deadline: also set at the source, so that work nobody waits for ends there.
+    pub deadline: Option<Instant>,
+}
