@@ -72,8 +72,14 @@ impl Code {
 ///
 /// Never holds a secret or the value of a cell: messages of clients and servers that quote data are re-worded by the
 /// connector.
+///
+/// Boxed, so that a `Result` stays small; its parts are read through [`Details`].
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Details>);
+
+/// The parts of an [`Error`].
+#[derive(Debug)]
+pub struct Details {
     pub code: Code,
     /// What failed and why, in one sentence without a final full stop.
     pub message: String,
@@ -89,7 +95,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             code,
             message: message.into(),
             source_name: None,
@@ -98,7 +104,7 @@ impl Error {
             row: None,
             help: None,
             cause: None,
-        }
+        }))
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
@@ -107,42 +113,50 @@ impl Error {
 
     #[must_use]
     pub fn at_source(mut self, name: impl Into<String>) -> Self {
-        self.source_name.get_or_insert(name.into());
+        self.0.source_name.get_or_insert(name.into());
         self
     }
 
     #[must_use]
     pub fn at_table(mut self, name: impl Into<String>) -> Self {
-        self.table.get_or_insert(name.into());
+        self.0.table.get_or_insert(name.into());
         self
     }
 
     #[must_use]
     pub fn at_column(mut self, name: impl Into<String>) -> Self {
-        self.column.get_or_insert(name.into());
+        self.0.column.get_or_insert(name.into());
         self
     }
 
     #[must_use]
     pub fn at_row(mut self, row: impl Into<String>) -> Self {
-        self.row.get_or_insert(row.into());
+        self.0.row.get_or_insert(row.into());
         self
     }
 
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     pub fn kind(&self) -> Kind {
         self.code.kind()
+    }
+}
+
+impl std::ops::Deref for Error {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
     }
 }
 

@@ -27,7 +27,7 @@ mod table;
 
 pub use capability::{Capabilities, Support};
 pub use config::{OptionSpec, Secret, SourceConfig};
-pub use error::{Code, Error, Kind, Result};
+pub use error::{Code, Details, Error, Kind, Result};
 pub use expr::{
     Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal, SortKey,
     UnaryOp,
