@@ -1,1 +1,48 @@
-//! (being written)
+//! Belvedere's SQL dialect: AST, parser and printer. It knows no engine.
+//!
+//! The dialect is `sqlparser`'s generic one — what DataFusion reads by default — plus the statements that define
+//! sources and views. A query is kept as `sqlparser`'s own [`Query`], so that everything DataFusion takes is taken;
+//! statements of ours are a [`Statement`] variant each; everything else that `sqlparser` reads is
+//! [`Statement::Other`]. Statements of later versions are recognised and answered with
+//! [`ErrorKind::NotInThisVersion`].
+//!
+//! In: SQL text. Out: [`Spanned`] statements, or a [`ParseError`] with line, column and what was expected. Every
+//! statement prints back ([`std::fmt::Display`]) to SQL that parses to the same AST.
+//!
+//! Text is untrusted: length, nesting and the length of operator chains are limited *before* anything recursive sees
+//! it, so that neither parsing an AST nor dropping, cloning or printing one can exhaust the stack.
+//!
+//! ```
+//! use belvedere_sql::{parse, Statement};
+//!
+//! let script = parse("CREATE SOURCE erp FROM 'postgres://reader@erp-db/erp' WITH (max_connections = 8);
+//!                     SELECT * FROM erp.public.item")?;
+//! assert_eq!(script.len(), 2);
+//! assert!(matches!(script[0].statement, Statement::CreateSource(_)));
+//! assert_eq!(script[1].line, 2);
+//!
+//! let error = parse("CREATE SOURCE erp FORM 'sqlite:erp.db'").unwrap_err();
+//! assert_eq!((error.line, error.column), (1, 19));
+//! assert_eq!(error.hint.as_deref(), Some("did you mean FROM?"));
+//! # Ok::<(), belvedere_sql::ParseError>(())
+//! ```
+
+mod ast;
+mod display;
+mod error;
+mod limits;
+mod name;
+mod options;
+mod parser;
+
+pub use ast::{
+    AlterSchema, AlterSource, AlterView, CommentOn, CommentTarget, CreateSchema, CreateSource,
+    CreateView, DropSchema, DropSource, DropView, Explain, Set, SetScope, SetValue, Show,
+    SourceAction, Spanned, Statement, Verbatim, ViewAction,
+};
+pub use error::{ErrorKind, ParseError};
+pub use limits::{MAX_CHAIN, MAX_NESTING, MAX_TEXT_BYTES};
+pub use name::{Name, fold, ident};
+pub use options::{Options, Value};
+pub use parser::{parse, parse_one};
+pub use sqlparser::ast::{Ident, Query};

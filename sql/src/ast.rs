@@ -1,0 +1,452 @@
+//! The statements.
+
+use sqlparser::ast::{Ident, Query};
+
+use crate::name::Name;
+use crate::options::{Options, Value};
+
+/// A statement with the text it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned {
+    /// What was read.
+    pub statement: Statement,
+    /// Its text, from its first to its last token, without the `;`.
+    pub text: String,
+    /// Line of its first token in the whole text, from 1.
+    pub line: u64,
+    /// Column (in characters) of its first token, from 1.
+    pub column: u64,
+}
+
+/// One SQL statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// `CREATE [OR REPLACE] SOURCE [IF NOT EXISTS] erp FROM 'url' [WITH (…)]`
+    CreateSource(CreateSource),
+    /// `ALTER SOURCE erp …`
+    AlterSource(AlterSource),
+    /// `DROP SOURCE [IF EXISTS] erp [CASCADE]`
+    DropSource(DropSource),
+    /// `REFRESH SOURCE erp`: read its schema again.
+    RefreshSource {
+        /// The source.
+        name: Ident,
+    },
+    /// `CREATE [OR REPLACE] VIEW [IF NOT EXISTS] v [(a, b)] [WITH (…)] AS SELECT …`
+    CreateView(CreateView),
+    /// `ALTER VIEW v …`
+    AlterView(AlterView),
+    /// `DROP VIEW [IF EXISTS] v, w [CASCADE]`
+    DropView(DropView),
+    /// `CREATE SCHEMA [IF NOT EXISTS] s`
+    CreateSchema(CreateSchema),
+    /// `ALTER SCHEMA s RENAME TO t`
+    AlterSchema(AlterSchema),
+    /// `DROP SCHEMA [IF EXISTS] s [CASCADE]`
+    DropSchema(DropSchema),
+    /// `COMMENT ON VIEW v IS 'text'`
+    CommentOn(CommentOn),
+    /// `SHOW …`
+    Show(Show),
+    /// `DESCRIBE t`: its columns.
+    Describe {
+        /// A table, view or source.
+        name: Name,
+    },
+    /// `DESCRIBE SELECT …`: the columns a query would have.
+    DescribeQuery(Box<Query>),
+    /// `SET …` and `RESET x`
+    Set(Set),
+    /// `RESET ALL`
+    ResetAll,
+    /// `EXPLAIN [ANALYZE] [VERBOSE] …`
+    Explain(Explain),
+    /// A query: `SELECT`, `WITH`, `VALUES`, `TABLE`, `FROM`, or any of them in parentheses.
+    Query(Box<Query>),
+    /// Anything else sqlparser reads: `INSERT`, `CREATE TABLE`, `USE`, …
+    Other(Box<sqlparser::ast::Statement>),
+}
+
+/// See [`Statement::CreateSource`].
+///
+/// ```
+/// use belvedere_sql::{parse_one, Statement};
+///
+/// let sql = "CREATE SOURCE lake FROM 's3://bucket/sales/' WITH (owner = 'sales')";
+/// let Statement::CreateSource(source) = parse_one(sql)?.statement else { unreachable!() };
+/// assert_eq!(source.url, "s3://bucket/sales/");
+/// assert_eq!(source.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateSource {
+    /// Replace a source of that name.
+    pub or_replace: bool,
+    /// Do nothing if there is one of that name.
+    pub if_not_exists: bool,
+    /// One part: a source is a catalog.
+    pub name: Ident,
+    /// The URL; its scheme picks the connector.
+    pub url: String,
+    /// `WITH (…)`
+    pub options: Options,
+}
+
+/// See [`Statement::AlterSource`].
+///
+/// ```
+/// use belvedere_sql::parse_one;
+///
+/// for sql in [
+///     "ALTER SOURCE crm OWNS customer(name, credit)",
+///     "ALTER SOURCE crm SET (max_connections = 2)",
+///     "ALTER SOURCE crm RESET (max_connections)",
+///     "ALTER SOURCE crm RENAME TO sales",
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterSource {
+    /// The source.
+    pub name: Ident,
+    /// What to change.
+    pub action: SourceAction,
+}
+
+/// What `ALTER SOURCE` changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceAction {
+    /// `OWNS customer(name, credit)`: this source is the source of truth of these columns.
+    Owns {
+        /// A table of the source, or schema and table.
+        table: Name,
+        /// At least one column.
+        columns: Vec<Ident>,
+    },
+    /// `SET (option = value, …)`
+    SetOptions(Options),
+    /// `RESET (option, …)`
+    ResetOptions(Vec<Ident>),
+    /// `RENAME TO new`
+    RenameTo(Ident),
+}
+
+/// See [`Statement::DropSource`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "DROP SOURCE IF EXISTS erp CASCADE";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropSource {
+    /// No error if there is none.
+    pub if_exists: bool,
+    /// The source.
+    pub name: Ident,
+    /// Drop what depends on it too.
+    pub cascade: bool,
+}
+
+/// See [`Statement::CreateView`].
+///
+/// ```
+/// use belvedere_sql::{parse_one, Statement};
+///
+/// let sql = "CREATE VIEW v (a, b) WITH (owner = 'sales') AS SELECT x, y FROM erp.item";
+/// let Statement::CreateView(view) = parse_one(sql)?.statement else { unreachable!() };
+/// assert_eq!(view.query.to_string(), "SELECT x, y FROM erp.item");
+/// assert_eq!(view.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateView {
+    /// Replace a view of that name.
+    pub or_replace: bool,
+    /// Do nothing if there is one of that name.
+    pub if_not_exists: bool,
+    /// One to three parts.
+    pub name: Name,
+    /// Names of the columns, if given.
+    pub columns: Vec<Ident>,
+    /// `WITH (…)`
+    pub options: Options,
+    /// The query.
+    pub query: Box<Query>,
+    /// The text of the query as the user wrote it, printed in place of `query` when present: formatting and comments
+    /// survive, and a stored definition does not depend on sqlparser's printer. Whoever changes `query` clears it.
+    pub text: Verbatim,
+}
+
+/// Text kept for printing that plays no part in comparing: any two are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Verbatim(pub Option<String>);
+
+impl PartialEq for Verbatim {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Verbatim {}
+
+/// See [`Statement::AlterView`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in [
+///     "ALTER VIEW v RENAME TO w",
+///     "ALTER VIEW v SET SCHEMA sales",
+///     "ALTER VIEW v SET (owner = 'ops')",
+///     "ALTER VIEW v RESET (owner, contact)",
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterView {
+    /// The view.
+    pub name: Name,
+    /// What to change.
+    pub action: ViewAction,
+}
+
+/// What `ALTER VIEW` changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ViewAction {
+    /// `RENAME TO new`
+    RenameTo(Ident),
+    /// `SET SCHEMA s`
+    SetSchema(Name),
+    /// `SET (option = value, …)`
+    SetOptions(Options),
+    /// `RESET (option, …)`
+    ResetOptions(Vec<Ident>),
+}
+
+/// See [`Statement::DropView`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "DROP VIEW IF EXISTS v, sales.w CASCADE";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropView {
+    /// No error if there is none.
+    pub if_exists: bool,
+    /// At least one view.
+    pub names: Vec<Name>,
+    /// Drop what depends on them too.
+    pub cascade: bool,
+}
+
+/// See [`Statement::CreateSchema`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "CREATE SCHEMA IF NOT EXISTS sales";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateSchema {
+    /// Do nothing if there is one of that name.
+    pub if_not_exists: bool,
+    /// One part, or the engine's own catalog and one.
+    pub name: Name,
+}
+
+/// See [`Statement::AlterSchema`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "ALTER SCHEMA sales RENAME TO trade";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterSchema {
+    /// The schema.
+    pub name: Name,
+    /// Its new name.
+    pub rename_to: Ident,
+}
+
+/// See [`Statement::DropSchema`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "DROP SCHEMA sales CASCADE";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropSchema {
+    /// No error if there is none.
+    pub if_exists: bool,
+    /// The schema.
+    pub name: Name,
+    /// Drop its content too.
+    pub cascade: bool,
+}
+
+/// See [`Statement::CommentOn`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in ["COMMENT ON VIEW v IS 'who buys what'", "COMMENT ON COLUMN erp.public.item.sku IS NULL"] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommentOn {
+    /// What kind of thing is named.
+    pub object: CommentTarget,
+    /// Its name; of a column, the table's name and one more part.
+    pub name: Name,
+    /// The text; `None` (`IS NULL`) takes it away.
+    pub comment: Option<String>,
+}
+
+/// What can have a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommentTarget {
+    /// `SOURCE`
+    Source,
+    /// `SCHEMA`
+    Schema,
+    /// `TABLE`
+    Table,
+    /// `VIEW`
+    View,
+    /// `COLUMN`
+    Column,
+}
+
+/// See [`Statement::Show`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in [
+///     "SHOW search_path",
+///     "SHOW ALL",
+///     "SHOW SOURCES",
+///     "SHOW SCHEMAS",
+///     "SHOW TABLES FROM erp LIKE 'it%'",
+///     "SHOW VIEWS",
+///     "SHOW COLUMNS FROM erp.item",
+///     "SHOW CREATE VIEW v",
+///     "SHOW CREATE SOURCE erp",
+///     "SHOW CAPABILITIES FOR erp",
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Show {
+    /// `SHOW x`; also `SHOW TIME ZONE` (`timezone`) and `SHOW TRANSACTION ISOLATION LEVEL` (`transaction_isolation`).
+    Setting(Name),
+    /// `SHOW ALL`: every setting.
+    All,
+    /// `SHOW SOURCES`
+    Sources,
+    /// `SHOW SCHEMAS`
+    Schemas,
+    /// `SHOW TABLES [FROM schema] [LIKE 'pattern']`
+    Tables {
+        /// A source or schema.
+        from: Option<Name>,
+        /// A LIKE pattern on the table's name.
+        like: Option<String>,
+    },
+    /// `SHOW VIEWS [FROM schema] [LIKE 'pattern']`
+    Views {
+        /// A schema.
+        from: Option<Name>,
+        /// A LIKE pattern on the view's name.
+        like: Option<String>,
+    },
+    /// `SHOW COLUMNS FROM t`
+    Columns(Name),
+    /// `SHOW CREATE VIEW v`
+    CreateView(Name),
+    /// `SHOW CREATE SOURCE s`
+    CreateSource(Ident),
+    /// `SHOW CAPABILITIES FOR s`: what the source can be sent.
+    Capabilities(Ident),
+}
+
+/// See [`Statement::Set`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for (sql, printed) in [
+///     ("SET max_staleness = '0s'", "SET max_staleness = '0s'"),
+///     ("SET search_path TO sales, public", "SET search_path = sales, public"),
+///     ("SET LOCAL statement_timeout = 10", "SET LOCAL statement_timeout = 10"),
+///     ("SET TIME ZONE 'Europe/Berlin'", "SET timezone = 'Europe/Berlin'"),
+///     ("RESET pushdown", "SET pushdown = DEFAULT"),
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), printed);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// `SESSION` or `LOCAL`, if written.
+    pub scope: Option<SetScope>,
+    /// The setting, `datafusion.execution.batch_size` included.
+    pub name: Name,
+    /// Its new value.
+    pub value: SetValue,
+}
+
+/// How long a `SET` lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetScope {
+    /// `SET SESSION`: this session, the same as without it.
+    Session,
+    /// `SET LOCAL`: this transaction.
+    Local,
+}
+
+/// What a setting is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetValue {
+    /// `DEFAULT`
+    Default,
+    /// One value, or several for a list (`search_path`).
+    Values(Vec<Value>),
+}
+
+/// See [`Statement::Explain`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for (sql, printed) in [
+///     ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE SELECT 1"),
+///     ("EXPLAIN (VERBOSE, FORMAT tree) SELECT 1", "EXPLAIN VERBOSE FORMAT 'tree' SELECT 1"),
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), printed);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    /// Run it and show what happened.
+    pub analyze: bool,
+    /// Show more.
+    pub verbose: bool,
+    /// `FORMAT x`, in lower case.
+    pub format: Option<String>,
+    /// A [`Statement::Query`] or [`Statement::Other`].
+    pub statement: Box<Statement>,
+}

@@ -1,0 +1,288 @@
+//! Statements back to SQL. What is printed parses to the same AST.
+
+use std::fmt::{self, Display, Formatter};
+
+use sqlparser::ast::{Ident, Query};
+
+use crate::ast::*;
+use crate::name::{write_ident, write_quoted};
+
+/// A list between commas.
+struct List<'a, T>(&'a [T]);
+
+impl<T: Display> Display for List<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (i, item) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            item.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// An identifier through our own printer.
+struct Id<'a>(&'a Ident);
+
+impl Display for Id<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write_ident(f, self.0)
+    }
+}
+
+/// Identifiers between commas, in parentheses.
+struct Columns<'a>(&'a [Ident]);
+
+impl Display for Columns<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let ids: Vec<_> = self.0.iter().map(Id).collect();
+        write!(f, "({})", List(&ids))
+    }
+}
+
+/// A string literal through our own printer.
+struct Text<'a>(&'a str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write_quoted(f, self.0, '\'')
+    }
+}
+
+/// `word` if it was written, with a space behind it.
+fn when(condition: bool, word: &'static str) -> &'static str {
+    if condition { word } else { "" }
+}
+
+fn write_query(f: &mut Formatter<'_>, query: &Query) -> fmt::Result {
+    write!(f, "{query}")
+}
+
+impl Display for Statement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Statement::CreateSource(s) => s.fmt(f),
+            Statement::AlterSource(s) => s.fmt(f),
+            Statement::DropSource(s) => s.fmt(f),
+            Statement::RefreshSource { name } => write!(f, "REFRESH SOURCE {}", Id(name)),
+            Statement::CreateView(s) => s.fmt(f),
+            Statement::AlterView(s) => s.fmt(f),
+            Statement::DropView(s) => s.fmt(f),
+            Statement::CreateSchema(s) => s.fmt(f),
+            Statement::AlterSchema(s) => s.fmt(f),
+            Statement::DropSchema(s) => s.fmt(f),
+            Statement::CommentOn(s) => s.fmt(f),
+            Statement::Show(s) => s.fmt(f),
+            Statement::Describe { name } => write!(f, "DESCRIBE {name}"),
+            Statement::DescribeQuery(query) => {
+                f.write_str("DESCRIBE ")?;
+                write_query(f, query)
+            }
+            Statement::Set(s) => s.fmt(f),
+            Statement::ResetAll => f.write_str("RESET ALL"),
+            Statement::Explain(s) => s.fmt(f),
+            Statement::Query(query) => write_query(f, query),
+            Statement::Other(statement) => statement.fmt(f),
+        }
+    }
+}
+
+impl Display for CreateSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CREATE {}SOURCE {}{} FROM {}",
+            when(self.or_replace, "OR REPLACE "),
+            when(self.if_not_exists, "IF NOT EXISTS "),
+            Id(&self.name),
+            Text(&self.url),
+        )?;
+        if !self.options.is_empty() {
+            write!(f, " WITH {}", self.options)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for AlterSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ALTER SOURCE {} ", Id(&self.name))?;
+        match &self.action {
+            SourceAction::Owns { table, columns } => write!(f, "OWNS {table}{}", Columns(columns)),
+            SourceAction::SetOptions(options) => write!(f, "SET {options}"),
+            SourceAction::ResetOptions(names) => write!(f, "RESET {}", Columns(names)),
+            SourceAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
+        }
+    }
+}
+
+impl Display for DropSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (exists, cascade) = (
+            when(self.if_exists, "IF EXISTS "),
+            when(self.cascade, " CASCADE"),
+        );
+        write!(f, "DROP SOURCE {exists}{}{cascade}", Id(&self.name))
+    }
+}
+
+impl Display for CreateView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CREATE {}VIEW {}{}",
+            when(self.or_replace, "OR REPLACE "),
+            when(self.if_not_exists, "IF NOT EXISTS "),
+            self.name,
+        )?;
+        if !self.columns.is_empty() {
+            write!(f, " {}", Columns(&self.columns))?;
+        }
+        if !self.options.is_empty() {
+            write!(f, " WITH {}", self.options)?;
+        }
+        f.write_str(" AS ")?;
+        match &self.text.0 {
+            Some(text) => f.write_str(text),
+            None => write_query(f, &self.query),
+        }
+    }
+}
+
+impl Display for AlterView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ALTER VIEW {} ", self.name)?;
+        match &self.action {
+            ViewAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
+            ViewAction::SetSchema(schema) => write!(f, "SET SCHEMA {schema}"),
+            ViewAction::SetOptions(options) => write!(f, "SET {options}"),
+            ViewAction::ResetOptions(names) => write!(f, "RESET {}", Columns(names)),
+        }
+    }
+}
+
+impl Display for DropView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (exists, cascade) = (
+            when(self.if_exists, "IF EXISTS "),
+            when(self.cascade, " CASCADE"),
+        );
+        write!(f, "DROP VIEW {exists}{}{cascade}", List(&self.names))
+    }
+}
+
+impl Display for CreateSchema {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "CREATE SCHEMA {}{}",
+            when(self.if_not_exists, "IF NOT EXISTS "),
+            self.name
+        )
+    }
+}
+
+impl Display for AlterSchema {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ALTER SCHEMA {} RENAME TO {}",
+            self.name,
+            Id(&self.rename_to)
+        )
+    }
+}
+
+impl Display for DropSchema {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (exists, cascade) = (
+            when(self.if_exists, "IF EXISTS "),
+            when(self.cascade, " CASCADE"),
+        );
+        write!(f, "DROP SCHEMA {exists}{}{cascade}", self.name)
+    }
+}
+
+impl Display for CommentOn {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "COMMENT ON {} {} IS ", self.object, self.name)?;
+        match &self.comment {
+            Some(comment) => Text(comment).fmt(f),
+            None => f.write_str("NULL"),
+        }
+    }
+}
+
+impl Display for CommentTarget {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CommentTarget::Source => "SOURCE",
+            CommentTarget::Schema => "SCHEMA",
+            CommentTarget::Table => "TABLE",
+            CommentTarget::View => "VIEW",
+            CommentTarget::Column => "COLUMN",
+        })
+    }
+}
+
+impl Display for Show {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("SHOW ")?;
+        match self {
+            Show::Setting(name) => name.fmt(f),
+            Show::All => f.write_str("ALL"),
+            Show::Sources => f.write_str("SOURCES"),
+            Show::Schemas => f.write_str("SCHEMAS"),
+            Show::Tables { from, like } | Show::Views { from, like } => {
+                f.write_str(if matches!(self, Show::Tables { .. }) {
+                    "TABLES"
+                } else {
+                    "VIEWS"
+                })?;
+                if let Some(schema) = from {
+                    write!(f, " FROM {schema}")?;
+                }
+                if let Some(pattern) = like {
+                    write!(f, " LIKE {}", Text(pattern))?;
+                }
+                Ok(())
+            }
+            Show::Columns(table) => write!(f, "COLUMNS FROM {table}"),
+            Show::CreateView(view) => write!(f, "CREATE VIEW {view}"),
+            Show::CreateSource(source) => write!(f, "CREATE SOURCE {}", Id(source)),
+            Show::Capabilities(source) => write!(f, "CAPABILITIES FOR {}", Id(source)),
+        }
+    }
+}
+
+impl Display for Set {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("SET ")?;
+        match self.scope {
+            Some(SetScope::Session) => f.write_str("SESSION ")?,
+            Some(SetScope::Local) => f.write_str("LOCAL ")?,
+            None => {}
+        }
+        write!(f, "{} = ", self.name)?;
+        match &self.value {
+            SetValue::Default => f.write_str("DEFAULT"),
+            SetValue::Values(values) => List(values).fmt(f),
+        }
+    }
+}
+
+impl Display for Explain {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "EXPLAIN {}{}",
+            when(self.analyze, "ANALYZE "),
+            when(self.verbose, "VERBOSE ")
+        )?;
+        if let Some(format) = &self.format {
+            write!(f, "FORMAT {} ", Text(format))?;
+        }
+        self.statement.fmt(f)
+    }
+}

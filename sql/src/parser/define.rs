@@ -1,0 +1,281 @@
+//! `CREATE`, `ALTER`, `DROP`, `REFRESH`, `COMMENT`.
+
+use super::{Cursor, Result};
+use crate::ast::*;
+use crate::error::{ErrorKind, ParseError, nearest};
+
+/// What a definition can be of.
+const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA"];
+
+/// What sqlparser can define, alter or drop besides. They parse, so that the engine can say what it thinks of them.
+const STANDARD: &[&str] = &[
+    "TABLE",
+    "EXTERNAL",
+    "DATABASE",
+    "FUNCTION",
+    "PROCEDURE",
+    "TYPE",
+    "DOMAIN",
+    "SEQUENCE",
+    "TRIGGER",
+    "EXTENSION",
+    "GLOBAL",
+    "VIRTUAL",
+    "MACRO",
+    "STAGE",
+    "SECRET",
+    "SERVER",
+    "OPERATOR",
+    "UNLOGGED",
+    "ICEBERG",
+    "COLLATION",
+    "TEMPORARY",
+    "TEMP",
+];
+
+impl Cursor<'_> {
+    pub(super) fn create(&mut self) -> Result<Statement> {
+        let or_replace = self.ahead(&["CREATE", "OR", "REPLACE"]);
+        let kind = if or_replace { 3 } else { 1 };
+        if self.is_standard(kind) {
+            return self.standard();
+        }
+        self.take(&["CREATE"]);
+        self.take(&["OR", "REPLACE"]);
+        match self.expect_object()? {
+            "SOURCE" => self.create_source(or_replace),
+            "VIEW" => self.create_view(or_replace),
+            _ if or_replace => {
+                let kind = ErrorKind::Invalid("a schema cannot be replaced".to_owned());
+                let hint = "CREATE SCHEMA IF NOT EXISTS keeps one that is there".to_owned();
+                Err(ParseError::new(kind, self.here()).with_hint(Some(hint)))
+            }
+            _ => {
+                let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
+                Ok(Statement::CreateSchema(CreateSchema {
+                    if_not_exists,
+                    name: self.schema()?,
+                }))
+            }
+        }
+    }
+
+    fn create_source(&mut self, or_replace: bool) -> Result<Statement> {
+        let if_not_exists = self.if_not_exists(or_replace)?;
+        let name = self.single("the name of a source")?;
+        self.expect("FROM")?;
+        let url = self.string("the URL of the source ('scheme:…')")?;
+        let options = self.optional_options()?;
+        Ok(Statement::CreateSource(CreateSource {
+            or_replace,
+            if_not_exists,
+            name,
+            url,
+            options,
+        }))
+    }
+
+    fn create_view(&mut self, or_replace: bool) -> Result<Statement> {
+        let if_not_exists = self.if_not_exists(or_replace)?;
+        let name = self.relation("the name of a view")?;
+        let columns = match self.parser.peek_token_ref().token {
+            sqlparser::tokenizer::Token::LParen => self.ident_list("the name of a column")?,
+            _ => Vec::new(),
+        };
+        let options = self.optional_options()?;
+        self.expect("AS")?;
+        let start = self.here();
+        let query = self.query()?;
+        let text = Verbatim(Some(self.text_from(start)));
+        let view = CreateView {
+            or_replace,
+            if_not_exists,
+            name,
+            columns,
+            options,
+            query,
+            text,
+        };
+        Ok(Statement::CreateView(view))
+    }
+
+    pub(super) fn alter(&mut self) -> Result<Statement> {
+        if self.is_standard(1) {
+            return self.standard();
+        }
+        self.take(&["ALTER"]);
+        match self.expect_object()? {
+            "SOURCE" => {
+                let name = self.single("the name of a source")?;
+                let action = self.source_action()?;
+                Ok(Statement::AlterSource(AlterSource { name, action }))
+            }
+            "VIEW" => {
+                let name = self.relation("the name of a view")?;
+                let action = self.view_action()?;
+                Ok(Statement::AlterView(AlterView { name, action }))
+            }
+            _ => {
+                let name = self.schema()?;
+                self.expect("RENAME")?;
+                self.expect("TO")?;
+                Ok(Statement::AlterSchema(AlterSchema {
+                    name,
+                    rename_to: self.single("the new name")?,
+                }))
+            }
+        }
+    }
+
+    fn source_action(&mut self) -> Result<SourceAction> {
+        Ok(
+            match self.expect_one(&["OWNS", "SET", "RESET", "RENAME"])? {
+                "OWNS" => {
+                    let table = self.name("the name of a table", 2)?;
+                    SourceAction::Owns {
+                        table,
+                        columns: self.ident_list("the name of a column")?,
+                    }
+                }
+                "SET" => SourceAction::SetOptions(self.options()?),
+                "RESET" => SourceAction::ResetOptions(self.ident_list("the name of an option")?),
+                _ => {
+                    self.expect("TO")?;
+                    SourceAction::RenameTo(self.single("the new name")?)
+                }
+            },
+        )
+    }
+
+    fn view_action(&mut self) -> Result<ViewAction> {
+        Ok(match self.expect_one(&["SET", "RESET", "RENAME"])? {
+            "SET" if self.take(&["SCHEMA"]) => ViewAction::SetSchema(self.schema()?),
+            "SET" if self.plain_word(0).is_some() => {
+                self.expect("SCHEMA")?;
+                ViewAction::SetSchema(self.schema()?)
+            }
+            "SET" => ViewAction::SetOptions(self.options()?),
+            "RESET" => ViewAction::ResetOptions(self.ident_list("the name of an option")?),
+            _ => {
+                self.expect("TO")?;
+                ViewAction::RenameTo(self.single("the new name")?)
+            }
+        })
+    }
+
+    pub(super) fn drop(&mut self) -> Result<Statement> {
+        if self.is_standard(1) {
+            return self.standard();
+        }
+        self.take(&["DROP"]);
+        let object = self.expect_object()?;
+        let if_exists = self.take(&["IF", "EXISTS"]);
+        match object {
+            "SOURCE" => {
+                let name = self.single("the name of a source")?;
+                Ok(Statement::DropSource(DropSource {
+                    if_exists,
+                    name,
+                    cascade: self.cascade(),
+                }))
+            }
+            "VIEW" => {
+                let mut names = vec![self.relation("a name")?];
+                while self.take_token(&sqlparser::tokenizer::Token::Comma) {
+                    names.push(self.relation("a name")?);
+                }
+                Ok(Statement::DropView(DropView {
+                    if_exists,
+                    names,
+                    cascade: self.cascade(),
+                }))
+            }
+            _ => {
+                let name = self.schema()?;
+                Ok(Statement::DropSchema(DropSchema {
+                    if_exists,
+                    name,
+                    cascade: self.cascade(),
+                }))
+            }
+        }
+    }
+
+    pub(super) fn refresh(&mut self) -> Result<Statement> {
+        self.take(&["REFRESH"]);
+        self.expect("SOURCE")?;
+        Ok(Statement::RefreshSource {
+            name: self.single("the name of a source")?,
+        })
+    }
+
+    pub(super) fn comment(&mut self) -> Result<Statement> {
+        self.take(&["COMMENT"]);
+        self.expect("ON")?;
+        let (object, name) =
+            match self.expect_one(&["SOURCE", "SCHEMA", "TABLE", "VIEW", "COLUMN"])? {
+                "SOURCE" => (CommentTarget::Source, self.name("the name of a source", 1)?),
+                "SCHEMA" => (CommentTarget::Schema, self.schema()?),
+                "TABLE" => (CommentTarget::Table, self.relation("the name of a table")?),
+                "VIEW" => (CommentTarget::View, self.relation("the name of a view")?),
+                _ => {
+                    let place = self.here();
+                    let name = self.name("the name of a column", 4)?;
+                    if name.0.len() < 2 {
+                        let kind = ErrorKind::Invalid(
+                            "a column is named with its table: table.column".to_owned(),
+                        );
+                        return Err(ParseError::new(kind, place));
+                    }
+                    (CommentTarget::Column, name)
+                }
+            };
+        self.expect("IS")?;
+        let comment = if self.take(&["NULL"]) {
+            None
+        } else {
+            Some(self.string("'text' or NULL")?)
+        };
+        Ok(Statement::CommentOn(CommentOn {
+            object,
+            name,
+            comment,
+        }))
+    }
+
+    fn schema(&mut self) -> Result<crate::Name> {
+        self.name("the name of a schema", 2)
+    }
+
+    fn if_not_exists(&mut self, or_replace: bool) -> Result<bool> {
+        let place = self.here();
+        let found = self.take(&["IF", "NOT", "EXISTS"]);
+        if found && or_replace {
+            let kind =
+                ErrorKind::Invalid("OR REPLACE and IF NOT EXISTS exclude each other".to_owned());
+            return Err(ParseError::new(kind, place));
+        }
+        Ok(found)
+    }
+
+    /// `CASCADE`, or the default `RESTRICT`.
+    fn cascade(&mut self) -> bool {
+        self.take(&["CASCADE"]) || {
+            self.take(&["RESTRICT"]);
+            false
+        }
+    }
+
+    fn is_standard(&self, n: usize) -> bool {
+        STANDARD.iter().any(|word| self.is_word(n, word))
+    }
+
+    /// One of our own objects; the hint knows the others too.
+    fn expect_object(&mut self) -> Result<&'static str> {
+        let hint = self.plain_word(0).and_then(|found| {
+            nearest(&found, OBJECTS)
+                .or_else(|| nearest(&found, &["TABLE", "MATERIALIZED", "FUNCTION"]))
+        });
+        self.expect_one(OBJECTS).map_err(|e| e.with_hint(hint))
+    }
+}
