@@ -1,0 +1,284 @@
+use std::fmt::Debug;
+
+use arrow::datatypes::{DataType, Field};
+use belvedere_connector::{
+    Aggregate, BinaryOp, COLLATION, Expr, JoinKind, Literal, NATIVE_TYPE, TableRef,
+};
+use sqlparser::ast;
+
+use crate::rules::Rule;
+use crate::sql;
+
+/// What differs between SQL systems.
+///
+/// Every `Err` is a reason in words that `EXPLAIN` shows. Defaults are what PostgreSQL and SQLite share; a dialect
+/// overrides what is otherwise.
+pub trait Dialect: Debug + Send + Sync {
+    /// The quote of names: `"` or a backtick.
+    fn quote(&self) -> char {
+        '"'
+    }
+
+    /// A name, quoted.
+    fn ident(&self, name: &str) -> ast::Ident {
+        sql::quoted(name, self.quote())
+    }
+
+    fn table(&self, table: &TableRef) -> ast::ObjectName {
+        ast::ObjectName::from(vec![self.ident(&table.schema), self.ident(&table.name)])
+    }
+
+    /// The placeholder's text for the n-th parameter, from 1.
+    fn placeholder(&self, n: usize) -> String;
+
+    /// Placeholders are bound by their place in the text (`?`), not by number: a parameter that is used twice is bound
+    /// twice.
+    fn positional(&self) -> bool {
+        false
+    }
+
+    /// How a placeholder is used as a value of a type: PostgreSQL states the type.
+    fn bind(&self, placeholder: ast::Expr, _data_type: &DataType) -> ast::Expr {
+        placeholder
+    }
+
+    /// How a constant is sent, if at all.
+    fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<LiteralForm, String>;
+
+    /// How a column is used inside an expression: as the value the engine reads from it. Columns that only pass
+    /// through are not asked about.
+    fn read(
+        &self,
+        _data_type: &DataType,
+        facts: &Facts,
+        column: ast::Expr,
+    ) -> Result<Read, String> {
+        Ok(Read {
+            sql: column,
+            facts: facts.clone(),
+            guard: None,
+        })
+    }
+
+    /// The capability table: the first line that fits decides. What no line fits is left to the standard renderings.
+    fn rules(&self) -> &[Rule];
+
+    /// A value in the form in which this system's own comparison for this use *is* the engine's: text with a binary
+    /// collation made explicit, say. The form must have the same value.
+    fn key(&self, operand: &Operand<'_>, usage: Use) -> Result<ast::Expr, String>;
+
+    /// Whether comparing floats of this type with a finite constant that is not zero is the engine's comparison: there
+    /// is no NaN, or it is above everything.
+    fn compares_float_constants(&self, _data_type: &DataType) -> bool {
+        false
+    }
+
+    /// A comparison better than the standard one over [`Dialect::key`]s, e.g. one that keeps an index usable. None is
+    /// the standard one.
+    fn compare(
+        &self,
+        _op: BinaryOp,
+        _left: &Operand<'_>,
+        _right: &Operand<'_>,
+        _position: Position,
+    ) -> Option<Result<Rendering, String>> {
+        None
+    }
+
+    /// Like [`Dialect::compare`], for `arg IN (list)`.
+    fn in_list(
+        &self,
+        _arg: &Operand<'_>,
+        _list: &[Operand<'_>],
+        _negated: bool,
+        _position: Position,
+    ) -> Option<Result<Rendering, String>> {
+        None
+    }
+
+    /// Equality that takes NULL as a value.
+    fn not_distinct(&self, left: ast::Expr, right: ast::Expr) -> ast::Expr {
+        ast::Expr::IsNotDistinctFrom(Box::new(left), Box::new(right))
+    }
+
+    /// An aggregate over an argument already in the form of its [`Dialect::read`]. None is the standard one, which
+    /// knows `count` and, by [`Use::MinMax`], `min` and `max`. A filter has become a CASE of the argument.
+    fn aggregate(
+        &self,
+        _aggregate: &Aggregate,
+        _arg: Option<&Operand<'_>>,
+    ) -> Option<Result<ast::Expr, String>> {
+        None
+    }
+
+    /// Where NULLs sort.
+    fn nulls(&self) -> Nulls {
+        Nulls::Stated
+    }
+
+    /// What a LIMIT must say to have an OFFSET without a limit; None where OFFSET may stand alone.
+    fn no_limit(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it has this join: with equal pairs, with another condition.
+    fn join(&self, _kind: JoinKind, _has_keys: bool, _has_filter: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// How an outermost column is selected on the wire.
+    fn output(
+        &self,
+        _field: &Field,
+        _facts: &Facts,
+        column: ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        Ok(column)
+    }
+}
+
+/// What is known of a value beyond its type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The type as the source calls it, while the value is a table's column as it is stored.
+    pub native_type: Option<String>,
+    /// The collation it compares by unless another is stated; None is unknown.
+    pub collation: Option<String>,
+}
+
+impl Facts {
+    /// Of a column, from its field's metadata.
+    pub fn of(field: &Field) -> Self {
+        Self {
+            native_type: field.metadata().get(NATIVE_TYPE).cloned(),
+            collation: field.metadata().get(COLLATION).cloned(),
+        }
+    }
+
+    /// Of a value that is either: what both agree on.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        Self {
+            native_type: self
+                .native_type
+                .clone()
+                .filter(|_| self.native_type == other.native_type),
+            collation: self
+                .collation
+                .clone()
+                .filter(|_| self.collation == other.collation),
+        }
+    }
+}
+
+/// An argument, rendered exactly (in [`Position::Predicate`], perhaps as a superset).
+#[derive(Debug, Clone)]
+pub struct Operand<'a> {
+    pub expr: &'a Expr,
+    pub sql: ast::Expr,
+    pub facts: Facts,
+}
+
+impl Operand<'_> {
+    pub fn data_type(&self) -> &DataType {
+        &self.expr.data_type
+    }
+
+    pub fn as_literal(&self) -> Option<&Literal> {
+        match &self.expr.kind {
+            belvedere_connector::ExprKind::Literal(literal) => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// A float that compares as numbers do: finite, and not a zero (whose sign the engine sees).
+    pub fn is_plain_float(&self) -> bool {
+        matches!(self.as_literal(), Some(Literal::Float(f)) if f.is_finite() && *f != 0.0)
+    }
+}
+
+/// How a constant is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LiteralForm {
+    /// In the text: NULL, TRUE, and what a system does not take as a parameter.
+    Inline(Box<ast::Expr>),
+    /// As a bound parameter.
+    Bind,
+}
+
+impl LiteralForm {
+    pub fn inline(sql: ast::Expr) -> Self {
+        Self::Inline(Box::new(sql))
+    }
+}
+
+/// A column as a value in an expression.
+#[derive(Debug, Clone)]
+pub struct Read {
+    pub sql: ast::Expr,
+    pub facts: Facts,
+    /// A condition that is true or raises an error, for every row that is used: one for each column, in the WHERE of
+    /// its SELECT. True for NULL, since it may see the empty side of an outer join.
+    pub guard: Option<ast::Expr>,
+}
+
+/// Where an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// A predicate of a filter, or below an AND of one: may hold for more rows than it should.
+    Predicate,
+    /// Elsewhere: exact or nothing.
+    Value,
+}
+
+/// What two values are compared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// `=`, `<>`, `IN`, keys of joins.
+    Equality,
+    /// `<`, `>=` …
+    Order,
+    /// `GROUP BY`, `DISTINCT`.
+    Group,
+    /// `ORDER BY`.
+    Sort,
+    /// `min`, `max`.
+    MinMax,
+}
+
+/// Where NULLs sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Where `NULLS FIRST` or `NULLS LAST` says.
+    Stated,
+    /// Below every value, and there is no such keyword: `x IS NULL` becomes a sort key of its own where needed.
+    Lowest,
+}
+
+/// An expression, rendered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendering {
+    pub sql: ast::Expr,
+    /// Why it holds for more rows than it should; None is exact.
+    pub superset: Option<String>,
+    /// The collation of the result, where the rendering states it.
+    pub collation: Option<String>,
+}
+
+impl Rendering {
+    pub fn exact(sql: ast::Expr) -> Self {
+        Self {
+            sql,
+            superset: None,
+            collation: None,
+        }
+    }
+
+    pub fn superset(sql: ast::Expr, why: impl Into<String>) -> Self {
+        Self {
+            sql,
+            superset: Some(why.into()),
+            collation: None,
+        }
+    }
+}
