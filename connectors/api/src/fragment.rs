@@ -144,9 +144,13 @@ impl Rel {
                 let values = aggregates.iter().map(|(aggregate, name)| {
                     let nullable = aggregate.function != crate::expr::AggregateFunction::Count;
                     // Minimum and maximum of a column compare as the column does.
+                    let extremum = matches!(
+                        aggregate.function,
+                        crate::expr::AggregateFunction::Min | crate::expr::AggregateFunction::Max
+                    );
                     let metadata = match &aggregate.arg {
-                        Some(arg) => arg.field(name, &input).metadata().clone(),
-                        None => Default::default(),
+                        Some(arg) if extremum => arg.field(name, &input).metadata().clone(),
+                        _ => Default::default(),
                     };
                     Field::new(name, aggregate.data_type.clone(), nullable).with_metadata(metadata)
                 });
