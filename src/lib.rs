@@ -1,1 +1,36 @@
-//! (being written)
+//! Belvedere: an embedded, federated SQL query engine.
+//!
+//! Every connected system is a catalog of tables; a query joins them where they live; a view names such a query. An
+//! embedder holds an [`Engine`], opens a [`Session`] and reads an [`Answer`]'s batches as they arrive:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> belvedere::Result<()> {
+//! let engine = belvedere::Engine::builder().open().await?;
+//! let answer = engine.session().execute("SELECT 6 * 7 AS answer").await?;
+//! assert_eq!(answer.collect().await?[0].num_rows(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`cli`] | the binary's commands and shell |
+//! | [`serve`] | the protocols: Arrow Flight SQL |
+//! | [`engine`] | [`Engine`], [`Session`], executing a statement: the one door |
+//! | [`federation`] | DataFusion plan → fragments at the sources |
+//! | [`catalog`] | definitions, the durable catalog, system tables |
+//!
+//! *Invariant:* arrows point one way, downwards in this table.
+
+pub mod catalog;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod engine;
+mod error;
+pub mod federation;
+#[cfg(feature = "serve")]
+pub mod serve;
+
+pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
+pub use error::{Error, Kind, Result};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,11 +75,11 @@ impl Code {
 /// connector.
 ///
 /// Boxed, so that a `Result` stays small; its parts are read through [`Details`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error(Box<Details>);
 
 /// The parts of an [`Error`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Details {
     pub code: Code,
     /// What failed and why, in one sentence without a final full stop.
@@ -90,7 +91,7 @@ pub struct Details {
     pub row: Option<String>,
     /// What to do, as a sentence or a statement to run.
     pub help: Option<String>,
-    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -143,7 +144,7 @@ impl Error {
 
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.0.cause = Some(cause.into());
+        self.0.cause = Some(Arc::from(cause.into()));
         self
     }
 
