@@ -1,0 +1,191 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use belvedere_connector::Table;
+use datafusion::arrow::datatypes::DataType;
+use serde::{Deserialize, Serialize};
+
+/// The engine's own catalog.
+pub const CATALOG: &str = "belvedere";
+/// The schema of own views that name none.
+pub const PUBLIC: &str = "public";
+/// The schema of the tables that show what the engine knows.
+pub const SYSTEM: &str = "system";
+pub const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// All that has been defined: an immutable snapshot, shared by the statements that began under it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Definitions {
+    pub sources: BTreeMap<String, Arc<SourceDefinition>>,
+    /// Own schemas besides the built-in ones.
+    pub schemas: BTreeSet<String>,
+    /// By schema and name.
+    pub views: BTreeMap<(String, String), Arc<ViewDefinition>>,
+    /// What was last read of each source. A source that was never reached has none.
+    pub discoveries: BTreeMap<String, Arc<Discovery>>,
+    /// `COMMENT ON` what is not ours to define: schemas, tables and columns, by dotted name.
+    pub comments: BTreeMap<ObjectId, String>,
+}
+
+/// A source as defined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceDefinition {
+    pub name: String,
+    /// Paths are absolute.
+    pub url: String,
+    /// The connector's options; secrets are references.
+    pub options: BTreeMap<String, String>,
+    pub about: About,
+    pub comment: Option<String>,
+    pub owns: Vec<Ownership>,
+}
+
+/// Who answers for a definition: text for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    pub owner: Option<String>,
+    pub contact: Option<String>,
+    /// What starts it.
+    pub event: Option<String>,
+    /// What breaks if it is late.
+    pub impact: Option<String>,
+    /// What to do.
+    pub runbook: Option<String>,
+}
+
+impl About {
+    /// Option names and values, in the order in which they are shown.
+    pub fn fields(&self) -> [(&'static str, &Option<String>); 5] {
+        [
+            ("owner", &self.owner),
+            ("contact", &self.contact),
+            ("event", &self.event),
+            ("impact", &self.impact),
+            ("runbook", &self.runbook),
+        ]
+    }
+
+    /// The field an option of this name sets.
+    pub fn field_mut(&mut self, option: &str) -> Option<&mut Option<String>> {
+        Some(match option {
+            "owner" => &mut self.owner,
+            "contact" => &mut self.contact,
+            "event" => &mut self.event,
+            "impact" => &mut self.impact,
+            "runbook" => &mut self.runbook,
+            _ => return None,
+        })
+    }
+}
+
+/// `ALTER SOURCE … OWNS`: the source is the source of truth of these columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    pub schema: String,
+    pub table: String,
+    pub columns: Vec<String>,
+}
+
+/// A virtual view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewDefinition {
+    pub schema: String,
+    pub name: String,
+    /// The query as written.
+    pub query: String,
+    /// Whether its columns were named by the definition (`v (a, b)`) and not by the query.
+    pub named_columns: bool,
+    /// As they were when it was defined. A column added at a source later does not widen the view.
+    pub columns: Vec<ViewColumn>,
+    /// The schemas its unqualified names were looked up in, in order.
+    pub search_path: Vec<String>,
+    /// The tables and views it reads directly.
+    pub depends_on: BTreeSet<ObjectId>,
+    pub about: About,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewColumn {
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
+}
+
+impl ViewDefinition {
+    pub fn id(&self) -> ObjectId {
+        ObjectId::new([CATALOG, &self.schema, &self.name])
+    }
+}
+
+/// A resolved name: catalog, schema, table (and column), as far as it goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectId(pub Vec<String>);
+
+impl ObjectId {
+    pub fn new<S: Into<String>>(parts: impl IntoIterator<Item = S>) -> Self {
+        Self(parts.into_iter().map(Into::into).collect())
+    }
+
+    pub fn catalog(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Whether this is `scope` or something in it.
+    pub fn is_within(&self, scope: &ObjectId) -> bool {
+        self.0.starts_with(&scope.0)
+    }
+}
+
+/// As a user would type it: own things without the catalog, quoted where needed.
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = match self.0.as_slice() {
+            [catalog, schema, rest @ ..] if catalog == CATALOG && schema == PUBLIC => rest,
+            [catalog, rest @ ..] if catalog == CATALOG && !rest.is_empty() => rest,
+            all => all,
+        };
+        write!(f, "{}", belvedere_sql::Name::new(parts))
+    }
+}
+
+/// What a source's discovery found, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Discovery {
+    pub tables: Vec<Arc<Table>>,
+    /// Microseconds since the epoch, UTC.
+    pub at_us: i64,
+}
+
+impl Definitions {
+    pub fn has_schema(&self, name: &str) -> bool {
+        [PUBLIC, SYSTEM, INFORMATION_SCHEMA].contains(&name) || self.schemas.contains(name)
+    }
+
+    pub fn view(&self, schema: &str, name: &str) -> Option<&Arc<ViewDefinition>> {
+        // BTreeMap offers no borrowed lookup for pairs of strings.
+        self.views.get(&(schema.to_string(), name.to_string()))
+    }
+
+    pub fn tables(&self, source: &str) -> &[Arc<Table>] {
+        self.discoveries.get(source).map_or(&[], |discovery| &discovery.tables)
+    }
+
+    /// The views that read something in `scope`, directly or through other views, in the order to drop them.
+    pub fn dependents(&self, scope: &ObjectId) -> Vec<Arc<ViewDefinition>> {
+        let mut found: Vec<Arc<ViewDefinition>> = Vec::new();
+        let mut scopes = vec![scope.clone()];
+        while let Some(scope) = scopes.pop() {
+            for view in self.views.values() {
+                let reads = view.depends_on.iter().any(|id| id.is_within(&scope));
+                if reads && !found.iter().any(|known| known.id() == view.id()) {
+                    scopes.push(view.id());
+                    found.push(view.clone());
+                }
+            }
+        }
+        found.reverse();
+        found
+    }
+}

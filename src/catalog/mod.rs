@@ -1,0 +1,24 @@
+//! What has been defined, durably.
+//!
+//! The central type is [`Definitions`]: an immutable snapshot of all sources, schemas and views. A change makes a new
+//! snapshot; [`Store`] commits the difference in one transaction and only then is it seen. Flows in: changed
+//! snapshots from the engine; flows out: the snapshot every statement resolves its names in.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `definitions.rs` | [`Definitions`] and what it holds |
+//! | `store.rs` | [`Store`]: redb, one process per data directory |
+//! | `system_table.rs` | [`SystemTable`]: what the engine knows, as a table |
+//!
+//! *Invariant:* no connector, plan or session is known here.
+
+mod definitions;
+mod store;
+mod system_table;
+
+pub use definitions::{
+    About, CATALOG, Definitions, Discovery, INFORMATION_SCHEMA, ObjectId, Ownership, PUBLIC,
+    SYSTEM, SourceDefinition, ViewColumn, ViewDefinition,
+};
+pub use store::{Store, StoreError};
+pub use system_table::{SystemTable, SystemTableProvider};

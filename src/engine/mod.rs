@@ -1,0 +1,85 @@
+//! The one door: every statement, from every protocol and embedder, passes through a [`Session`].
+//!
+//! The central type is [`Engine`], a cheap handle on what has been defined and opened ([`World`]) and what runs.
+//! Flows in: statements; flows out: an [`Answer`], a stream of Arrow batches.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `builder.rs` | opening an engine |
+//! | `world.rs` | [`World`]: definitions with their opened sources; changing it, all or nothing |
+//! | `session.rs` | [`Session`], [`Prepared`], [`Answer`]: one statement |
+//! | `settings.rs` | what `SET` sets |
+//! | `names.rs` | names → tables: DataFusion's catalog list |
+//! | `query.rs` | plan, optimize, cut, run |
+//! | `explain.rs` | `EXPLAIN` |
+//! | `define.rs` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
+//! | `apply.rs` | several files of definitions as one change |
+//! | `options.rs` | the options and URLs of sources |
+//! | `sources.rs` | an opened source and the providers of its tables |
+//! | `connectors.rs` | the connectors of this build |
+//! | `log.rs` | what ran: `system.queries` |
+//! | `system/` | the system tables |
+
+mod apply;
+mod builder;
+mod connectors;
+mod define;
+mod explain;
+mod log;
+mod names;
+mod options;
+mod query;
+mod session;
+mod settings;
+mod show;
+mod sources;
+mod system;
+mod world;
+
+use std::sync::Arc;
+
+pub use apply::{Action, ApplyOptions, Change, SqlFile};
+pub use builder::EngineBuilder;
+pub use session::{Answer, Prepared, Session};
+pub use settings::Settings;
+
+use crate::error::Result;
+
+/// A running engine. Clones are handles on the same one.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<world::Inner>,
+}
+
+impl Engine {
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// A new session with default settings.
+    pub fn session(&self) -> Session {
+        Session::new(self.inner.clone())
+    }
+
+    /// Validate files of definitions against the live sources, and apply their difference with what runs, all or
+    /// nothing.
+    pub async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<Change>> {
+        apply::apply(&self.inner, files, options).await
+    }
+
+    /// Give up this handle. The data directory is free once all handles, sessions and answers are gone.
+    pub async fn close(self) -> Result<()> {
+        drop(self.inner);
+        Ok(())
+    }
+}
+
+/// The candidate a user most likely meant, if any is near.
+fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,72 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use belvedere_connector::{Connector, SourceConfig, Table, TableRef};
+use datafusion::catalog::TableProvider;
+
+use crate::catalog::{Discovery, SourceDefinition};
+use crate::error::Result;
+use crate::federation::{SourceHandle, SourceTable};
+
+/// An opened source: its definition, its connector's object, and the providers of its tables made so far.
+#[derive(Debug)]
+pub(super) struct LiveSource {
+    pub definition: Arc<SourceDefinition>,
+    /// The connector's name.
+    pub connector: &'static str,
+    pub handle: Arc<SourceHandle>,
+    providers: Mutex<HashMap<TableRef, Arc<dyn TableProvider>>>,
+}
+
+impl LiveSource {
+    /// Make the source without contacting the system.
+    pub fn open(
+        connector: &dyn Connector,
+        definition: Arc<SourceDefinition>,
+        known: Option<&Discovery>,
+    ) -> Result<Self> {
+        let source = connector.open(SourceConfig {
+            name: definition.name.clone(),
+            url: definition.url.clone(),
+            options: definition.options.clone(),
+        })?;
+        if let Some(known) = known {
+            let tables: Vec<Table> = known.tables.iter().map(|t| t.as_ref().clone()).collect();
+            source.remember(&tables);
+        }
+        Ok(Self {
+            handle: Arc::new(SourceHandle::new(&definition.name, source)),
+            connector: connector.name(),
+            definition,
+            providers: Mutex::default(),
+        })
+    }
+
+    /// Read what the system has now.
+    pub async fn discover(&self) -> Result<Discovery> {
+        let found = self.handle.source.discover().await;
+        self.handle.contacted(found.as_ref().err());
+        let found = found.map_err(|e| e.at_source(&self.definition.name))?;
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(Discovery {
+            tables: found.into_iter().map(Arc::new).collect(),
+            at_us: chrono::Utc::now().timestamp_micros(),
+        })
+    }
+
+    /// The table as DataFusion reads it.
+    pub async fn provider(&self, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
+        let key = TableRef { schema: table.schema.clone(), name: table.name.clone() };
+        let known = self.providers.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(provider) = known {
+            return Ok(provider);
+        }
+        let own = self.handle.source.table_provider(table).await;
+        let provider: Arc<dyn TableProvider> = match own.map_err(|e| e.at_source(&self.definition.name))? {
+            Some(provider) => provider,
+            None => Arc::new(SourceTable::new(self.handle.clone(), table.clone())),
+        };
+        let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(providers.entry(key).or_insert(provider).clone())
+    }
+}

@@ -1,0 +1,102 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use belvedere_connector::Connector;
+use datafusion::execution::context::SessionState;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::log::QueryLog;
+use super::sources::LiveSource;
+use crate::catalog::{Definitions, Store};
+use crate::error::{Error, Result};
+
+/// Definitions with their opened sources: an immutable snapshot that each statement resolves its names in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct World {
+    pub definitions: Definitions,
+    pub live: BTreeMap<String, Arc<LiveSource>>,
+    /// Counts the worlds of this process: a plan made under another is made anew.
+    pub version: u64,
+}
+
+/// What all handles of an engine share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub store: Store,
+    pub connectors: Vec<Arc<dyn Connector>>,
+    /// Where relative paths of statements start.
+    pub base_dir: PathBuf,
+    /// Functions, rules and run time; catalogs and settings are put in for each statement.
+    pub state: SessionState,
+    pub log: QueryLog,
+    world: RwLock<Arc<World>>,
+    changing: Mutex<()>,
+}
+
+/// A change being made: a world of its own until it is committed. While it is there, no other change is made.
+pub(super) struct Draft<'a> {
+    inner: &'a Arc<Inner>,
+    base: Arc<World>,
+    pub world: World,
+    _only: MutexGuard<'a, ()>,
+}
+
+impl Inner {
+    pub fn new(
+        store: Store,
+        connectors: Vec<Arc<dyn Connector>>,
+        base_dir: PathBuf,
+        state: SessionState,
+        world: World,
+    ) -> Self {
+        Self {
+            store,
+            connectors,
+            base_dir,
+            state,
+            log: QueryLog::default(),
+            world: RwLock::new(Arc::new(world)),
+            changing: Mutex::new(()),
+        }
+    }
+
+    pub fn world(&self) -> Arc<World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub async fn draft<'a>(self: &'a Arc<Self>) -> Draft<'a> {
+        let only = self.changing.lock().await;
+        let base = self.world();
+        Draft { inner: self, world: base.as_ref().clone(), base, _only: only }
+    }
+
+    /// Read a source's schema again and make it durable.
+    pub async fn refresh(self: &Arc<Self>, source: &str) -> Result<()> {
+        let live = self.world().live.get(source).cloned().ok_or_else(|| Error::Unknown {
+            what: "source",
+            name: source.to_string(),
+            hint: None,
+        })?;
+        // Asking the source may take long: other changes go on meanwhile.
+        let discovery = Arc::new(live.discover().await?);
+        let mut draft = self.draft().await;
+        let same = draft.world.live.get(source).is_some_and(|now| Arc::ptr_eq(now, &live));
+        if same {
+            draft.world.definitions.discoveries.insert(source.to_string(), discovery);
+            draft.commit()?;
+        }
+        Ok(())
+    }
+}
+
+impl Draft<'_> {
+    /// Make it durable, then seen.
+    pub fn commit(self) -> Result<()> {
+        self.inner.store.commit(&self.base.definitions, &self.world.definitions)?;
+        let mut world = self.world;
+        world.version = self.base.version + 1;
+        *self.inner.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        Ok(())
+    }
+}

@@ -1,0 +1,558 @@
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use belvedere_connector::{Fragment, JoinKind, Rel, Support, Table};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DFSchemaRef, JoinType, NullEquality, Result};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    Aggregate, Expr, Extension, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType,
+    Sort, SubqueryAlias, TableScan, Union,
+};
+
+use super::expr;
+use super::node::FragmentNode;
+use super::provider::{SourceHandle, SourceTable};
+
+/// A plan whose leaves are fragments, and what was kept above them.
+#[derive(Debug)]
+pub struct Cut {
+    pub plan: LogicalPlan,
+    pub kept: Vec<Kept>,
+}
+
+/// Something that touches one source and yet runs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub source: String,
+    /// What stays: a node or predicate as DataFusion prints it.
+    pub what: String,
+    pub why: String,
+}
+
+/// Replace the largest subplans of an optimized plan that one source answers exactly by fragments. With `pushdown`
+/// off, only scans (of the needed columns) become fragments: the oracle of pushdown.
+pub fn cut(plan: LogicalPlan, pushdown: bool) -> Result<Cut> {
+    let mut cutter = Cutter { pushdown, kept: Vec::new() };
+    let plan = cutter.cut(plan)?.finish();
+    Ok(Cut { plan, kept: cutter.kept })
+}
+
+struct Cutter {
+    pushdown: bool,
+    kept: Vec<Kept>,
+}
+
+/// A subplan on its way up: still at one source, or finished.
+enum Piece {
+    Remote(Remote),
+    Local(LogicalPlan),
+}
+
+/// A relation at a source, growing. `schema` has its columns in order, under the plan's names.
+struct Remote {
+    handle: Arc<SourceHandle>,
+    rel: Rel,
+    schema: DFSchemaRef,
+    /// Estimated rows.
+    rows: Option<usize>,
+}
+
+impl Piece {
+    fn finish(self) -> LogicalPlan {
+        match self {
+            Self::Local(plan) => plan,
+            Self::Remote(remote) => remote.finish(),
+        }
+    }
+}
+
+impl Remote {
+    fn finish(self) -> LogicalPlan {
+        LogicalPlan::Extension(Extension {
+            node: Arc::new(FragmentNode {
+                handle: self.handle,
+                fragment: Arc::new(Fragment::new(self.rel)),
+                schema: self.schema,
+                rows: self.rows,
+            }),
+        })
+    }
+
+    /// Only the given columns, in order.
+    fn narrow(self, columns: &BTreeSet<usize>) -> Result<Self> {
+        if columns.len() == self.schema.fields().len() {
+            return Ok(self);
+        }
+        let fields = columns.iter().map(|i| {
+            let (qualifier, field) = self.schema.qualified_field(*i);
+            (qualifier.cloned(), field.clone())
+        });
+        let metadata = self.schema.metadata().clone();
+        let schema = DFSchema::new_with_metadata(fields.collect(), metadata)?;
+        let input = self.rel.schema();
+        let kept = columns.iter().map(|i| {
+            let field = input.field(*i);
+            let column = belvedere_connector::Expr::column(
+                *i,
+                field.data_type().clone(),
+                field.is_nullable(),
+            );
+            (column, field.name().clone())
+        });
+        let rel = Rel::Project { columns: kept.collect(), input: Box::new(self.rel) };
+        if !self.handle.source.capabilities().node(&rel).is_exact() {
+            let Rel::Project { input, .. } = rel else { unreachable!("just made") };
+            return Ok(Self { rel: *input, ..self });
+        }
+        Ok(Self { rel, schema: Arc::new(schema), ..self })
+    }
+
+    /// The columns of this relation that the expressions read.
+    fn columns_of<'e>(&self, exprs: impl IntoIterator<Item = &'e Expr>) -> BTreeSet<usize> {
+        exprs
+            .into_iter()
+            .flat_map(|e| e.column_refs())
+            .filter_map(|c| self.schema.maybe_index_of_column(c))
+            .collect()
+    }
+
+    /// This relation with `rel` on top of it, if the source answers that exactly; else itself again, and why not.
+    fn grow(
+        self,
+        schema: &DFSchemaRef,
+        rows: Option<usize>,
+        top: impl FnOnce(Box<Rel>) -> Rel,
+        undo: impl FnOnce(Rel) -> Rel,
+    ) -> Result<Self, (Self, String)> {
+        let Self { handle, rel, schema: own_schema, rows: own_rows } = self;
+        let rel = top(Box::new(rel));
+        match handle.source.capabilities().node(&rel) {
+            Support::Exact => Ok(Self { handle, rel, schema: schema.clone(), rows }),
+            Support::Superset(why) | Support::No(why) => {
+                let rel = undo(rel);
+                Err((Self { handle, rel, schema: own_schema, rows: own_rows }, why))
+            }
+        }
+    }
+}
+
+fn only_input(rel: Rel) -> Rel {
+    match rel {
+        Rel::Filter { input, .. }
+        | Rel::Project { input, .. }
+        | Rel::Aggregate { input, .. }
+        | Rel::Sort { input, .. }
+        | Rel::Limit { input, .. } => *input,
+        other => other,
+    }
+}
+
+impl Cutter {
+    fn cut(&mut self, plan: LogicalPlan) -> Result<Piece> {
+        if let LogicalPlan::TableScan(scan) = &plan {
+            return Ok(match remote_scan(scan, self.pushdown) {
+                Some(remote) => Piece::Remote(remote),
+                None => Piece::Local(plan),
+            });
+        }
+        let mut pieces = Vec::new();
+        for input in plan.inputs() {
+            pieces.push(self.cut(input.clone())?);
+        }
+        if self.pushdown && !pieces.is_empty() {
+            match self.grow(&plan, pieces)? {
+                Ok(grown) => return Ok(grown),
+                Err(returned) => pieces = returned,
+            }
+        }
+        self.keep_node(plan, pieces).map(Piece::Local)
+    }
+
+    /// The node itself runs here, over its finished inputs.
+    fn keep_node(&mut self, plan: LogicalPlan, pieces: Vec<Piece>) -> Result<LogicalPlan> {
+        let mut inputs = pieces.into_iter().map(Piece::finish);
+        let plan = plan.map_children(|old| {
+            Ok(inputs.next().map_or_else(|| Transformed::no(old), Transformed::yes))
+        })?;
+        // Uncorrelated scalar subqueries stay expressions; their plans are cut on their own.
+        let cut = plan.data.map_subqueries(|subquery| {
+            let piece = self.cut(subquery)?;
+            Ok(Transformed::yes(piece.finish()))
+        })?;
+        Ok(cut.data)
+    }
+
+    fn keep(&mut self, remote: &Remote, what: impl Display, why: impl Into<String>) {
+        let kept = Kept {
+            source: remote.handle.name.clone(),
+            what: what.to_string(),
+            why: why.into(),
+        };
+        if !self.kept.contains(&kept) {
+            self.kept.push(kept);
+        }
+    }
+
+    /// Put `plan`'s node on top of its pieces at their source, wholly or in part; or give them back.
+    fn grow(
+        &mut self,
+        plan: &LogicalPlan,
+        mut pieces: Vec<Piece>,
+    ) -> Result<Result<Piece, Vec<Piece>>> {
+        match plan {
+            LogicalPlan::Join(join) => return self.join(join, pieces),
+            LogicalPlan::Union(union) => return Ok(self.union(union, pieces)),
+            _ => {}
+        }
+        let (Some(piece), None) = (pieces.pop(), pieces.pop()) else {
+            return Ok(Err(pieces));
+        };
+        let remote = match (piece, plan) {
+            (Piece::Remote(remote), _) => remote,
+            (Piece::Local(local), LogicalPlan::Projection(projection)) => {
+                return narrow_below(local, projection).map(|plan| Err(vec![Piece::Local(plan)]));
+            }
+            (local, _) => return Ok(Err(vec![local])),
+        };
+        match plan {
+            LogicalPlan::SubqueryAlias(SubqueryAlias { schema, .. }) => {
+                Ok(Ok(Piece::Remote(Remote { schema: schema.clone(), ..remote })))
+            }
+            LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
+            LogicalPlan::Projection(projection) => self.projection(projection, remote),
+            LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote)),
+            LogicalPlan::Sort(sort) => Ok(self.sort(sort, remote)),
+            LogicalPlan::Limit(limit) => Ok(self.limit(limit, remote)),
+            _ => Ok(Err(vec![Piece::Remote(remote)])),
+        }
+    }
+
+    /// Conjuncts the source decides exactly go there; what it can only narrow goes there *and* stays; the rest stays.
+    /// With a residual the fragment ends.
+    fn filter(&mut self, filter: &Filter, mut remote: Remote) -> Result<Piece> {
+        let capabilities = remote.handle.source.capabilities();
+        let input = remote.rel.schema();
+        let (mut sent, mut residual) = (Vec::new(), Vec::new());
+        for predicate in split_conjunction_owned(filter.predicate.clone()) {
+            let translated = expr::scalar(&predicate, &remote.schema);
+            let support = match &translated {
+                Ok(translated) => capabilities.predicate(translated, &input),
+                Err(why) => Support::No(why.clone()),
+            };
+            match (support, translated) {
+                (Support::Exact, Ok(translated)) => sent.push((translated, None)),
+                (Support::Superset(why), Ok(translated)) => {
+                    self.keep(&remote, &predicate, format!("checked again here: {why}"));
+                    sent.push((translated, Some(predicate)));
+                }
+                (Support::Superset(why) | Support::No(why), _) => {
+                    self.keep(&remote, &predicate, why);
+                    residual.push(predicate);
+                }
+            }
+        }
+        if !sent.is_empty() {
+            let predicates = sent.iter().map(|(sent, _)| sent.clone()).collect();
+            let (schema, rows) = (remote.schema.clone(), remote.rows.map(|n| n.div_ceil(5)));
+            let top = |input| Rel::Filter { input, predicates };
+            remote = match remote.grow(&schema, rows, top, only_input) {
+                Ok(grown) => {
+                    residual.extend(sent.into_iter().filter_map(|(_, again)| again));
+                    grown
+                }
+                Err((remote, why)) => {
+                    self.keep(&remote, &filter.predicate, why);
+                    residual = split_conjunction_owned(filter.predicate.clone());
+                    remote
+                }
+            };
+        }
+        match conjunction(residual) {
+            None => Ok(Piece::Remote(remote)),
+            Some(predicate) => {
+                let filter = Filter::new(predicate, Arc::new(remote.finish()));
+                self.keep_node(LogicalPlan::Filter(filter), Vec::new()).map(Piece::Local)
+            }
+        }
+    }
+
+    fn projection(
+        &mut self,
+        projection: &Projection,
+        remote: Remote,
+    ) -> Result<Result<Piece, Vec<Piece>>> {
+        let schema = &projection.schema;
+        let names = schema.fields().iter().map(|f| f.name().clone());
+        let (remote, why) = match expr::scalars(&projection.expr, &remote.schema) {
+            Ok(exprs) => {
+                let columns = exprs.into_iter().zip(names).collect();
+                let rows = remote.rows;
+                let top = |input| Rel::Project { input, columns };
+                match remote.grow(schema, rows, top, only_input) {
+                    Ok(grown) => return Ok(Ok(Piece::Remote(grown))),
+                    Err(refused) => refused,
+                }
+            }
+            Err(why) => (remote, why),
+        };
+        self.keep(&remote, plan_line(&LogicalPlan::Projection(projection.clone())), why);
+        let columns = remote.columns_of(&projection.expr);
+        Ok(Err(vec![Piece::Remote(remote.narrow(&columns)?)]))
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, remote: Remote) -> Result<Piece, Vec<Piece>> {
+        let translated = || {
+            let keys = expr::scalars(&aggregate.group_expr, &remote.schema)?;
+            let values = aggregate
+                .aggr_expr
+                .iter()
+                .map(|e| expr::aggregate(e, &remote.schema))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, expr::Declined>((keys, values))
+        };
+        let (remote, why) = match translated() {
+            Ok((keys, values)) => {
+                let mut names = aggregate.schema.fields().iter().map(|f| f.name().clone());
+                let group_by = keys.into_iter().zip(names.by_ref()).collect::<Vec<_>>();
+                let aggregates = values.into_iter().zip(names).collect();
+                let rows = match group_by.is_empty() {
+                    true => Some(1),
+                    false => remote.rows.map(|n| n.div_ceil(10)),
+                };
+                let top = |input| Rel::Aggregate { input, group_by, aggregates };
+                match remote.grow(&aggregate.schema, rows, top, only_input) {
+                    Ok(grown) => return Ok(Piece::Remote(grown)),
+                    Err(refused) => refused,
+                }
+            }
+            Err(why) => (remote, why),
+        };
+        self.keep(&remote, plan_line(&LogicalPlan::Aggregate(aggregate.clone())), why);
+        Err(vec![Piece::Remote(remote)])
+    }
+
+    /// A top-n is sent and kept: what arrives is at most n rows, and its order is ours to vouch for.
+    fn sort(&mut self, sort: &Sort, remote: Remote) -> Result<Piece, Vec<Piece>> {
+        let Some(fetch) = sort.fetch else {
+            return Err(vec![Piece::Remote(remote)]);
+        };
+        let keys = sort.expr.iter().map(|s| expr::sort_key(s, &remote.schema)).collect();
+        let (remote, why) = match keys {
+            Ok(keys) => {
+                let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
+                let top = |input| Rel::Sort { input, keys, fetch: Some(fetch as u64) };
+                match remote.grow(&schema, rows, top, only_input) {
+                    Ok(grown) => {
+                        let kept = Sort { input: Arc::new(grown.finish()), ..sort.clone() };
+                        return Ok(Piece::Local(LogicalPlan::Sort(kept)));
+                    }
+                    Err(refused) => refused,
+                }
+            }
+            Err(why) => (remote, why),
+        };
+        self.keep(&remote, plan_line(&LogicalPlan::Sort(sort.clone())), why);
+        Err(vec![Piece::Remote(remote)])
+    }
+
+    /// The limit is sent with the skipped rows added, and kept.
+    fn limit(&mut self, limit: &Limit, remote: Remote) -> Result<Piece, Vec<Piece>> {
+        let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(Some(fetch)))) =
+            (limit.get_skip_type(), limit.get_fetch_type())
+        else {
+            return Err(vec![Piece::Remote(remote)]);
+        };
+        let rows = skip.saturating_add(fetch);
+        match limited(remote, rows) {
+            Ok(grown) => {
+                let kept = Limit { input: Arc::new(grown.finish()), ..limit.clone() };
+                Ok(Piece::Local(LogicalPlan::Limit(kept)))
+            }
+            Err((remote, why)) => {
+                self.keep(&remote, plan_line(&LogicalPlan::Limit(limit.clone())), why);
+                Err(vec![Piece::Remote(remote)])
+            }
+        }
+    }
+
+    fn join(&mut self, join: &Join, pieces: Vec<Piece>) -> Result<Result<Piece, Vec<Piece>>> {
+        let Ok([left, right]) = <[Piece; 2]>::try_from(pieces) else {
+            return datafusion::common::internal_err!("a join has two inputs");
+        };
+        let (left, right) = match (left, right) {
+            (Piece::Remote(left), Piece::Remote(right)) if same_source(&left, &right) => {
+                (left, right)
+            }
+            (left, right) => return Ok(Err(vec![left, right])),
+        };
+        let why = match translated_join(join, &left.schema, &right.schema) {
+            Ok((kind, on, filter)) => {
+                let swap = matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti);
+                let (outer, inner) = match swap {
+                    false => (&left.rel, &right.rel),
+                    true => (&right.rel, &left.rel),
+                };
+                let rel = Rel::Join {
+                    left: Box::new(outer.clone()),
+                    right: Box::new(inner.clone()),
+                    kind,
+                    on,
+                    filter,
+                };
+                match left.handle.source.capabilities().node(&rel) {
+                    Support::Exact => {
+                        return Ok(Ok(Piece::Remote(Remote {
+                            handle: left.handle,
+                            rel,
+                            schema: join.schema.clone(),
+                            rows: left.rows.zip(right.rows).map(|(l, r)| l.max(r)),
+                        })));
+                    }
+                    Support::Superset(why) | Support::No(why) => why,
+                }
+            }
+            Err(why) => why,
+        };
+        self.keep(&left, plan_line(&LogicalPlan::Join(join.clone())), why);
+        Ok(Err(vec![Piece::Remote(left), Piece::Remote(right)]))
+    }
+
+    fn union(&mut self, union: &Union, pieces: Vec<Piece>) -> Result<Piece, Vec<Piece>> {
+        let mut remotes = Vec::new();
+        for piece in &pieces {
+            match piece {
+                Piece::Remote(remote) => remotes.push(remote),
+                Piece::Local(_) => return Err(pieces),
+            }
+        }
+        let [first, rest @ ..] = remotes.as_slice() else {
+            return Err(pieces);
+        };
+        if !rest.iter().all(|remote| same_source(first, remote)) {
+            return Err(pieces);
+        }
+        let rel = Rel::UnionAll {
+            inputs: remotes.iter().map(|r| r.rel.clone()).collect(),
+            schema: Arc::clone(union.schema.inner()),
+        };
+        let (handle, rows) = (first.handle.clone(), remotes.iter().map(|r| r.rows).sum());
+        match handle.source.capabilities().node(&rel) {
+            Support::Exact => {
+                Ok(Piece::Remote(Remote { handle, rel, schema: union.schema.clone(), rows }))
+            }
+            Support::Superset(why) | Support::No(why) => {
+                self.keep(first, "Union", why);
+                Err(pieces)
+            }
+        }
+    }
+}
+
+fn remote_scan(scan: &TableScan, pushdown: bool) -> Option<Remote> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    let any: &dyn std::any::Any = provider.as_ref();
+    let table = any.downcast_ref::<SourceTable>()?;
+    // Providers that take no filters are given none.
+    debug_assert!(scan.filters.is_empty());
+    let remote = Remote {
+        handle: table.handle.clone(),
+        rel: table.rel(scan.projection.as_deref()),
+        schema: scan.projected_schema.clone(),
+        rows: row_estimate(&table.table),
+    };
+    match scan.fetch {
+        // The limit above has stayed in the plan: this one only spares work.
+        Some(fetch) if pushdown => Some(limited(remote, fetch).unwrap_or_else(|(r, _)| r)),
+        _ => Some(remote),
+    }
+}
+
+fn row_estimate(table: &Table) -> Option<usize> {
+    table.row_count.and_then(|n| usize::try_from(n).ok())
+}
+
+fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
+    Some(rows.map_or(limit, |n| n.min(limit)))
+}
+
+fn limited(remote: Remote, fetch: usize) -> Result<Remote, (Remote, String)> {
+    let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
+    let top = |input| Rel::Limit { input, skip: 0, fetch: Some(fetch as u64) };
+    remote.grow(&schema, rows, top, only_input)
+}
+
+fn same_source(left: &Remote, right: &Remote) -> bool {
+    Arc::ptr_eq(&left.handle.source, &right.handle.source)
+}
+
+type JoinParts = (
+    JoinKind,
+    Vec<(belvedere_connector::Expr, belvedere_connector::Expr)>,
+    Option<belvedere_connector::Expr>,
+);
+
+/// The join's kind and conditions; those of a right semi or anti join are given with the sides swapped.
+fn translated_join(
+    join: &Join,
+    left: &DFSchema,
+    right: &DFSchema,
+) -> Result<JoinParts, expr::Declined> {
+    let (kind, swap) = match join.join_type {
+        JoinType::Inner => (JoinKind::Inner, false),
+        JoinType::Left => (JoinKind::Left, false),
+        JoinType::Right => (JoinKind::Right, false),
+        JoinType::Full => (JoinKind::Full, false),
+        JoinType::LeftSemi => (JoinKind::LeftSemi, false),
+        JoinType::LeftAnti => (JoinKind::LeftAnti, false),
+        JoinType::RightSemi => (JoinKind::LeftSemi, true),
+        JoinType::RightAnti => (JoinKind::LeftAnti, true),
+        JoinType::LeftMark | JoinType::RightMark => return Err("a mark join".into()),
+    };
+    if join.null_equality == NullEquality::NullEqualsNull {
+        return Err("a join in which NULL equals NULL".into());
+    }
+    if join.null_aware {
+        return Err("NOT IN over a column that may be NULL".into());
+    }
+    if join.on.is_empty() {
+        return Err("a join without equal keys may be far larger than its inputs".into());
+    }
+    let pair = |(l, r): &(Expr, Expr)| {
+        let (l, r) = (expr::scalar(l, left)?, expr::scalar(r, right)?);
+        Ok(if swap { (r, l) } else { (l, r) })
+    };
+    let on = join.on.iter().map(pair).collect::<Result<_, expr::Declined>>()?;
+    let both = if swap { right.join(left) } else { left.join(right) }.map_err(|e| e.to_string())?;
+    let filter = join.filter.as_ref().map(|f| expr::scalar(f, &both)).transpose()?;
+    Ok((kind, on, filter))
+}
+
+/// `Projection(Filter(Fragment))`: columns that only predicates at the source read need not travel.
+fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPlan> {
+    let LogicalPlan::Filter(filter) = &plan else {
+        return Ok(plan);
+    };
+    let LogicalPlan::Extension(extension) = filter.input.as_ref() else {
+        return Ok(plan);
+    };
+    let Some(node) = extension.node.as_any().downcast_ref::<FragmentNode>() else {
+        return Ok(plan);
+    };
+    let remote = Remote {
+        handle: node.handle.clone(),
+        rel: node.fragment.rel.clone(),
+        schema: node.schema.clone(),
+        rows: node.rows,
+    };
+    let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));
+    let narrowed = remote.narrow(&columns)?.finish();
+    Ok(LogicalPlan::Filter(Filter::new(filter.predicate.clone(), Arc::new(narrowed))))
+}
+
+/// The node's own line, as DataFusion prints it.
+fn plan_line(plan: &LogicalPlan) -> String {
+    plan.display().to_string()
+}

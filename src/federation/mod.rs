@@ -1,0 +1,30 @@
+//! From a DataFusion plan to fragments at the sources.
+//!
+//! After DataFusion's optimizer, [`cut`](cut::cut) replaces the largest subplans that one source answers *exactly* by
+//! [`FragmentNode`]s; what stays runs in DataFusion. The central type is the connectors' `Fragment`; a
+//! [`FragmentExec`] streams its answer.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `provider.rs` | [`SourceTable`]: a source's table as a DataFusion table provider |
+//! | `expr.rs` | the one translator of expressions |
+//! | `cut.rs` | plan → fragments, and why a thing stays here |
+//! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
+//! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
+//! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
+//!
+//! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
+//! a source by name or kind.
+
+mod cut;
+mod exec;
+mod expr;
+mod node;
+mod provider;
+mod ties;
+
+pub use cut::{Cut, Kept, cut};
+pub use exec::{FragmentExec, SourceFailure, StatementContext};
+pub use node::{FragmentNode, FragmentPlanner, fragments};
+pub use provider::{Health, SourceHandle, SourceTable};
+pub use ties::break_ties;

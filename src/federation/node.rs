@@ -1,0 +1,128 @@
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use belvedere_connector::Fragment;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, Result, Statistics, internal_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::execution::context::SessionState;
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+
+use super::exec::FragmentExec;
+use super::provider::SourceHandle;
+
+/// A leaf of a cut plan: what one source answers. Its columns are the fragment's, under the names the plan above
+/// knows them by.
+#[derive(Debug, Clone)]
+pub struct FragmentNode {
+    pub handle: Arc<SourceHandle>,
+    pub fragment: Arc<Fragment>,
+    pub schema: DFSchemaRef,
+    /// Estimated rows of the answer, if the source has an estimate of its tables.
+    pub rows: Option<usize>,
+}
+
+impl PartialEq for FragmentNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.handle.name == other.handle.name
+            && self.fragment == other.fragment
+            && self.schema == other.schema
+    }
+}
+
+impl Eq for FragmentNode {}
+
+impl PartialOrd for FragmentNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl Hash for FragmentNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.handle.name.hash(state);
+        self.schema.hash(state);
+    }
+}
+
+impl UserDefinedLogicalNodeCore for FragmentNode {
+    fn name(&self) -> &str {
+        "Fragment"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        Vec::new()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let text = self.handle.source.describe(&self.fragment);
+        write!(f, "Fragment: {}: {text}", self.handle.name)
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        if !exprs.is_empty() || !inputs.is_empty() {
+            return internal_err!("a fragment is a leaf");
+        }
+        Ok(self.clone())
+    }
+}
+
+/// The fragments of a cut plan, subqueries included, from left to right.
+pub fn fragments(plan: &LogicalPlan) -> Vec<FragmentNode> {
+    let mut found = Vec::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Extension(extension) = node
+            && let Some(fragment) = extension.node.as_any().downcast_ref::<FragmentNode>()
+        {
+            found.push(fragment.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the walk itself never fails");
+    found
+}
+
+/// Plans fragment nodes as scans.
+#[derive(Debug)]
+pub struct FragmentPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for FragmentPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        _physical_inputs: &[Arc<dyn ExecutionPlan>],
+        session_state: &SessionState,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<FragmentNode>() else {
+            return Ok(None);
+        };
+        let schema = Arc::clone(node.schema.inner());
+        let statistics = node.rows.map(|rows| {
+            let mut statistics = Statistics::new_unknown(&schema);
+            statistics.num_rows = datafusion::common::stats::Precision::Inexact(rows);
+            statistics
+        });
+        Ok(Some(Arc::new(FragmentExec::new(
+            node.handle.clone(),
+            node.fragment.clone(),
+            schema,
+            statistics,
+            session_state.config().target_partitions(),
+        ))))
+    }
+}
