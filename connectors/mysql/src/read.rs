@@ -1,0 +1,309 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use belvedere_connector::{BatchStream, Code, Error, Fragment, Rel, Result};
+use belvedere_sqlgen::Rendered;
+use futures::{StreamExt, stream};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Params, Row, Value};
+use tokio::sync::mpsc;
+
+use crate::decode::{Origin, RowDecoder};
+use crate::error::{client_error, is_dead_connection};
+use crate::params;
+use crate::pool::Pool;
+use crate::session::Flavor;
+use crate::settings::Settings;
+
+/// Batches made ahead of the reader.
+const BATCHES_AHEAD: usize = 2;
+/// A batch is cut here, whatever its rows.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// What the source's own deadline may be late, before we end the statement.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Renders a fragment for the server that answers it.
+pub(crate) type Render = dyn Fn(Flavor, &Fragment) -> Result<Rendered> + Send + Sync;
+
+/// One question, and all that answering it needs.
+pub(crate) struct Reading {
+    pub pool: Arc<Pool>,
+    pub settings: Arc<Settings>,
+    pub fragment: Arc<Fragment>,
+    pub render: Arc<Render>,
+    pub batch_rows: usize,
+    pub deadline: Option<Instant>,
+}
+
+/// How reading ended, other than by an error of ours.
+enum End {
+    /// The answer is complete.
+    Complete,
+    /// The server or the connection failed; `true`: before any row came.
+    Failed(mysql_async::Error, bool),
+    /// The rows did not fit, or the deadline passed: the statement still runs.
+    Stopped(Error),
+    /// The reader went away: the statement still runs.
+    Abandoned,
+}
+
+impl Reading {
+    /// The answer. Work begins at the first poll, in a task of its own that holds at most a few batches; dropping the
+    /// stream ends it.
+    pub fn stream(self) -> BatchStream {
+        stream::once(async move {
+            let source = self.settings.source.clone();
+            let (batches, received) = mpsc::channel(BATCHES_AHEAD);
+            let task = tokio::spawn(async move {
+                if let Err(error) = self.run(&batches).await {
+                    // Nobody may be left to read it.
+                    let _ = batches.send(Err(error)).await;
+                }
+            });
+            stream::unfold((received, Some(task)), move |(mut received, task)| {
+                let source = source.clone();
+                async move {
+                    if let Some(batch) = received.recv().await {
+                        return Some((batch, (received, task)));
+                    }
+                    // A task that broke must not look like the end of the answer.
+                    match task?.await {
+                        Ok(()) => None,
+                        Err(e) => {
+                            let error = Error::internal("reading broke off").caused_by(e);
+                            Some((Err(error.at_source(source)), (received, None)))
+                        }
+                    }
+                }
+            })
+        })
+        .flatten()
+        .boxed()
+    }
+
+    async fn run(&self, batches: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+        let mut fresh = false;
+        loop {
+            let leased = tokio::select! {
+                leased = self.pool.lease(self.deadline, fresh) => leased,
+                () = batches.closed() => return Ok(()),
+            };
+            let mut lease = leased?;
+            let rendered = match (self.render)(lease.flavor(), &self.fragment) {
+                Ok(rendered) => rendered,
+                Err(error) => {
+                    lease.give_back();
+                    return Err(error);
+                }
+            };
+            let flavor = lease.flavor();
+            let end = tokio::select! {
+                biased;
+                end = self.pump(&mut lease.conn, flavor, &rendered, batches) => end,
+                () = batches.closed() => End::Abandoned,
+                () = until(self.deadline) => End::Stopped(Error::new(
+                    Code::Timeout,
+                    "the deadline passed while the answer was read",
+                )),
+            };
+            match end {
+                End::Complete => {
+                    lease.give_back();
+                    return Ok(());
+                }
+                End::Abandoned => {
+                    lease.discard(true).await;
+                    return Ok(());
+                }
+                End::Stopped(error) => {
+                    lease.discard(true).await;
+                    return Err(error.at_source(&self.settings.source));
+                }
+                End::Failed(error, before_rows) => {
+                    let dead = is_dead_connection(&error);
+                    let retry = dead && before_rows && lease.reused;
+                    match dead {
+                        true => lease.discard(false).await,
+                        false => lease.give_back(),
+                    }
+                    if retry {
+                        fresh = true;
+                        continue;
+                    }
+                    return Err(self.at_table(client_error(error, &self.settings)));
+                }
+            }
+        }
+    }
+
+    /// Execute and send batches until something ends it.
+    async fn pump(
+        &self,
+        conn: &mut Conn,
+        flavor: Flavor,
+        rendered: &Rendered,
+        batches: &mpsc::Sender<Result<RecordBatch>>,
+    ) -> End {
+        let schema = self.fragment.schema();
+        let Some(values) = bound(rendered) else {
+            return End::Stopped(Error::internal("a constant that the source does not have"));
+        };
+        if let Err(e) = set_deadline(conn, flavor, self.deadline).await {
+            return End::Failed(e, true);
+        }
+        let mut result = match conn.exec_iter(rendered.sql.as_str(), params(values)).await {
+            Ok(result) => result,
+            Err(e) => return End::Failed(e, true),
+        };
+        let columns = result.columns().unwrap_or_else(|| Arc::new([]));
+        let mut decoder = match RowDecoder::new(schema, &origins(&self.fragment.rel), &columns) {
+            Ok(decoder) => decoder,
+            Err(error) => return End::Stopped(error),
+        };
+        let mut rows = match result.stream::<Row>().await {
+            Ok(Some(rows)) => rows,
+            Ok(None) => return End::Stopped(Error::internal("the statement has no answer")),
+            Err(e) => return End::Failed(e, true),
+        };
+        let mut first = true;
+        loop {
+            let row = match rows.next().await {
+                Some(Ok(row)) => row,
+                Some(Err(e)) => return End::Failed(e, first),
+                None => break,
+            };
+            first = false;
+            if let Err(error) = decoder.append(&row) {
+                return End::Stopped(error);
+            }
+            if decoder.rows() >= self.batch_rows || decoder.bytes() >= MAX_BATCH_BYTES {
+                let batch = decoder.finish();
+                if batches.send(batch).await.is_err() {
+                    return End::Abandoned;
+                }
+            }
+        }
+        if decoder.rows() > 0 && batches.send(decoder.finish()).await.is_err() {
+            // It was all that was left.
+            return End::Complete;
+        }
+        End::Complete
+    }
+
+    /// Name the table where there is only one.
+    fn at_table(&self, error: Error) -> Error {
+        match self.fragment.rel.tables().as_slice() {
+            [table] => error.at_table(table.to_string()),
+            _ => error,
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until((deadline + GRACE).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The server ends the statement then, too.
+async fn set_deadline(
+    conn: &mut Conn,
+    flavor: Flavor,
+    deadline: Option<Instant>,
+) -> mysql_async::Result<()> {
+    // Zero is no limit: a deadline that has passed is the shortest there is.
+    let left = deadline.map(|deadline| {
+        deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1))
+    });
+    conn.query_drop(match flavor {
+        Flavor::MariaDb => format!(
+            "SET SESSION max_statement_time = {:.3}",
+            left.unwrap_or_default().as_secs_f64()
+        ),
+        Flavor::MySql => format!(
+            "SET SESSION max_execution_time = {}",
+            left.unwrap_or_default().as_millis()
+        ),
+    })
+    .await
+}
+
+fn bound(rendered: &Rendered) -> Option<Vec<Value>> {
+    rendered
+        .params
+        .iter()
+        .map(|(literal, data_type)| params::value(literal, data_type))
+        .collect()
+}
+
+fn params(values: Vec<Value>) -> Params {
+    match values.is_empty() {
+        true => Params::Empty,
+        false => Params::Positional(values),
+    }
+}
+
+/// The table's column that each output column is, where it is one.
+fn origins(rel: &Rel) -> Vec<Option<Origin>> {
+    let passed = |inner: &[Option<Origin>], expr: &belvedere_connector::Expr| {
+        expr.as_column()
+            .and_then(|i| inner.get(i).cloned().flatten())
+    };
+    match rel {
+        Rel::Scan { table, schema } => {
+            let schema: &SchemaRef = schema;
+            schema
+                .fields()
+                .iter()
+                .map(|field| {
+                    Some(Origin {
+                        table: table.clone(),
+                        column: field.name().clone(),
+                    })
+                })
+                .collect()
+        }
+        Rel::Filter { input, .. } | Rel::Sort { input, .. } | Rel::Limit { input, .. } => {
+            origins(input)
+        }
+        Rel::Project { input, columns } => {
+            let inner = origins(input);
+            columns
+                .iter()
+                .map(|(expr, _)| passed(&inner, expr))
+                .collect()
+        }
+        Rel::Join {
+            left, right, kind, ..
+        } => {
+            let mut all = origins(left);
+            if !matches!(
+                kind,
+                belvedere_connector::JoinKind::LeftSemi | belvedere_connector::JoinKind::LeftAnti
+            ) {
+                all.extend(origins(right));
+            }
+            all
+        }
+        Rel::Aggregate {
+            input,
+            group_by,
+            aggregates,
+        } => {
+            let inner = origins(input);
+            group_by
+                .iter()
+                .map(|(expr, _)| passed(&inner, expr))
+                .chain(aggregates.iter().map(|(aggregate, _)| {
+                    aggregate.arg.as_ref().and_then(|arg| passed(&inner, arg))
+                }))
+                .collect()
+        }
+        Rel::UnionAll { schema, .. } => vec![None; schema.fields().len()],
+    }
+}
