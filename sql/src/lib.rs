@@ -28,6 +28,7 @@
 //! ```
 
 mod ast;
+mod balance;
 mod display;
 mod error;
 mod limits;
@@ -41,7 +42,7 @@ pub use ast::{
     SourceAction, Spanned, Statement, Verbatim, ViewAction,
 };
 pub use error::{ErrorKind, ParseError};
-pub use limits::{MAX_CHAIN, MAX_NESTING, MAX_TEXT_BYTES};
+pub use limits::{MAX_BOOLEANS, MAX_DEPTH, MAX_NESTING, MAX_TEXT_BYTES};
 pub use name::{Name, fold, ident};
 pub use options::{Options, Value};
 pub use parser::{parse, parse_one};

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn quotes_in_names_are_doubled() {
         let name = Name::new(["a\"\"b", "\""]);
-        assert_eq!(name.to_string(), r#""a""""b".""""#);
+        assert_eq!(name.to_string(), ["\"a\"\"\"\"b\"", "\"\"\"\""].join("."));
         let Statement::Describe { name: read } =
             parse_one(&format!("DESCRIBE {name}")).unwrap().statement
         else {

@@ -1,6 +1,7 @@
 //! `CREATE`, `ALTER`, `DROP`, `REFRESH`, `COMMENT`.
 
-use super::{Cursor, Result};
+use super::Result;
+use super::cursor::Cursor;
 use crate::ast::*;
 use crate::error::{ErrorKind, ParseError, nearest};
 

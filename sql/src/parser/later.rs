@@ -1,6 +1,6 @@
 //! What later versions will have: recognised, so that the answer is "not in this version" and not a riddle.
 
-use super::Cursor;
+use super::cursor::Cursor;
 use crate::error::{ErrorKind, ParseError};
 
 /// First words of statements of later versions.

@@ -3,7 +3,8 @@
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Token;
 
-use super::{Cursor, Result};
+use super::Result;
+use super::cursor::Cursor;
 use crate::ast::*;
 use crate::error::{ErrorKind, ParseError};
 use crate::name::Name;
@@ -26,10 +27,10 @@ impl Cursor<'_> {
         } else if self.take(&["SCHEMAS"]) {
             Show::Schemas
         } else if self.take(&["TABLES"]) {
-            let (from, like) = self.from_and_like()?;
+            let (from, like) = self.scope_and_pattern()?;
             Show::Tables { from, like }
         } else if self.take(&["VIEWS"]) {
-            let (from, like) = self.from_and_like()?;
+            let (from, like) = self.scope_and_pattern()?;
             Show::Views { from, like }
         } else if self.take(&["COLUMNS"]) {
             self.expect_one(&["FROM", "IN"])?;
@@ -56,7 +57,7 @@ impl Cursor<'_> {
     }
 
     /// `[FROM schema] [LIKE 'pattern']`
-    fn from_and_like(&mut self) -> Result<(Option<Name>, Option<String>)> {
+    fn scope_and_pattern(&mut self) -> Result<(Option<Name>, Option<String>)> {
         let from = if self.take(&["FROM"]) || self.take(&["IN"]) {
             Some(self.name("the name of a source or schema", 2)?)
         } else {
