@@ -1,1 +1,37 @@
-//! (being written)
+//! SQLite database files as sources.
+//!
+//! The central type is [`SqliteConnector`]. SQLite runs in this process: a scan is a read-only connection on a thread of
+//! its own that fills Arrow batches. What a column is read as is decided by its declared type, although SQLite stores
+//! any value anywhere; a stored value that does not fit is an error, also inside a pushed-down expression, because
+//! expressions read columns through functions of ours ([`functions`]).
+//!
+//! | file | owns |
+//! |---|---|
+//! | `source.rs` | [`SqliteConnector`], its options, the source |
+//! | `types.rs` | declared type → Arrow type; the decisions in option `columns` |
+//! | `reading.rs` | a stored value as the engine's value, or not: the one place both scans and functions ask |
+//! | `calendar.rs` | dates and times in text |
+//! | `discovery.rs` | tables, columns, keys, estimates, misfits |
+//! | `dialect.rs` | the capability table |
+//! | `functions.rs` | SQL functions with the engine's semantics |
+//! | `pool.rs` | read-only connections, at most `max_connections` |
+//! | `scan.rs` | one fragment to a stream of batches |
+//! | `batch.rs` | rows to Arrow arrays |
+//! | `failure.rs` | SQLite's errors as ours; which row does not fit |
+//!
+//! *Invariant:* nothing here writes to the database, and no value is guessed: one that does not fit is an error or, by
+//! the user's decision, NULL.
+
+mod batch;
+mod calendar;
+mod dialect;
+mod discovery;
+mod failure;
+mod functions;
+mod pool;
+mod reading;
+mod scan;
+mod source;
+mod types;
+
+pub use source::SqliteConnector;

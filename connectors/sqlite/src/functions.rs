@@ -1,0 +1,362 @@
+//! SQL functions with the engine's semantics, registered on every connection.
+//!
+//! | function | gives |
+//! |---|---|
+//! | `as_T(x)` | the stored value in canonical form, or an error |
+//! | `try_T(x)` | … or NULL |
+//! | `must_be_T(x)` | 1, or an error: guards a column that is used as stored |
+//! | `fits_T(x)` | 1 or 0 |
+//! | `float_order(x)` | an integer that orders as IEEE's total order does |
+//! | `min_real`, `max_real` | in that order |
+//! | `sum_integer`, `sum_decimal` | wrapping; exact |
+//! | `wrapping_add`, `wrapping_subtract`, `wrapping_multiply` | 64-bit arithmetic that wraps |
+//! | `unicode_lower` … | text functions in characters, by bytes |
+//!
+//! T is a [`Reading`]'s name; `decimal` takes precision and scale as well.
+
+use std::cmp::Ordering;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Error, Result};
+
+use crate::calendar;
+use crate::reading::{Cell, Reading, unscaled_to_sql};
+
+/// The message of the error that a value that does not fit raises inside SQLite.
+pub const MISFIT: &str = "belvedere: a value does not fit the type its column is read as";
+
+const READINGS: [Reading; 9] = [
+    Reading::Boolean,
+    Reading::Integer,
+    Reading::Real,
+    Reading::Text,
+    Reading::Blob,
+    Reading::Date,
+    Reading::Time,
+    Reading::Timestamp,
+    Reading::Decimal {
+        precision: 1,
+        scale: 0,
+    },
+];
+
+pub fn register(connection: &Connection) -> Result<()> {
+    for reading in READINGS {
+        readings(connection, reading)?;
+    }
+    numbers(connection)?;
+    texts(connection)?;
+    dates(connection)?;
+    aggregate(connection, "sum_integer", SumInteger)?;
+    aggregate(connection, "sum_decimal", SumDecimal)?;
+    aggregate(connection, "min_real", Extremum(Ordering::Less))?;
+    aggregate(connection, "max_real", Extremum(Ordering::Greater))
+}
+
+fn scalar<F>(connection: &Connection, name: &str, args: i32, function: F) -> Result<()>
+where
+    F: Fn(&Context<'_>) -> Result<Value> + Send + 'static,
+{
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function(name, args, flags, move |context| function(context))
+}
+
+fn misfit() -> Error {
+    Error::UserFunctionError(MISFIT.into())
+}
+
+fn readings(connection: &Connection, reading: Reading) -> Result<()> {
+    let args = match reading {
+        Reading::Decimal { .. } => 3,
+        _ => 1,
+    };
+    let exact = move |context: &Context<'_>| match reading {
+        Reading::Decimal { .. } => Ok(Reading::Decimal {
+            precision: context.get(1)?,
+            scale: context.get(2)?,
+        }),
+        other => Ok::<_, Error>(other),
+    };
+    let name = reading.name();
+    scalar(connection, &format!("as_{name}"), args, move |context| {
+        let cell = exact(context)?.read(context.get_raw(0));
+        cell.map(Cell::into_sql).ok_or_else(misfit)
+    })?;
+    scalar(connection, &format!("try_{name}"), args, move |context| {
+        let cell = exact(context)?.read(context.get_raw(0));
+        Ok(cell.map_or(Value::Null, Cell::into_sql))
+    })?;
+    scalar(
+        connection,
+        &format!("must_be_{name}"),
+        args,
+        move |context| match exact(context)?.read(context.get_raw(0)) {
+            Some(_) => Ok(Value::Integer(1)),
+            None => Err(misfit()),
+        },
+    )?;
+    scalar(connection, &format!("fits_{name}"), args, move |context| {
+        let fits = exact(context)?.read(context.get_raw(0)).is_some();
+        Ok(Value::Integer(fits.into()))
+    })
+}
+
+/// Orders as [`f64::total_cmp`] does.
+fn total_order(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+fn numbers(connection: &Connection) -> Result<()> {
+    scalar(connection, "float_order", 1, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Real(value) => Value::Integer(total_order(value)),
+            ValueRef::Integer(value) => Value::Integer(total_order(value as f64)),
+            _ => Value::Null,
+        })
+    })?;
+    type Wrapping = fn(i64, i64) -> i64;
+    let arithmetic: [(&str, Wrapping); 3] = [
+        ("wrapping_add", i64::wrapping_add),
+        ("wrapping_subtract", i64::wrapping_sub),
+        ("wrapping_multiply", i64::wrapping_mul),
+    ];
+    for (name, operation) in arithmetic {
+        scalar(connection, name, 2, move |context| {
+            Ok(match (context.get_raw(0), context.get_raw(1)) {
+                (ValueRef::Integer(a), ValueRef::Integer(b)) => Value::Integer(operation(a, b)),
+                _ => Value::Null,
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// NULL arguments give NULL; others are text, being expressions of that type.
+fn text_arg<'a>(context: &'a Context<'_>, index: usize) -> Result<Option<&'a str>> {
+    match context.get_raw(index) {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| misfit()),
+        _ => Err(misfit()),
+    }
+}
+
+fn texts(connection: &Connection) -> Result<()> {
+    type Unary = fn(&str) -> Value;
+    let unary: [(&str, Unary); 5] = [
+        ("unicode_lower", |text| Value::Text(text.to_lowercase())),
+        ("unicode_upper", |text| Value::Text(text.to_uppercase())),
+        ("character_length", |text| {
+            Value::Integer(text.chars().count() as i64)
+        }),
+        ("byte_length", |text| Value::Integer(text.len() as i64)),
+        ("trim_spaces", |text| {
+            Value::Text(text.trim_matches(' ').to_string())
+        }),
+    ];
+    for (name, function) in unary {
+        scalar(connection, name, 1, move |context| {
+            Ok(text_arg(context, 0)?.map_or(Value::Null, function))
+        })?;
+    }
+    type Test = fn(&str, &str) -> bool;
+    let tests: [(&str, Test); 3] = [
+        ("text_starts_with", |text, part| text.starts_with(part)),
+        ("text_ends_with", |text, part| text.ends_with(part)),
+        ("text_like", like),
+    ];
+    for (name, test) in tests {
+        scalar(connection, name, 2, move |context| {
+            Ok(match (text_arg(context, 0)?, text_arg(context, 1)?) {
+                (Some(text), Some(part)) => Value::Integer(test(text, part).into()),
+                _ => Value::Null,
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// LIKE by characters, without an escape.
+fn like(text: &str, pattern: &str) -> bool {
+    let (mut text, mut pattern) = (text.chars(), pattern.chars());
+    // Where to go on after the last `%`: what it has not taken yet.
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let mut rest = pattern.clone();
+        let matched = match rest.next() {
+            Some('%') => {
+                retry = Some((text.clone(), rest.clone()));
+                true
+            }
+            Some('_') => text.next().is_some(),
+            Some(wanted) => text.next() == Some(wanted),
+            None if text.as_str().is_empty() => return true,
+            None => false,
+        };
+        if matched {
+            pattern = rest;
+            continue;
+        }
+        let Some((from, after)) = &mut retry else {
+            return false;
+        };
+        if from.next().is_none() {
+            return false;
+        }
+        text = from.clone();
+        pattern = after.clone();
+    }
+}
+
+fn dates(connection: &Connection) -> Result<()> {
+    type Part = fn((i64, i64, i64)) -> i64;
+    let parts: [(&str, Part); 4] = [
+        ("date_year", |(year, _, _)| year),
+        ("date_quarter", |(_, month, _)| (month + 2) / 3),
+        ("date_month", |(_, month, _)| month),
+        ("date_day", |(_, _, day)| day),
+    ];
+    for (name, part) in parts {
+        scalar(connection, name, 1, move |context| {
+            Ok(match context.get_raw(0) {
+                ValueRef::Integer(days) => Value::Integer(part(calendar::civil(days))),
+                _ => Value::Null,
+            })
+        })?;
+    }
+    scalar(connection, "day_of_timestamp", 1, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Integer(micros) => Value::Integer(calendar::day_of(micros)),
+            _ => Value::Null,
+        })
+    })
+}
+
+fn aggregate<A, D>(connection: &Connection, name: &str, function: D) -> Result<()>
+where
+    A: RefUnwindSafe + UnwindSafe + Send,
+    D: Aggregate<A, Value> + Send + 'static,
+{
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_aggregate_function(name, 1, flags, function)
+}
+
+struct SumInteger;
+
+impl Aggregate<Option<i64>, Value> for SumInteger {
+    fn init(&self, _: &mut Context<'_>) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn step(&self, context: &mut Context<'_>, sum: &mut Option<i64>) -> Result<()> {
+        match context.get_raw(0) {
+            ValueRef::Null => {}
+            ValueRef::Integer(value) => *sum = Some(sum.unwrap_or(0).wrapping_add(value)),
+            _ => return Err(misfit()),
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, sum: Option<Option<i64>>) -> Result<Value> {
+        Ok(sum.flatten().map_or(Value::Null, Value::Integer))
+    }
+}
+
+/// Over unscaled values of at most 18 digits: more rows than a file can hold are needed to overflow.
+struct SumDecimal;
+
+impl Aggregate<Option<i128>, Value> for SumDecimal {
+    fn init(&self, _: &mut Context<'_>) -> Result<Option<i128>> {
+        Ok(None)
+    }
+
+    fn step(&self, context: &mut Context<'_>, sum: &mut Option<i128>) -> Result<()> {
+        match context.get_raw(0) {
+            ValueRef::Null => {}
+            ValueRef::Integer(value) => {
+                *sum = Some(sum.unwrap_or(0).wrapping_add(i128::from(value)));
+            }
+            _ => return Err(misfit()),
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, sum: Option<Option<i128>>) -> Result<Value> {
+        Ok(sum.flatten().map_or(Value::Null, unscaled_to_sql))
+    }
+}
+
+/// The least or greatest float in IEEE's total order.
+struct Extremum(Ordering);
+
+impl Aggregate<Option<f64>, Value> for Extremum {
+    fn init(&self, _: &mut Context<'_>) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
+    fn step(&self, context: &mut Context<'_>, best: &mut Option<f64>) -> Result<()> {
+        match context.get_raw(0) {
+            ValueRef::Null => {}
+            ValueRef::Real(value) => {
+                if best.is_none_or(|best| value.total_cmp(&best) == self.0) {
+                    *best = Some(value);
+                }
+            }
+            _ => return Err(misfit()),
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, best: Option<Option<f64>>) -> Result<Value> {
+        Ok(best.flatten().map_or(Value::Null, Value::Real))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_by_characters() {
+        for (text, pattern, expected) in [
+            ("", "", true),
+            ("", "%", true),
+            ("", "_", false),
+            ("abc", "a%", true),
+            ("abc", "%c", true),
+            ("abc", "%b%", true),
+            ("abc", "a_c", true),
+            ("aäc", "a_c", true),
+            ("abc", "A%", false),
+            ("aab", "%ab", true),
+            ("aaab", "%a_b", true),
+            ("abcbd", "a%b_", true),
+            ("ab", "a%b_", false),
+            ("a\0b\n", "a_b_", true),
+        ] {
+            assert_eq!(like(text, pattern), expected, "{text:?} LIKE {pattern:?}");
+        }
+    }
+
+    #[test]
+    fn floats_order_as_ieee_says() {
+        let mut values = [
+            f64::NAN,
+            1.5,
+            0.0,
+            -0.0,
+            f64::INFINITY,
+            -1.0,
+            f64::NEG_INFINITY,
+            f64::MIN_POSITIVE,
+        ];
+        values.sort_by(f64::total_cmp);
+        assert!(
+            values
+                .windows(2)
+                .all(|pair| total_order(pair[0]) < total_order(pair[1]))
+        );
+    }
+}

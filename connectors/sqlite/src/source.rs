@@ -1,0 +1,165 @@
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belvedere_connector::{
+    BatchStream, Capabilities, Code, Connector, Error, Fragment, OptionSpec, Result, ScanRequest,
+    Source, SourceConfig, Table,
+};
+use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
+
+use crate::dialect::SqliteDialect;
+use crate::discovery::{self, Decisions};
+use crate::pool::Pool;
+use crate::scan::Scan;
+use crate::types;
+
+/// Opens SQLite database files: `sqlite:shop.db`, `sqlite:///data/shop.db`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SqliteConnector;
+
+impl Connector for SqliteConnector {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["sqlite"]
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        &[
+            OptionSpec {
+                name: "columns",
+                help: "what columns are read as: 'invoice.total: text; visit.day: null; item.price: decimal(12,2)'",
+                secret: false,
+            },
+            OptionSpec {
+                name: "max_connections",
+                help: "reads of the file at once (4)",
+                secret: false,
+            },
+            OptionSpec {
+                name: "busy_timeout_ms",
+                help: "how long to wait for another program's lock, in milliseconds (5000)",
+                secret: false,
+            },
+        ]
+    }
+
+    fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>> {
+        let path = path_of(&config)?;
+        let max_connections = config.number("max_connections", 4, 1)?;
+        let busy_timeout = config.number("busy_timeout_ms", 5000, 0)?;
+        let decisions = Arc::new(types::decisions(&config)?);
+        Ok(Arc::new(SqliteSource {
+            name: config.name,
+            pool: Arc::new(Pool::new(
+                path,
+                max_connections,
+                Duration::from_millis(busy_timeout as u64),
+            )),
+            decisions,
+            // Until the file was looked at, the order of its text is not known.
+            dialect: RwLock::new(SqliteDialect { orders_text: false }),
+        }))
+    }
+}
+
+fn path_of(config: &SourceConfig) -> Result<PathBuf> {
+    let rest = config.url.strip_prefix("sqlite:").unwrap_or_default();
+    let path = match rest.strip_prefix("//") {
+        // The authority of a URL is empty: sqlite:///abs/path.
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => "",
+        None => rest,
+    };
+    if path.is_empty() || path.contains(['?', '\0']) || path == ":memory:" {
+        return Err(Error::new(
+            Code::InvalidUrl,
+            "the URL of a SQLite file is sqlite:PATH or sqlite:///ABSOLUTE/PATH, without parameters",
+        )
+        .at_source(&config.name));
+    }
+    Ok(PathBuf::from(path))
+}
+
+#[derive(Debug)]
+struct SqliteSource {
+    name: String,
+    pool: Arc<Pool>,
+    decisions: Arc<Decisions>,
+    dialect: RwLock<SqliteDialect>,
+}
+
+impl SqliteSource {
+    fn dialect(&self) -> SqliteDialect {
+        *self.dialect.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn render(&self, fragment: &Fragment) -> Result<Rendered> {
+        render(fragment, &self.dialect()).map_err(|why| {
+            Error::internal(format!("a fragment that was not declared: {why}"))
+                .at_source(&self.name)
+        })
+    }
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn discover(&self) -> Result<Vec<Table>> {
+        let permit = self.pool.permit(None).await?;
+        let (pool, decisions) = (self.pool.clone(), self.decisions.clone());
+        let discovered = tokio::task::spawn_blocking(move || {
+            let mut lease = pool.lease(permit)?;
+            discovery::discover(&mut lease, &decisions)
+        })
+        .await
+        .unwrap_or_else(|e| Err(Error::internal("discovery ended early").caused_by(e)));
+        let tables = discovered.map_err(|e| e.at_source(&self.name))?;
+        self.remember(&tables);
+        Ok(tables)
+    }
+
+    fn remember(&self, tables: &[Table]) {
+        let orders_text = discovery::orders_text(tables);
+        *self.dialect.write().unwrap_or_else(PoisonError::into_inner) =
+            SqliteDialect { orders_text };
+    }
+
+    fn default_schema(&self) -> &str {
+        discovery::SCHEMA
+    }
+
+    fn capabilities(&self) -> Arc<dyn Capabilities> {
+        Arc::new(SqlCapabilities::new(self.dialect()))
+    }
+
+    fn partitions(&self, _fragment: &Fragment) -> usize {
+        1
+    }
+
+    fn describe(&self, fragment: &Fragment) -> String {
+        match render(fragment, &self.dialect()) {
+            Ok(rendered) => rendered.sql,
+            Err(why) => format!("not answered by SQLite: {why}"),
+        }
+    }
+
+    async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>> {
+        if request.partitions != 1 {
+            return Err(Error::internal("SQLite reads in one stream").at_source(&self.name));
+        }
+        let scan = Scan {
+            source: self.name.clone(),
+            pool: self.pool.clone(),
+            decisions: self.decisions.clone(),
+            rendered: self.render(&request.fragment)?,
+            fragment: request.fragment,
+            batch_rows: request.batch_rows.max(1),
+            deadline: request.deadline,
+        };
+        Ok(vec![scan.into_stream()])
+    }
+}
