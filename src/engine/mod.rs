@@ -76,9 +76,10 @@ impl Engine {
 
 /// The candidate a user most likely meant, if any is near.
 fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = datafusion::common::utils::datafusion_strsim::levenshtein;
     candidates
         .into_iter()
-        .map(|candidate| (datafusion::common::utils::datafusion_strsim::levenshtein(name, candidate), candidate))
+        .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3))
         .min()
         .map(|(_, candidate)| candidate)

@@ -75,6 +75,15 @@ impl FragmentExec {
         }
     }
 
+    pub fn source_name(&self) -> &str {
+        &self.handle.name
+    }
+
+    /// The text that is sent.
+    pub fn sent(&self) -> String {
+        self.handle.source.describe(&self.fragment)
+    }
+
     fn fresh(&self) -> Self {
         Self {
             handle: self.handle.clone(),
@@ -90,8 +99,12 @@ impl FragmentExec {
 impl DisplayAs for FragmentExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let partitions = self.properties.partitioning.partition_count();
-        let text = self.handle.source.describe(&self.fragment);
-        write!(f, "FragmentExec: source={}, partitions={partitions}, {text}", self.handle.name)
+        write!(
+            f,
+            "FragmentExec: source={}, partitions={partitions}, {}",
+            self.handle.name,
+            self.sent()
+        )
     }
 }
 

@@ -1,0 +1,127 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use belvedere_connector::Connector;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionConfig;
+
+use super::names::PATH;
+use super::sources::LiveSource;
+use super::world::{Inner, World};
+use super::{Engine, connectors};
+use crate::catalog::{CATALOG, Store};
+use crate::error::{Error, Result};
+
+/// Opens an [`Engine`].
+#[derive(Debug, Default)]
+pub struct EngineBuilder {
+    data_dir: Option<PathBuf>,
+    base_dir: Option<PathBuf>,
+    memory_limit: Option<usize>,
+    connectors: Vec<Arc<dyn Connector>>,
+    functions: Vec<ScalarUDF>,
+}
+
+impl EngineBuilder {
+    /// Where definitions are kept. Without it they are forgotten with the engine. One process owns a directory.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Where relative paths in statements start: the working directory by default.
+    #[must_use]
+    pub fn base_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.base_dir = Some(path.into());
+        self
+    }
+
+    /// Bytes all statements together may hold before they spill or fail: half of a machine's memory is a good value.
+    /// Without it there is no limit.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// A connector besides the built-in ones.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connectors.push(connector);
+        self
+    }
+
+    /// A scalar function that all sessions know.
+    #[must_use]
+    pub fn udf(mut self, function: ScalarUDF) -> Self {
+        self.functions.push(function);
+        self
+    }
+
+    /// Read the definitions and make their sources, without contacting any: one that is down stops nothing.
+    pub async fn open(self) -> Result<Engine> {
+        let state = self.state()?;
+        let base_dir = match self.base_dir {
+            Some(path) => path,
+            None => std::env::current_dir().map_err(|e| Error::Store {
+                message: format!("the working directory cannot be read: {e}"),
+                help: None,
+            })?,
+        };
+        let store = match &self.data_dir {
+            Some(path) => Store::open(path)?,
+            None => Store::in_memory()?,
+        };
+        let mut connectors = connectors::built_in();
+        connectors.extend(self.connectors);
+
+        let mut world = World { definitions: store.load()?, ..World::default() };
+        for (name, definition) in &world.definitions.sources {
+            let known = world.definitions.discoveries.get(name).map(Arc::as_ref);
+            let connector = super::options::connector_of(&connectors, &definition.url)?;
+            let live = LiveSource::open(connector, definition.clone(), known)?;
+            world.live.insert(name.clone(), Arc::new(live));
+        }
+        let inner = Inner::new(store, connectors, base_dir, state, world);
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    fn state(&self) -> Result<SessionState> {
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(limit) = self.memory_limit {
+            runtime = runtime.with_memory_pool(memory_pool(limit));
+        }
+        let mut config = SessionConfig::new()
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(CATALOG, PATH);
+        let options = config.options_mut();
+        // Plain strings and binaries: clients that do not know view types are many.
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.execution.parquet.schema_force_view_types = false;
+        options.sql_parser.default_null_ordering = "nulls_max".to_string();
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::new(runtime.build()?))
+            .with_default_features()
+            .build();
+        for function in &self.functions {
+            datafusion::execution::FunctionRegistry::register_udf(
+                &mut state,
+                Arc::new(function.clone()),
+            )?;
+        }
+        Ok(state)
+    }
+}
+
+/// A pool that shares `limit` bytes fairly among what can spill, and names the largest consumers when it is met.
+pub(super) fn memory_pool(limit: usize) -> Arc<TrackConsumersPool<FairSpillPool>> {
+    let largest = std::num::NonZeroUsize::MIN.saturating_add(2);
+    Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), largest))
+}

@@ -1,0 +1,136 @@
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use belvedere_sql::{Explain, Statement};
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::TryStreamExt;
+
+use super::names::Names;
+use super::query;
+use crate::error::{Error, Result};
+use crate::federation::{Cut, FragmentExec, fragments};
+
+/// One text column, a row per line.
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, false)]))
+}
+
+/// What a statement would do: the text sent to each source, what stays here and why; with ANALYZE, what it did.
+pub(super) async fn explain(
+    explain: &Explain,
+    names: Names,
+    deadline: Option<Instant>,
+) -> Result<RecordBatch> {
+    if let Some(format) = &explain.format {
+        return Err(Error::NotInThisVersion { what: format!("EXPLAIN (FORMAT {format})") });
+    }
+    let Statement::Query(ast) = &*explain.statement else {
+        return Err(Error::invalid_with_help(
+            "only a query can be explained",
+            "Definitions do nothing but what they say",
+        ));
+    };
+    let planned = query::plan(names.clone(), ast).await?;
+    let state = query::state(&names, deadline)?;
+    let cut = planned.cut(&state)?;
+    let physical = query::physical(&cut.plan, &state).await?;
+
+    let mut text = String::new();
+    let ran = match explain.analyze {
+        false => None,
+        true => {
+            let started = Instant::now();
+            let stream = execute_stream(physical.clone(), state.task_ctx())?;
+            let batches: Vec<RecordBatch> = stream.try_collect().await?;
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            Some((rows, started.elapsed()))
+        }
+    };
+    sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
+    kept(&mut text, &cut);
+    here(&mut text, &physical, ran.is_some());
+    if let Some((rows, elapsed)) = ran {
+        let ms = elapsed.as_secs_f64() * 1e3;
+        let _ = writeln!(text, "\n{rows} rows in {ms:.1} ms");
+    }
+    if explain.verbose {
+        let _ = writeln!(text, "\nLogical plan, as resolved");
+        indented(&mut text, &planned.plan.display_indent().to_string());
+        let _ = writeln!(text, "\nLogical plan, optimized and cut");
+        indented(&mut text, &cut.plan.display_indent().to_string());
+    }
+    let lines = StringArray::from_iter_values(text.trim_end().lines());
+    RecordBatch::try_new(schema(), vec![Arc::new(lines)])
+        .map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// Each fragment: its source, its text, and its rows (estimated, or counted by a run).
+fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn ExecutionPlan>>) {
+    let mut counted = Vec::new();
+    if let Some(plan) = ran {
+        count_rows(plan, &mut counted);
+    }
+    let fragments = fragments(&cut.plan);
+    if fragments.is_empty() {
+        let _ = writeln!(text, "No source is sent a fragment");
+    }
+    for fragment in fragments {
+        let name = &fragment.handle.name;
+        let connector = names.world.live.get(name).map_or("", |live| live.connector);
+        let sent = fragment.handle.source.describe(&fragment.fragment);
+        let found = counted
+            .iter()
+            .position(|(source, text, _)| source == name && text == &sent)
+            .map(|at| counted.swap_remove(at).2);
+        let rows = match (found, fragment.rows) {
+            (Some(rows), _) => format!(", {rows} rows"),
+            (None, Some(rows)) => format!(", about {rows} rows"),
+            (None, None) => String::new(),
+        };
+        let _ = writeln!(text, "Sent to {name} ({connector}{rows})");
+        indented(text, &sent);
+    }
+}
+
+fn count_rows(plan: &Arc<dyn ExecutionPlan>, into: &mut Vec<(String, String, usize)>) {
+    if let Some(exec) = plan.downcast_ref::<FragmentExec>() {
+        let rows = plan.metrics().and_then(|m| m.output_rows()).unwrap_or(0);
+        into.push((exec.source_name().to_string(), exec.sent(), rows));
+    }
+    for child in plan.children() {
+        count_rows(child, into);
+    }
+}
+
+fn kept(text: &mut String, cut: &Cut) {
+    if cut.kept.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nStays here, though one source holds its input");
+    for kept in &cut.kept {
+        let _ = writeln!(text, "  {}: {}\n    because: {}", kept.source, kept.what, kept.why);
+    }
+}
+
+fn here(text: &mut String, physical: &Arc<dyn ExecutionPlan>, ran: bool) {
+    if physical.downcast_ref::<FragmentExec>().is_some() {
+        let _ = writeln!(text, "\nNothing runs here: the source answers the whole query");
+        return;
+    }
+    let _ = writeln!(text, "\nRuns here");
+    let shown = match ran {
+        true => DisplayableExecutionPlan::with_metrics(physical.as_ref()),
+        false => DisplayableExecutionPlan::new(physical.as_ref()),
+    };
+    indented(text, &shown.indent(false).to_string());
+}
+
+fn indented(text: &mut String, lines: &str) {
+    for line in lines.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+}

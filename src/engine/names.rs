@@ -1,0 +1,399 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use belvedere_connector::Table;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::DataFusionError;
+
+use super::settings::Settings;
+use super::world::{Inner, World};
+use super::{nearest, query, system};
+use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
+use crate::error::{Error, Result};
+
+/// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
+pub(super) const PATH: &str = "$path";
+
+/// Views within views: more is a loop that slipped in, or nobody's intention.
+const MAX_VIEW_DEPTH: usize = 64;
+
+/// The names of one statement, as DataFusion's catalog list (DESIGN §2 *Names*): `a.b.c` is source, schema, table;
+/// `a.b` is own schema `a`, else table `b` in the default schema of source `a`; `b` is looked up along the search
+/// path. An exact match wins, then a unique one without regard to case.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub inner: Arc<Inner>,
+    pub world: Arc<World>,
+    pub settings: Arc<Settings>,
+    /// A change in the making: no source is read again for an unknown table.
+    pub frozen: bool,
+    depth: usize,
+    seen: Arc<Seen>,
+}
+
+/// What happened while names were resolved.
+#[derive(Debug, Default)]
+struct Seen {
+    referenced: Mutex<BTreeSet<ObjectId>>,
+    refreshed: Mutex<BTreeSet<String>>,
+}
+
+/// Where a table name is looked up.
+#[derive(Debug, Clone)]
+enum Scope {
+    Path,
+    Own(String),
+    Source { source: String, schema: String },
+    /// A qualifier that means nothing: an error once the table is asked for.
+    Unknown { what: &'static str, name: String, hint: Option<String> },
+}
+
+impl Names {
+    pub fn new(inner: Arc<Inner>, world: Arc<World>, settings: Settings, frozen: bool) -> Self {
+        Self {
+            inner,
+            world,
+            settings: Arc::new(settings),
+            frozen,
+            depth: 0,
+            seen: Arc::default(),
+        }
+    }
+
+    /// Names inside a view: looked up along the view's own path.
+    fn inside(&self, search_path: &[String]) -> Self {
+        let mut settings = self.settings.as_ref().clone();
+        settings.search_path = search_path.to_vec();
+        Self {
+            settings: Arc::new(settings),
+            depth: self.depth + 1,
+            seen: Arc::new(Seen {
+                referenced: Mutex::default(),
+                refreshed: Mutex::new(lock(&self.seen.refreshed).clone()),
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The tables and views resolved so far.
+    pub fn referenced(&self) -> BTreeSet<ObjectId> {
+        lock(&self.seen.referenced).clone()
+    }
+
+    /// Resolve a name of one to three parts as a query would.
+    pub async fn resolve(&self, parts: &[String]) -> Result<Arc<dyn TableProvider>> {
+        let scope = match parts {
+            [_] => Scope::Path,
+            [first, _] => self.own_or_source(first),
+            [catalog, schema, _] => self.in_catalog(catalog, schema),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "a table's name has one to three parts, not {}",
+                    parts.len()
+                )));
+            }
+        };
+        let name = parts.last().map_or("", String::as_str);
+        self.find(&scope, name).await
+    }
+
+    fn own_or_source(&self, name: &str) -> Scope {
+        let definitions = &self.world.definitions;
+        let exact = |name: &str| {
+            if definitions.has_schema(name) {
+                return Some(Scope::Own(name.to_string()));
+            }
+            let live = self.world.live.get(name)?;
+            let schema = live.handle.source.default_schema().to_string();
+            Some(Scope::Source { source: name.to_string(), schema })
+        };
+        if let Some(scope) = exact(name) {
+            return scope;
+        }
+        let known = || self.world.live.keys().chain(&definitions.schemas).map(String::as_str);
+        if let Some(scope) = unique(known(), |k| *k, name).and_then(exact) {
+            return scope;
+        }
+        let hint = nearest(name, known().chain([SYSTEM, INFORMATION_SCHEMA]));
+        Scope::Unknown {
+            what: "source or schema",
+            name: name.to_string(),
+            hint: Some(match hint {
+                Some(near) => format!("Did you mean {near}?"),
+                None => "SHOW SOURCES lists the sources".to_string(),
+            }),
+        }
+    }
+
+    fn in_catalog(&self, catalog: &str, schema: &str) -> Scope {
+        if catalog == CATALOG {
+            return match self.world.definitions.has_schema(schema) {
+                true => Scope::Own(schema.to_string()),
+                false => Scope::Unknown { what: "schema", name: schema.to_string(), hint: None },
+            };
+        }
+        match self.own_or_source(catalog) {
+            Scope::Source { source, .. } => {
+                let tables = self.world.definitions.tables(&source);
+                let schemas = || tables.iter().map(|t| t.schema.as_str());
+                let exact = schemas().any(|s| s == schema);
+                let schema = match exact {
+                    true => schema,
+                    false => unique(schemas().collect::<BTreeSet<_>>(), |s| *s, schema)
+                        .unwrap_or(schema),
+                };
+                Scope::Source { source, schema: schema.to_string() }
+            }
+            Scope::Own(own) => Scope::Unknown {
+                what: "source",
+                name: own.clone(),
+                hint: Some(format!("{own} is a schema of {CATALOG}: write {own}.table")),
+            },
+            other => other,
+        }
+    }
+
+    async fn find(&self, scope: &Scope, name: &str) -> Result<Arc<dyn TableProvider>> {
+        match scope {
+            Scope::Own(schema) => match self.own(schema, name).await? {
+                Some(found) => Ok(found),
+                None => Err(self.unknown_own(Some(schema), name)),
+            },
+            Scope::Source { source, schema } => self.in_source(source, schema, name).await,
+            Scope::Path => {
+                for entry in &self.settings.search_path {
+                    let found = match self.own_or_source(entry) {
+                        Scope::Own(schema) => self.own(&schema, name).await?,
+                        Scope::Source { source, schema } => {
+                            match self.known_table(&self.world, &source, &schema, name)? {
+                                Some(table) => Some(self.provide(&source, &table).await?),
+                                None => None,
+                            }
+                        }
+                        _ => None,
+                    };
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
+                Err(self.unknown_own(None, name))
+            }
+            Scope::Unknown { what, name, hint } => {
+                Err(Error::Unknown { what, name: name.clone(), hint: hint.clone() })
+            }
+        }
+    }
+
+    async fn own(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if schema == SYSTEM || schema == INFORMATION_SCHEMA {
+            let table = system::table(schema, name, self);
+            if table.is_some() {
+                self.refer(ObjectId::new([CATALOG, schema, name]));
+            }
+            return Ok(table.map(|t| Arc::new(SystemTableProvider(t)) as _));
+        }
+        let definitions = &self.world.definitions;
+        let view = definitions.view(schema, name).or_else(|| {
+            let inside = definitions.views.iter().filter(|((s, _), _)| s == schema);
+            unique(inside, |((_, n), _)| n, name).map(|(_, view)| view)
+        });
+        let Some(view) = view else {
+            return Ok(None);
+        };
+        self.refer(view.id());
+        if self.depth >= MAX_VIEW_DEPTH {
+            return Err(Error::invalid(format!(
+                "view {} is nested more than {MAX_VIEW_DEPTH} views deep",
+                view.id()
+            )));
+        }
+        query::view_provider(&self.inside(&view.search_path), view).await.map(Some)
+    }
+
+    /// A table of a source. One that is not known makes the source's schema be read again, once a statement.
+    async fn in_source(
+        &self,
+        source: &str,
+        schema: &str,
+        name: &str,
+    ) -> Result<Arc<dyn TableProvider>> {
+        if let Some(table) = self.known_table(&self.world, source, schema, name)? {
+            return self.provide(source, &table).await;
+        }
+        let mut world = self.world.clone();
+        if !self.frozen && lock(&self.seen.refreshed).insert(source.to_string()) {
+            self.inner.refresh(source).await?;
+            world = self.inner.world();
+            if let Some(table) = self.known_table(&world, source, schema, name)? {
+                return self.provide(source, &table).await;
+            }
+        }
+        let tables = world.definitions.tables(source);
+        let default = world.live.get(source).map(|l| l.handle.source.default_schema().to_string());
+        let hint = match nearest(name, tables.iter().map(|t| t.name.as_str())) {
+            Some(near) => format!("Did you mean {near}?"),
+            None => format!("SHOW TABLES FROM {} lists what there is", belvedere_sql::ident(source)),
+        };
+        let shown = match default.as_deref() == Some(schema) {
+            true => ObjectId::new([source, name]),
+            false => ObjectId::new([source, schema, name]),
+        };
+        Err(Error::Unknown { what: "table", name: shown.to_string(), hint: Some(hint) })
+    }
+
+    fn known_table(
+        &self,
+        world: &World,
+        source: &str,
+        schema: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Table>>> {
+        let tables = world.definitions.tables(source);
+        let inside = || tables.iter().filter(|t| t.schema == schema);
+        if let Some(exact) = inside().find(|t| t.name == name) {
+            return Ok(Some(exact.clone()));
+        }
+        let mut similar = inside().filter(|t| t.name.eq_ignore_ascii_case(name));
+        match (similar.next(), similar.next()) {
+            (Some(one), None) => Ok(Some(one.clone())),
+            (Some(one), Some(other)) => Err(Error::invalid_with_help(
+                format!("several tables of source {source} are named {name} but for case"),
+                format!(
+                    "Write {} or {}",
+                    belvedere_sql::ident(one.name.clone()),
+                    belvedere_sql::ident(other.name.clone())
+                ),
+            )),
+            (None, _) => Ok(None),
+        }
+    }
+
+    async fn provide(&self, source: &str, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
+        self.refer(ObjectId::new([source, &table.schema, &table.name]));
+        let live = self.world.live.get(source).ok_or_else(|| {
+            Error::Internal(format!("source {source} is defined but was not opened"))
+        })?;
+        live.provider(table).await
+    }
+
+    fn refer(&self, id: ObjectId) {
+        lock(&self.seen.referenced).insert(id);
+    }
+
+    fn unknown_own(&self, schema: Option<&str>, name: &str) -> Error {
+        let definitions = &self.world.definitions;
+        let elsewhere = self.world.live.keys().find_map(|source| {
+            let tables = definitions.tables(source);
+            tables.iter().find(|t| t.name == name).map(|t| match schema {
+                Some(_) => ObjectId::new([source, &t.schema, &t.name]),
+                None => ObjectId::new([source, &t.name]),
+            })
+        });
+        let views = definitions.views.keys().map(|(_, view)| view.as_str());
+        let system = system::names().filter(|(s, _)| Some(*s) == schema).map(|(_, table)| table);
+        let hint = match (elsewhere, nearest(name, views.chain(system))) {
+            (Some(id), _) => Some(format!("There is {id}")),
+            (None, Some(near)) => Some(format!("Did you mean {near}?")),
+            (None, None) => None,
+        };
+        let name = ObjectId::new(schema.into_iter().chain([name]));
+        Error::Unknown { what: "table or view", name: name.to_string(), hint }
+    }
+}
+
+/// The only candidate that differs from `name` in case alone.
+fn unique<'a, T: 'a>(
+    candidates: impl IntoIterator<Item = T>,
+    text: impl Fn(&T) -> &str,
+    name: &str,
+) -> Option<T> {
+    let mut similar = candidates.into_iter().filter(|c| text(c).eq_ignore_ascii_case(name));
+    match (similar.next(), similar.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CatalogProviderList for Names {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        // Catalogs are sources: CREATE SOURCE makes them.
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        let sources = self.world.live.keys().cloned();
+        std::iter::once(CATALOG.to_string()).chain(sources).collect()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        Some(Arc::new(CatalogNames { names: self.clone(), catalog: name.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct CatalogNames {
+    names: Names,
+    catalog: String,
+}
+
+impl CatalogProvider for CatalogNames {
+    fn schema_names(&self) -> Vec<String> {
+        let definitions = &self.names.world.definitions;
+        if self.catalog == CATALOG {
+            return definitions.schemas.iter().cloned().collect();
+        }
+        let tables = definitions.tables(&self.catalog);
+        tables.iter().map(|t| t.schema.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        // DataFusion fills in its defaults: `a.b` arrives as belvedere.a.b, `b` as belvedere.$path.b.
+        let scope = match (self.catalog.as_str(), name) {
+            (CATALOG, PATH) => Scope::Path,
+            (CATALOG, name) => self.names.own_or_source(name),
+            (catalog, name) => self.names.in_catalog(catalog, name),
+        };
+        Some(Arc::new(SchemaNames { names: self.names.clone(), scope }))
+    }
+}
+
+#[derive(Debug)]
+struct SchemaNames {
+    names: Names,
+    scope: Scope,
+}
+
+#[async_trait]
+impl SchemaProvider for SchemaNames {
+    fn table_names(&self) -> Vec<String> {
+        let definitions = &self.names.world.definitions;
+        match &self.scope {
+            Scope::Own(schema) => {
+                let views = definitions.views.keys().filter(|(s, _)| s == schema);
+                views.map(|(_, name)| name.clone()).collect()
+            }
+            Scope::Source { source, schema } => {
+                let tables = definitions.tables(source).iter().filter(|t| &t.schema == schema);
+                tables.map(|t| t.name.clone()).collect()
+            }
+            Scope::Path | Scope::Unknown { .. } => Vec::new(),
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        Ok(Some(self.names.find(&self.scope, name).await?))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|n| n == name)
+    }
+}

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use belvedere_connector::{Connector, Secret};
+use belvedere_sql::Options;
+
+use super::nearest;
+use crate::catalog::About;
+use crate::error::{Error, Result};
+
+/// Options of the design that a later version will have.
+const LATER: &[&str] = &["changes", "writable", "refresh", "key", "max_staleness", "keep"];
+
+/// The connector that takes this URL's scheme. What has no scheme is a path.
+pub(super) fn connector_of<'a>(
+    connectors: &'a [Arc<dyn Connector>],
+    url: &str,
+) -> Result<&'a dyn Connector> {
+    let scheme = scheme(url);
+    let found = connectors.iter().find(|c| c.schemes().contains(&scheme));
+    found.map(Arc::as_ref).ok_or_else(|| {
+        let known: Vec<_> = connectors.iter().flat_map(|c| c.schemes()).copied().collect();
+        let near = nearest(scheme, known.iter().copied());
+        Error::invalid_with_help(
+            format!("no connector takes URLs that begin with {scheme}:"),
+            match near {
+                Some(near) => format!("Did you mean {near}:?"),
+                None => format!("Known are {}, and paths of folders", known.join(", ")),
+            },
+        )
+    })
+}
+
+fn scheme(url: &str) -> &str {
+    match url.split_once(':') {
+        // One letter is a drive, not a scheme.
+        Some((scheme, _))
+            if scheme.len() > 1
+                && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+        {
+            scheme
+        }
+        _ => "file",
+    }
+}
+
+/// The URL with a relative path made absolute: `sqlite:shop.db`, `file:dir`, `./dir`.
+pub(super) fn absolute(url: &str, base_dir: &Path) -> Result<String> {
+    if url.trim().is_empty() {
+        return Err(Error::invalid("a source needs a URL, e.g. 'postgres://reader@host/db'"));
+    }
+    let (prefix, path) = match scheme(url) {
+        "file" => match url.strip_prefix("file:") {
+            Some(path) => ("file:", path),
+            None => ("", url),
+        },
+        "sqlite" => match url.strip_prefix("sqlite:") {
+            Some(path) => ("sqlite:", path),
+            None => return Ok(url.to_string()),
+        },
+        _ => return Ok(url.to_string()),
+    };
+    if let Some(absolute) = path.strip_prefix("//") {
+        return match absolute.starts_with('/') {
+            true => Ok(url.to_string()),
+            false => Err(Error::invalid_with_help(
+                format!("the URL {url} has a host"),
+                format!("Write {prefix}{absolute} for a relative path, {prefix}/… for an absolute one"),
+            )),
+        };
+    }
+    if path.starts_with(':') || Path::new(path).is_absolute() {
+        return Ok(url.to_string());
+    }
+    let plain: std::path::PathBuf = base_dir.join(path).components().collect();
+    let slash = if path.ends_with('/') { "/" } else { "" };
+    Ok(format!("{prefix}{}{slash}", plain.display()))
+}
+
+/// A source's options, checked: those about people, and the connector's own.
+pub(super) fn of_source(
+    connector: &dyn Connector,
+    options: &Options,
+) -> Result<(About, BTreeMap<String, String>)> {
+    let mut about = About::default();
+    let mut own = BTreeMap::new();
+    for (name, value) in options.iter() {
+        let text = value.text();
+        if let Some(field) = about.field_mut(&name) {
+            *field = Some(text);
+            continue;
+        }
+        let known = connector.options();
+        let Some(spec) = known.iter().find(|spec| spec.name == name) else {
+            let names = known.iter().map(|s| s.name).chain(About::default().fields().map(|f| f.0));
+            return Err(unknown_option(&name, connector.name(), names));
+        };
+        if spec.secret && !Secret::is_reference(&text) {
+            return Err(Error::invalid_with_help(
+                format!("option {name} is a secret and never written literally"),
+                format!("Refer to it: {name} = 'env:NAME' or 'file:/run/secrets/name'"),
+            ));
+        }
+        own.insert(name, text);
+    }
+    Ok((about, own))
+}
+
+/// A view's options: those about people.
+pub(super) fn of_view(options: &Options, about: &mut About) -> Result<()> {
+    for (name, value) in options.iter() {
+        match about.field_mut(&name) {
+            Some(field) => *field = Some(value.text()),
+            None => {
+                let names = About::default().fields().map(|f| f.0);
+                return Err(unknown_option(&name, "view", names));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unknown_option<'a>(
+    name: &str,
+    of: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    if LATER.contains(&name) {
+        return Error::NotInThisVersion { what: format!("option {name}") };
+    }
+    let known: Vec<_> = known.into_iter().collect();
+    let help = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("Did you mean {near}?"),
+        None => format!("Known are {}", known.join(", ")),
+    };
+    Error::invalid_with_help(format!("a {of} has no option {name}"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_are_made_absolute() {
+        let base = Path::new("/work/defs");
+        for (url, expected) in [
+            ("sqlite:shop.db", "sqlite:/work/defs/shop.db"),
+            ("sqlite:./shop.db", "sqlite:/work/defs/shop.db"),
+            ("sqlite:/data/shop.db", "sqlite:/data/shop.db"),
+            ("sqlite:///data/shop.db", "sqlite:///data/shop.db"),
+            ("./sales/", "/work/defs/sales/"),
+            ("sales", "/work/defs/sales"),
+            ("file:sales", "file:/work/defs/sales"),
+            ("s3://bucket/sales/", "s3://bucket/sales/"),
+            ("postgres://reader@host/db", "postgres://reader@host/db"),
+        ] {
+            assert_eq!(absolute(url, base).unwrap(), expected);
+        }
+        assert!(absolute("sqlite://shop.db", base).is_err());
+    }
+}

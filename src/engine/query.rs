@@ -1,0 +1,186 @@
+//! A query's way: plan → break ties → optimize → cut → run.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use belvedere_connector::Code;
+use datafusion::catalog::TableProvider;
+use datafusion::common::ParamValues;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::col;
+use datafusion::sql::parser::Statement as SqlStatement;
+use futures::StreamExt;
+
+use super::builder::memory_pool;
+use super::names::Names;
+use super::settings::Settings;
+use crate::catalog::{ViewColumn, ViewDefinition};
+use crate::error::{Error, Result};
+use crate::federation::{self, Cut, FragmentPlanner, StatementContext};
+
+/// A query whose names are resolved. Plain DataFusion: nothing is optimized or cut yet.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub plan: LogicalPlan,
+    pub names: Names,
+}
+
+/// DataFusion's state for one statement.
+pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
+    let base = &names.inner.state;
+    let settings: &Settings = &names.settings;
+    let mut config =
+        base.config().clone().with_extension(Arc::new(StatementContext { deadline }));
+    config.options_mut().execution.time_zone = Some(settings.timezone.clone());
+    let mut builder = SessionStateBuilder::new_from_existing(base.clone())
+        .with_config(config)
+        .with_catalog_list(Arc::new(names.clone()));
+    if let Some(limit) = settings.memory_limit {
+        let runtime = RuntimeEnvBuilder::from_runtime_env(base.runtime_env())
+            .with_memory_pool(memory_pool(limit));
+        builder = builder.with_runtime_env(Arc::new(runtime.build()?));
+    }
+    Ok(builder.build())
+}
+
+/// Resolve and type a query.
+pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
+    let state = state(&names, None)?;
+    let statement = sqlparser::ast::Statement::Query(Box::new(query.clone()));
+    let plan = state.statement_to_plan(SqlStatement::Statement(Box::new(statement))).await?;
+    Ok(Planned { plan, names })
+}
+
+impl Planned {
+    /// The same with its parameters in place.
+    pub fn with_parameters(&self, values: ParamValues) -> Result<Self> {
+        let plan = self.plan.clone().with_param_values(values)?;
+        Ok(Self { plan, names: self.names.clone() })
+    }
+
+    /// Optimized, with what the sources answer cut out.
+    pub fn cut(&self, state: &SessionState) -> Result<Cut> {
+        let plan = federation::break_ties(self.plan.clone())?;
+        let plan = state.optimize(&plan)?;
+        Ok(federation::cut(plan, self.names.settings.pushdown)?)
+    }
+
+    /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
+    /// whose schema has changed is read again and the query planned again, once.
+    pub async fn run(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<SendableRecordBatchStream> {
+        let state = state(&self.names, deadline)?;
+        let physical = physical(&self.cut(&state)?.plan, &state).await?;
+        started(physical, &state).await
+    }
+
+    /// The source to read again before another try, if this error says that its schema has changed.
+    pub fn outdated_source(&self, error: &Error) -> Option<String> {
+        match error {
+            Error::Source(e) if matches!(e.code, Code::SchemaChanged | Code::TableMissing) => {
+                e.source_name.clone().filter(|_| !self.names.frozen)
+            }
+            _ => None,
+        }
+    }
+}
+
+pub(super) async fn physical(
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
+    Ok(planner.create_physical_plan(plan, state).await?)
+}
+
+/// The plan's stream, its first batch (or error) being there.
+async fn started(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+) -> Result<SendableRecordBatchStream> {
+    let mut stream = execute_stream(plan, state.task_ctx())?;
+    let schema = stream.schema();
+    let first = stream.next().await.transpose()?;
+    let whole = futures::stream::iter(first.map(Ok)).chain(stream);
+    Ok(Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole)))
+}
+
+/// A view as DataFusion inlines it: its query, planned with its own names, giving the columns it was defined with.
+pub(super) async fn view_provider(
+    names: &Names,
+    view: &ViewDefinition,
+) -> Result<Arc<dyn TableProvider>> {
+    let broken = |e: Error| match e {
+        // The source's failure is its own; the view is only where it was met.
+        Error::Source(_) => e,
+        other => Error::invalid(format!("view {} cannot be read any more: {other}", view.id())),
+    };
+    let parsed = belvedere_sql::parse_one(&view.query)?;
+    let belvedere_sql::Statement::Query(query) = parsed.statement else {
+        return Err(Error::Internal(format!("view {} is not a query", view.id())));
+    };
+    // Planning a view plans the views it reads: the recursion needs a box.
+    let planned = Box::pin(plan(names.clone(), &query)).await.map_err(broken)?;
+    let plan = with_columns(planned.plan, view).map_err(broken)?;
+    Ok(Arc::new(ViewTable::new(plan, Some(view.query.clone()))))
+}
+
+/// The plan's output as the view's columns: by position where the definition names them, else by name.
+fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan> {
+    let fields = plan.schema().fields().clone();
+    let same = fields.len() == view.columns.len()
+        && fields.iter().zip(&view.columns).all(|(f, c)| f.name() == &c.name);
+    if same {
+        return Ok(plan);
+    }
+    let mut output = Vec::new();
+    for (i, column) in view.columns.iter().enumerate() {
+        let from = match view.named_columns {
+            true => fields.get(i).map(|_| i),
+            false => fields.iter().position(|f| f.name() == &column.name),
+        };
+        let from = from.ok_or_else(|| {
+            Error::invalid_with_help(
+                format!("its column {} is no longer there", column.name),
+                "CREATE OR REPLACE VIEW defines it anew",
+            )
+        })?;
+        let (qualifier, field) = plan.schema().qualified_field(from);
+        output.push(col(datafusion::common::Column::from((qualifier, field))).alias(&column.name));
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(output)?.build()?)
+}
+
+/// The columns a view of this plan has.
+pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<ViewColumn>> {
+    let fields = plan.schema().fields();
+    if !names.is_empty() && names.len() != fields.len() {
+        return Err(Error::invalid(format!(
+            "the view names {} columns, its query has {}",
+            names.len(),
+            fields.len()
+        )));
+    }
+    let mut columns: Vec<ViewColumn> = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        let name = names.get(i).unwrap_or(field.name()).clone();
+        if columns.iter().any(|c| c.name == name) {
+            return Err(Error::invalid_with_help(
+                format!("the view would have two columns named {name}"),
+                "Give one another name: SELECT … AS other_name",
+            ));
+        }
+        let (data_type, nullable) = (field.data_type().clone(), field.is_nullable());
+        columns.push(ViewColumn { name, data_type, nullable });
+    }
+    Ok(columns)
+}

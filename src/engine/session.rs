@@ -1,0 +1,371 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use belvedere_sql::{SetValue, Spanned, Statement};
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{DataFusionError, ParamValues};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::{StreamExt, TryStreamExt};
+
+use super::log::Running;
+use super::names::Names;
+use super::query::{self, Planned};
+use super::settings::Settings;
+use super::world::Inner;
+use super::{define, explain, show};
+use crate::error::{Error, Result};
+
+/// Executes statements under its own settings. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+    settings: Arc<Mutex<Settings>>,
+}
+
+/// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
+pub struct Answer {
+    pub schema: SchemaRef,
+    /// Its errors are [`Error`]s inside DataFusion's: `Error::from` takes them out.
+    pub stream: SendableRecordBatchStream,
+    /// What the user should know, besides the rows.
+    pub notices: Vec<String>,
+    /// False of a definition or SET: its answer is one row, `status`.
+    pub is_query: bool,
+}
+
+/// A statement that has been understood and not run.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub sql: String,
+    /// Of the answer.
+    pub schema: SchemaRef,
+    /// Names (`$1`) and types as far as the statement tells, in order.
+    pub parameters: Vec<(String, Option<DataType>)>,
+    /// False of a definition or SET: it is carried out at each execution, and answers with one row, `status`.
+    pub is_query: bool,
+    statement: Spanned,
+    planned: Option<Planned>,
+}
+
+impl Session {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, settings: Arc::default() }
+    }
+
+    /// Execute one statement.
+    pub async fn execute(&self, sql: &str) -> Result<Answer> {
+        self.execute_with(sql, &[]).await
+    }
+
+    /// The same with some settings for this call alone.
+    pub async fn execute_with(
+        &self,
+        sql: &str,
+        overrides: &[(String, String)],
+    ) -> Result<Answer> {
+        let running = self.inner.log.begin(sql);
+        let result = async {
+            let statement = belvedere_sql::parse_one(sql)?;
+            let settings = self.settings().with(overrides)?;
+            self.dispatch(&statement, settings).await
+        };
+        settled(result.await, running)
+    }
+
+    /// Understand a statement without running it.
+    pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
+        let statement = belvedere_sql::parse_one(sql)?;
+        let prepared = |schema, planned: Option<Planned>, parameters, statement, is_query| Prepared {
+            sql: sql.to_string(),
+            schema,
+            parameters,
+            is_query,
+            statement,
+            planned,
+        };
+        if let Statement::Query(query) = &statement.statement {
+            let planned = query::plan(self.names(self.settings()), query).await?;
+            let schema = Arc::clone(planned.plan.schema().inner());
+            let parameters = parameters(&planned)?;
+            return Ok(prepared(schema, Some(planned), parameters, statement, true));
+        }
+        let rows = match &statement.statement {
+            Statement::Explain(_) => Some(explain::schema()),
+            Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
+                let answer = self.dispatch(&statement, self.settings()).await?;
+                Some(answer.schema)
+            }
+            _ => None,
+        };
+        let is_query = rows.is_some();
+        let schema = rows.unwrap_or_else(status_schema);
+        Ok(prepared(schema, None, Vec::new(), statement, is_query))
+    }
+
+    /// Execute a prepared statement with a value for each parameter, in order.
+    pub async fn execute_prepared(
+        &self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> Result<Answer> {
+        let running = self.inner.log.begin(&prepared.sql);
+        let result = self.run_prepared(prepared, values).await;
+        settled(result, running)
+    }
+
+    async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
+        if values.len() != prepared.parameters.len() {
+            return Err(Error::invalid(format!(
+                "the statement takes {} parameters, {} were given",
+                prepared.parameters.len(),
+                values.len()
+            )));
+        }
+        let (Some(planned), Statement::Query(ast)) =
+            (&prepared.planned, &prepared.statement.statement)
+        else {
+            return self.dispatch(&prepared.statement, self.settings()).await;
+        };
+        let mut typed = HashMap::new();
+        for ((name, data_type), value) in prepared.parameters.iter().zip(values) {
+            let value = match data_type {
+                Some(data_type) => value.cast_to(data_type).map_err(|_| {
+                    Error::invalid(format!(
+                        "parameter {name} is of type {data_type}; the {} given does not fit",
+                        value.data_type()
+                    ))
+                })?,
+                None => value.clone(),
+            };
+            typed.insert(name.trim_start_matches('$').to_string(), value.into());
+        }
+        let settings = self.settings();
+        // A plan made in another world, or under other settings, is made anew.
+        let current = planned.names.world.version == self.inner.world().version
+            && *planned.names.settings == settings;
+        let planned = match current {
+            true => planned.clone(),
+            false => query::plan(self.names(settings.clone()), ast).await?,
+        };
+        let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
+        self.query(ast, planned, settings, values).await
+    }
+
+    /// Set a session setting from its text, as `SET` does.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.change(|settings| settings.set(name, Some(&[value.to_string()])))
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        change(&mut self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn names(&self, settings: Settings) -> Names {
+        Names::new(self.inner.clone(), self.inner.world(), settings, false)
+    }
+
+    async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {
+        match &spanned.statement {
+            Statement::Query(ast) => {
+                let planned = query::plan(self.names(settings.clone()), ast).await?;
+                self.query(ast, planned, settings, None).await
+            }
+            Statement::Explain(statement) => {
+                let deadline = deadline(&settings);
+                let explained = explain::explain(statement, self.names(settings.clone()), deadline);
+                within(&settings, deadline, explained).await.map(batch_answer)
+            }
+            Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
+                let names = self.names(settings);
+                show::show(&spanned.statement, &names).await.map(batch_answer)
+            }
+            Statement::Set(set) => {
+                let name = set.name.dotted();
+                match &set.value {
+                    SetValue::Default => self.change(|s| s.set(&name, None))?,
+                    SetValue::Values(values) => {
+                        let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
+                        self.change(|s| s.set(&name, Some(&texts)))?;
+                    }
+                }
+                Ok(status("SET"))
+            }
+            Statement::ResetAll => {
+                self.change(|settings| {
+                    *settings = Settings::default();
+                    Ok(())
+                })?;
+                Ok(status("RESET"))
+            }
+            definition => {
+                let (tag, notices) =
+                    define::define(&self.inner, definition, &settings).await?;
+                Ok(Answer { notices, ..status(tag) })
+            }
+        }
+    }
+
+    /// Run a planned query. If a source turns out to have another schema than known, it is read again and the query
+    /// is planned again, once.
+    async fn query(
+        &self,
+        ast: &belvedere_sql::Query,
+        planned: Planned,
+        settings: Settings,
+        values: Option<ParamValues>,
+    ) -> Result<Answer> {
+        let deadline = deadline(&settings);
+        let bound = |planned: &Planned| match &values {
+            Some(values) => planned.with_parameters(values.clone()),
+            None => Ok(planned.clone()),
+        };
+        let run = async {
+            let first = bound(&planned)?.run(deadline).await;
+            let outdated = first.as_ref().err().and_then(|e| planned.outdated_source(e));
+            let Some(source) = outdated else {
+                return first;
+            };
+            self.inner.refresh(&source).await?;
+            let again = query::plan(self.names(settings.clone()), ast).await?;
+            bound(&again)?.run(deadline).await
+        };
+        let stream = within(&settings, deadline, run).await?;
+        let limited = limited(stream, &settings, deadline);
+        Ok(Answer {
+            schema: limited.schema(),
+            stream: limited,
+            notices: Vec::new(),
+            is_query: true,
+        })
+    }
+}
+
+impl Answer {
+    /// All batches at once.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        Ok(self.stream.try_collect().await?)
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+fn status_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)]))
+}
+
+fn status(tag: &str) -> Answer {
+    let column = StringArray::from(vec![tag]);
+    let batch = RecordBatch::try_new(status_schema(), vec![Arc::new(column)]);
+    // One column of the one type the schema names.
+    let batch = batch.unwrap_or_else(|_| RecordBatch::new_empty(status_schema()));
+    Answer { is_query: false, ..batch_answer(batch) }
+}
+
+fn batch_answer(batch: RecordBatch) -> Answer {
+    let schema = batch.schema();
+    let stream = futures::stream::once(async move { Ok(batch) });
+    Answer {
+        stream: Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream)),
+        schema,
+        notices: Vec::new(),
+        is_query: true,
+    }
+}
+
+/// Parameters in the order of their numbers (or names), with `$`.
+fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
+    let mut found: Vec<_> = planned.plan.get_parameter_types()?.into_iter().collect();
+    found.sort_by_key(|(name, _)| {
+        let name = name.trim_start_matches('$');
+        (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
+    });
+    Ok(found)
+}
+
+fn deadline(settings: &Settings) -> Option<Instant> {
+    settings.statement_timeout.map(|limit| Instant::now() + limit)
+}
+
+fn timed_out(settings: &Settings) -> Error {
+    Error::Timeout { limit_ms: settings.statement_timeout.unwrap_or_default().as_millis() }
+}
+
+async fn within<T>(
+    settings: &Settings,
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match deadline {
+        None => work.await,
+        Some(at) => tokio::time::timeout_at(at.into(), work)
+            .await
+            .unwrap_or_else(|_| Err(timed_out(settings))),
+    }
+}
+
+/// The stream, with errors in our words, until the deadline.
+fn limited(
+    stream: SendableRecordBatchStream,
+    settings: &Settings,
+    deadline: Option<Instant>,
+) -> SendableRecordBatchStream {
+    let schema = stream.schema();
+    let settings = settings.clone();
+    let batches = futures::stream::unfold(Some(stream), move |stream| {
+        let settings = settings.clone();
+        async move {
+            let mut stream = stream?;
+            let next = async { Ok(stream.next().await) };
+            match within(&settings, deadline, next).await {
+                Ok(None) => None,
+                Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
+                Ok(Some(Err(e))) => Some((Err(DataFusionError::from(Error::from(e))), None)),
+                Err(e) => Some((Err(DataFusionError::from(e)), None)),
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}
+
+/// The result, its end being noted in the log.
+fn settled(result: Result<Answer>, running: Running) -> Result<Answer> {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(e) => {
+            running.failed(&e);
+            return Err(e);
+        }
+    };
+    let schema = answer.schema.clone();
+    let start = (answer.stream, running);
+    let stream = futures::stream::unfold(start, |(mut stream, running)| async move {
+        match stream.next().await {
+            None => {
+                running.finished();
+                None
+            }
+            Some(Ok(batch)) => {
+                running.rows(batch.num_rows());
+                Some((Ok(batch), (stream, running)))
+            }
+            Some(Err(e)) => {
+                let e = Error::from(e);
+                running.failed(&e);
+                Some((Err(DataFusionError::from(e)), (stream, running)))
+            }
+        }
+    });
+    Ok(Answer { stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), ..answer })
+}
