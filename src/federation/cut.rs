@@ -237,18 +237,21 @@ impl Cutter {
         let input = remote.rel.schema();
         let (mut sent, mut residual) = (Vec::new(), Vec::new());
         for predicate in split_conjunction_owned(filter.predicate.clone()) {
-            let translated = expr::scalar(&predicate, &remote.schema);
-            let support = match &translated {
-                Ok(translated) => capabilities.predicate(translated, &input),
-                Err(why) => Support::No(why.clone()),
+            let translated = match expr::scalar(&predicate, &remote.schema) {
+                Ok(translated) => translated,
+                Err(why) => {
+                    self.keep(&remote, &predicate, why);
+                    residual.push(predicate);
+                    continue;
+                }
             };
-            match (support, translated) {
-                (Support::Exact, Ok(translated)) => sent.push((translated, None)),
-                (Support::Superset(why), Ok(translated)) => {
+            match capabilities.predicate(&translated, &input) {
+                Support::Exact => sent.push((translated, None)),
+                Support::Superset(why) => {
                     self.keep(&remote, &predicate, format!("checked again here: {why}"));
                     sent.push((translated, Some(predicate)));
                 }
-                (Support::Superset(why) | Support::No(why), _) => {
+                Support::No(why) => {
                     self.keep(&remote, &predicate, why);
                     residual.push(predicate);
                 }

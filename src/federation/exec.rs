@@ -39,14 +39,25 @@ impl From<SourceFailure> for DataFusionError {
 
 /// The physical scan of a fragment. All partitions are one scan of the source, opened by the first that is polled,
 /// so that they share its snapshot.
-#[derive(Debug)]
 pub struct FragmentExec {
     handle: Arc<SourceHandle>,
     fragment: Arc<Fragment>,
     properties: Arc<PlanProperties>,
     statistics: Option<Statistics>,
     metrics: ExecutionPlanMetricsSet,
-    opened: Arc<OnceCell<Mutex<Vec<Option<BatchStream>>>>>,
+    opened: Arc<OnceCell<Streams>>,
+}
+
+/// A stream for each partition, until it is taken.
+type Streams = Mutex<Vec<Option<BatchStream>>>;
+
+impl fmt::Debug for FragmentExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FragmentExec")
+            .field("source", &self.handle.name)
+            .field("fragment", &self.fragment)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FragmentExec {
@@ -202,7 +213,7 @@ impl ExecutionPlan for FragmentExec {
 /// The partition's stream; the first caller opens the scan. A partition asked for twice is scanned anew.
 async fn take_partition(
     handle: &SourceHandle,
-    opened: &OnceCell<Mutex<Vec<Option<BatchStream>>>>,
+    opened: &OnceCell<Streams>,
     request: ScanRequest,
     partition: usize,
 ) -> Result<BatchStream, Error> {

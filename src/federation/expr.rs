@@ -16,7 +16,7 @@ pub(super) type Declined = String;
 /// Translate `expr` over an input of this schema.
 pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined> {
     let boxed = |e: &df::Expr| scalar(e, input).map(Box::new);
-    let unary = |op, arg: &df::Expr| Ok(ExprKind::Unary { op, arg: boxed(arg)? });
+    let unary = |op, arg: &df::Expr| Ok::<_, Declined>(ExprKind::Unary { op, arg: boxed(arg)? });
     let kind = match expr {
         df::Expr::Alias(alias) => return scalar(&alias.expr, input),
         df::Expr::Column(column) => ExprKind::Column(
