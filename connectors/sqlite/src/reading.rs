@@ -176,25 +176,28 @@ fn text(stored: ValueRef<'_>) -> Option<&str> {
     }
 }
 
-/// Up to 15 digits a float of SQLite is the decimal that was written, so it is rounded to the column's scale. Beyond, a
-/// float counts only while its first 15 digits are all of it.
+/// Digits that a float of SQLite keeps of the decimal that was written.
+const FLOAT_DIGITS: u8 = 15;
+
+/// A float is the decimal that was written, rounded to the column's scale, while that has at most 15 digits. (SQLite
+/// turns text into such a float where a column's affinity says so, however many digits it loses.)
 fn decimal(stored: ValueRef<'_>, precision: u8, scale: u8) -> Option<i128> {
-    let unscaled = match stored {
+    let (unscaled, digits) = match stored {
         ValueRef::Integer(value) => {
-            i128::from(value).checked_mul(10_i128.checked_pow(scale.into())?)?
+            let factor = 10_i128.checked_pow(scale.into())?;
+            (i128::from(value).checked_mul(factor)?, precision)
         }
-        ValueRef::Real(value) => {
-            let shortest = format!("{value:e}");
-            let digits = shortest.split('e').next()?.bytes();
-            if precision > 15 && digits.filter(u8::is_ascii_digit).count() > 15 {
-                return None;
-            }
-            parse_decimal(&shortest, scale)?
+        ValueRef::Real(value) => (
+            parse_decimal(&format!("{value:e}"), scale)?,
+            precision.min(FLOAT_DIGITS),
+        ),
+        ValueRef::Text(bytes) => {
+            let text = std::str::from_utf8(bytes).ok()?;
+            (parse_decimal(text, scale)?, precision)
         }
-        ValueRef::Text(bytes) => parse_decimal(std::str::from_utf8(bytes).ok()?, scale)?,
         _ => return None,
     };
-    (unscaled.unsigned_abs() < 10_u128.pow(precision.into())).then_some(unscaled)
+    (unscaled.unsigned_abs() < 10_u128.pow(digits.into())).then_some(unscaled)
 }
 
 /// `[±]digits[.digits][e±n]`, rounded half away from zero to `scale`, unscaled.
@@ -287,7 +290,7 @@ mod tests {
                 "{stored}"
             );
         }
-        assert_eq!(decimal_of(ValueRef::Real(0.1 + 0.2), 20, 2), None);
+        assert_eq!(decimal_of(ValueRef::Real(1e15), 20, 2), None);
         assert_eq!(decimal_of(ValueRef::Real(0.3), 20, 2), Some(30));
         assert_eq!(
             decimal_of(ValueRef::Integer(i64::MAX), 38, 10),

@@ -91,7 +91,7 @@ fn decimal(arguments: &str) -> Declared {
         (Some(Ok(precision @ 1..=38)), Some(scale)) if scale <= precision => Declared {
             data_type: DataType::Decimal128(precision, scale as i8),
             note: (precision > 15)
-                .then_some("values of more than 15 digits must be stored as text to be exact"),
+                .then_some("SQLite keeps 15 digits of it; more only in a column declared TEXT, read as a decimal by option columns"),
         },
         (Some(Err(_)), _) if arguments.trim().is_empty() => Declared {
             data_type: DataType::Float64,
