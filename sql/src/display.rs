@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use sqlparser::ast::{Ident, Query};
 
 use crate::ast::*;
+use crate::exact::exact;
 use crate::name::{write_ident, write_quoted};
 
 /// A list between commas.
@@ -56,7 +57,7 @@ fn when(condition: bool, word: &'static str) -> &'static str {
 }
 
 fn write_query(f: &mut Formatter<'_>, query: &Query) -> fmt::Result {
-    write!(f, "{query}")
+    f.write_str(&exact(query))
 }
 
 impl Display for Statement {
@@ -83,7 +84,7 @@ impl Display for Statement {
             Statement::ResetAll => f.write_str("RESET ALL"),
             Statement::Explain(s) => s.fmt(f),
             Statement::Query(query) => write_query(f, query),
-            Statement::Other(statement) => statement.fmt(f),
+            Statement::Other(statement) => f.write_str(&exact(&**statement)),
         }
     }
 }

@@ -121,7 +121,12 @@ impl ParseError {
                 expected: expected.to_owned(),
                 found: shown(found),
             },
-            None => ErrorKind::Invalid(lower_first(text)),
+            None => ErrorKind::Invalid(
+                lower_first(text)
+                    .trim_end_matches('.')
+                    .replace("unexpected EOF while in", "the text ends in")
+                    .replace("EOF", "the end of the text"),
+            ),
         };
         Self::new(kind, at)
     }

@@ -31,6 +31,8 @@ mod ast;
 mod balance;
 mod display;
 mod error;
+mod exact;
+mod kind;
 mod limits;
 mod name;
 mod options;

@@ -198,7 +198,7 @@ fn a_hundred_megabytes_are_refused_at_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
     fn no_text_panics(sql in any::<String>()) {

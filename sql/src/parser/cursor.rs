@@ -21,6 +21,8 @@ pub(super) struct Cursor<'a> {
     end: Location,
     /// A byte and its place. Statements come in order, so that their bytes are found in one pass over the text.
     mark: (usize, Location),
+    /// Where the tokens of the statement begin.
+    pub(super) first_token: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -44,6 +46,7 @@ impl<'a> Cursor<'a> {
             sql,
             end,
             mark: (skipped, Location::new(1, 1)),
+            first_token: 0,
         })
     }
 
@@ -74,6 +77,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn mark(&mut self) -> Location {
         let start = self.here();
         self.mark = (bytes_to(self.sql, self.mark, start), start);
+        self.first_token = self.parser.get_current_index();
         start
     }
 

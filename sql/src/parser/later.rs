@@ -1,5 +1,7 @@
 //! What later versions will have: recognised, so that the answer is "not in this version" and not a riddle.
 
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
+
 use super::cursor::Cursor;
 use crate::error::{ErrorKind, ParseError};
 
@@ -76,35 +78,34 @@ impl Cursor<'_> {
                 .all(|(n, word)| self.is_word(if n == 0 { 0 } else { n + skipped }, word))
         };
         let words = STATEMENTS.iter().find(|words| begins(words))?;
-        Some(self.not_in_this_version(words.join(" ")))
+        Some(not_in_this_version(words.join(" "), self.here()))
     }
 
-    /// The error for `FROM t VERSION AS OF 3`, which sqlparser reads as an alias and stops behind it.
+    /// The error for `FROM t VERSION AS OF 3`, which sqlparser reads as an alias and stops behind it, or tries again as
+    /// something else. So this is looked for in a statement that has failed, from its start.
     pub(super) fn later_clause(&self) -> Option<ParseError> {
-        // How far the failed attempt got is not said; the clause is within a token or two of where it stopped.
-        let mut index = self.parser.get_current_index().saturating_sub(4);
-        let last = self.parser.get_current_index() + 4;
-        let mut words: Vec<String> = Vec::new();
-        while index <= last {
-            let token = &self.parser.token_at(index).token;
-            if let sqlparser::tokenizer::Token::Word(word) = token {
-                words.push(if word.quote_style.is_none() {
-                    word.value.to_ascii_uppercase()
-                } else {
-                    String::new()
-                });
-            } else if !matches!(token, sqlparser::tokenizer::Token::Whitespace(_)) {
-                words.push(String::new());
+        let mut tokens = (self.first_token..)
+            .map(|index| self.parser.token_at(index))
+            .skip_while(|token| token.token == Token::SemiColon)
+            .take_while(|token| !matches!(token.token, Token::SemiColon | Token::EOF))
+            .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+        let is = |token: &TokenWithSpan, words: &[&str]| {
+            matches!(&token.token, Token::Word(Word { value, quote_style: None, .. })
+                if words.iter().any(|word| value.eq_ignore_ascii_case(word)))
+        };
+        let mut last = [tokens.next()?, tokens.next()?, tokens.next()?];
+        for next in tokens {
+            let [subject, as_, of] = last;
+            if is(subject, &["VERSION", "TIMESTAMP"]) && is(as_, &["AS"]) && is(of, &["OF"]) {
+                let what = format!("{} AS OF", subject.token.to_string().to_ascii_uppercase());
+                return Some(not_in_this_version(what, subject.span.start));
             }
-            index += 1;
+            last = [as_, of, next];
         }
-        let what = words
-            .windows(3)
-            .find(|w| matches!(w[0].as_str(), "VERSION" | "TIMESTAMP") && w[1..] == ["AS", "OF"])?;
-        Some(self.not_in_this_version(what.join(" ")))
+        None
     }
+}
 
-    fn not_in_this_version(&self, what: String) -> ParseError {
-        ParseError::new(ErrorKind::NotInThisVersion { what }, self.here())
-    }
+fn not_in_this_version(what: String, place: Location) -> ParseError {
+    ParseError::new(ErrorKind::NotInThisVersion { what }, place)
 }

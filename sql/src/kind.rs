@@ -1,0 +1,59 @@
+//! What a statement is called: in errors, in the query log, in the one row a definition answers.
+
+use std::borrow::Cow;
+
+use crate::ast::Statement;
+
+impl Statement {
+    /// The words it begins with: `CREATE SOURCE`, `SELECT`, `INSERT`.
+    ///
+    /// ```
+    /// for (sql, kind) in [
+    ///     ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE VIEW"),
+    ///     ("WITH a AS (SELECT 1) SELECT * FROM a", "SELECT"),
+    ///     ("insert into t values (1)", "INSERT"),
+    ///     ("create or replace table t (a int)", "CREATE TABLE"),
+    /// ] {
+    ///     assert_eq!(belvedere_sql::parse_one(sql)?.statement.kind(), kind);
+    /// }
+    /// # Ok::<(), belvedere_sql::ParseError>(())
+    /// ```
+    pub fn kind(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Statement::CreateSource(_) => "CREATE SOURCE",
+            Statement::AlterSource(_) => "ALTER SOURCE",
+            Statement::DropSource(_) => "DROP SOURCE",
+            Statement::RefreshSource { .. } => "REFRESH SOURCE",
+            Statement::CreateView(_) => "CREATE VIEW",
+            Statement::AlterView(_) => "ALTER VIEW",
+            Statement::DropView(_) => "DROP VIEW",
+            Statement::CreateSchema(_) => "CREATE SCHEMA",
+            Statement::AlterSchema(_) => "ALTER SCHEMA",
+            Statement::DropSchema(_) => "DROP SCHEMA",
+            Statement::CommentOn(_) => "COMMENT",
+            Statement::Show(_) => "SHOW",
+            Statement::Describe { .. } | Statement::DescribeQuery(_) => "DESCRIBE",
+            Statement::Set(_) => "SET",
+            Statement::ResetAll => "RESET",
+            Statement::Explain(_) => "EXPLAIN",
+            Statement::Query(_) => "SELECT",
+            Statement::Other(statement) => return Cow::Owned(first_words(&statement.to_string())),
+        })
+    }
+}
+
+/// sqlparser has a hundred statements and no names for them, but prints each with its name first.
+fn first_words(sql: &str) -> String {
+    let mut words = sql
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default().to_ascii_uppercase();
+    let mut rest =
+        words.skip_while(|word| matches!(word.to_ascii_uppercase().as_str(), "OR" | "REPLACE"));
+    match (first.as_str(), rest.next()) {
+        ("CREATE" | "ALTER" | "DROP" | "SHOW", Some(object)) => {
+            format!("{first} {}", object.to_ascii_uppercase())
+        }
+        _ => first,
+    }
+}
