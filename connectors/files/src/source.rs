@@ -1,0 +1,323 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::Schema;
+use async_trait::async_trait;
+use belvedere_connector::{
+    BatchStream, Capabilities, Code, Column, Error, Expr, Fragment, Rel, Result, ScanRequest,
+    Source, Support, Table, TableKind,
+};
+use datafusion::catalog::TableProvider;
+use futures::{StreamExt, stream};
+use object_store::ObjectStore;
+
+use crate::facts::{Facts, merged};
+use crate::layout::{self, DataFile, Entry, TablePlace};
+use crate::settings::Settings;
+use crate::store;
+use crate::table::FilesTable;
+use crate::types;
+
+/// The one schema of a folder.
+const SCHEMA: &str = "public";
+/// What a column's native type says if it comes from the folders' names.
+pub const PARTITION: &str = "folder";
+/// Tables looked at together.
+const CONCURRENCY: usize = 4;
+
+/// A folder or bucket.
+#[derive(Debug)]
+pub struct FilesSource {
+    shared: Arc<Shared>,
+}
+
+/// What a source's tables share with it.
+#[derive(Debug)]
+pub struct Shared {
+    pub settings: Settings,
+    pub facts: Facts,
+    store: Mutex<Option<Arc<dyn ObjectStore>>>,
+    places: Mutex<HashMap<String, TablePlace>>,
+}
+
+impl Shared {
+    /// The store, made at its first use: secrets are resolved then.
+    pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*store {
+            Some(known) => Ok(known.clone()),
+            None => Ok(store.insert(store::open(&self.settings)?).clone()),
+        }
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>> {
+        let entries = layout::entries(&self.settings, &self.store()?).await?;
+        let places = entries
+            .iter()
+            .map(|e| (e.name.clone(), e.place.clone()))
+            .collect();
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places;
+        Ok(entries)
+    }
+
+    /// Where a table's files are.
+    async fn place(&self, table: &str) -> Result<TablePlace> {
+        let known = self
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(table)
+            .cloned();
+        if let Some(place) = known {
+            return Ok(place);
+        }
+        let entries = self.entries().await?;
+        entries
+            .into_iter()
+            .find(|e| e.name == table)
+            .map(|e| e.place)
+            .ok_or_else(|| self.missing(table))
+    }
+
+    pub fn missing(&self, table: &str) -> Error {
+        Error::new(
+            Code::TableMissing,
+            "there are no files of this table any more",
+        )
+        .at_source(self.settings.name())
+        .at_table(table)
+    }
+}
+
+impl FilesSource {
+    pub fn new(settings: Settings) -> Self {
+        let shared = Shared {
+            settings,
+            facts: Facts::default(),
+            store: Mutex::default(),
+            places: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// A table from its files. One that cannot be read has no columns and says why.
+    async fn table(&self, store: &Arc<dyn ObjectStore>, entry: &Entry) -> Result<Option<Table>> {
+        let files = layout::files(&self.shared.settings, store, &entry.place).await?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let mut table = Table {
+            schema: SCHEMA.to_string(),
+            name: entry.name.clone(),
+            kind: TableKind::Table,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            unique_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            comment: None,
+            row_count: None,
+            size_bytes: Some(files.iter().map(|f| f.meta.size).sum()),
+            warnings: entry.warning.iter().cloned().collect(),
+        };
+        match self.describe_files(store, &entry.name, &files).await {
+            Ok(described) => {
+                table.columns = described.columns;
+                table.row_count = described.rows;
+                table.warnings.extend(described.warnings);
+                table.comment = Some(described.comment);
+                if table.columns.iter().any(|c| c.native_type == PARTITION) {
+                    table.kind = TableKind::PartitionedTable;
+                }
+            }
+            // One bad table does not hide the others.
+            Err(e)
+                if matches!(
+                    e.code,
+                    Code::MalformedFile | Code::PermissionDenied | Code::TableMissing
+                ) =>
+            {
+                table.warnings.push(e.to_string());
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(Some(table))
+    }
+
+    async fn describe_files(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        name: &str,
+        files: &[DataFile],
+    ) -> Result<Described> {
+        let settings = &self.shared.settings;
+        let (kind, partitions) =
+            layout::shape(name, files)?.ok_or_else(|| self.shared.missing(name))?;
+        let facts = self.shared.facts.of(settings, store, name, files).await?;
+        let (mut fields, warnings) = merged(name, files, &facts)?;
+        // A column that the folders name too is the folders'; in CSV it keeps its position, under another name.
+        for field in &mut fields {
+            if kind.is_csv() && partitions.contains(field.name()) {
+                field.set_name(format!("{}_in_file", field.name()));
+            }
+        }
+        fields.retain(|f| !partitions.contains(f.name()));
+        let mut columns: Vec<Column> = fields
+            .iter()
+            .map(|field| {
+                let declared = settings.declared(name, field.name());
+                Column {
+                    name: field.name().clone(),
+                    data_type: declared.unwrap_or(field.data_type()).clone(),
+                    nullable: true,
+                    native_type: field.data_type().to_string(),
+                    collation: None,
+                    comment: None,
+                    note: declared
+                        .map(|_| format!("declared: the files have {}", field.data_type())),
+                }
+            })
+            .collect();
+        for (i, partition) in partitions.iter().enumerate() {
+            let values = files.iter().filter_map(|f| f.partitions[i].1.as_deref());
+            let declared = settings.declared(name, partition);
+            columns.push(Column {
+                name: partition.clone(),
+                data_type: declared
+                    .cloned()
+                    .unwrap_or_else(|| types::of_partition(values)),
+                nullable: true,
+                native_type: PARTITION.to_string(),
+                collation: None,
+                comment: None,
+                note: Some(
+                    "from the folders' names: a condition on it reads only those folders"
+                        .to_string(),
+                ),
+            });
+        }
+        let rows = facts.iter().map(|f| f.rows).sum::<Option<u64>>();
+        let comment = match files {
+            [file] => format!("{kind}: {}", file.meta.location),
+            _ => format!("{kind}: {} files", files.len()),
+        };
+        Ok(Described {
+            columns,
+            rows,
+            warnings,
+            comment,
+        })
+    }
+}
+
+struct Described {
+    columns: Vec<Column>,
+    rows: Option<u64>,
+    warnings: Vec<String>,
+    comment: String,
+}
+
+#[async_trait]
+impl Source for FilesSource {
+    async fn discover(&self) -> Result<Vec<Table>> {
+        let located = |e: Error| e.at_source(self.shared.settings.name());
+        // A secret may have changed since the store was made.
+        *self
+            .shared
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        let store = self.shared.store().map_err(located)?;
+        let entries = self.shared.entries().await.map_err(located)?;
+        let store = &store;
+        let tables: Vec<_> = stream::iter(entries)
+            .map(|entry| async move { self.table(store, &entry).await })
+            .buffered(CONCURRENCY)
+            .collect()
+            .await;
+        let tables: Result<Vec<_>> = tables.into_iter().collect();
+        Ok(tables.map_err(located)?.into_iter().flatten().collect())
+    }
+
+    fn remember(&self, _tables: &[Table]) {
+        // A provider gets its table, and finds its files by listing.
+    }
+
+    fn default_schema(&self) -> &str {
+        SCHEMA
+    }
+
+    fn capabilities(&self) -> Arc<dyn Capabilities> {
+        Arc::new(ReadHere)
+    }
+
+    fn partitions(&self, _fragment: &Fragment) -> usize {
+        1
+    }
+
+    fn describe(&self, fragment: &Fragment) -> String {
+        let tables: Vec<_> = fragment
+            .rel
+            .tables()
+            .iter()
+            .map(|t| t.name.clone())
+            .collect();
+        format!(
+            "read {} from {}",
+            tables.join(", "),
+            self.shared.settings.url()
+        )
+    }
+
+    async fn scan(&self, _request: ScanRequest) -> Result<Vec<BatchStream>> {
+        Err(
+            Error::internal("files are read through their table provider, not as fragments")
+                .at_source(self.shared.settings.name()),
+        )
+    }
+
+    async fn table_provider(&self, table: &Table) -> Result<Option<Arc<dyn TableProvider>>> {
+        let located = |e: Error| {
+            e.at_source(self.shared.settings.name())
+                .at_table(&table.name)
+        };
+        let place = self.shared.place(&table.name).await.map_err(located)?;
+        if table.columns.is_empty() {
+            // It could not be read when it was discovered: say why, or have it discovered again.
+            let store = self.shared.store().map_err(located)?;
+            let files = layout::files(&self.shared.settings, &store, &place)
+                .await
+                .map_err(located)?;
+            self.describe_files(&store, &table.name, &files)
+                .await
+                .map_err(located)?;
+            return Err(located(
+                Error::new(
+                    Code::SchemaChanged,
+                    "its files can be read now, and could not before",
+                )
+                .help(format!("REFRESH SOURCE {}", self.shared.settings.name())),
+            ));
+        }
+        Ok(Some(Arc::new(FilesTable::new(
+            self.shared.clone(),
+            place,
+            table,
+        ))))
+    }
+}
+
+/// Nothing is answered by a folder: the engine reads it with DataFusion's readers.
+#[derive(Debug)]
+struct ReadHere;
+
+impl Capabilities for ReadHere {
+    fn predicate(&self, _predicate: &Expr, _input: &Schema) -> Support {
+        Support::No("files are read here".to_string())
+    }
+
+    fn node(&self, _rel: &Rel) -> Support {
+        Support::No("files are read here".to_string())
+    }
+}

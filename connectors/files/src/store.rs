@@ -1,0 +1,121 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use belvedere_connector::{Code, Error, Result};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, RetryConfig};
+
+use crate::failure;
+use crate::settings::{Place, Settings};
+
+/// The store of a definition, its paths relative to the definition's folder. Secrets are resolved here.
+pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
+    let failed = |e| failure::store(settings, None, &e);
+    match &settings.place {
+        Place::Local(path) => {
+            if !path.is_dir() {
+                return Err(Error::new(
+                    Code::Unreachable,
+                    format!("there is no folder {}", path.display()),
+                )
+                .help("Create it, or correct the source's URL")
+                .at_source(settings.name()));
+            }
+            Ok(Arc::new(
+                LocalFileSystem::new_with_prefix(path).map_err(failed)?,
+            ))
+        }
+        Place::S3 { bucket, folder } => Ok(within(
+            s3(settings, bucket)?.build().map_err(failed)?,
+            folder,
+        )),
+        Place::Google { bucket, folder } => {
+            let mut builder = GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(bucket)
+                .with_skip_signature(settings.flag("anonymous"))
+                .with_retry(retry());
+            if let Some(key) = settings.config.secret("service_account_key")? {
+                builder = builder.with_service_account_key(key.expose());
+            }
+            if let Some(endpoint) = settings.config.option("endpoint") {
+                builder = builder.with_base_url(endpoint);
+            }
+            Ok(within(builder.build().map_err(failed)?, folder))
+        }
+        Place::Azure { url, folder } => {
+            let mut builder = MicrosoftAzureBuilder::from_env()
+                .with_url(url.as_str())
+                .with_skip_signature(settings.flag("anonymous"))
+                .with_retry(retry());
+            if let Some(account) = settings.config.option("account") {
+                builder = builder.with_account(account);
+            }
+            if let Some(key) = settings.config.secret("account_key")? {
+                builder = builder.with_access_key(key.expose());
+            }
+            if let Some(endpoint) = settings.config.option("endpoint") {
+                builder = builder
+                    .with_endpoint(endpoint.to_string())
+                    .with_allow_http(endpoint.starts_with("http://"));
+            }
+            Ok(within(builder.build().map_err(failed)?, folder))
+        }
+    }
+}
+
+fn s3(settings: &Settings, bucket: &str) -> Result<AmazonS3Builder> {
+    let config = &settings.config;
+    let key = config.secret("access_key_id")?;
+    let mut builder = match (&key, config.secret("secret_access_key")?) {
+        (Some(key), Some(secret)) => AmazonS3Builder::new()
+            .with_access_key_id(key.expose())
+            .with_secret_access_key(secret.expose()),
+        (None, None) => AmazonS3Builder::from_env(),
+        _ => {
+            return Err(Error::new(
+                Code::InvalidOption,
+                "access_key_id and secret_access_key are given together or not at all",
+            )
+            .at_source(settings.name()));
+        }
+    };
+    builder = builder
+        .with_bucket_name(bucket)
+        .with_skip_signature(settings.flag("anonymous"))
+        .with_virtual_hosted_style_request(settings.flag("virtual_host"))
+        .with_retry(retry());
+    if let Some(token) = config.secret("session_token")? {
+        builder = builder.with_token(token.expose());
+    }
+    if let Some(region) = config.option("region") {
+        builder = builder.with_region(region);
+    }
+    if let Some(endpoint) = config.option("endpoint") {
+        // Who writes http:// has decided.
+        builder = builder
+            .with_endpoint(endpoint)
+            .with_allow_http(endpoint.starts_with("http://"));
+    }
+    Ok(builder)
+}
+
+/// A service that cannot be reached is an error within seconds, not minutes.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        max_retries: 4,
+        retry_timeout: Duration::from_secs(20),
+        ..RetryConfig::default()
+    }
+}
+
+fn within(store: impl ObjectStore, folder: &str) -> Arc<dyn ObjectStore> {
+    match folder {
+        "" => Arc::new(store),
+        _ => Arc::new(PrefixStore::new(store, Path::from(folder))),
+    }
+}
