@@ -89,7 +89,8 @@ fn authentication(settings: &Settings, message: String) -> Error {
 /// Whether the client gave up before the server could: it has no password to answer with. The client tells its kind
 /// in words alone.
 fn names_authentication(e: &tokio_postgres::Error) -> bool {
-    e.to_string().contains("password missing") || e.to_string().starts_with("invalid configuration")
+    e.to_string().contains("password missing")
+        || e.to_string().starts_with("invalid configuration")
         || e.to_string().starts_with("authentication error")
 }
 

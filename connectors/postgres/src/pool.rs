@@ -163,13 +163,7 @@ impl Pool {
             Err(_) if until < limit => Err(timeout().at_source(&settings.source)),
             Err(_) => Err(unreachable(
                 settings,
-                Some(
-                    format!(
-                        "no answer within {} s",
-                        settings.connect_timeout.as_secs()
-                    )
-                    .into(),
-                ),
+                Some(format!("no answer within {} s", settings.connect_timeout.as_secs()).into()),
             )),
         }
     }
@@ -198,6 +192,10 @@ impl Lease {
             Some(connection) => Ok(&connection.client),
             None => Err(Error::internal("a connection is used after its end")),
         }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.pool.settings
     }
 
     /// From here until [`Lease::settled`] the connection is in the middle of something.
@@ -246,7 +244,10 @@ async fn end(connection: Connection, settings: Arc<Settings>, permit: OwnedSemap
         );
     }
     drop(client);
-    if tokio::time::timeout(END_TIMEOUT, &mut driver).await.is_err() {
+    if tokio::time::timeout(END_TIMEOUT, &mut driver)
+        .await
+        .is_err()
+    {
         driver.abort();
     }
     drop(permit);

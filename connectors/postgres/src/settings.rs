@@ -156,9 +156,7 @@ impl Settings {
         }
         let host = match (from_url.get("host"), url.host_str()) {
             (Some(host), _) => host.clone(),
-            (None, Some(host)) => {
-                decoded(host.trim_start_matches('[').trim_end_matches(']'))?
-            }
+            (None, Some(host)) => decoded(host.trim_start_matches('[').trim_end_matches(']'))?,
             (None, None) => "localhost".to_string(),
         };
         if host.contains(',') {
@@ -199,11 +197,10 @@ impl Settings {
         if let Some(reference) = config.option("password")
             && !Secret::is_reference(reference)
         {
-            return Err(Error::new(
-                Code::InvalidSecret,
-                "a password is never written literally",
-            )
-            .help("Refer to it: WITH (password = 'env:NAME') or 'file:/run/secrets/name'"));
+            return Err(
+                Error::new(Code::InvalidSecret, "a password is never written literally")
+                    .help("Refer to it: WITH (password = 'env:NAME') or 'file:/run/secrets/name'"),
+            );
         }
         Ok(Self {
             source: config.name.clone(),
@@ -387,14 +384,26 @@ mod tests {
 
     #[test]
     fn a_url_names_everything() {
-        let s = settings("postgres://re%40der@db:6000/e%20rp?sslmode=verify-full", &[]).unwrap();
+        let s = settings(
+            "postgres://re%40der@db:6000/e%20rp?sslmode=verify-full",
+            &[],
+        )
+        .unwrap();
         assert_eq!(
-            (s.user.as_str(), s.host.as_str(), s.port, s.database.as_str()),
+            (
+                s.user.as_str(),
+                s.host.as_str(),
+                s.port,
+                s.database.as_str()
+            ),
             ("re@der", "db", 6000, "e rp")
         );
         assert_eq!(s.ssl_mode, SslMode::VerifyFull);
         let s = settings("postgresql://ana@[::1]", &[]).unwrap();
-        assert_eq!((s.host.as_str(), s.port, s.database.as_str()), ("::1", 5432, "ana"));
+        assert_eq!(
+            (s.host.as_str(), s.port, s.database.as_str()),
+            ("::1", 5432, "ana")
+        );
         let s = settings("postgres://ana@/db?host=/run/postgresql", &[]).unwrap();
         assert_eq!(s.address(), "/run/postgresql/.s.PGSQL.5432");
     }
@@ -404,7 +413,10 @@ mod tests {
         let code = |url: &str, options: &[(&str, &str)]| settings(url, options).unwrap_err();
         let e = code("postgres://ana:hunter2@db/erp", &[]);
         assert_eq!(e.code, Code::InvalidSecret);
-        assert!(e.to_string().contains("WITH (password = 'env:ERP_PASSWORD')"));
+        assert!(
+            e.to_string()
+                .contains("WITH (password = 'env:ERP_PASSWORD')")
+        );
         assert!(!e.to_string().contains("hunter2"));
         let e = code("postgres://ana@db/erp?sslmod=require", &[]);
         assert_eq!(e.code, Code::InvalidUrl);

@@ -61,7 +61,9 @@ pub fn mapping(native: &NativeType, decision: Option<Reading>) -> Mapping {
     let plain = by_type(native);
     match decision {
         None => plain,
-        Some(Reading::Text) => Mapping::text(format!("{} read as text, as decided", native.display)),
+        Some(Reading::Text) => {
+            Mapping::text(format!("{} read as text, as decided", native.display))
+        }
         Some(Reading::Null) => Mapping {
             or_null: may_not_fit(&plain.data_type),
             ..plain
@@ -95,12 +97,7 @@ pub fn mapping(native: &NativeType, decision: Option<Reading>) -> Mapping {
 }
 
 fn by_type(native: &NativeType) -> Mapping {
-    let as_text = || {
-        Mapping::text(format!(
-            "{} has no mapping: read as text",
-            native.display
-        ))
-    };
+    let as_text = || Mapping::text(format!("{} has no mapping: read as text", native.display));
     match &native.kind {
         NativeKind::Enum => Mapping::text(None),
         NativeKind::Other => as_text(),
@@ -121,8 +118,8 @@ fn by_type(native: &NativeType) -> Mapping {
             "float4" => Mapping::of(DataType::Float32),
             "float8" => Mapping::of(DataType::Float64),
             "numeric" => numeric(native),
-            "text" | "varchar" | "name" | "citext" | "json" | "jsonb" | "uuid" | "char" | "inet"
-            | "cidr" | "macaddr" | "macaddr8" | "timetz" | "xml" => Mapping::text(None),
+            "text" | "varchar" | "name" | "citext" | "json" | "jsonb" | "uuid" | "char"
+            | "inet" | "cidr" | "macaddr" | "macaddr8" | "timetz" | "xml" => Mapping::text(None),
             "bpchar" => Mapping::text("read without its padding".to_string()),
             "bytea" => Mapping::of(DataType::Binary),
             "date" => Mapping::of(DataType::Date32),

@@ -84,9 +84,8 @@ impl BatchBuilder {
                     None
                 }
                 len => {
-                    let (value, after) = after
-                        .split_at_checked(len as usize)
-                        .ok_or_else(malformed)?;
+                    let (value, after) =
+                        after.split_at_checked(len as usize).ok_or_else(malformed)?;
                     rest = after;
                     Some(value)
                 }
@@ -159,9 +158,8 @@ impl BatchBuilder {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         self.rows = 0;
         self.bytes = 0;
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| {
-            Error::internal("the decoded columns do not make a batch").caused_by(e)
-        })
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(|e| Error::internal("the decoded columns do not make a batch").caused_by(e))
     }
 }
 
@@ -169,10 +167,7 @@ impl BatchBuilder {
 struct Raw<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(
-        _: &Type,
-        raw: &'a [u8],
-    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         Ok(Self(raw))
     }
 

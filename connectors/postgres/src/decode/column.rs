@@ -13,10 +13,15 @@ use tokio_postgres::types::{Kind, Type};
 use super::{Unfit, numeric};
 
 /// PostgreSQL counts days and microseconds from 2000-01-01.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
+pub const EPOCH_DAYS: i32 = 10_957;
+pub const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
 const DAY_MICROS: i64 = 86_400_000_000;
 
+/// 262143-01-01: no calendar of the engine goes on.
+const END_DAYS: i32 = 95_026_237;
+const END_MICROS: i64 = END_DAYS as i64 * DAY_MICROS;
+
+const TOO_LATE: Unfit = Unfit::Value("a date after the year 262142");
 const INFINITE: Unfit = Unfit::Value("infinity is no point in time");
 
 /// One column: its builder, and the format its values come in.
@@ -272,7 +277,10 @@ fn text(bytes: &[u8]) -> Result<&str, Unfit> {
 fn date(bytes: &[u8]) -> Result<i32, Unfit> {
     match i32::from_be_bytes(fixed(bytes)?) {
         i32::MAX | i32::MIN => Err(INFINITE),
-        days => days.checked_add(EPOCH_DAYS).ok_or(Unfit::Format),
+        days => days
+            .checked_add(EPOCH_DAYS)
+            .filter(|days| *days < END_DAYS)
+            .ok_or(TOO_LATE),
     }
 }
 
@@ -281,7 +289,8 @@ fn timestamp(bytes: &[u8]) -> Result<i64, Unfit> {
         i64::MAX | i64::MIN => Err(INFINITE),
         micros => micros
             .checked_add(EPOCH_MICROS)
-            .ok_or(Unfit::Value("a time after the year 294246")),
+            .filter(|micros| *micros < END_MICROS)
+            .ok_or(TOO_LATE),
     }
 }
 

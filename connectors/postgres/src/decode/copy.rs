@@ -57,7 +57,8 @@ impl CopyFrames {
             if header[..11] != *SIGNATURE {
                 return Err(malformed());
             }
-            let extension = u32::from_be_bytes([header[15], header[16], header[17], header[18]]) as usize;
+            let extension =
+                u32::from_be_bytes([header[15], header[16], header[17], header[18]]) as usize;
             if data.len() < HEADER_LEN + extension {
                 return Ok(0);
             }

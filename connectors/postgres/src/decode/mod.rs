@@ -19,6 +19,7 @@ mod numeric;
 use belvedere_connector::Error;
 
 pub use batch::BatchBuilder;
+pub use column::{EPOCH_DAYS, EPOCH_MICROS};
 pub use copy::CopyFrames;
 
 /// Why a value could not be decoded; never the value.

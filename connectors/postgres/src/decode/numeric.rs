@@ -59,11 +59,13 @@ pub fn decimal128(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Unfit>
             .iter()
             .fold(0u64, |v, d| v * 10_000 + u64::from(d))
             .into(),
-        5..=9 => number
-            .iter()
-            .fold(0u128, |v, d| v * 10_000 + u128::from(d)),
+        5..=9 => number.iter().fold(0u128, |v, d| v * 10_000 + u128::from(d)),
         // Its first and last digits may be zeros in part, so more than 38 decimal digits may still fit.
-        _ => return decimal256(bytes, precision, scale)?.to_i128().ok_or(TOO_LARGE),
+        _ => {
+            return decimal256(bytes, precision, scale)?
+                .to_i128()
+                .ok_or(TOO_LARGE);
+        }
     };
     let value = match number.exponent(scale) {
         _ if value == 0 => 0,

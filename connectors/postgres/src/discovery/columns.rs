@@ -72,10 +72,7 @@ pub async fn read(
             &native,
             settings.decision(&table.schema, &table.name, &name),
         );
-        let text = matches!(
-            mapping.data_type,
-            arrow::datatypes::DataType::Utf8
-        );
+        let text = matches!(mapping.data_type, arrow::datatypes::DataType::Utf8);
         let declared_collation: Option<u32> = row.try_get(7)?;
         table.columns.push(Column {
             name,
@@ -213,8 +210,8 @@ impl Collations {
             let locale: Option<String> = row.try_get(4)?;
             let locale = locale.unwrap_or_else(|| name.clone());
             // libc's C and POSIX, and the built-in provider's C, compare bytes; C.UTF-8 of libc only nearly does.
-            let bytewise = matches!(provider.as_str(), "c" | "b")
-                && matches!(locale.as_str(), "C" | "POSIX");
+            let bytewise =
+                matches!(provider.as_str(), "c" | "b") && matches!(locale.as_str(), "C" | "POSIX");
             let shown = match (bytewise, oid) {
                 (true, _) => "C".to_string(),
                 (false, 0) if provider == "i" => format!("{locale}-x-icu"),

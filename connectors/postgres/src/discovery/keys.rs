@@ -46,12 +46,9 @@ pub async fn read(client: &Client, relations: &mut Relations) -> Result<(), Erro
             table.primary_key = columns;
             continue;
         }
-        let never_null = columns.iter().all(|name| {
-            table
-                .columns
-                .iter()
-                .any(|c| c.name == *name && !c.nullable)
-        });
+        let never_null = columns
+            .iter()
+            .all(|name| table.columns.iter().any(|c| c.name == *name && !c.nullable));
         if never_null && !table.unique_keys.contains(&columns) {
             table.unique_keys.push(columns);
         }

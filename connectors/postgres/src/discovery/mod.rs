@@ -26,7 +26,10 @@ use crate::settings::Settings;
 const DISCOVERY_TIMEOUT_MS: u32 = 60_000;
 
 /// All tables the settings ask for: those of `public` first, then by schema and name.
-pub async fn discover(pool: &std::sync::Arc<Pool>, deadline: Option<Instant>) -> Result<Vec<Table>> {
+pub async fn discover(
+    pool: &std::sync::Arc<Pool>,
+    deadline: Option<Instant>,
+) -> Result<Vec<Table>> {
     let mut lease = pool.acquire(deadline).await?;
     let first_try = read(lease.client()?, &pool.settings).await;
     let tables = match first_try {

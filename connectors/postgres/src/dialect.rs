@@ -1,0 +1,382 @@
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use belvedere_connector::{
+    Aggregate, AggregateFunction, BinaryOp, Capabilities, Expr, Fragment, JoinKind, Literal, Rel,
+    Support,
+};
+use belvedere_sqlgen::{
+    Class, Dialect, Facts, LiteralForm, Operand, Position, Read, Rendering, Rule, SqlCapabilities,
+    Use, ast, render, sql,
+};
+use sqlparser::ast::BinaryOperator;
+
+use crate::stored;
+
+/// The protocol counts parameters in 16 bits, signed in the client.
+const MAX_PARAMETERS: usize = 32_767;
+/// PostgreSQL selects no more than 1,664.
+const MAX_COLUMNS: usize = 1_600;
+
+/// PostgreSQL 15 to 18, a database encoded in UTF-8 (text of others stays with the engine).
+///
+/// Equality of text is bytewise under every deterministic collation. Order is that of bytes only under `C`, which is
+/// therefore stated wherever order matters or where the collation is not known; stating it on one side also settles
+/// the conflict of two columns' collations, which PostgreSQL refuses to decide.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresDialect;
+
+impl Dialect for PostgresDialect {
+    fn placeholder(&self, n: usize) -> String {
+        format!("${n}")
+    }
+
+    fn bind(&self, placeholder: ast::Expr, data_type: &DataType) -> ast::Expr {
+        match type_name(data_type) {
+            Some(name) => sql::cast(placeholder, sql::type_name(name)),
+            None => placeholder,
+        }
+    }
+
+    fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<LiteralForm, String> {
+        let Some(name) = type_name(data_type) else {
+            return Err(format!("a constant of type {data_type}"));
+        };
+        match literal {
+            Literal::Null => Ok(LiteralForm::inline(sql::cast(
+                sql::null(),
+                sql::type_name(name),
+            ))),
+            Literal::Boolean(value) => Ok(LiteralForm::inline(sql::boolean(*value))),
+            Literal::Text(text) if text.contains('\0') => {
+                Err("a text with a NUL, which PostgreSQL does not have".to_string())
+            }
+            _ if crate::params::fits(literal, data_type) => Ok(LiteralForm::Bind),
+            _ => Err(format!(
+                "a constant of type {data_type} beyond PostgreSQL's"
+            )),
+        }
+    }
+
+    fn read(&self, data_type: &DataType, facts: &Facts, column: ast::Expr) -> Result<Read, String> {
+        if let Some(encoding) = facts
+            .collation
+            .as_deref()
+            .and_then(|c| c.rsplit_once(" ["))
+            .filter(|(_, encoding)| encoding.ends_with(']'))
+        {
+            return Err(format!(
+                "text of a database encoded in {}",
+                encoding.1.trim_end_matches(']')
+            ));
+        }
+        let (sql, native_type) = match &facts.native_type {
+            Some(native) => (
+                stored::in_expression(native, data_type, column),
+                // These are compared by their own type where that is the same: see `compare`.
+                stored::is_indexed_as_itself(native).then(|| native.clone()),
+            ),
+            None => (column, None),
+        };
+        Ok(Read {
+            sql,
+            facts: Facts {
+                native_type,
+                collation: facts.collation.clone(),
+            },
+            guard: None,
+        })
+    }
+
+    fn rules(&self) -> &[Rule] {
+        crate::rules::RULES
+    }
+
+    fn key(&self, operand: &Operand<'_>, usage: Use) -> Result<ast::Expr, String> {
+        let sql = operand.sql.clone();
+        match Class::of(operand.data_type()) {
+            Class::Text if operand.as_literal().is_some() => Ok(sql),
+            Class::Text => Ok(match (usage, collation(operand)) {
+                (_, Collation::Bytes) => sql,
+                (Use::Equality | Use::Group, Collation::Deterministic) => sql,
+                _ => by_bytes(sql),
+            }),
+            Class::Float => {
+                Err("floats but by a constant: 0.0 and -0.0 are equal at the source".to_string())
+            }
+            Class::Interval => Err("intervals: a month equals 30 days at the source".to_string()),
+            Class::Other | Class::UInt => Err(format!(
+                "values of {} are not compared",
+                operand.data_type()
+            )),
+            _ => Ok(sql),
+        }
+    }
+
+    /// NaN is one value, above all others, also where it is decoded.
+    fn compares_float_constants(&self, _data_type: &DataType) -> bool {
+        true
+    }
+
+    fn compare(
+        &self,
+        op: BinaryOp,
+        left: &Operand<'_>,
+        right: &Operand<'_>,
+        position: Position,
+    ) -> Option<Result<Rendering, String>> {
+        match Class::of(left.data_type()) {
+            Class::Text => Some(Ok(compare_text(op, left, right, position)?)),
+            Class::Float
+                if position == Position::Predicate
+                    && !left.is_plain_float()
+                    && !right.is_plain_float() =>
+            {
+                // Below as the engine orders is at most equal as PostgreSQL does.
+                let op = match op {
+                    BinaryOp::Eq => BinaryOperator::Eq,
+                    BinaryOp::Lt | BinaryOp::LtEq => BinaryOperator::LtEq,
+                    BinaryOp::Gt | BinaryOp::GtEq => BinaryOperator::GtEq,
+                    _ => return None,
+                };
+                Some(Ok(Rendering::superset(
+                    sql::binary(left.sql.clone(), op, right.sql.clone()),
+                    "0.0 and -0.0 are equal at the source",
+                )))
+            }
+            _ => None,
+        }
+    }
+
+    fn in_list(
+        &self,
+        arg: &Operand<'_>,
+        list: &[Operand<'_>],
+        negated: bool,
+        _position: Position,
+    ) -> Option<Result<Rendering, String>> {
+        let items = list
+            .iter()
+            .map(|item| stored::as_itself(arg, item))
+            .collect::<Option<Vec<_>>>()?;
+        let (arg, _) = items.first()?.clone();
+        Some(Ok(Rendering::exact(ast::Expr::InList {
+            expr: Box::new(sql::nested(arg)),
+            list: items.into_iter().map(|(_, item)| item).collect(),
+            negated,
+        })))
+    }
+
+    fn aggregate(
+        &self,
+        aggregate: &Aggregate,
+        arg: Option<&Operand<'_>>,
+    ) -> Option<Result<ast::Expr, String>> {
+        let arg = arg?;
+        let of = |name: &str| sql::function(name, vec![arg.sql.clone()], aggregate.distinct, None);
+        let class = Class::of(arg.data_type());
+        match (aggregate.function, class) {
+            (AggregateFunction::Sum, _) => Some(sum(aggregate, arg, of("sum"))),
+            (AggregateFunction::BoolAnd, _) => Some(Ok(of("bool_and"))),
+            (AggregateFunction::BoolOr, _) => Some(Ok(of("bool_or"))),
+            // PostgreSQL does not order booleans for these; false is below true.
+            (AggregateFunction::Min, Class::Boolean) => Some(Ok(of("bool_and"))),
+            (AggregateFunction::Max, Class::Boolean) => Some(Ok(of("bool_or"))),
+            (AggregateFunction::Min | AggregateFunction::Max, Class::Binary) => {
+                Some(Err("min and max of bytea, before PostgreSQL 18".to_string()))
+            }
+            _ => None,
+        }
+    }
+
+    fn join(&self, kind: JoinKind, has_keys: bool, has_filter: bool) -> Result<(), String> {
+        match kind {
+            JoinKind::Full if !has_keys || has_filter => {
+                Err("PostgreSQL joins FULL by equal keys alone".to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn output(&self, field: &Field, facts: &Facts, column: ast::Expr) -> Result<ast::Expr, String> {
+        Ok(match &facts.native_type {
+            Some(native) => stored::on_the_wire(native, field.data_type(), column),
+            None => column,
+        })
+    }
+}
+
+enum Collation {
+    /// Compares by bytes in every respect.
+    Bytes,
+    /// Equal are the same bytes only.
+    Deterministic,
+    /// Different texts may be equal.
+    Nondeterministic,
+    Unknown,
+}
+
+fn collation(operand: &Operand<'_>) -> Collation {
+    match operand.facts.collation.as_deref() {
+        Some("C") => Collation::Bytes,
+        Some(name) if name.starts_with('*') => Collation::Nondeterministic,
+        Some(_) => Collation::Deterministic,
+        None => Collation::Unknown,
+    }
+}
+
+/// Whether the source's own comparison of texts for equality is one of bytes, as far as known.
+pub fn is_deterministic(operand: &Operand<'_>) -> bool {
+    operand.as_literal().is_some()
+        || matches!(
+            collation(operand),
+            Collation::Bytes | Collation::Deterministic
+        )
+}
+
+pub fn by_bytes(expr: ast::Expr) -> ast::Expr {
+    match expr {
+        ast::Expr::Collate { .. } => expr,
+        _ => sql::collate(expr, sql::quoted("C", '"')),
+    }
+}
+
+/// Where neither side's collation decides, `C` is stated.
+fn compare_text(
+    op: BinaryOp,
+    left: &Operand<'_>,
+    right: &Operand<'_>,
+    position: Position,
+) -> Option<Rendering> {
+    use BinaryOp::*;
+    let operator = match op {
+        Eq => BinaryOperator::Eq,
+        NotEq => BinaryOperator::NotEq,
+        Lt => BinaryOperator::Lt,
+        LtEq => BinaryOperator::LtEq,
+        Gt => BinaryOperator::Gt,
+        GtEq => BinaryOperator::GtEq,
+        _ => return None,
+    };
+    let plain = |l: &ast::Expr, r: &ast::Expr| sql::binary(l.clone(), operator.clone(), r.clone());
+    if let Some((l, r)) = stored::as_itself(left, right)
+        .or_else(|| stored::as_itself(right, left).map(|(r, l)| (l, r)))
+        && matches!(op, Eq | NotEq)
+    {
+        return Some(Rendering::exact(plain(&l, &r)));
+    }
+    let one_column = left.as_literal().is_some() || right.as_literal().is_some();
+    let same = left.facts.collation == right.facts.collation;
+    let column = if left.as_literal().is_some() {
+        right
+    } else {
+        left
+    };
+    let plain_holds = (one_column || same)
+        && match collation(column) {
+            Collation::Bytes => true,
+            Collation::Deterministic => matches!(op, Eq | NotEq),
+            Collation::Nondeterministic | Collation::Unknown => false,
+        };
+    if plain_holds {
+        return Some(Rendering::exact(plain(&left.sql, &right.sql)));
+    }
+    let stated = |operand: &Operand<'_>| match operand.as_literal() {
+        Some(_) => operand.sql.clone(),
+        None => by_bytes(operand.sql.clone()),
+    };
+    let exact = plain(&stated(left), &stated(right));
+    let indexed = op == Eq
+        && one_column
+        && position == Position::Predicate
+        && matches!(collation(column), Collation::Nondeterministic);
+    Some(Rendering::exact(match indexed {
+        // The same bytes are equal under any collation: said as well, since an index knows it.
+        true => sql::and(plain(&left.sql, &right.sql), exact),
+        false => exact,
+    }))
+}
+
+fn sum(aggregate: &Aggregate, arg: &Operand<'_>, plain: ast::Expr) -> Result<ast::Expr, String> {
+    match (arg.data_type(), &aggregate.data_type) {
+        // Already 64 bits wide at the source, which lets them wrap.
+        (DataType::Int16 | DataType::Int32, DataType::Int64) => Ok(plain),
+        (DataType::Int64, DataType::Int64) => Ok(wrapped(plain)),
+        (
+            DataType::Decimal128(p, s) | DataType::Decimal256(p, s),
+            DataType::Decimal128(to_p, to_s) | DataType::Decimal256(to_p, to_s),
+        ) if s == to_s && to_p - p.min(to_p) >= 10 => Ok(plain),
+        (DataType::Decimal128(..) | DataType::Decimal256(..), _) => {
+            Err("a sum of decimals that may outgrow its type".to_string())
+        }
+        (DataType::Float32 | DataType::Float64, _) => {
+            Err("a sum of floats depends on their order".to_string())
+        }
+        (other, _) => Err(format!("a sum of {other}")),
+    }
+}
+
+/// The exact sum, brought into 64 bits as the engine's addition wraps: ((sum + 2^63) mod 2^64) - 2^63, the modulus
+/// taken twice since PostgreSQL's has the dividend's sign.
+fn wrapped(sum: ast::Expr) -> ast::Expr {
+    let modulus = || sql::number(1u128 << 64);
+    let half = || sql::number(1u128 << 63);
+    let plus = |l, r| sql::binary(l, BinaryOperator::Plus, r);
+    let modulo = |l| sql::call("mod", vec![l, modulus()]);
+    let positive = modulo(plus(modulo(plus(sum, half())), modulus()));
+    sql::cast(
+        sql::binary(positive, BinaryOperator::Minus, half()),
+        sql::type_name("bigint"),
+    )
+}
+
+/// The type that holds exactly the values of an Arrow type (of a decimal: at least those).
+pub fn type_name(data_type: &DataType) -> Option<&'static str> {
+    Some(match data_type {
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal128(..) | DataType::Decimal256(..) => "numeric",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea",
+        DataType::Date32 => "date",
+        DataType::Time64(TimeUnit::Microsecond) => "time",
+        DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp",
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamptz",
+        _ => return None,
+    })
+}
+
+/// What PostgreSQL can answer: what the dialect can say, within the server's limits.
+#[derive(Debug)]
+pub struct PostgresCapabilities(SqlCapabilities<PostgresDialect>);
+
+impl PostgresCapabilities {
+    pub fn new() -> Self {
+        Self(SqlCapabilities::new(PostgresDialect))
+    }
+}
+
+impl Capabilities for PostgresCapabilities {
+    fn predicate(&self, predicate: &Expr, input: &Schema) -> Support {
+        self.0.predicate(predicate, input)
+    }
+
+    fn node(&self, rel: &Rel) -> Support {
+        let width = rel.schema().fields().len();
+        if width > MAX_COLUMNS {
+            return Support::No(format!(
+                "{width} columns, where PostgreSQL selects {MAX_COLUMNS}"
+            ));
+        }
+        match render(&Fragment::new(rel.clone()), &PostgresDialect) {
+            Ok(rendered) if rendered.params.len() > MAX_PARAMETERS => Support::No(format!(
+                "{} constants, where PostgreSQL takes {MAX_PARAMETERS}",
+                rendered.params.len()
+            )),
+            Ok(_) => Support::Exact,
+            Err(why) => Support::No(why),
+        }
+    }
+}

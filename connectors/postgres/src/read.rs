@@ -1,0 +1,247 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use belvedere_connector::{Code, Error, Result};
+use futures::{Stream, StreamExt, TryFutureExt};
+use tokio_postgres::types::Type;
+use tokio_postgres::{CopyOutStream, Row, RowStream};
+
+use crate::decode::{BatchBuilder, CopyFrames};
+use crate::failure::{failure, timeout};
+use crate::params::Param;
+use crate::pool::{Lease, Pool};
+
+/// What is to be read, the same for all partitions of a scan.
+#[derive(Debug)]
+pub struct Plan {
+    pub schema: SchemaRef,
+    pub params: Vec<Param>,
+    pub batch_rows: usize,
+    pub deadline: Option<Instant>,
+    /// For messages: the table, where it is one.
+    pub table: Option<String>,
+}
+
+impl Plan {
+    /// `SET LOCAL …` for a transaction that ends when the deadline does.
+    pub fn limit(&self) -> String {
+        match self.deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let ms = left.as_millis().clamp(1, i32::MAX as u128);
+                format!("SET LOCAL statement_timeout = {ms}")
+            }
+            None => "SET LOCAL statement_timeout = 0".to_string(),
+        }
+    }
+}
+
+/// An answer being read. Dropped before its end, the statement is cancelled at the source.
+pub struct Reader {
+    plan: Arc<Plan>,
+    rows: Rows,
+    builder: BatchBuilder,
+    lease: Lease,
+}
+
+enum Rows {
+    /// Bulk: a statement without parameters, which `COPY` does not take.
+    Copy(Pin<Box<CopyOutStream>>, CopyFrames),
+    Query(Pin<Box<RowStream>>),
+}
+
+impl Reader {
+    /// Send the statement, in the transaction that `begin` opens (empty: one is open).
+    pub async fn start(
+        mut lease: Lease,
+        plan: Arc<Plan>,
+        sql: &str,
+        begin: &str,
+    ) -> Result<Self, (Lease, Error)> {
+        lease.busy();
+        match Self::send(&lease, &plan, sql, begin).await {
+            Ok((rows, builder)) => Ok(Self {
+                plan,
+                rows,
+                builder,
+                lease,
+            }),
+            Err(e) => Err((lease, e)),
+        }
+    }
+
+    async fn send(
+        lease: &Lease,
+        plan: &Plan,
+        sql: &str,
+        begin: &str,
+    ) -> Result<(Rows, BatchBuilder)> {
+        let client = lease.client()?;
+        let settings = lease.settings();
+        let failed = |e| failure(settings, plan.deadline, e);
+        let types: Vec<Type> = plan.params.iter().map(Param::sent_as).collect();
+        let work = async {
+            let begun = async {
+                match begin {
+                    "" => Ok(()),
+                    begin => client.batch_execute(begin).await,
+                }
+            };
+            // Sent together. The description is of the tables as the transaction then holds them: nobody can alter
+            // them between it and the rows.
+            let ((), statement) =
+                futures::try_join!(begun, client.prepare_typed(sql, &types)).map_err(failed)?;
+            let sent: Vec<Type> = statement
+                .columns()
+                .iter()
+                .map(|column| column.type_().clone())
+                .collect();
+            let builder = BatchBuilder::new(
+                plan.schema.clone(),
+                &sent,
+                plan.batch_rows,
+                plan.table.clone(),
+            )?;
+            let rows = if plan.params.is_empty() {
+                let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+                let stream = client.copy_out(&copy).map_err(failed).await?;
+                Rows::Copy(Box::pin(stream), CopyFrames::default())
+            } else {
+                let stream = client
+                    .query_raw(&statement, &plan.params)
+                    .map_err(failed)
+                    .await?;
+                Rows::Query(Box::pin(stream))
+            };
+            Ok((rows, builder))
+        };
+        until(plan.deadline, work)
+            .await
+            .map_err(|e| e.at_source(&settings.source))
+    }
+
+    /// The next batch; None at the end, when the connection is ready for the next statement of its transaction.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let deadline = self.plan.deadline;
+        until(deadline, self.fill())
+            .await
+            .map_err(|e| e.at_source(&self.lease.settings().source))
+    }
+
+    async fn fill(&mut self) -> Result<Option<RecordBatch>> {
+        let deadline = self.plan.deadline;
+        let builder = &mut self.builder;
+        while !builder.is_full() {
+            let more = match &mut self.rows {
+                Rows::Copy(stream, frames) => match stream.next().await {
+                    Some(chunk) => {
+                        let chunk =
+                            chunk.map_err(|e| failure(self.lease.settings(), deadline, e))?;
+                        frames.push(&chunk, |tuple| builder.push_tuple(tuple))?;
+                        true
+                    }
+                    None if frames.is_complete() => false,
+                    None => return Err(Error::internal("the copy ended without its trailer")),
+                },
+                Rows::Query(stream) => match stream.next().await {
+                    Some(row) => {
+                        let row: Row =
+                            row.map_err(|e| failure(self.lease.settings(), deadline, e))?;
+                        builder.push_row(&row)?;
+                        true
+                    }
+                    None => false,
+                },
+            };
+            if !more {
+                break;
+            }
+        }
+        match builder.is_empty() {
+            true => Ok(None),
+            false => builder.finish().map(Some),
+        }
+    }
+
+    pub fn into_lease(self) -> Lease {
+        self.lease
+    }
+}
+
+/// End the transaction, after which the connection is anybody's. Best effort: one that fails closes the connection.
+pub async fn settle(mut lease: Lease) {
+    let ended = match lease.client() {
+        Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
+        Err(_) => false,
+    };
+    if ended {
+        lease.settled();
+    }
+}
+
+/// A statement over the whole of its tables, by itself. An idle connection that turns out dead before any row is
+/// replaced once.
+pub async fn open(pool: &Arc<Pool>, plan: &Arc<Plan>, sql: &str) -> Result<Reader> {
+    let begin = format!("BEGIN READ ONLY; {}", plan.limit());
+    let lease = pool.acquire(plan.deadline).await?;
+    let reused = lease.reused;
+    match Reader::start(lease, plan.clone(), sql, &begin).await {
+        Ok(reader) => Ok(reader),
+        Err((lease, e)) if reused && e.code == Code::Unreachable => {
+            drop(lease);
+            let lease = pool.acquire_fresh(plan.deadline).await?;
+            match Reader::start(lease, plan.clone(), sql, &begin).await {
+                Ok(reader) => Ok(reader),
+                Err((lease, e)) => Err(give_up(lease, e).await),
+            }
+        }
+        Err((lease, e)) => Err(give_up(lease, e).await),
+    }
+}
+
+/// A statement that the server refused leaves the connection usable.
+pub async fn give_up(lease: Lease, e: Error) -> Error {
+    if !matches!(
+        e.code,
+        Code::Unreachable | Code::Timeout | Code::Cancelled | Code::Internal
+    ) {
+        settle(lease).await;
+    }
+    e
+}
+
+/// The batches of a reader; `finish` takes its connection at the end.
+pub fn batches<F, Fut>(reader: Reader, finish: F) -> impl Stream<Item = Result<RecordBatch>> + Send
+where
+    F: FnOnce(Lease) -> Fut + Send,
+    Fut: Future<Output = ()> + Send,
+{
+    futures::stream::try_unfold(
+        Some((reader, finish)),
+        async |state: Option<(Reader, F)>| {
+            let Some((mut reader, finish)) = state else {
+                return Ok(None);
+            };
+            match reader.next().await? {
+                Some(batch) => Ok(Some((batch, Some((reader, finish))))),
+                None => {
+                    finish(reader.into_lease()).await;
+                    Ok(None)
+                }
+            }
+        },
+    )
+}
+
+async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or_else(|_| Err(timeout())),
+        None => work.await,
+    }
+}

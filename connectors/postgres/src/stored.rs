@@ -1,0 +1,177 @@
+//! How a stored column is selected and used, by its native type: types without a counterpart in Arrow become text in
+//! one way everywhere, and nulls take the place of values that do not fit where the user decided so.
+
+use arrow::datatypes::DataType;
+use belvedere_connector::Literal;
+use belvedere_sqlgen::{Operand, ast, sql};
+use sqlparser::ast::{BinaryOperator, Value};
+
+use crate::dialect::is_deterministic;
+use crate::types::NULL_WHERE_UNFIT;
+
+/// As sent to us, in the format its decoder reads.
+pub fn on_the_wire(native: &str, data_type: &DataType, column: ast::Expr) -> ast::Expr {
+    let (native, or_null) = decision(native);
+    let value = match (data_type, native) {
+        // Sent as 16 bytes.
+        (DataType::Utf8, "uuid" | "jsonb" | "json") => column,
+        (DataType::List(element), _) if is_sent_as_is(element.data_type(), native) => column,
+        _ => converted(native, data_type, column),
+    };
+    or_null_where_unfit(or_null, data_type, value)
+}
+
+/// As the value that the engine reads.
+pub fn in_expression(native: &str, data_type: &DataType, column: ast::Expr) -> ast::Expr {
+    let (native, or_null) = decision(native);
+    or_null_where_unfit(or_null, data_type, converted(native, data_type, column))
+}
+
+/// Whether equality with a constant has the same answer by the stored type as by its text, and can use its index.
+pub fn is_indexed_as_itself(native: &str) -> bool {
+    native == "uuid" || is_padded(native)
+}
+
+/// A column's stored form, and a constant in its type, if their equality is that of the texts.
+pub fn as_itself(column: &Operand<'_>, constant: &Operand<'_>) -> Option<(ast::Expr, ast::Expr)> {
+    let native = column.facts.native_type.as_deref()?;
+    let ast::Expr::Cast { expr: stored, .. } = &column.sql else {
+        return None;
+    };
+    let Some(Literal::Text(text)) = constant.as_literal() else {
+        return None;
+    };
+    let name = if native == "uuid" && is_canonical_uuid(text) {
+        "uuid"
+    } else if is_padded(native) && !text.ends_with(' ') && is_deterministic(column) {
+        "bpchar"
+    } else {
+        return None;
+    };
+    Some((
+        stored.as_ref().clone(),
+        sql::cast(constant.sql.clone(), sql::type_name(name)),
+    ))
+}
+
+fn decision(native: &str) -> (&str, bool) {
+    match native.strip_suffix(NULL_WHERE_UNFIT) {
+        Some(native) => (native, true),
+        None => (native, false),
+    }
+}
+
+/// `character(n)`, whose text has no padding; as an array's element its brackets follow.
+fn is_padded(native: &str) -> bool {
+    native == "bpchar"
+        || native == "character"
+        || (native.starts_with("character(") && native.ends_with(')'))
+}
+
+fn is_plain_text(native: &str) -> bool {
+    native == "text"
+        || native == "character varying"
+        || (native.starts_with("character varying(") && native.ends_with(')'))
+}
+
+fn is_sent_as_is(element: &DataType, native: &str) -> bool {
+    let native = native.strip_suffix("[]").unwrap_or(native);
+    *element != DataType::Utf8 || is_plain_text(native) || matches!(native, "uuid" | "name")
+}
+
+fn converted(native: &str, data_type: &DataType, column: ast::Expr) -> ast::Expr {
+    let cast = |column, name| sql::cast(column, sql::type_name(name));
+    match data_type {
+        DataType::Utf8 if is_plain_text(native) => column,
+        // Its own cast to text adds /32 to a host.
+        DataType::Utf8 if native == "inet" => sql::call("abbrev", vec![column]),
+        DataType::Utf8 if matches!(&column, ast::Expr::Cast { data_type, .. } if data_type.to_string() == "text") => {
+            column
+        }
+        DataType::Utf8 => cast(column, "text"),
+        DataType::List(element) if *element.data_type() == DataType::Utf8 => {
+            let native = native.strip_suffix("[]").unwrap_or(native);
+            match is_plain_text(native) {
+                true => column,
+                false => cast(column, "text[]"),
+            }
+        }
+        DataType::Int64 if native == "oid" => cast(column, "bigint"),
+        DataType::Decimal128(..)
+            if matches!(native, "money" | "smallint" | "integer" | "bigint") =>
+        {
+            cast(column, "numeric")
+        }
+        _ => column,
+    }
+}
+
+/// The conditions are those of the decoders.
+fn or_null_where_unfit(or_null: bool, data_type: &DataType, value: ast::Expr) -> ast::Expr {
+    if !or_null {
+        return value;
+    }
+    let below = |value, limit: &str, name| {
+        let limit = ast::Expr::value(Value::SingleQuotedString(limit.to_string()));
+        sql::binary(
+            value,
+            BinaryOperator::Lt,
+            sql::cast(limit, sql::type_name(name)),
+        )
+    };
+    let finite = |value| sql::call("isfinite", vec![value]);
+    let v = || value.clone();
+    let fits = match data_type {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            let whole = usize::from(*precision) - usize::from(scale.unsigned_abs());
+            // NaN and infinity are above every number, by their absolute value.
+            let small = below(
+                sql::call("abs", vec![v()]),
+                &format!("1{}", "0".repeat(whole)),
+                "numeric",
+            );
+            let exact = sql::binary(
+                v(),
+                BinaryOperator::Eq,
+                sql::call("trunc", vec![v(), sql::number(scale)]),
+            );
+            // In this order: infinity has no decimal places to ask for.
+            sql::and(small, exact)
+        }
+        DataType::Date32 => sql::and(finite(v()), below(v(), "262143-01-01", "date")),
+        DataType::Timestamp(_, None) => {
+            sql::and(finite(v()), below(v(), "262143-01-01", "timestamp"))
+        }
+        DataType::Timestamp(_, Some(_)) => {
+            sql::and(finite(v()), below(v(), "262143-01-01 +00", "timestamptz"))
+        }
+        DataType::Time64(_) => below(v(), "24:00", "time"),
+        // Hours are not carried over into days: 2,562,047 are what 64 bits of nanoseconds hold.
+        DataType::Interval(_) => {
+            let hours = sql::call("date_part", vec![sql::text("hour"), v()]);
+            sql::and(
+                finite(v()),
+                below(sql::call("abs", vec![hours]), "2562047", "double precision"),
+            )
+        }
+        DataType::List(_) => sql::binary(
+            sql::call(
+                "coalesce",
+                vec![sql::call("array_ndims", vec![v()]), sql::number(1)],
+            ),
+            BinaryOperator::Eq,
+            sql::number(1),
+        ),
+        _ => return value,
+    };
+    sql::case(vec![(fits, value)], None)
+}
+
+/// As PostgreSQL writes it, so that no two spellings are one value.
+fn is_canonical_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
