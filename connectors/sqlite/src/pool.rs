@@ -131,7 +131,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // One that is still in a transaction keeps its old snapshot: it is closed instead.
         if let Some(mut opened) = self.opened.take()
+            && opened.connection.is_autocommit()
             && opened
                 .connection
                 .progress_handler(0, None::<fn() -> bool>)
