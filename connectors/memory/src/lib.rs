@@ -1,1 +1,28 @@
-//! (being written)
+//! A source in memory: the reference, the simulator of the tests, and the file an author of a connector copies.
+//!
+//! The central type is [`MemorySource`]: tables of Arrow batches, put there by [`MemorySource::put`]. In flow batches
+//! and [`Fault`]s; out flow the same batches as any source's, late, broken or never, as the faults say. The
+//! [`MemoryConnector`] makes named sources known to an engine as `memory:name`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `connector.rs` | [`MemoryConnector`]: names → sources |
+//! | `source.rs` | [`MemorySource`]: tables, discovery, scans |
+//! | `capability.rs` | what it answers: a scan of some columns, and a limit |
+//! | `fault.rs` | [`Fault`]: what a test makes go wrong |
+//!
+//! # To write a connector
+//!
+//! Copy these files and replace what each does: `connector.rs` checks the URL and options without contacting the
+//! system; `source.rs` reads the schema from the live system and answers fragments as streams that stop the work when
+//! they are dropped; `capability.rs` declares exactly what those answers are proven to be. Then one line in the
+//! engine's `connectors.rs`, and one file in `tests/conformance`.
+
+mod capability;
+mod connector;
+mod fault;
+mod source;
+
+pub use connector::MemoryConnector;
+pub use fault::Fault;
+pub use source::{MemorySource, MemoryTable};

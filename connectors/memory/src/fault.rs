@@ -1,0 +1,22 @@
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use belvedere_connector::Code;
+
+/// What goes wrong with a source's streams, or its discovery, until it is taken back.
+#[derive(Debug, Clone, Default)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The system cannot be asked at all: discovery and the first poll of every stream fail with this code.
+    Down(Code),
+    /// Each stream ends with this code in place of its batch of this number, counted from 0.
+    FailAt { batch: usize, code: Code },
+    /// Each batch takes this long.
+    Slow(Duration),
+    /// Each stream gives this many batches and then never ends.
+    HangAfter(usize),
+    /// Batches have this schema instead of the one declared: a source that breaks its contract.
+    WrongSchema(SchemaRef),
+}
