@@ -55,6 +55,9 @@ pub enum ErrorKind {
         /// The most that is taken.
         limit: usize,
     },
+    /// Nested in a way that has many readings, each of which would have to be tried.
+    #[error("the statement is nested in too many ways at once to be read")]
+    TooComplex,
     /// One expression with more operators in a row than are taken.
     #[error("the expression has more than {limit} operators in a row")]
     TooManyOperators {

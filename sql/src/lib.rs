@@ -29,6 +29,7 @@
 
 mod ast;
 mod balance;
+mod dialect;
 mod display;
 mod error;
 mod exact;

@@ -19,8 +19,11 @@ pub const MAX_NESTING: usize = 64;
 pub const MAX_DEPTH: usize = 200;
 /// AND and OR in one condition, and UNION ALL in one query. They are read into a balanced tree, so that they may be many.
 pub const MAX_BOOLEANS: usize = 4000;
+/// How often a part of a query may have to be read: `((SELECT …) a JOIN b)` makes it four times, and four times four
+/// inside another one.
+const MAX_READINGS: usize = 1 << 14;
 /// What sqlparser counts: several per level of parentheses. DataFusion's default of 50 is a subset of it.
-pub(crate) const RECURSION_LIMIT: usize = 128;
+pub(crate) const RECURSION_LIMIT: usize = 64;
 
 /// Length, and bytes that no SQL text has.
 pub(crate) fn check_text(sql: &str) -> Result<(), ParseError> {
@@ -49,22 +52,43 @@ pub(crate) fn location_of(sql: &str, byte: usize) -> Location {
 /// Nesting, and the depth of the tree that chains of operators make of each statement.
 pub(crate) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
     let mut levels = vec![Level::default()];
+    // How many `(` there are in a row, up to here.
+    let mut row = 0;
     for TokenWithSpan { token, span } in tokens {
         top(&mut levels).settle_union(token);
+        match token {
+            Token::Whitespace(_) => {}
+            Token::LParen => row += 1,
+            _ => {
+                if row > 1 && begins_query(token) {
+                    top(&mut levels).read_again(row);
+                }
+                row = 0;
+            }
+        }
+        if top(&mut levels).readings() > MAX_READINGS {
+            return Err(ParseError::new(ErrorKind::TooComplex, span.start));
+        }
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => {
                 // `a[1][2]` and `int[][]` are chains too, of what comes after the bracket.
                 if *token == Token::LBracket {
                     top(&mut levels).operator();
                 }
-                levels.push(Level::default());
+                let readings = top(&mut levels).readings;
+                levels.push(Level {
+                    readings,
+                    ..Level::default()
+                });
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 while close(&mut levels) == Some(Opened::Case) {}
             }
             Token::Word(word) if word.keyword == Keyword::CASE => {
+                let readings = top(&mut levels).readings;
                 levels.push(Level {
                     opened: Opened::Case,
+                    readings,
                     ..Level::default()
                 });
             }
@@ -96,6 +120,12 @@ pub(crate) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
         return Err(error.with_hint(Some(hint.to_owned())));
     }
     Ok(())
+}
+
+fn begins_query(token: &Token) -> bool {
+    use Keyword as K;
+    matches!(token, Token::Word(word)
+        if matches!(word.keyword, K::SELECT | K::WITH | K::FROM | K::VALUES | K::TABLE))
 }
 
 fn top(levels: &mut Vec<Level>) -> &mut Level {
@@ -199,6 +229,8 @@ struct Level {
     below: Depth,
     /// BETWEEN that wait for their AND, which is none of the other kind.
     betweens: usize,
+    /// How often all in here is read, if more than once.
+    readings: usize,
 }
 
 impl Level {
@@ -206,6 +238,15 @@ impl Level {
         let part = self.widest.max(self.below.plus(self.operators));
         let expression = self.deepest.max(part.below_booleans(self.booleans));
         expression.below_set_operators(self.unions, self.set_operators)
+    }
+
+    fn readings(&self) -> usize {
+        self.readings.max(1)
+    }
+
+    /// A query behind several parentheses is tried as a derived table and as a table in parentheses.
+    fn read_again(&mut self, parentheses: usize) {
+        self.readings = self.readings().saturating_mul(parentheses * parentheses);
     }
 
     fn operator(&mut self) {

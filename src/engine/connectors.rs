@@ -7,13 +7,7 @@ use belvedere_connector::Connector;
 /// The connectors this build has, one feature each.
 pub(super) fn built_in() -> Vec<Arc<dyn Connector>> {
     vec![
-        #[cfg(feature = "postgres")]
-        Arc::new(belvedere_postgres::PostgresConnector),
-        #[cfg(feature = "mysql")]
-        Arc::new(belvedere_mysql::MysqlConnector),
         #[cfg(feature = "sqlite")]
         Arc::new(belvedere_sqlite::SqliteConnector),
-        #[cfg(feature = "files")]
-        Arc::new(belvedere_files::FilesConnector),
     ]
 }

@@ -63,7 +63,7 @@ pub(super) async fn explain(
         let _ = writeln!(text, "\nLogical plan, optimized and cut");
         indented(&mut text, &cut.plan.display_indent().to_string());
     }
-    let lines = StringArray::from_iter_values(text.trim_end().lines());
+    let lines = StringArray::from(text.trim_end().lines().collect::<Vec<_>>());
     RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(|e| Error::Internal(e.to_string()))
 }

@@ -139,6 +139,9 @@ impl Dialect for MysqlDialect {
             Class::Text | Class::Binary if whole && !is_short(operand) => Err(format!(
                 "sorting or grouping text that may be longer than {MAX_SORTED_CHARS} characters"
             )),
+            // As text, sorting fills the shorter with NULs, so that 'a' and 'a\0' would be the same; as bytes, the
+            // length counts.
+            Class::Text if whole => Ok(sql::cast(operand.sql.clone(), sql::type_name("BINARY"))),
             Class::Float => {
                 Err("floats, where 0.0 and -0.0 are the same at the source".to_string())
             }

@@ -73,10 +73,13 @@ async fn set_up(conn: &mut Conn, settings: &Settings) -> Result<Flavor> {
     .await
     .map_err(wrap)?;
     if flavor == Flavor::MariaDb {
-        // A long IN list stays a list: its conversion to a join has had wrong answers.
-        conn.query_drop("SET SESSION in_predicate_conversion_threshold = 0")
-            .await
-            .map_err(wrap)?;
+        // The subquery cache takes an outer column's value for one it has seen under the column's own collation, also
+        // where the subquery compares bytes. A long IN list stays a list, which its conversion to a join is not.
+        conn.query_drop(
+            "SET SESSION optimizer_switch = 'subquery_cache=off', in_predicate_conversion_threshold = 0",
+        )
+        .await
+        .map_err(wrap)?;
     }
     conn.query_drop(format!("SET NAMES utf8mb4 COLLATE {collation}"))
         .await

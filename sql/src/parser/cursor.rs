@@ -1,22 +1,20 @@
 //! Tokens, places, names and values: what the statements are read with.
 
 use sqlparser::ast::Ident;
-use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::Result;
+use crate::dialect::Bounded;
 use crate::error::{ErrorKind, ParseError, nearest, shown};
 use crate::limits::{RECURSION_LIMIT, check_text, check_tokens, location_of};
 use crate::name::{Name, fold, is_reserved};
 use crate::options::{Options, Value};
 
-/// What DataFusion reads by default.
-static DIALECT: GenericDialect = GenericDialect;
-
 /// sqlparser's parser, our primitives on it, and the text they read.
 pub(super) struct Cursor<'a> {
-    pub(super) parser: Parser<'static>,
+    pub(super) parser: Parser<'a>,
+    dialect: &'a Bounded,
     sql: &'a str,
     end: Location,
     /// A byte and its place. Statements come in order, so that their bytes are found in one pass over the text.
@@ -26,7 +24,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(sql: &'a str) -> Result<Self> {
+    pub(super) fn new(sql: &'a str, dialect: &'a Bounded) -> Result<Self> {
         check_text(sql)?;
         let end = location_of(sql, sql.len());
         // A byte order mark is what some editors put first in a file.
@@ -34,15 +32,17 @@ impl<'a> Cursor<'a> {
             Some(body) => (body, sql.len() - body.len()),
             None => (sql, 0),
         };
-        let tokens = Tokenizer::new(&DIALECT, body)
+        let tokens = Tokenizer::new(dialect, body)
             .tokenize_with_location()
             .map_err(|e| ParseError::from_sqlparser(e.into(), end))?;
         check_tokens(&tokens)?;
-        let parser = Parser::new(&DIALECT)
+        dialect.start(tokens.len());
+        let parser = Parser::new(dialect)
             .with_tokens_with_locations(tokens)
             .with_recursion_limit(RECURSION_LIMIT);
         Ok(Self {
             parser,
+            dialect,
             sql,
             end,
             mark: (skipped, Location::new(1, 1)),
@@ -54,6 +54,9 @@ impl<'a> Cursor<'a> {
     pub(super) fn lift(&self, error: sqlparser::parser::ParserError) -> ParseError {
         if let Some(later) = self.later_clause() {
             return later;
+        }
+        if self.dialect.exhausted() {
+            return ParseError::new(ErrorKind::TooComplex, self.here());
         }
         ParseError::from_sqlparser(error, self.here())
     }

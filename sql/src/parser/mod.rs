@@ -9,11 +9,16 @@ mod standard;
 use sqlparser::tokenizer::{Location, Token};
 
 use crate::ast::{Spanned, Statement};
+use crate::dialect::Bounded;
 use crate::error::{ErrorKind, ParseError, shown};
 use crate::limits::location_of;
 use cursor::Cursor;
 
 type Result<T> = std::result::Result<T, ParseError>;
+
+/// sqlparser looks at the stack only here and there, and a debug build of it takes more between two such places than it
+/// makes sure there is. This suffices for the deepest text that the limits admit; what is not used costs nothing.
+const STACK: usize = 32 << 20;
 
 /// Reads a text of statements with `;` between them. Empty ones are skipped; the first error ends it.
 ///
@@ -23,7 +28,12 @@ type Result<T> = std::result::Result<T, ParseError>;
 /// # Ok::<(), belvedere_sql::ParseError>(())
 /// ```
 pub fn parse(sql: &str) -> Result<Vec<Spanned>> {
-    let mut cursor = Cursor::new(sql)?;
+    stacker::maybe_grow(STACK, STACK, || parse_here(sql))
+}
+
+fn parse_here(sql: &str) -> Result<Vec<Spanned>> {
+    let dialect = Bounded::default();
+    let mut cursor = Cursor::new(sql, &dialect)?;
     let mut statements = Vec::new();
     loop {
         while cursor.take_token(&Token::SemiColon) {}

@@ -10,9 +10,6 @@ use crate::ast::Statement;
 use crate::balance::balance;
 use crate::error::{ErrorKind, ParseError, nearest};
 
-/// sqlparser reads statements inside statements (`IF … THEN IF …`) with large frames and without looking at the stack.
-const STACK: usize = 8 << 20;
-
 /// `PREPARE` and the inserts of a `WITH` hold a statement; procedures, which hold many, are nothing of ours.
 const NESTED_STATEMENTS: usize = 3;
 
@@ -35,28 +32,26 @@ impl Cursor<'_> {
             });
         }
         let first = self.plain_word(0);
-        let statement = stacker::maybe_grow(STACK, STACK, || {
-            let mut statement = self.parser.parse_statement().map_err(|e| self.lift(e))?;
-            // Dropped on the large stack if it is refused.
-            if statements_in(&statement) > NESTED_STATEMENTS {
-                let kind =
-                    ErrorKind::Invalid("statements inside statements are not taken".to_owned());
-                return Err(ParseError::new(kind, start));
+        let mut statement = self.parser.parse_statement().map_err(|e| {
+            let error = self.lift(e);
+            match error.kind {
+                ErrorKind::Expected { expected, found } if expected == "an SQL statement" => {
+                    let kind = ErrorKind::Expected {
+                        expected: "a statement".to_owned(),
+                        found,
+                    };
+                    ParseError { kind, ..error }
+                        .with_hint(first.and_then(|word| nearest(&word, STATEMENTS)))
+                }
+                _ => error,
             }
-            balance(&mut statement);
-            Ok(Statement::Other(Box::new(statement)))
-        });
-        statement.map_err(|error: ParseError| match error.kind {
-            ErrorKind::Expected { expected, found } if expected == "an SQL statement" => {
-                let kind = ErrorKind::Expected {
-                    expected: "a statement".to_owned(),
-                    found,
-                };
-                ParseError { kind, ..error }
-                    .with_hint(first.and_then(|word| nearest(&word, STATEMENTS)))
-            }
-            _ => error,
-        })
+        })?;
+        if statements_in(&statement) > NESTED_STATEMENTS {
+            let kind = ErrorKind::Invalid("statements inside statements are not taken".to_owned());
+            return Err(ParseError::new(kind, start));
+        }
+        balance(&mut statement);
+        Ok(Statement::Other(Box::new(statement)))
     }
 
     /// A query that only reads.

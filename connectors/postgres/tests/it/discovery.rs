@@ -1,0 +1,134 @@
+use arrow::datatypes::{DataType, TimeUnit};
+use belvedere_connector::TableKind;
+
+use crate::fixture::{Database, table};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_in_the_catalog_is_found() {
+    let db = Database::new("discovery").await;
+    db.run(
+        r#"
+        CREATE SCHEMA zoo;
+        CREATE TYPE mood AS ENUM ('sad', 'ok');
+        CREATE DOMAIN email AS varchar(80) NOT NULL;
+        CREATE TABLE customer (id int PRIMARY KEY, name text NOT NULL, mail email, m mood,
+                               code char(3) UNIQUE NOT NULL, CHECK (id > 0));
+        COMMENT ON TABLE customer IS 'who buys';
+        COMMENT ON COLUMN customer.name IS 'as on the invoice';
+        CREATE TABLE "Order" (a int, b int, customer int REFERENCES customer, total numeric(12,2),
+                              at timestamptz, PRIMARY KEY (b, a));
+        CREATE TABLE part (id int, day date NOT NULL) PARTITION BY RANGE (day);
+        CREATE TABLE part_2026 PARTITION OF part FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+        INSERT INTO part SELECT i, '2026-02-01' FROM generate_series(1, 100) i;
+        CREATE VIEW happy AS SELECT * FROM customer WHERE m = 'ok';
+        CREATE MATERIALIZED VIEW names AS SELECT name FROM customer;
+        CREATE TABLE zoo.parent (id int PRIMARY KEY);
+        CREATE TABLE zoo.child () INHERITS (zoo.parent);
+        CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        CREATE TABLE zoo.texts (a text COLLATE "C", b text COLLATE ci, c text, d money, e numeric);
+        ANALYZE;
+        "#,
+    )
+    .await;
+    let (_, tables) = db.discovered(&[("columns", "texts.e: null; texts.nix: text")]).await;
+    let names: Vec<String> = tables.iter().map(|t| format!("{}.{}", t.schema, t.name)).collect();
+    assert_eq!(
+        names,
+        [
+            "public.Order",
+            "public.customer",
+            "public.happy",
+            "public.names",
+            "public.part",
+            "zoo.child",
+            "zoo.parent",
+            "zoo.texts"
+        ]
+    );
+
+    let customer = table(&tables, "customer");
+    assert_eq!(customer.comment.as_deref(), Some("who buys"));
+    assert_eq!(customer.primary_key, ["id"]);
+    assert_eq!(customer.unique_keys, [["code"]]);
+    assert_eq!(customer.row_count, Some(0));
+    let shown: Vec<_> = customer
+        .columns
+        .iter()
+        .map(|c| (c.name.as_str(), &c.data_type, c.nullable, c.native_type.as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("id", &DataType::Int32, false, "integer"),
+            ("name", &DataType::Utf8, false, "text"),
+            ("mail", &DataType::Utf8, true, "public.email"),
+            ("m", &DataType::Utf8, true, "public.mood"),
+            ("code", &DataType::Utf8, false, "character(3)"),
+        ]
+    );
+    assert_eq!(
+        customer.columns[1].comment.as_deref(),
+        Some("as on the invoice")
+    );
+
+    let order = table(&tables, "Order");
+    assert_eq!(order.primary_key, ["b", "a"]);
+    assert_eq!(order.foreign_keys.len(), 1);
+    assert_eq!(order.foreign_keys[0].referenced_table, "customer");
+    assert_eq!(order.foreign_keys[0].referenced_columns, ["id"]);
+    assert_eq!(order.columns[3].data_type, DataType::Decimal128(12, 2));
+    assert_eq!(
+        order.columns[4].data_type,
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    );
+
+    let part = table(&tables, "part");
+    assert_eq!((part.kind, part.row_count), (TableKind::PartitionedTable, Some(100)));
+    assert!(part.size_bytes > Some(0));
+    assert_eq!(table(&tables, "happy").kind, TableKind::View);
+    assert_eq!(table(&tables, "names").kind, TableKind::MaterializedView);
+    // Rows of the child are rows of the parent, and may have its keys.
+    assert!(table(&tables, "parent").primary_key.is_empty());
+
+    let texts = table(&tables, "texts");
+    let collations: Vec<_> = texts.columns.iter().map(|c| c.collation.as_deref()).collect();
+    // Money is read as text, which compares by the database's default.
+    assert_eq!(
+        collations,
+        [Some("C"), Some("*ci"), Some("C.UTF-8"), Some("C.UTF-8"), None]
+    );
+    assert_eq!(
+        texts.columns[3].note.as_deref(),
+        Some("money has no mapping: read as text")
+    );
+    assert_eq!(texts.columns[4].native_type, "numeric (null where it does not fit)");
+    assert!(texts.warnings[0].contains("nix"), "{:?}", texts.warnings);
+
+    let (_, only) = db.discovered(&[("schemas", "zoo, nix")]).await;
+    assert!(only.iter().all(|t| t.schema == "zoo") && only.len() == 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_of_another_encoding_stays_with_the_engine() {
+    let db = Database::on(
+        crate::server::Server::shared(),
+        "latin",
+        "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+    )
+    .await;
+    db.run("CREATE TABLE t (a text); INSERT INTO t VALUES (convert_from('\\xe4', 'LATIN1'))").await;
+    let (source, tables) = db.discovered(&[]).await;
+    let t = table(&tables, "t");
+    assert_eq!(t.columns[0].collation.as_deref(), Some("C [LATIN1]"));
+    let predicate = crate::fixture::compare(
+        crate::fixture::column(t, "a"),
+        belvedere_connector::BinaryOp::Eq,
+        crate::fixture::text("ä"),
+    );
+    match source.capabilities().predicate(&predicate, &t.arrow_schema()) {
+        belvedere_connector::Support::No(why) => assert!(why.contains("LATIN1"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    let rows = crate::fixture::read(&source, crate::fixture::scan_of(t)).await.unwrap();
+    assert_eq!(crate::fixture::lines(&rows), ["ä"]);
+}

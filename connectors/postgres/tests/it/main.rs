@@ -1,0 +1,19 @@
+//! The connector against a real PostgreSQL.
+//!
+//! | file | what is seen to work |
+//! |---|---|
+//! | `server.rs` | a private server (or the one `BELVEDERE_TEST_POSTGRES` names) |
+//! | `fixture.rs` | a database of its own for each test; short ways to ask |
+//! | `discovery.rs` | tables, columns, keys, estimates |
+//! | `types.rs` | every type at its extremes, by both protocols; decisions |
+//! | `pushdown.rs` | what is rendered, and its answers |
+//! | `reading.rs` | batches, splits, cancelling, many at once |
+//! | `failures.rs` | what is wrong is named |
+
+mod discovery;
+mod failures;
+mod fixture;
+mod pushdown;
+mod reading;
+mod server;
+mod types;

@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use belvedere_sql::Statement;
+use tonic::Status;
+use tonic::metadata::{KeyRef, MetadataMap};
+
+use super::handles::{Handles, hex};
+use super::status::{OrStatus, status};
+use crate::engine::{Engine, Session};
+use crate::error::Error;
+
+/// The cookie of a session, as the protocol names it.
+pub(super) const COOKIE: &str = "arrow_flight_session_id";
+/// The prefix of a header that sets a setting for one call.
+const SETTING: &str = "belvedere-";
+
+const IDLE: Duration = Duration::from_secs(24 * 3600);
+const SESSIONS: usize = 10_000;
+
+/// The sessions clients opened with `SetSessionOptions`, by cookie.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    engine: Engine,
+    open: Handles<Session>,
+}
+
+/// A call's session.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// With the settings of the call's headers.
+    session: Session,
+    /// The session the call's cookie names.
+    named: Option<Session>,
+}
+
+impl Sessions {
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, open: Handles::new(SESSIONS, IDLE) }
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The session and settings of a call, from its headers.
+    pub fn call(&self, metadata: &MetadataMap) -> Result<Call, Status> {
+        let named = match cookie(metadata) {
+            Some(id) => Some(self.open.get(id.as_bytes()).ok_or_else(ended)?),
+            None => None,
+        };
+        let session = match &named {
+            Some(session) => session.clone(),
+            None => self.engine.session(),
+        };
+        let session = self.overridden(session, metadata)?;
+        Ok(Call { session, named })
+    }
+
+    /// This session, or, if the call's headers set something, one of its own with that set.
+    pub fn overridden(&self, session: Session, metadata: &MetadataMap) -> Result<Session, Status> {
+        let overrides = overrides(metadata)?;
+        if overrides.is_empty() {
+            return Ok(session);
+        }
+        let own = self.engine.session();
+        for (name, value, _) in session.settings().iter() {
+            own.set(name, &value).or_status()?;
+        }
+        for (header, name, value) in overrides {
+            own.set(&name, &value).map_err(|e| {
+                let message = format!("header {header}: {e}");
+                status(&Error::Invalid { message, help: None })
+            })?;
+        }
+        Ok(own)
+    }
+
+    /// The session of the call's cookie, or a new one with the cookie to set.
+    pub fn open(&self, metadata: &MetadataMap) -> Result<(Session, Option<String>), Status> {
+        let known = cookie(metadata).and_then(|id| self.open.get(id.as_bytes()));
+        if let Some(session) = known {
+            return Ok((session, None));
+        }
+        let id = hex(&super::handles::random::<16>()?);
+        let session = self.engine.session();
+        self.open.insert_at(id.clone().into_bytes(), session.clone());
+        Ok((session, Some(format!("{COOKIE}={id}; Path=/; HttpOnly; SameSite=Strict"))))
+    }
+
+    /// End the session of the call's cookie. False: there is none.
+    pub fn close(&self, metadata: &MetadataMap) -> bool {
+        cookie(metadata).is_some_and(|id| self.open.remove(id.as_bytes()).is_some())
+    }
+}
+
+impl Call {
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub fn named(&self) -> Result<&Session, Status> {
+        self.named.as_ref().ok_or_else(|| {
+            Status::failed_precondition(
+                "the call belongs to no session: SetSessionOptions opens one, its cookie names it",
+            )
+        })
+    }
+
+    /// The session to run this statement in, if it may come over the wire.
+    pub fn session_for(&self, sql: &str) -> Result<Session, Status> {
+        let parsed = belvedere_sql::parse_one(sql).map_err(|e| status(&e.into()))?;
+        match &parsed.statement {
+            Statement::Set(set) => self.to_set(&set.name.dotted()),
+            Statement::ResetAll => self.to_set("<setting>"),
+            Statement::CreateSource(source) => {
+                refuse_relative(&source.url)?;
+                Ok(self.session.clone())
+            }
+            _ => Ok(self.session.clone()),
+        }
+    }
+
+    /// What SET sets is the session's, never only the call's.
+    fn to_set(&self, name: &str) -> Result<Session, Status> {
+        self.named.clone().ok_or_else(|| {
+            Status::failed_precondition(format!(
+                "SET needs a session, and this call belongs to none. For one call send the header \
+                 {SETTING}{name}; for a session call SetSessionOptions and send its cookie with every call"
+            ))
+        })
+    }
+}
+
+/// A path has no meaning on another machine than the one it was typed on.
+pub(super) fn refuse_relative(url: &str) -> Result<(), Status> {
+    let path = match url.split_once(':') {
+        Some(("sqlite" | "file", path)) => path,
+        // One letter is a drive.
+        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => return Ok(()),
+        _ => url,
+    };
+    if path.starts_with(['/', ':']) || std::path::Path::new(path).is_absolute() {
+        return Ok(());
+    }
+    Err(status(&Error::Invalid {
+        message: format!("the path in '{url}' is relative"),
+        help: Some("Over a connection write it absolute, as the server sees it".into()),
+    }))
+}
+
+fn ended() -> Status {
+    Status::failed_precondition(
+        "the session has ended (it was closed, unused for a day, or the server was restarted): \
+         call SetSessionOptions to open another",
+    )
+}
+
+fn cookie(metadata: &MetadataMap) -> Option<String> {
+    let headers = metadata.get_all("cookie");
+    let texts = headers.iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
+    let (_, id) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+    Some(id.trim().trim_matches('"').to_string()).filter(|id| !id.is_empty())
+}
+
+/// (header, setting, value) of each header that sets something. Some clients cannot send `_` in a header: `-` is the
+/// same.
+fn overrides(metadata: &MetadataMap) -> Result<Vec<(String, String, String)>, Status> {
+    let mut found = Vec::new();
+    for key in metadata.keys() {
+        let KeyRef::Ascii(key) = key else { continue };
+        let Some(setting) = key.as_str().strip_prefix(SETTING) else {
+            continue;
+        };
+        let value = metadata.get(key.as_str()).and_then(|value| value.to_str().ok());
+        let Some(value) = value else {
+            return Err(Status::invalid_argument(format!("header {key} is not text")));
+        };
+        found.push((key.to_string(), setting.replace('-', "_"), value.to_string()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_among_others() {
+        let mut metadata = MetadataMap::new();
+        metadata.append("cookie", "a=b; arrow_flight_session_id=x1; c=d".parse().unwrap());
+        assert_eq!(cookie(&metadata).as_deref(), Some("x1"));
+        assert_eq!(cookie(&MetadataMap::new()), None);
+    }
+
+    #[test]
+    fn relative_paths_are_refused() {
+        for url in ["shop.db", "./dir", "sqlite:shop.db", "file:dir", "sqlite:./a.db", "a/b:c"] {
+            assert!(refuse_relative(url).is_err(), "{url}");
+        }
+        for url in ["/dir", "sqlite:/a.db", "sqlite:///a.db", "sqlite::memory:", "s3://b/c/", "postgres://h/d"] {
+            assert!(refuse_relative(url).is_ok(), "{url}");
+        }
+    }
+}
