@@ -185,9 +185,9 @@ impl Reading {
                 }
             }
         }
-        if decoder.rows() > 0 && batches.send(decoder.finish()).await.is_err() {
-            // It was all that was left.
-            return End::Complete;
+        if decoder.rows() > 0 {
+            // A reader that has gone misses nothing at the source.
+            let _ = batches.send(decoder.finish()).await;
         }
         End::Complete
     }

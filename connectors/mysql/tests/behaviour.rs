@@ -5,9 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use belvedere_connector::{
-    BinaryOp, Code, Connector, Expr, ExprKind, Literal, Rel, Source, Table,
-};
+use belvedere_connector::{BinaryOp, Code, Connector, Expr, ExprKind, Literal, Rel, Source, Table};
 use belvedere_mysql::MysqlConnector;
 use futures::StreamExt;
 use support::{Server, assert_code, config, read, read_request, request, scan, table, text_of};
@@ -50,7 +48,10 @@ async fn running(server: &Server) -> usize {
 async fn eventually_idle(server: &Server) {
     let until = Instant::now() + Duration::from_secs(10);
     while running(server).await > 0 {
-        assert!(Instant::now() < until, "the statement goes on at the server");
+        assert!(
+            Instant::now() < until,
+            "the statement goes on at the server"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -89,7 +90,10 @@ fn endless(small: &Table) -> Rel {
             kind: ExprKind::Binary {
                 op: BinaryOp::Lt,
                 left: Box::new(sum(sum(wide(0), wide(1)), wide(2))),
-                right: Box::new(Expr::literal(Literal::Int(0), arrow::datatypes::DataType::Int64)),
+                right: Box::new(Expr::literal(
+                    Literal::Int(0),
+                    arrow::datatypes::DataType::Int64,
+                )),
             },
         }],
     }
@@ -99,7 +103,11 @@ async fn cancelled(server: &Server) {
     let source = server.source("big", &[("max_connections", "1")]);
     let rows = table(&source, "rows_").await;
     // In the middle of rows.
-    let mut stream = source.scan(request(scan(&rows, &[]))).await.unwrap().remove(0);
+    let mut stream = source
+        .scan(request(scan(&rows, &[])))
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(stream.next().await.unwrap().unwrap().num_rows(), 1000);
     // The server waits for the reader, which holds a few batches.
     assert_eq!(running(server).await, 1);
@@ -107,14 +115,28 @@ async fn cancelled(server: &Server) {
     eventually_idle(server).await;
     // The one connection is free again.
     let small = table(&source, "small").await;
-    assert_eq!(read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(), 1000);
+    assert_eq!(
+        read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(),
+        1000
+    );
     // Before the first row.
-    let mut stream = source.scan(request(endless(&small))).await.unwrap().remove(0);
-    assert!(tokio::time::timeout(Duration::from_millis(500), stream.next()).await.is_err());
+    let mut stream = source
+        .scan(request(endless(&small)))
+        .await
+        .unwrap()
+        .remove(0);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), stream.next())
+            .await
+            .is_err()
+    );
     assert_eq!(running(server).await, 1);
     drop(stream);
     eventually_idle(server).await;
-    assert_eq!(read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(), 1000);
+    assert_eq!(
+        read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(),
+        1000
+    );
     // Not polled at all: nothing happens.
     drop(source.scan(request(endless(&small))).await.unwrap());
     assert_eq!(running(server).await, 0);
@@ -123,7 +145,11 @@ async fn cancelled(server: &Server) {
 async fn busy(server: &Server) {
     let source = server.source("big", &[("max_connections", "1")]);
     let rows = table(&source, "rows_").await;
-    let mut holder = source.scan(request(scan(&rows, &[]))).await.unwrap().remove(0);
+    let mut holder = source
+        .scan(request(scan(&rows, &[])))
+        .await
+        .unwrap()
+        .remove(0);
     holder.next().await.unwrap().unwrap();
     let mut second = request(scan(&rows, &["id"]));
     second.deadline = Some(Instant::now() + Duration::from_millis(300));
@@ -154,7 +180,10 @@ async fn many(server: &Server) {
 
 async fn connections(server: &Server) -> usize {
     server
-        .ask("", "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'big'")
+        .ask(
+            "",
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'big'",
+        )
         .await
         .len()
 }
@@ -170,7 +199,10 @@ async fn deadline(server: &Server) {
     assert!(began.elapsed() < Duration::from_secs(5));
     eventually_idle(server).await;
     // The next statement on that connection has no deadline.
-    assert_eq!(read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(), 1000);
+    assert_eq!(
+        read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(),
+        1000
+    );
 }
 
 async fn refused(server: &Server) {
@@ -200,7 +232,10 @@ async fn refused(server: &Server) {
 
     let right = server.source_as("ana", "rights", &[("password", &secret("right"))]);
     let tables = right.discover().await.unwrap();
-    assert_eq!(tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["open_"]);
+    assert_eq!(
+        tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
+        ["open_"]
+    );
     let root = server.source("rights", &[]);
     let closed = table(&root, "closed").await;
     let error = read(&right, scan(&closed, &[])).await.unwrap_err();
@@ -210,21 +245,37 @@ async fn refused(server: &Server) {
     let open = table(&right, "open_").await;
     assert!(read(&right, scan(&open, &[])).await.unwrap().is_empty());
 
-    let error = server.source("no_such_database", &[]).discover().await.unwrap_err();
+    let error = server
+        .source("no_such_database", &[])
+        .discover()
+        .await
+        .unwrap_err();
     assert_code(&error, Code::TableMissing);
     let nowhere = |url: &str| {
         MysqlConnector
             .open(config(url, &[("connect_timeout", "2")]))
             .unwrap()
     };
-    for url in ["mysql://u@127.0.0.1:1/d", "mysql://u@no-such-host.invalid/d"] {
+    for url in [
+        "mysql://u@127.0.0.1:1/d",
+        "mysql://u@no-such-host.invalid/d",
+    ] {
         let error = nowhere(url).discover().await.unwrap_err();
         assert_code(&error, Code::Unreachable);
     }
     assert!(
-        nowhere("mysql://u@127.0.0.1:1/d").discover().await.unwrap_err().to_string().contains("127.0.0.1:1")
+        nowhere("mysql://u@127.0.0.1:1/d")
+            .discover()
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("127.0.0.1:1")
     );
-    let missing = server.source_as("ana", "rights", &[("password", "env:NO_SUCH_VARIABLE_HERE")]);
+    let missing = server.source_as(
+        "ana",
+        "rights",
+        &[("password", "env:NO_SUCH_VARIABLE_HERE")],
+    );
     assert_code(&missing.discover().await.unwrap_err(), Code::InvalidSecret);
 }
 
@@ -240,9 +291,15 @@ async fn altered(server: &Server) {
     assert_code(&error, Code::SchemaChanged);
     assert_eq!(error.column.as_deref(), Some("v"));
     alter("ALTER TABLE changing DROP COLUMN v").await;
-    assert_code(&read(&source, scan(&changing, &[])).await.unwrap_err(), Code::SchemaChanged);
+    assert_code(
+        &read(&source, scan(&changing, &[])).await.unwrap_err(),
+        Code::SchemaChanged,
+    );
     let again = table(&source, "changing").await;
-    assert_eq!(text_of(&read(&source, scan(&again, &[])).await.unwrap()).len(), 1);
+    assert_eq!(
+        text_of(&read(&source, scan(&again, &[])).await.unwrap()).len(),
+        1
+    );
     alter("DROP TABLE changing").await;
     let error = read(&source, scan(&again, &[])).await.unwrap_err();
     assert_code(&error, Code::TableMissing);
@@ -278,14 +335,24 @@ async fn session(server: &Server) {
         )
         .await;
     assert_eq!(rows.len(), 2);
-    assert_eq!(rows[0], [Some("a".to_string()), Some("2024-01-01T00:00:00Z".to_string())]);
+    assert_eq!(
+        rows[0],
+        [
+            Some("a".to_string()),
+            Some("2024-01-01T00:00:00Z".to_string())
+        ]
+    );
 }
 
 async fn restarted(server: &mut Server) {
     let source: Arc<dyn Source> = server.source("big", &[("max_connections", "2")]);
     let rows = table(&source, "rows_").await;
     let small = table(&source, "small").await;
-    let mut stream = source.scan(request(scan(&rows, &[]))).await.unwrap().remove(0);
+    let mut stream = source
+        .scan(request(scan(&rows, &[])))
+        .await
+        .unwrap()
+        .remove(0);
     stream.next().await.unwrap().unwrap();
     server.kill();
     let error = loop {
@@ -296,16 +363,25 @@ async fn restarted(server: &mut Server) {
         }
     };
     assert_code(&error, Code::Unreachable);
-    assert!(error.to_string().contains(&server.port.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&server.port.to_string()),
+        "{error}"
+    );
     assert!(stream.next().await.is_none());
     let error = read(&source, scan(&small, &[])).await.unwrap_err();
     assert_code(&error, Code::Unreachable);
     server.launch().await;
-    assert_eq!(read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(), 1000);
+    assert_eq!(
+        read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(),
+        1000
+    );
     // Connections that died while idle are replaced without a word.
     server.kill();
     server.launch().await;
-    assert_eq!(read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(), 1000);
+    assert_eq!(
+        read(&source, scan(&small, &[])).await.unwrap()[0].num_rows(),
+        1000
+    );
     server.kill();
     server.launch().await;
     assert!(!source.discover().await.unwrap().is_empty());

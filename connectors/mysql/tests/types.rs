@@ -56,16 +56,51 @@ async fn numbers(server: &Server) {
     assert_eq!(
         types,
         vec![
-            Int32, Int8, UInt8, Int16, UInt16, Int32, UInt32, Int32, UInt32, Int64, UInt64, Int8, Int16, Boolean,
-            UInt64, Float32, Float64, Decimal128(10, 2), Decimal128(38, 10), Decimal256(65, 30), Decimal256(65, 0)
+            Int32,
+            Int8,
+            UInt8,
+            Int16,
+            UInt16,
+            Int32,
+            UInt32,
+            Int32,
+            UInt32,
+            Int64,
+            UInt64,
+            Int8,
+            Int16,
+            Boolean,
+            UInt64,
+            Float32,
+            Float64,
+            Decimal128(10, 2),
+            Decimal128(38, 10),
+            Decimal256(65, 30),
+            Decimal256(65, 0)
         ]
     );
     let rows = text_of(&read(&source, scan(&n, &[])).await.unwrap());
     assert_eq!(
         rows[0],
         some(&[
-            "1", "-128", "0", "-32768", "0", "-8388608", "0", "-2147483648", "0", "-9223372036854775808", "0", "0",
-            "0", "false", "0", "-3.4028235e38", "-1.7976931348623157e308", "-99999999.99",
+            "1",
+            "-128",
+            "0",
+            "-32768",
+            "0",
+            "-8388608",
+            "0",
+            "-2147483648",
+            "0",
+            "-9223372036854775808",
+            "0",
+            "0",
+            "0",
+            "false",
+            "0",
+            "-3.4028235e38",
+            "-1.7976931348623157e308",
+            "-99999999.99",
             "-9999999999999999999999999999.9999999999",
             "-99999999999999999999999999999999999.999999999999999999999999999999",
             "-99999999999999999999999999999999999999999999999999999999999999999",
@@ -74,13 +109,34 @@ async fn numbers(server: &Server) {
     assert_eq!(
         rows[1],
         some(&[
-            "2", "127", "255", "32767", "65535", "8388607", "16777215", "2147483647", "4294967295",
-            "9223372036854775807", "18446744073709551615", "5", "2155", "true", "18446744073709551615",
-            "1.1754944e-38", "5e-324", "0.01", "0.0000000001", "0.000000000000000000000000000001", "0",
+            "2",
+            "127",
+            "255",
+            "32767",
+            "65535",
+            "8388607",
+            "16777215",
+            "2147483647",
+            "4294967295",
+            "9223372036854775807",
+            "18446744073709551615",
+            "5",
+            "2155",
+            "true",
+            "18446744073709551615",
+            "1.1754944e-38",
+            "5e-324",
+            "0.01",
+            "0.0000000001",
+            "0.000000000000000000000000000001",
+            "0",
         ])
     );
     assert!(rows[2][1..].iter().all(Option::is_none));
-    assert_eq!((rows[3][5].as_deref(), rows[3][15].as_deref()), (Some("-1"), Some("0.1")));
+    assert_eq!(
+        (rows[3][5].as_deref(), rows[3][15].as_deref()),
+        (Some("-1"), Some("0.1"))
+    );
     assert_eq!(rows[3][12].as_deref(), Some("1901"));
 }
 
@@ -109,30 +165,49 @@ async fn dates(server: &Server) {
     assert_eq!(
         rows[0],
         some(&[
-            "1", "0001-01-01", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "1970-01-01T00:00:01Z",
-            "00:00:00", "23:59:59.999999",
+            "1",
+            "0001-01-01",
+            "0001-01-01T00:00:00",
+            "9999-12-31T23:59:59.999999",
+            "1970-01-01T00:00:01Z",
+            "00:00:00",
+            "23:59:59.999999",
         ])
     );
     assert_eq!(
         rows[1],
         some(&[
-            "2", "9999-12-31", "2024-02-29T12:34:56", "1969-12-31T23:59:59.000001", "2038-01-19T03:14:07.999Z",
-            "23:59:59", "00:00:00.000001",
+            "2",
+            "9999-12-31",
+            "2024-02-29T12:34:56",
+            "1969-12-31T23:59:59.000001",
+            "2038-01-19T03:14:07.999Z",
+            "23:59:59",
+            "00:00:00.000001",
         ])
     );
     assert!(rows[2][1..].iter().all(Option::is_none));
-    assert_eq!(d.columns[4].data_type, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
+    assert_eq!(
+        d.columns[4].data_type,
+        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    );
 
     let t = table(&source, "t").await;
     let error = read(&source, scan(&t, &[])).await.unwrap_err();
     assert_code(&error, Code::ValueOutOfRange);
     let message = error.to_string();
     assert!(message.contains("table dates.t, column x"), "{message}");
-    assert!(message.contains("'t.x: interval'") && !message.contains("838"), "{message}");
+    assert!(
+        message.contains("'t.x: interval'") && !message.contains("838"),
+        "{message}"
+    );
 
     let source = server.source("dates", &[("columns", "t.x: interval")]);
     let t = table(&source, "t").await;
-    assert_eq!(t.columns[1].data_type, DataType::Interval(IntervalUnit::MonthDayNano));
+    assert_eq!(
+        t.columns[1].data_type,
+        DataType::Interval(IntervalUnit::MonthDayNano)
+    );
     let rows = text_of(&read(&source, scan(&t, &["x"])).await.unwrap());
     assert_eq!(
         column(&rows, 0),
@@ -185,10 +260,16 @@ async fn zero_dates(server: &Server) {
         let error = read(&source, scan(&z, &[column])).await.unwrap_err();
         assert_code(&error, Code::ValueOutOfRange);
         let message = error.to_string();
-        assert!(message.contains(&format!("table zeros.z, column {column}")), "{message}");
+        assert!(
+            message.contains(&format!("table zeros.z, column {column}")),
+            "{message}"
+        );
         assert!(message.contains("zero_dates = 'null'"), "{message}");
         // The source goes on.
-        assert_eq!(read(&source, scan(&z, &["id"])).await.unwrap()[0].num_rows(), 4);
+        assert_eq!(
+            read(&source, scan(&z, &["id"])).await.unwrap()[0].num_rows(),
+            4
+        );
     }
     let source = server.source("zeros", &[("zero_dates", "null")]);
     let z = table(&source, "z").await;
@@ -196,16 +277,30 @@ async fn zero_dates(server: &Server) {
     let rows = text_of(&read(&source, scan(&z, &["d", "t", "ts"])).await.unwrap());
     let day = |v: &str| Some(v.to_string());
     assert_eq!(column(&rows, 0), vec![None, None, day("2024-01-10"), None]);
-    assert_eq!(column(&rows, 1), vec![None, None, day("2024-01-10T10:11:12.125"), None]);
-    assert_eq!(column(&rows, 2), vec![None, None, day("2024-01-10T10:11:12Z"), None]);
+    assert_eq!(
+        column(&rows, 1),
+        vec![None, None, day("2024-01-10T10:11:12.125"), None]
+    );
+    assert_eq!(
+        column(&rows, 2),
+        vec![None, None, day("2024-01-10T10:11:12Z"), None]
+    );
 
     let source = server.source("zeros", &[("zero_dates", "text")]);
     let z = table(&source, "z").await;
     assert_eq!(z.columns[1].data_type, DataType::Utf8);
     let rows = text_of(&read(&source, scan(&z, &["d", "t", "ts"])).await.unwrap());
-    assert_eq!(column(&rows, 0), some(&["0000-00-00", "2024-00-10", "2024-01-10", "2023-02-31"]));
+    assert_eq!(
+        column(&rows, 0),
+        some(&["0000-00-00", "2024-00-10", "2024-01-10", "2023-02-31"])
+    );
     for (i, name) in ["d", "t", "ts"].iter().enumerate() {
-        let printed = server.ask("zeros", &format!("SELECT CAST({name} AS CHAR) FROM z ORDER BY id")).await;
+        let printed = server
+            .ask(
+                "zeros",
+                &format!("SELECT CAST({name} AS CHAR) FROM z ORDER BY id"),
+            )
+            .await;
         assert_eq!(column(&rows, i), printed, "{name}");
     }
 }
@@ -261,7 +356,16 @@ async fn texts(server: &Server) {
     assert_eq!(
         rows[0][..10],
         some(&[
-            "1", "a", "a ", "b", "x,z", "{\"a\": 1}", "123e4567-e89b-12d3-a456-426655440000", "10.0.0.1", "::1", ""
+            "1",
+            "a",
+            "a ",
+            "b",
+            "x,z",
+            "{\"a\": 1}",
+            "123e4567-e89b-12d3-a456-426655440000",
+            "10.0.0.1",
+            "::1",
+            ""
         ])
     );
     assert_eq!(rows[0][10].as_deref().map(str::len), Some(400_000));
@@ -282,7 +386,11 @@ async fn bytes(server: &Server) {
         .await;
     let source = server.source("bytes", &[]);
     let b = table(&source, "b").await;
-    let rows = text_of(&read(&source, scan(&b, &["f", "v", "l", "p"])).await.unwrap());
+    let rows = text_of(
+        &read(&source, scan(&b, &["f", "v", "l", "p"]))
+            .await
+            .unwrap(),
+    );
     assert_eq!(rows[0][..3], some(&["61000000", "6100", "00ff"]));
     assert_eq!(
         rows[0][3].as_deref(),
@@ -312,7 +420,11 @@ async fn decisions(server: &Server) {
     );
     let c = table(&source, "c").await;
     assert_eq!(c.warnings.len(), 1, "{:?}", c.warnings);
-    let rows = text_of(&read(&source, scan(&c, &["flag", "big", "f", "b"])).await.unwrap());
+    let rows = text_of(
+        &read(&source, scan(&c, &["flag", "big", "f", "b"]))
+            .await
+            .unwrap(),
+    );
     assert_eq!(rows[0], some(&["true", "42", "1.5", "5"]));
     for column in ["odd", "wide"] {
         let error = read(&source, scan(&c, &[column])).await.unwrap_err();
@@ -326,7 +438,10 @@ async fn discovery(server: &Server) {
     server
         .database(
             "shop_other",
-            &["CREATE TABLE far (id INT PRIMARY KEY)", "INSERT INTO far VALUES (7)"],
+            &[
+                "CREATE TABLE far (id INT PRIMARY KEY)",
+                "INSERT INTO far VALUES (7)",
+            ],
         )
         .await;
     server
@@ -347,16 +462,31 @@ async fn discovery(server: &Server) {
     let source = server.source("shop", &[]);
     assert_eq!(source.default_schema(), "shop");
     let tables = source.discover().await.unwrap();
-    assert!(tables.iter().any(|t| t.schema == "shop_other" && t.name == "far"));
-    assert!(tables.iter().all(|t| !["mysql", "information_schema"].contains(&t.schema.as_str())));
-    let names: Vec<_> = tables.iter().filter(|t| t.schema == "shop").map(|t| t.name.as_str()).collect();
+    assert!(
+        tables
+            .iter()
+            .any(|t| t.schema == "shop_other" && t.name == "far")
+    );
+    assert!(
+        tables
+            .iter()
+            .all(|t| !["mysql", "information_schema"].contains(&t.schema.as_str()))
+    );
+    let names: Vec<_> = tables
+        .iter()
+        .filter(|t| t.schema == "shop")
+        .map(|t| t.name.as_str())
+        .collect();
     assert_eq!(names, ["customer", "or\"der", "p", "v"]);
     let customer = table(&source, "customer").await;
     assert_eq!(customer.primary_key, ["id"]);
     assert_eq!(customer.unique_keys, [["Name"]]);
     assert_eq!(customer.comment.as_deref(), Some("who buys"));
     assert_eq!(customer.columns[0].comment.as_deref(), Some("number"));
-    assert_eq!(customer.columns[1].collation.as_deref(), Some("latin1_swedish_ci"));
+    assert_eq!(
+        customer.columns[1].collation.as_deref(),
+        Some("latin1_swedish_ci")
+    );
     assert_eq!(customer.columns[1].native_type, "varchar(20)");
     assert!(!customer.columns[1].nullable && customer.columns[2].nullable);
     assert!(customer.size_bytes.is_some() && customer.row_count.is_some());
@@ -367,7 +497,10 @@ async fn discovery(server: &Server) {
     let rows = text_of(&read(&source, scan(&order, &[])).await.unwrap());
     assert_eq!(rows, [some(&["1", "2", "1"])]);
     let v = table(&source, "v").await;
-    assert_eq!((v.kind, v.comment, v.columns[1].nullable), (TableKind::View, None, true));
+    assert_eq!(
+        (v.kind, v.comment, v.columns[1].nullable),
+        (TableKind::View, None, true)
+    );
     assert_eq!(table(&source, "p").await.kind, TableKind::PartitionedTable);
 }
 
@@ -386,7 +519,10 @@ async fn sizes(server: &Server) {
     let source = server.source("sizes", &[]);
     let s = table(&source, "s").await;
     let batches = read(&source, scan(&s, &["id"])).await.unwrap();
-    assert_eq!(batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>(), [1000, 1000, 500]);
+    assert_eq!(
+        batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>(),
+        [1000, 1000, 500]
+    );
     // No columns: rows are counted all the same.
     let mut none = scan(&s, &["id"]);
     if let belvedere_connector::Rel::Scan { schema, .. } = &mut none {
@@ -396,6 +532,12 @@ async fn sizes(server: &Server) {
     assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 2500);
     let huge = table(&source, "huge").await;
     let batches = read(&source, scan(&huge, &[])).await.unwrap();
-    assert_eq!(batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>(), [1, 1]);
-    assert_eq!(text_of(&batches)[0][2].as_deref().map(str::len), Some(40_000_000));
+    assert_eq!(
+        batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>(),
+        [1, 1]
+    );
+    assert_eq!(
+        text_of(&batches)[0][2].as_deref().map(str::len),
+        Some(40_000_000)
+    );
 }

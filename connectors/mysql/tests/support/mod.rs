@@ -46,7 +46,11 @@ impl Server {
         open_to_all(folder.path());
         let data = folder.path().join("data");
         let made = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--user=mysql", "--auth-root-authentication-method=normal"])
+            .args([
+                "--no-defaults",
+                "--user=mysql",
+                "--auth-root-authentication-method=normal",
+            ])
             .args(["--skip-test-db", "--innodb-log-file-size=8M"])
             .arg(format!("--datadir={}", data.display()))
             .stdout(Stdio::null())
@@ -73,7 +77,10 @@ impl Server {
         let folder = self.folder();
         let process = Command::new("mariadbd")
             .args(["--no-defaults", "--user=mysql", "--bind-address=127.0.0.1"])
-            .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0"])
+            .args([
+                "--innodb-buffer-pool-size=32M",
+                "--innodb-flush-log-at-trx-commit=0",
+            ])
             .args(["--performance-schema=OFF", "--max-allowed-packet=64M"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
@@ -115,7 +122,9 @@ impl Server {
 
     /// Run statements on the server itself, in a fresh database of this name.
     pub async fn database(&self, name: &str, statements: &[&str]) {
-        let mut conn = Conn::new(self.options("", "root")).await.expect("root may log in");
+        let mut conn = Conn::new(self.options("", "root"))
+            .await
+            .expect("root may log in");
         for statement in [
             format!("DROP DATABASE IF EXISTS `{name}`"),
             format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4"),
@@ -133,7 +142,9 @@ impl Server {
 
     /// One column of text, asked of the server itself.
     pub async fn ask(&self, database: &str, query: &str) -> Vec<Option<String>> {
-        let mut conn = Conn::new(self.options(database, "root")).await.expect("root may log in");
+        let mut conn = Conn::new(self.options(database, "root"))
+            .await
+            .expect("root may log in");
         let rows = conn.query(query).await;
         conn.disconnect().await.expect("a goodbye");
         rows.unwrap_or_else(|e| panic!("{query}: {e}"))
@@ -201,7 +212,10 @@ pub fn scan(table: &Table, columns: &[&str]) -> Rel {
     let schema = table.arrow_schema();
     let picked: Vec<usize> = match columns {
         [] => (0..schema.fields().len()).collect(),
-        names => names.iter().map(|n| schema.index_of(n).expect("a column")).collect(),
+        names => names
+            .iter()
+            .map(|n| schema.index_of(n).expect("a column"))
+            .collect(),
     };
     Rel::Scan {
         table: TableRef {
