@@ -18,7 +18,11 @@ pub fn failure(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres
             settings,
             "the server asks for a password and none is given".into(),
         ),
-        None => unreachable(settings, e.into_source()),
+        None => {
+            let kind = e.to_string();
+            let cause = e.into_source().unwrap_or_else(|| kind.into());
+            unreachable(settings, cause)
+        }
     };
     error.at_source(&settings.source)
 }
@@ -96,25 +100,18 @@ fn names_authentication(e: &tokio_postgres::Error) -> bool {
 
 pub fn unreachable(
     settings: &Settings,
-    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Box<dyn std::error::Error + Send + Sync>,
 ) -> Error {
-    let reason = cause.as_ref().map_or_else(
-        || "the connection broke".to_string(),
-        |cause| cause.to_string(),
-    );
-    let error = Error::new(
+    Error::new(
         Code::Unreachable,
         format!(
-            "{} (database {}) cannot be reached: {reason}",
+            "{} (database {}) cannot be reached: {cause}",
             settings.address(),
             settings.database
         ),
     )
-    .help("See that the server runs, and that the source's URL and sslmode are right; the next query tries again");
-    match cause {
-        Some(cause) => error.caused_by(cause),
-        None => error,
-    }
+    .help("See that the server runs, and that the source's URL and sslmode are right; the next query tries again")
+    .caused_by(cause)
     .at_source(&settings.source)
 }
 

@@ -163,7 +163,7 @@ impl Pool {
             Err(_) if until < limit => Err(timeout().at_source(&settings.source)),
             Err(_) => Err(unreachable(
                 settings,
-                Some(format!("no answer within {} s", settings.connect_timeout.as_secs()).into()),
+                format!("no answer within {} s", settings.connect_timeout.as_secs()).into(),
             )),
         }
     }

@@ -45,6 +45,8 @@ pub struct Reader {
     plan: Arc<Plan>,
     rows: Rows,
     builder: BatchBuilder,
+    /// The answer has ended; its stream must not be asked again.
+    ended: bool,
     lease: Lease,
 }
 
@@ -68,6 +70,7 @@ impl Reader {
                 plan,
                 rows,
                 builder,
+                ended: false,
                 lease,
             }),
             Err(e) => Err((lease, e)),
@@ -135,7 +138,7 @@ impl Reader {
     async fn fill(&mut self) -> Result<Option<RecordBatch>> {
         let deadline = self.plan.deadline;
         let builder = &mut self.builder;
-        while !builder.is_full() {
+        while !self.ended && !builder.is_full() {
             let more = match &mut self.rows {
                 Rows::Copy(stream, frames) => match stream.next().await {
                     Some(chunk) => {
@@ -157,9 +160,7 @@ impl Reader {
                     None => false,
                 },
             };
-            if !more {
-                break;
-            }
+            self.ended = !more;
         }
         match builder.is_empty() {
             true => Ok(None),

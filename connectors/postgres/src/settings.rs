@@ -404,7 +404,7 @@ mod tests {
             (s.host.as_str(), s.port, s.database.as_str()),
             ("::1", 5432, "ana")
         );
-        let s = settings("postgres://ana@/db?host=/run/postgresql", &[]).unwrap();
+        let s = settings("postgres://ana@%2Frun%2Fpostgresql/db", &[]).unwrap();
         assert_eq!(s.address(), "/run/postgresql/.s.PGSQL.5432");
     }
 

@@ -1,0 +1,246 @@
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures::{Stream, stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+/// A client that means it has sent its first bytes by then.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+/// The length of what every HTTP/2 client sends first.
+const PREFACE_BYTES: usize = 24;
+
+/// The open connections, at most `limit`. When there are too many, the one that was without a call the longest is
+/// closed; if all are at work, the new one is.
+#[derive(Debug)]
+pub(super) struct Connections {
+    open: Mutex<Open>,
+    limit: usize,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next_id: u64,
+    peers: HashMap<u64, Arc<Peer>>,
+}
+
+/// The other end of a connection. Each call's request carries it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub address: SocketAddr,
+    close: CancellationToken,
+    activity: Mutex<Activity>,
+}
+
+#[derive(Debug)]
+struct Activity {
+    calls: usize,
+    last: Instant,
+}
+
+/// A call at work. While one lives, its connection is not idle.
+#[derive(Debug)]
+pub(super) struct AtWork(Arc<Peer>);
+
+impl Peer {
+    pub fn at_work(self: &Arc<Self>) -> AtWork {
+        self.activity().calls += 1;
+        AtWork(Arc::clone(self))
+    }
+
+    /// Since when it is without a call.
+    fn idle_since(&self) -> Option<Instant> {
+        let activity = self.activity();
+        (activity.calls == 0).then_some(activity.last)
+    }
+
+    fn activity(&self) -> std::sync::MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut activity = self.0.activity();
+        activity.calls -= 1;
+        activity.last = Instant::now();
+    }
+}
+
+impl Connections {
+    pub fn new(limit: usize, stop: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), limit: limit.max(1), stop })
+    }
+
+    /// The connections as they arrive.
+    pub fn accept(
+        self: &Arc<Self>,
+        listener: TcpListener,
+    ) -> impl Stream<Item = io::Result<Connection>> + use<> {
+        stream::unfold((Arc::clone(self), listener), |(open, listener)| async move {
+            loop {
+                match listener.accept().await {
+                    Ok((tcp, address)) => {
+                        // Small messages go at once; a client that left already needs no answer.
+                        let _ = tcp.set_nodelay(true);
+                        if let Some(connection) = open.admit(tcp, address) {
+                            return Some((Ok(connection), (open, listener)));
+                        }
+                    }
+                    // The client's fault (it left), or no descriptor is free: give one back and wait a little.
+                    Err(e) => {
+                        tracing::warn!("a connection cannot be accepted: {e}");
+                        open.close_idlest();
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            }
+        })
+    }
+
+    fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) -> Option<Connection> {
+        if self.open().peers.len() >= self.limit && !self.close_idlest() {
+            return None;
+        }
+        let peer = Arc::new(Peer {
+            address,
+            close: self.stop.child_token(),
+            activity: Mutex::new(Activity { calls: 0, last: Instant::now() }),
+        });
+        let mut open = self.open();
+        let id = open.next_id;
+        open.next_id += 1;
+        open.peers.insert(id, Arc::clone(&peer));
+        drop(open);
+        Some(Connection {
+            tcp,
+            closed: Box::pin(peer.close.clone().cancelled_owned()),
+            first_bytes: Some((Box::pin(tokio::time::sleep(FIRST_BYTES)), 0)),
+            _entry: Entry { connections: Arc::clone(self), id },
+            peer,
+        })
+    }
+
+    fn close_idlest(&self) -> bool {
+        let mut open = self.open();
+        let idle = open.peers.iter().filter_map(|(id, peer)| Some((peer.idle_since()?, *id)));
+        let Some((_, id)) = idle.min() else {
+            return false;
+        };
+        if let Some(peer) = open.peers.remove(&id) {
+            peer.close.cancel();
+        }
+        true
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An accepted connection. It ends when the server wants it to, or when its client sends nothing at first.
+#[derive(Debug)]
+pub(super) struct Connection {
+    tcp: TcpStream,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until when the preface must be there, and how much of it is.
+    first_bytes: Option<(Pin<Box<Sleep>>, usize)>,
+    _entry: Entry,
+    peer: Arc<Peer>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.connections.open().peers.remove(&self.id);
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<Peer>;
+
+    fn connect_info(&self) -> Arc<Peer> {
+        Arc::clone(&self.peer)
+    }
+}
+
+impl Connection {
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.closed.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_closed(cx)?;
+        let before = buf.filled().len();
+        if let Poll::Pending = Pin::new(&mut self.tcp).poll_read(cx, buf)? {
+            if let Some((late, _)) = &mut self.first_bytes {
+                ready!(late.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            return Poll::Pending;
+        }
+        let read = buf.filled().len() - before;
+        if let Some((_, so_far)) = &mut self.first_bytes {
+            *so_far += read;
+            if *so_far >= PREFACE_BYTES {
+                self.first_bytes = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_closed(cx)?;
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_closed(cx)?;
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,192 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Router;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use super::connections::Connections;
+use super::door::Door;
+use super::login::Login;
+use super::sql::FlightSql;
+use crate::engine::Engine;
+
+/// The longest message taken from a client: SQL, or a batch of parameters.
+const MESSAGE_BYTES: usize = 64 << 20;
+/// Calls at once on one connection.
+const CALLS: u32 = 256;
+/// What may be on its way to a client that has not read it: large enough for a fast network, small enough for many
+/// slow clients.
+const WINDOW_BYTES: u32 = 4 << 20;
+/// Time to finish what runs, once told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct FlightOptions {
+    /// Files with the certificate's chain and its key, in PEM. None: unencrypted.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Serve clients on other machines although no users are defined: everybody is the administrator.
+    pub insecure: bool,
+    /// Connections at once; beyond it, idle ones are closed.
+    pub max_connections: usize,
+}
+
+impl Default for FlightOptions {
+    fn default() -> Self {
+        Self { tls: None, insecure: false, max_connections: 512 }
+    }
+}
+
+/// Why an address cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("the address {address} is taken by another process. --flight HOST:PORT takes another one")]
+    Taken { address: SocketAddr },
+    #[error(
+        "{address} is not on this machine's loopback, and no users are defined: everybody who reaches it would be \
+         the administrator. --insecure serves it all the same"
+    )]
+    Exposed { address: SocketAddr },
+    #[error("cannot listen on {address} (--flight): {cause}")]
+    Address { address: SocketAddr, cause: io::Error },
+    #[error("{}, given with {flag}, cannot be read: {cause}", path.display())]
+    TlsFile { flag: &'static str, path: PathBuf, cause: io::Error },
+    #[error("the certificate or key (--tls-cert, --tls-key) cannot be used: {cause}")]
+    Tls { cause: String },
+}
+
+impl From<BindError> for crate::Error {
+    fn from(e: BindError) -> Self {
+        Self::Invalid { message: e.to_string(), help: None }
+    }
+}
+
+/// Serves an engine over Arrow Flight SQL.
+#[derive(Debug)]
+pub struct FlightServer;
+
+/// A server that has its address and answers nobody yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    engine: Engine,
+    options: FlightOptions,
+    tls: Option<ServerTlsConfig>,
+}
+
+impl FlightServer {
+    /// Take the address; port 0 is any free one.
+    pub async fn bind(
+        engine: Engine,
+        address: SocketAddr,
+        options: FlightOptions,
+    ) -> Result<Bound, BindError> {
+        if !address.ip().is_loopback() && !options.insecure {
+            return Err(BindError::Exposed { address });
+        }
+        let tls = match &options.tls {
+            Some((certificate, key)) => Some(tls(certificate, key)?),
+            None => None,
+        };
+        let failed = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken { address },
+            _ => BindError::Address { address, cause },
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address =
+            listener.local_addr().map_err(|cause| BindError::Address { address, cause })?;
+        Ok(Bound { listener, address, engine, options, tls })
+    }
+}
+
+impl Bound {
+    /// The address with its port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How clients write the address.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "grpc+tls" } else { "grpc" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serve until `shutdown` is ready; then take no new calls, let the running ones finish for ten seconds, and end
+    /// them.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> crate::Result<()> {
+        let stop = CancellationToken::new();
+        let door = Door::new(
+            FlightSql::new(self.engine, stop.child_token()),
+            Login::new(self.options.insecure),
+        );
+        let connections = Connections::new(self.options.max_connections, stop.child_token());
+        let incoming = connections.accept(self.listener);
+        let router = router(door, self.tls)?;
+
+        let drain = CancellationToken::new();
+        let serving =
+            router.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(failed),
+            () = shutdown => drain.cancel(),
+        }
+        if let Ok(ended) = tokio::time::timeout(GRACE, &mut serving).await {
+            return ended.map_err(failed);
+        }
+        stop.cancel();
+        match tokio::time::timeout(GRACE, &mut serving).await {
+            Ok(ended) => ended.map_err(failed),
+            // What does not end by itself ends with the process.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
+    let mut server = Server::builder()
+        .max_concurrent_streams(CALLS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .http2_max_header_list_size(64 << 10);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls).map_err(failed)?;
+    }
+    Ok(server
+        .add_service(FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES)))
+}
+
+fn tls(certificate: &Path, key: &Path) -> Result<ServerTlsConfig, BindError> {
+    let read = |flag: &'static str, path: &Path| {
+        std::fs::read(path).map_err(|cause| BindError::TlsFile { flag, path: path.into(), cause })
+    };
+    let identity = Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+    let tls = ServerTlsConfig::new().identity(identity).timeout(Duration::from_secs(10));
+    // What is wrong with them should be known before the address is taken.
+    let tried = Server::builder().tls_config(tls.clone());
+    tried.map_err(|e| BindError::Tls { cause: causes(&e) })?;
+    Ok(tls)
+}
+
+fn failed(e: tonic::transport::Error) -> crate::Error {
+    crate::Error::Internal(format!("the Flight SQL server ended: {}", causes(&e)))
+}
+
+/// An error with its causes: the transport's own message says little.
+pub(super) fn causes(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut next = e.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
