@@ -14,7 +14,7 @@ use sqlparser::parser::{Parser, ParserError};
 /// As often may an expression be begun, for each token of the text. Ordinary text needs less than one.
 const ATTEMPTS_PER_TOKEN: usize = 8;
 /// So that a short text may be as odd as it likes.
-const ATTEMPTS: usize = 50_000;
+const ATTEMPTS: usize = 20_000;
 
 /// One per text that is read.
 #[derive(Debug, Default)]

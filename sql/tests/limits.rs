@@ -172,6 +172,77 @@ fn ordinary_depth_is_taken() {
     }
 }
 
+/// What can be nested, with what ends it.
+const SHAPES: [(&str, &str); 24] = [
+    ("(", ")"),
+    ("((", "))"),
+    ("f(", ")"),
+    ("(SELECT ", ")"),
+    ("(SELECT * FROM ", ") x"),
+    ("((SELECT * FROM ", ") x)"),
+    ("(SELECT * FROM (", ")) x"),
+    ("LATERAL (SELECT * FROM ", ") x"),
+    ("(t JOIN ", " ON 1 = 1) x"),
+    ("(SELECT 1 UNION ", ")"),
+    ("(WITH a AS (", ") SELECT * FROM a)"),
+    ("a IN ((SELECT 1 WHERE ", "), 1)"),
+    ("EXISTS (SELECT 1 WHERE ", ")"),
+    ("CASE WHEN a THEN ", " END"),
+    ("CAST(", " AS INT)"),
+    ("POSITION(", ", 1)"),
+    ("INTERVAL ", " DAY"),
+    ("[", "]"),
+    ("{'a': ", "}"),
+    ("CAST(a AS ARRAY<", ">)"),
+    ("unnest(", ")"),
+    ("NOT ", ""),
+    ("(x) -> ", ""),
+    ("((", ") JOIN u ON 1 = 1)"),
+];
+
+/// The deepest of each shape that is read, is safe to use.
+#[test]
+fn every_depth_is_safe() {
+    for (open, close) in SHAPES {
+        for (before, middle) in [
+            ("SELECT ", "1"),
+            ("SELECT * FROM ", "t"),
+            ("SELECT ", "SELECT 1"),
+        ] {
+            let nested =
+                |n: usize| format!("{before}{}{middle}{}", open.repeat(n), close.repeat(n));
+            let _ = [64, 60, 40, 32, 31, 21, 16, 8]
+                .into_iter()
+                .find(|n| handle(nested(*n)).is_ok());
+        }
+    }
+}
+
+/// Two shapes in turn, whole or cut off: where sqlparser tries one reading after the other, it is stopped in time.
+#[test]
+fn many_readings_are_stopped() {
+    for (i, (open, close)) in SHAPES.into_iter().enumerate() {
+        for (other, end) in &SHAPES[i..] {
+            let inside = format!("{open}{other}").repeat(12);
+            for sql in [
+                format!("SELECT {inside}1"),
+                format!(
+                    "SELECT * FROM {inside}t{}",
+                    format!("{end}{close}").repeat(12)
+                ),
+            ] {
+                let begun = std::time::Instant::now();
+                let _ = parse(&sql);
+                assert!(
+                    begun.elapsed().as_secs() < 20,
+                    "{sql} takes {:?}",
+                    begun.elapsed()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn long_lists_are_taken() {
     let list = (0..100_000)

@@ -85,6 +85,22 @@ fn every_query_prints_back() {
     }
 }
 
+/// Our dialect wraps the generic one, which DataFusion uses, and reads everything as that does.
+#[test]
+fn every_query_is_read_as_sqlparser_reads_it() {
+    for sql in QUERIES.iter().chain(OTHERS) {
+        let plain =
+            sqlparser::parser::Parser::parse_sql(&sqlparser::dialect::GenericDialect, sql).unwrap();
+        match one(sql) {
+            Statement::Query(query) => {
+                assert_eq!(plain, [sqlparser::ast::Statement::Query(query)], "{sql}")
+            }
+            Statement::Other(statement) => assert_eq!(plain, [*statement], "{sql}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
 /// To describe a table is to describe its columns, not the query `TABLE t`.
 #[test]
 fn table_is_a_query_except_described() {
