@@ -487,9 +487,43 @@ async fn text_unions(source: &Arc<dyn Source>, t: &Table) {
             inputs,
         }
     };
-    for names in [&["general", "unicode_"][..], &["general", "latin1_"], &["german", "latin1_"]] {
+    for names in [
+        &["general", "unicode_"][..],
+        &["general", "latin1_"],
+        &["german", "latin1_"],
+    ] {
         let rows = exact(source, union(names)).await.len();
         assert_eq!(rows, 2 * (TRICKY.len() + 1), "{names:?}");
+    }
+    // A group's key beside the column it was made of.
+    for name in ["latin1_", "ucs2_"] {
+        let keys = Rel::Aggregate {
+            input: Box::new(project(
+                branch(name),
+                vec![Expr::column(1, DataType::Utf8, true)],
+            )),
+            group_by: vec![(Expr::column(0, DataType::Utf8, true), "v".into())],
+            aggregates: Vec::new(),
+        };
+        let limited = Rel::Limit {
+            input: Box::new(keys.clone()),
+            skip: 0,
+            fetch: Some(1000),
+        };
+        for keys in [keys, limited] {
+            let inputs = vec![scan(t, &[name]), keys];
+            let both = Rel::UnionAll {
+                schema: inputs[0].schema(),
+                inputs,
+            };
+            let mut here = text_of(&read(source, scan(t, &[name])).await.unwrap());
+            let distinct: BTreeSet<_> = here.iter().cloned().collect();
+            here.extend(distinct);
+            here.sort();
+            let mut found = exact(source, both).await;
+            found.sort();
+            assert_eq!(found, here, "{name}");
+        }
     }
     let union = union(&["general", "unicode_", "latin1_", "padded"]);
     assert_eq!(

@@ -91,9 +91,9 @@ impl Block {
             .map(|(i, column)| Column {
                 sql: sql::column(&alias, output_name(i)),
                 facts: match column.facts.native_type {
-                    Some(_) => column.facts.clone(),
+                    Some(_) if is_bare(&column.sql) => column.facts.clone(),
                     // Systems differ in whether a subquery's column keeps the collation of an expression.
-                    None => Facts::default(),
+                    _ => Facts::default(),
                 },
             })
             .collect();

@@ -327,9 +327,12 @@ impl Renderer<'_> {
                     .map(|c| c.facts.clone())
                     .unwrap_or_default()
             };
-            let stored_alike = branches
-                .windows(2)
-                .all(|pair| of(&pair[0]).native_type == of(&pair[1]).native_type);
+            // Of one type and collation, sent as stored; systems refuse or convert what differs.
+            let stored_alike = branches.windows(2).all(|pair| of(&pair[0]) == of(&pair[1]))
+                && branches
+                    .iter()
+                    .filter_map(|b| b.columns.get(i))
+                    .all(|c| c.facts.native_type.is_none() || is_bare(&c.sql));
             if !stored_alike {
                 for branch in &mut branches {
                     let expr = Expr::column(i, field.data_type().clone(), field.is_nullable());
