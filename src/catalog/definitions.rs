@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use belvedere_connector::Table;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 /// The engine's own catalog.
@@ -116,6 +116,11 @@ pub struct ViewColumn {
 impl ViewDefinition {
     pub fn id(&self) -> ObjectId {
         ObjectId::new([CATALOG, &self.schema, &self.name])
+    }
+
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let field = |c: &ViewColumn| Field::new(&c.name, c.data_type.clone(), c.nullable);
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
     }
 }
 

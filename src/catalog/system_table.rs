@@ -11,12 +11,13 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 /// Something the engine knows, as a table. Its rows are made when it is read.
+#[async_trait]
 pub trait SystemTable: Debug + Send + Sync {
     /// `system` or `information_schema`.
     fn schema_name(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn schema(&self) -> SchemaRef;
-    fn rows(&self) -> Result<RecordBatch>;
+    async fn rows(&self) -> Result<RecordBatch>;
 }
 
 /// A system table as DataFusion reads it.
@@ -40,7 +41,7 @@ impl TableProvider for SystemTableProvider {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = vec![vec![self.0.rows()?]];
+        let rows = vec![vec![self.0.rows().await?]];
         Ok(MemorySourceConfig::try_new_exec(&rows, self.schema(), projection.cloned())?)
     }
 }

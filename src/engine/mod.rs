@@ -17,6 +17,7 @@
 //! | `options.rs` | the options and URLs of sources |
 //! | `sources.rs` | an opened source and the providers of its tables |
 //! | `connectors.rs` | the connectors of this build |
+//! | `lineage.rs` | which columns a view's columns are computed from |
 //! | `log.rs` | what ran: `system.queries` |
 //! | `system/` | the system tables |
 
@@ -25,6 +26,7 @@ mod builder;
 mod connectors;
 mod define;
 mod explain;
+mod lineage;
 mod log;
 mod names;
 mod options;

@@ -3,9 +3,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use belvedere_connector::Table;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::DataFusionError;
 
+use super::lineage::Outline;
 use super::settings::Settings;
 use super::world::{Inner, World};
 use super::{nearest, query, system};
@@ -28,6 +30,8 @@ pub(super) struct Names {
     pub settings: Arc<Settings>,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
+    /// Tables and views are resolved to their outlines: for lineage.
+    outline: bool,
     depth: usize,
     seen: Arc<Seen>,
 }
@@ -56,13 +60,14 @@ impl Names {
             world,
             settings: Arc::new(settings),
             frozen,
+            outline: false,
             depth: 0,
             seen: Arc::default(),
         }
     }
 
     /// Names inside a view: looked up along the view's own path.
-    fn inside(&self, search_path: &[String]) -> Self {
+    pub fn inside(&self, search_path: &[String]) -> Self {
         let mut settings = self.settings.as_ref().clone();
         settings.search_path = search_path.to_vec();
         Self {
@@ -74,6 +79,11 @@ impl Names {
             }),
             ..self.clone()
         }
+    }
+
+    /// Names of tables and views without what is in them. No source is asked.
+    pub fn outline(&self) -> Self {
+        Self { outline: true, frozen: true, ..self.clone() }
     }
 
     /// The tables and views resolved so far.
@@ -191,7 +201,10 @@ impl Names {
             if table.is_some() {
                 self.refer(ObjectId::new([CATALOG, schema, name]));
             }
-            return Ok(table.map(|t| Arc::new(SystemTableProvider(t)) as _));
+            return Ok(table.map(|t| match self.outline {
+                true => outline(ObjectId::new([CATALOG, schema, name]), t.schema()),
+                false => Arc::new(SystemTableProvider(t)) as _,
+            }));
         }
         let definitions = &self.world.definitions;
         let view = definitions.view(schema, name).or_else(|| {
@@ -202,13 +215,16 @@ impl Names {
             return Ok(None);
         };
         self.refer(view.id());
+        if self.outline {
+            return Ok(Some(outline(view.id(), view.arrow_schema())));
+        }
         if self.depth >= MAX_VIEW_DEPTH {
             return Err(Error::invalid(format!(
                 "view {} is nested more than {MAX_VIEW_DEPTH} views deep",
                 view.id()
             )));
         }
-        query::view_provider(&self.inside(&view.search_path), view).await.map(Some)
+        query::view_provider(self, view).await.map(Some)
     }
 
     /// A table of a source. One that is not known makes the source's schema be read again, once a statement.
@@ -270,7 +286,11 @@ impl Names {
     }
 
     async fn provide(&self, source: &str, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
-        self.refer(ObjectId::new([source, &table.schema, &table.name]));
+        let id = ObjectId::new([source, &table.schema, &table.name]);
+        self.refer(id.clone());
+        if self.outline {
+            return Ok(outline(id, table.arrow_schema()));
+        }
         let live = self.world.live.get(source).ok_or_else(|| {
             Error::Internal(format!("source {source} is defined but was not opened"))
         })?;
@@ -300,6 +320,10 @@ impl Names {
         let name = ObjectId::new(schema.into_iter().chain([name]));
         Error::Unknown { what: "table or view", name: name.to_string(), hint }
     }
+}
+
+fn outline(id: ObjectId, schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(Outline { id, schema })
 }
 
 /// The only candidate that differs from `name` in case alone.

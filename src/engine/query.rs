@@ -114,11 +114,18 @@ async fn started(
     Ok(Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole)))
 }
 
-/// A view as DataFusion inlines it: its query, planned with its own names, giving the columns it was defined with.
+/// A view as DataFusion inlines it.
 pub(super) async fn view_provider(
     names: &Names,
     view: &ViewDefinition,
 ) -> Result<Arc<dyn TableProvider>> {
+    let plan = view_plan(names, view).await?;
+    Ok(Arc::new(ViewTable::new(plan, Some(view.query.clone()))))
+}
+
+/// A view's query, planned with the names it was defined under, giving the columns it was defined with.
+pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<LogicalPlan> {
+    let names = names.inside(&view.search_path);
     let broken = |e: Error| match e {
         // The source's failure is its own; the view is only where it was met.
         Error::Source(_) => e,
@@ -129,9 +136,8 @@ pub(super) async fn view_provider(
         return Err(Error::Internal(format!("view {} is not a query", view.id())));
     };
     // Planning a view plans the views it reads: the recursion needs a box.
-    let planned = Box::pin(plan(names.clone(), &query)).await.map_err(broken)?;
-    let plan = with_columns(planned.plan, view).map_err(broken)?;
-    Ok(Arc::new(ViewTable::new(plan, Some(view.query.clone()))))
+    let planned = Box::pin(plan(names, &query)).await.map_err(broken)?;
+    with_columns(planned.plan, view).map_err(broken)
 }
 
 /// The plan's output as the view's columns: by position where the definition names them, else by name.

@@ -1,41 +1,70 @@
-//! What the engine knows, as tables. Each is one [`Definition`]: name, columns, and the function that makes its rows
-//! from the world a statement sees.
+//! What the engine knows, as tables. The central type is [`Definition`]: a table's name, its columns, and the function
+//! that makes its rows from the world a statement sees.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `table.rs` | [`Definition`], and how rows become Arrow arrays |
+//! | `relations.rs` | whatever has rows: own views, sources' tables, these tables |
+//! | `sources.rs` | `system.sources`, `ownership` |
+//! | `tables.rs` | `system.tables`, `columns`, `views` |
+//! | `keys.rs` | `system.keys` and the constraints of `information_schema` |
+//! | `information_schema.rs` | the rest of `information_schema` |
+//! | `lineage.rs` | `system.lineage` |
+//! | `queries.rs`, `settings.rs` | `system.queries`, `settings` |
+//! | `types.rs` | types as SQL writes them |
 
+mod information_schema;
+mod keys;
+mod lineage;
+mod queries;
+mod relations;
 mod settings;
 mod sources;
+mod table;
+mod tables;
 mod types;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 
+use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
-use crate::error::Result;
 
 pub(super) use types::sql_type;
 
-/// One system table.
-pub(super) struct Definition {
-    schema_name: &'static str,
-    name: &'static str,
-    columns: fn() -> SchemaRef,
-    rows: fn(&Names) -> Result<RecordBatch>,
-}
-
-const ALL: &[Definition] = &[settings::SETTINGS, sources::SOURCES];
+static ALL: &[Definition] = &[
+    information_schema::COLUMNS,
+    information_schema::SCHEMATA,
+    information_schema::TABLES,
+    information_schema::VIEWS,
+    keys::KEY_COLUMN_USAGE,
+    keys::REFERENTIAL_CONSTRAINTS,
+    keys::TABLE_CONSTRAINTS,
+    keys::KEYS,
+    lineage::LINEAGE,
+    queries::QUERIES,
+    settings::SETTINGS,
+    sources::OWNERSHIP,
+    sources::SOURCES,
+    tables::COLUMNS,
+    tables::TABLES,
+    tables::VIEWS,
+];
 
 /// The table of this name, as the statement of these names sees it.
 pub(super) fn table(schema: &str, name: &str, names: &Names) -> Option<Arc<dyn SystemTable>> {
-    let definition = ALL.iter().find(|d| d.schema_name == schema && d.name == name)?;
+    let definition = ALL.iter().find(|d| d.schema == schema && d.name == name)?;
     Some(Arc::new(Bound { definition, names: names.clone() }))
 }
 
 /// Schema and name of each.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALL.iter().map(|d| (d.schema_name, d.name))
+    ALL.iter().map(|d| (d.schema, d.name))
 }
 
 struct Bound {
@@ -45,13 +74,14 @@ struct Bound {
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.definition.schema_name, self.definition.name)
+        write!(f, "{}.{}", self.definition.schema, self.definition.name)
     }
 }
 
+#[async_trait]
 impl SystemTable for Bound {
     fn schema_name(&self) -> &'static str {
-        self.definition.schema_name
+        self.definition.schema
     }
 
     fn name(&self) -> &'static str {
@@ -59,10 +89,10 @@ impl SystemTable for Bound {
     }
 
     fn schema(&self) -> SchemaRef {
-        (self.definition.columns)()
+        self.definition.arrow_schema()
     }
 
-    fn rows(&self) -> Result<RecordBatch, DataFusionError> {
-        Ok((self.definition.rows)(&self.names)?)
+    async fn rows(&self) -> Result<RecordBatch, DataFusionError> {
+        Ok(self.definition.batch(&self.names).await?)
     }
 }

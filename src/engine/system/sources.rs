@@ -1,75 +1,83 @@
-use std::sync::Arc;
-
-use datafusion::arrow::array::{
-    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
-};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-
-use super::Definition;
+use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::names::Names;
-use crate::error::{Error, Result};
 use crate::federation::Health;
 
 /// Sources, how they are, and who answers for them.
-pub(super) const SOURCES: Definition =
-    Definition { schema_name: SYSTEM, name: "sources", columns, rows };
+pub(super) const SOURCES: Definition = Definition {
+    schema: SYSTEM,
+    name: "sources",
+    columns: &[
+        always("name", Kind::Text),
+        always("connector", Kind::Text),
+        always("url", Kind::Text),
+        always("state", Kind::Text),
+        maybe("error", Kind::Text),
+        always("tables", Kind::Count),
+        maybe("owner", Kind::Text),
+        maybe("contact", Kind::Text),
+        maybe("event", Kind::Text),
+        maybe("impact", Kind::Text),
+        maybe("runbook", Kind::Text),
+        maybe("comment", Kind::Text),
+        maybe("discovered_at", Kind::Instant),
+    ],
+    rows: Fill::Known(rows),
+};
 
-fn columns() -> SchemaRef {
-    let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
-    let discovered = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    Arc::new(Schema::new(vec![
-        text("name", false),
-        text("connector", false),
-        text("url", false),
-        text("state", false),
-        text("error", true),
-        Field::new("tables", DataType::UInt64, false),
-        text("owner", true),
-        text("contact", true),
-        text("event", true),
-        text("impact", true),
-        text("runbook", true),
-        text("comment", true),
-        Field::new("discovered_at", discovered, true),
-    ]))
+/// What each source was declared to be the source of truth of.
+pub(super) const OWNERSHIP: Definition = Definition {
+    schema: SYSTEM,
+    name: "ownership",
+    columns: &[
+        always("source", Kind::Text),
+        always("schema", Kind::Text),
+        always("table", Kind::Text),
+        always("column", Kind::Text),
+        maybe("owner", Kind::Text),
+        maybe("contact", Kind::Text),
+    ],
+    rows: Fill::Known(ownership),
+};
+
+fn rows(names: &Names, rows: &mut Rows) {
+    let definitions = &names.world.definitions;
+    for source in definitions.sources.values() {
+        let live = names.world.live.get(&source.name);
+        let health = live.map(|l| l.handle.health()).unwrap_or_default();
+        let (state, error) = match health {
+            Health::Unknown => ("unknown", None),
+            Health::Up => ("ok", None),
+            Health::Down(error) => ("down", Some(error)),
+        };
+        let about = &source.about;
+        let discovery = definitions.discoveries.get(&source.name);
+        rows.push(row![
+            &source.name,
+            live.map_or("", |l| l.connector),
+            &source.url,
+            state,
+            error,
+            definitions.tables(&source.name).len() as u64,
+            &about.owner,
+            &about.contact,
+            &about.event,
+            &about.impact,
+            &about.runbook,
+            &source.comment,
+            discovery.map(|d| Value::Instant(d.at_us)),
+        ]);
+    }
 }
 
-fn rows(names: &Names) -> Result<RecordBatch> {
-    let definitions = &names.world.definitions;
-    let sources: Vec<_> = definitions.sources.values().collect();
-    let live = |name: &str| names.world.live.get(name);
-    let health: Vec<Health> = sources
-        .iter()
-        .map(|s| live(&s.name).map(|l| l.handle.health()).unwrap_or_default())
-        .collect();
-    let connectors = sources.iter().map(|s| live(&s.name).map_or("", |l| l.connector));
-    let states = health.iter().map(|h| match h {
-        Health::Unknown => "unknown",
-        Health::Up => "ok",
-        Health::Down(_) => "down",
-    });
-    let errors = health.iter().map(|h| match h {
-        Health::Down(error) => Some(error.as_str()),
-        _ => None,
-    });
-    let mut columns_: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(sources.iter().map(|s| &s.name))),
-        Arc::new(StringArray::from_iter_values(connectors)),
-        Arc::new(StringArray::from_iter_values(sources.iter().map(|s| &s.url))),
-        Arc::new(StringArray::from_iter_values(states)),
-        Arc::new(errors.collect::<StringArray>()),
-        Arc::new(UInt64Array::from_iter_values(
-            sources.iter().map(|s| definitions.tables(&s.name).len() as u64),
-        )),
-    ];
-    for field in 0..5 {
-        let values = sources.iter().map(|s| s.about.fields()[field].1.clone());
-        columns_.push(Arc::new(values.collect::<StringArray>()));
+fn ownership(names: &Names, rows: &mut Rows) {
+    for source in names.world.definitions.sources.values() {
+        let (owner, contact) = (&source.about.owner, &source.about.contact);
+        for owned in &source.owns {
+            for column in &owned.columns {
+                let table = (&owned.schema, &owned.table);
+                rows.push(row![&source.name, table.0, table.1, column, owner, contact]);
+            }
+        }
     }
-    columns_.push(Arc::new(sources.iter().map(|s| s.comment.clone()).collect::<StringArray>()));
-    let discovered = sources.iter().map(|s| definitions.discoveries.get(&s.name).map(|d| d.at_us));
-    let discovered: TimestampMicrosecondArray = discovered.collect();
-    columns_.push(Arc::new(discovered.with_timezone("UTC")));
-    RecordBatch::try_new(columns(), columns_).map_err(|e| Error::Internal(e.to_string()))
 }
