@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::ErrorKind;
 
 use belvedere_connector::{Code, Error};
 use mysql_async::{DriverError, IoError};
@@ -22,7 +23,16 @@ pub(crate) fn client_error(error: mysql_async::Error, settings: &Settings) -> Er
     use mysql_async::Error as E;
     let error = match error {
         E::Server(server) => server_error(server.code, &server.state, settings),
-        E::Io(IoError::Io(io)) => unreachable_error(settings, io.kind().to_string()).caused_by(io),
+        // The TLS library's word, which reaches us through the socket.
+        E::Io(IoError::Io(io)) if io.to_string().starts_with("invalid peer certificate") => {
+            unreachable_error(settings, format!("no TLS connection could be made: {io}"))
+                .help("Name the authority of its certificate with the option ssl_root_cert")
+        }
+        // A packet that could not be read, whose error may quote it.
+        E::Io(IoError::Io(io)) if io.kind() == ErrorKind::InvalidData => {
+            unreachable_error(settings, "its answer is not of the protocol")
+        }
+        E::Io(IoError::Io(io)) => unreachable_error(settings, &io).caused_by(io),
         E::Io(IoError::Tls(tls)) => {
             unreachable_error(settings, format!("no TLS connection could be made: {tls}"))
         }

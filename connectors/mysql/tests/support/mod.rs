@@ -68,12 +68,17 @@ impl Server {
         server
     }
 
-    fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.as_ref().expect("a server of our own").path()
     }
 
     /// Start the process over the folder's data.
     pub async fn launch(&mut self) {
+        self.launch_with(&[]).await;
+    }
+
+    /// With further options.
+    pub async fn launch_with(&mut self, options: &[String]) {
         let folder = self.folder();
         let process = Command::new("mariadbd")
             .args(["--no-defaults", "--user=mysql", "--bind-address=127.0.0.1"])
@@ -85,6 +90,7 @@ impl Server {
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("s").display()))
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
