@@ -98,10 +98,7 @@ fn names_authentication(e: &tokio_postgres::Error) -> bool {
         || e.to_string().starts_with("authentication error")
 }
 
-pub fn unreachable(
-    settings: &Settings,
-    cause: Box<dyn std::error::Error + Send + Sync>,
-) -> Error {
+pub fn unreachable(settings: &Settings, cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::new(
         Code::Unreachable,
         format!(

@@ -127,8 +127,12 @@ impl Split {
         if let Some(lease) = known.idle.pop() {
             return Ok(Some((lease, known.pages)));
         }
-        let Some(mut lease) = self.pool.try_acquire(self.plan.deadline).await? else {
-            return Ok(None);
+        let mut lease = match self.pool.try_acquire(self.plan.deadline).await {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return Ok(None),
+            // The server has none left for us: those that the scan has will do.
+            Err(e) if e.code == Code::Busy => return Ok(None),
+            Err(e) => return Err(e),
         };
         lease.busy();
         let join = format!(

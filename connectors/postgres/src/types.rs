@@ -16,7 +16,6 @@ pub struct NativeType {
     pub name: String,
     /// As `format_type` writes it.
     pub display: String,
-    pub oid: u32,
     pub modifier: i32,
     pub kind: NativeKind,
 }
@@ -157,7 +156,7 @@ fn numeric(native: &NativeType) -> Mapping {
     };
     match digits {
         ..=38 => Mapping::of(DataType::Decimal128(digits as u8, scale as i8)),
-        ..=76 => Mapping::of(DataType::Decimal256(digits as u8, scale as i8)),
+        39..=76 => Mapping::of(DataType::Decimal256(digits as u8, scale as i8)),
         _ => Mapping::text(format!(
             "{} has more than 76 digits: read as text",
             native.display
@@ -188,7 +187,6 @@ mod tests {
         NativeType {
             name: name.into(),
             display: name.into(),
-            oid: 0,
             modifier,
             kind: NativeKind::Base,
         }

@@ -78,8 +78,7 @@ impl BatchBuilder {
     /// One tuple of a `COPY`: its field count, then each field's length and bytes.
     pub fn push_tuple(&mut self, tuple: &[u8]) -> Result<()> {
         let (count, mut rest) = tuple.split_first_chunk::<2>().ok_or_else(malformed)?;
-        if usize::from(u16::from_be_bytes(*count)) != self.columns.len()
-            && !self.columns.is_empty()
+        if usize::from(u16::from_be_bytes(*count)) != self.columns.len() && !self.columns.is_empty()
         {
             return Err(malformed());
         }

@@ -74,7 +74,7 @@ pub fn decimal128(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Unfit>
         39.. => return Err(TOO_LARGE),
         e @ -38..=-1 => {
             let divisor = TENS[-e as usize];
-            if value % divisor != 0 {
+            if !value.is_multiple_of(divisor) {
                 return Err(TOO_FINE);
             }
             value / divisor

@@ -138,7 +138,6 @@ impl Types {
             return NativeType {
                 name: display.clone(),
                 display,
-                oid,
                 modifier,
                 kind: NativeKind::Other,
             };
@@ -165,7 +164,6 @@ impl Types {
         NativeType {
             name: row.name.clone(),
             display,
-            oid,
             modifier,
             kind,
         }

@@ -35,6 +35,7 @@ pub async fn discover(
     let tables = match first_try {
         // The connection had died in the pool.
         Err(_) if lease.reused && lease.client()?.is_closed() => {
+            drop(lease);
             lease = pool.acquire_fresh(deadline).await?;
             read(lease.client()?, &pool.settings).await
         }

@@ -30,8 +30,13 @@ async fn everything_in_the_catalog_is_found() {
         "#,
     )
     .await;
-    let (_, tables) = db.discovered(&[("columns", "texts.e: null; texts.nix: text")]).await;
-    let names: Vec<String> = tables.iter().map(|t| format!("{}.{}", t.schema, t.name)).collect();
+    let (_, tables) = db
+        .discovered(&[("columns", "texts.e: null; texts.nix: text")])
+        .await;
+    let names: Vec<String> = tables
+        .iter()
+        .map(|t| format!("{}.{}", t.schema, t.name))
+        .collect();
     assert_eq!(
         names,
         [
@@ -54,7 +59,14 @@ async fn everything_in_the_catalog_is_found() {
     let shown: Vec<_> = customer
         .columns
         .iter()
-        .map(|c| (c.name.as_str(), &c.data_type, c.nullable, c.native_type.as_str()))
+        .map(|c| {
+            (
+                c.name.as_str(),
+                &c.data_type,
+                c.nullable,
+                c.native_type.as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         shown,
@@ -83,7 +95,10 @@ async fn everything_in_the_catalog_is_found() {
     );
 
     let part = table(&tables, "part");
-    assert_eq!((part.kind, part.row_count), (TableKind::PartitionedTable, Some(100)));
+    assert_eq!(
+        (part.kind, part.row_count),
+        (TableKind::PartitionedTable, Some(100))
+    );
     assert!(part.size_bytes > Some(0));
     assert_eq!(table(&tables, "happy").kind, TableKind::View);
     assert_eq!(table(&tables, "names").kind, TableKind::MaterializedView);
@@ -91,17 +106,30 @@ async fn everything_in_the_catalog_is_found() {
     assert!(table(&tables, "parent").primary_key.is_empty());
 
     let texts = table(&tables, "texts");
-    let collations: Vec<_> = texts.columns.iter().map(|c| c.collation.as_deref()).collect();
+    let collations: Vec<_> = texts
+        .columns
+        .iter()
+        .map(|c| c.collation.as_deref())
+        .collect();
     // Money is read as text, which compares by the database's default.
     assert_eq!(
         collations,
-        [Some("C"), Some("*ci"), Some("C.UTF-8"), Some("C.UTF-8"), None]
+        [
+            Some("C"),
+            Some("*ci"),
+            Some("C.UTF-8"),
+            Some("C.UTF-8"),
+            None
+        ]
     );
     assert_eq!(
         texts.columns[3].note.as_deref(),
         Some("money has no mapping: read as text")
     );
-    assert_eq!(texts.columns[4].native_type, "numeric (null where it does not fit)");
+    assert_eq!(
+        texts.columns[4].native_type,
+        "numeric (null where it does not fit)"
+    );
     assert!(texts.warnings[0].contains("nix"), "{:?}", texts.warnings);
 
     let (_, only) = db.discovered(&[("schemas", "zoo, nix")]).await;
@@ -116,7 +144,8 @@ async fn text_of_another_encoding_stays_with_the_engine() {
         "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
     )
     .await;
-    db.run("CREATE TABLE t (a text); INSERT INTO t VALUES (convert_from('\\xe4', 'LATIN1'))").await;
+    db.run("CREATE TABLE t (a text); INSERT INTO t VALUES (convert_from('\\xe4', 'LATIN1'))")
+        .await;
     let (source, tables) = db.discovered(&[]).await;
     let t = table(&tables, "t");
     assert_eq!(t.columns[0].collation.as_deref(), Some("C [LATIN1]"));
@@ -125,10 +154,15 @@ async fn text_of_another_encoding_stays_with_the_engine() {
         belvedere_connector::BinaryOp::Eq,
         crate::fixture::text("ä"),
     );
-    match source.capabilities().predicate(&predicate, &t.arrow_schema()) {
+    match source
+        .capabilities()
+        .predicate(&predicate, &t.arrow_schema())
+    {
         belvedere_connector::Support::No(why) => assert!(why.contains("LATIN1"), "{why}"),
         other => panic!("{other:?}"),
     }
-    let rows = crate::fixture::read(&source, crate::fixture::scan_of(t)).await.unwrap();
+    let rows = crate::fixture::read(&source, crate::fixture::scan_of(t))
+        .await
+        .unwrap();
     assert_eq!(crate::fixture::lines(&rows), ["ä"]);
 }

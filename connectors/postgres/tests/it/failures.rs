@@ -20,10 +20,21 @@ async fn who_may_not_is_told_what() {
     let source = db.source_as("reader", &[]);
     let tables = source.discover().await.unwrap();
     assert_eq!(tables.len(), 2);
-    assert_eq!(read(&source, scan_of(table(&tables, "open"))).await.unwrap().num_rows(), 0);
-    let e = read(&source, scan_of(table(&tables, "secret"))).await.unwrap_err();
+    assert_eq!(
+        read(&source, scan_of(table(&tables, "open")))
+            .await
+            .unwrap()
+            .num_rows(),
+        0
+    );
+    let e = read(&source, scan_of(table(&tables, "secret")))
+        .await
+        .unwrap_err();
     assert_eq!(e.code, Code::PermissionDenied);
-    assert!(e.to_string().contains("secret") && e.to_string().contains("GRANT SELECT"), "{e}");
+    assert!(
+        e.to_string().contains("secret") && e.to_string().contains("GRANT SELECT"),
+        "{e}"
+    );
     assert_eq!(e.source_name.as_deref(), Some("erp"));
 }
 
@@ -45,7 +56,11 @@ async fn a_changed_table_is_noticed_before_its_bytes_are_misread() {
     let code = async |name: &str| {
         let t = table(&tables, name);
         let copy = read(&source, scan_of(t)).await.unwrap_err();
-        let is_one = compare(column(t, "x"), belvedere_connector::BinaryOp::IsNotDistinctFrom, int(1));
+        let is_one = compare(
+            column(t, "x"),
+            belvedere_connector::BinaryOp::IsNotDistinctFrom,
+            int(1),
+        );
         let query = read(&source, filter(scan_of(t), is_one)).await.unwrap_err();
         assert_eq!(copy.code, query.code, "{copy}; {query}");
         copy.code
@@ -53,14 +68,18 @@ async fn a_changed_table_is_noticed_before_its_bytes_are_misread() {
     assert_eq!(code("a").await, Code::SchemaChanged);
     assert_eq!(code("b").await, Code::TableMissing);
     assert_eq!(code("c").await, Code::SchemaChanged);
-    assert_eq!(lines(&read(&source, scan_of(table(&tables, "d"))).await.unwrap()), ["1"]);
+    assert_eq!(
+        lines(&read(&source, scan_of(table(&tables, "d"))).await.unwrap()),
+        ["1"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_cannot_be_made_are_explained() {
     let server = Arc::new(Server::private());
     let db = Database::on(server, "conn", "").await;
-    db.run("CREATE ROLE locked LOGIN PASSWORD 'opensesame'").await;
+    db.run("CREATE ROLE locked LOGIN PASSWORD 'opensesame'")
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let secret = |text: &str| {
         let path = folder.path().join(text);
@@ -94,25 +113,47 @@ async fn connections_that_cannot_be_made_are_explained() {
             .unwrap()
     };
     let port = db.server.port;
-    let e = at(format!("postgres://postgres@127.0.0.1:{port}/nix")).discover().await.unwrap_err();
+    let e = at(format!("postgres://postgres@127.0.0.1:{port}/nix"))
+        .discover()
+        .await
+        .unwrap_err();
     assert!(e.to_string().contains("nix"), "{e}");
-    let e = at("postgres://postgres@no-such-host.invalid/erp".into()).discover().await.unwrap_err();
-    assert_eq!(e.code, Code::Unreachable);
-    assert!(e.to_string().contains("no-such-host.invalid:5432 (database erp)"), "{e}");
-    let e = at(format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require"))
+    let e = at("postgres://postgres@no-such-host.invalid/erp".into())
         .discover()
         .await
         .unwrap_err();
     assert_eq!(e.code, Code::Unreachable);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let e = at(format!("postgres://postgres@127.0.0.1:{closed}/erp")).discover().await.unwrap_err();
+    assert!(
+        e.to_string()
+            .contains("no-such-host.invalid:5432 (database erp)"),
+        "{e}"
+    );
+    let e = at(format!(
+        "postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require"
+    ))
+    .discover()
+    .await
+    .unwrap_err();
+    assert_eq!(e.code, Code::Unreachable);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let e = at(format!("postgres://postgres@127.0.0.1:{closed}/erp"))
+        .discover()
+        .await
+        .unwrap_err();
     assert_eq!(e.code, Code::Unreachable, "{e}");
     // A listener that never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let e = at(format!("postgres://postgres@127.0.0.1:{}/erp", silent.local_addr().unwrap().port()))
-        .discover()
-        .await
-        .unwrap_err();
+    let e = at(format!(
+        "postgres://postgres@127.0.0.1:{}/erp",
+        silent.local_addr().unwrap().port()
+    ))
+    .discover()
+    .await
+    .unwrap_err();
     assert_eq!(e.code, Code::Unreachable, "{e}");
 }
 
@@ -134,7 +175,9 @@ async fn a_restart_in_mid_read_is_an_error_and_the_next_query_works() {
     let mut stream = source.scan(request(scan_of(big))).await.unwrap().remove(0);
     stream.next().await.unwrap().unwrap();
     let server = db.server.clone();
-    tokio::task::spawn_blocking(move || server.restart()).await.unwrap();
+    tokio::task::spawn_blocking(move || server.restart())
+        .await
+        .unwrap();
     let mut failed = None;
     while let Some(batch) = stream.next().await {
         if let Err(e) = batch {
@@ -153,7 +196,8 @@ async fn a_restart_in_mid_read_is_an_error_and_the_next_query_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_that_was_ended_is_replaced() {
     let db = Database::new("ended").await;
-    db.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (1)").await;
+    db.run("CREATE TABLE t (id int8); INSERT INTO t VALUES (1)")
+        .await;
     let (source, tables) = db.discovered(&[("application_name", "ended")]).await;
     for pause in [0, 200] {
         db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'").await;

@@ -73,10 +73,7 @@ impl Database {
     }
 
     /// A source that knows its tables.
-    pub async fn discovered(
-        &self,
-        options: &[(&str, &str)],
-    ) -> (Arc<dyn Source>, Vec<Table>) {
+    pub async fn discovered(&self, options: &[(&str, &str)]) -> (Arc<dyn Source>, Vec<Table>) {
         let source = self.source(options);
         let tables = source.discover().await.unwrap();
         (source, tables)
@@ -167,11 +164,7 @@ pub fn request(rel: Rel) -> ScanRequest {
 
 /// All rows of a fragment the source says it supports.
 pub async fn read(source: &Arc<dyn Source>, rel: Rel) -> Result<RecordBatch> {
-    assert_eq!(
-        source.capabilities().node(&rel),
-        Support::Exact,
-        "{rel:?}"
-    );
+    assert_eq!(source.capabilities().node(&rel), Support::Exact, "{rel:?}");
     let schema = rel.schema();
     let stream = source.scan(request(rel)).await?.remove(0);
     let batches: Vec<RecordBatch> = stream.try_collect().await?;

@@ -9,6 +9,7 @@
 //! | `pushdown.rs` | what is rendered, and its answers |
 //! | `reading.rs` | batches, splits, cancelling, many at once |
 //! | `failures.rs` | what is wrong is named |
+//! | `tls.rs` | each `sslmode` against a certificate of an authority of the test's own |
 
 mod discovery;
 mod failures;
@@ -16,4 +17,5 @@ mod fixture;
 mod pushdown;
 mod reading;
 mod server;
+mod tls;
 mod types;

@@ -52,7 +52,17 @@ impl Server {
         }
         postgres(
             "initdb",
-            &["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"],
+            &[
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+                "-D",
+            ],
             &data,
         );
         // The role `locked` alone needs a password.
@@ -80,6 +90,22 @@ impl Server {
         self.own.is_some()
     }
 
+    /// Speak TLS from now on, with the certificate and key of these files.
+    pub fn enable_tls(&self, certificate: &Path, key: &Path) {
+        let own = self.own.as_ref().expect("a server of our own");
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = own.data.join(name);
+            std::fs::copy(from, &to).expect("a copy");
+            run("chmod", &["600".as_ref(), to.as_path()]);
+            if is_root() {
+                run("chown", &["postgres".as_ref(), to.as_path()]);
+            }
+        }
+        let conf = own.data.join("postgresql.auto.conf");
+        std::fs::write(conf, "ssl = on\n").expect("postgresql.auto.conf");
+        self.restart();
+    }
+
     /// Stop at once, as a crash would, and start again.
     pub fn restart(&self) {
         let own = self.own.as_ref().expect("a server of our own");
@@ -105,7 +131,11 @@ impl Own {
     }
 
     fn stop(&self) {
-        postgres("pg_ctl", &["-w", "-s", "-m", "immediate", "stop", "-D"], &self.data);
+        postgres(
+            "pg_ctl",
+            &["-w", "-s", "-m", "immediate", "stop", "-D"],
+            &self.data,
+        );
     }
 }
 

@@ -7,7 +7,13 @@ use crate::fixture::*;
 const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
     ("bool", "true", "false", "true", "false"),
     ("int2", "-32768", "32767", "-32768", "32767"),
-    ("int4", "-2147483648", "2147483647", "-2147483648", "2147483647"),
+    (
+        "int4",
+        "-2147483648",
+        "2147483647",
+        "-2147483648",
+        "2147483647",
+    ),
     (
         "int8",
         "-9223372036854775808",
@@ -17,7 +23,13 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     ("float4", "'-0'", "'3.4028235e38'", "-0.0", "3.4028235e38"),
     ("float8", "'NaN'", "'-Infinity'", "NaN", "-inf"),
-    ("numeric(10,2)", "-99999999.99", "0.01", "-99999999.99", "0.01"),
+    (
+        "numeric(10,2)",
+        "-99999999.99",
+        "0.01",
+        "-99999999.99",
+        "0.01",
+    ),
     ("numeric(5,-2)", "-9999900", "100", "-9999900", "100"),
     ("numeric(3,5)", "-0.00999", "0.00001", "-0.00999", "0.00001"),
     (
@@ -42,15 +54,39 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
         "-999999999999999999.99999999999999999999",
         "0.00000000000000000001",
     ),
-    ("text", "''", "'naïve 🦀 \"quoted\" \\'", "", "naïve 🦀 \"quoted\" \\"),
+    (
+        "text",
+        "''",
+        "'naïve 🦀 \"quoted\" \\'",
+        "",
+        "naïve 🦀 \"quoted\" \\",
+    ),
     ("varchar(3)", "'a  '", "'äöü'", "a  ", "äöü"),
     ("char(5)", "'ab'", "' x'", "ab", " x"),
     ("name", "'n'", "''", "n", ""),
     ("\"char\"", "'x'", "'y'", "x", "y"),
     ("bytea", "'\\x00ff'", "''", "00ff", ""),
-    ("date", "'4713-01-01 BC'", "'262142-12-31'", "-4712-01-01", "+262142-12-31"),
-    ("time", "'00:00'", "'23:59:59.999999'", "00:00:00", "23:59:59.999999"),
-    ("timetz", "'12:00+05:30'", "'00:00Z'", "12:00:00+05:30", "00:00:00+00"),
+    (
+        "date",
+        "'4713-01-01 BC'",
+        "'262142-12-31'",
+        "-4712-01-01",
+        "+262142-12-31",
+    ),
+    (
+        "time",
+        "'00:00'",
+        "'23:59:59.999999'",
+        "00:00:00",
+        "23:59:59.999999",
+    ),
+    (
+        "timetz",
+        "'12:00+05:30'",
+        "'00:00Z'",
+        "12:00:00+05:30",
+        "00:00:00+00",
+    ),
     (
         "timestamp",
         "'0001-01-01 00:00:00.000001'",
@@ -80,10 +116,22 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
         "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
     ),
     ("json", "'{\"a\" : 1}'", "'null'", "{\"a\" : 1}", "null"),
-    ("jsonb", "'{\"b\":1, \"a\":[]}'", "'0'", "{\"a\": [], \"b\": 1}", "0"),
+    (
+        "jsonb",
+        "'{\"b\":1, \"a\":[]}'",
+        "'0'",
+        "{\"a\": [], \"b\": 1}",
+        "0",
+    ),
     ("inet", "'10.0.0.1'", "'::1/64'", "10.0.0.1", "::1/64"),
     ("cidr", "'10.1.0.0/16'", "'::/0'", "10.1.0.0/16", "::/0"),
-    ("macaddr", "'08:00:2b:01:02:03'", "'ff:ff:ff:ff:ff:ff'", "08:00:2b:01:02:03", "ff:ff:ff:ff:ff:ff"),
+    (
+        "macaddr",
+        "'08:00:2b:01:02:03'",
+        "'ff:ff:ff:ff:ff:ff'",
+        "08:00:2b:01:02:03",
+        "ff:ff:ff:ff:ff:ff",
+    ),
     ("oid", "0", "4294967295", "0", "4294967295"),
     ("money", "'-1.50'", "'2'", "-$1.50", "$2.00"),
     ("int4range", "'[1,3)'", "'empty'", "[1,3)", "empty"),
@@ -94,12 +142,36 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
     ("email", "'a@b'", "''", "a@b", ""),
     ("pair", "'(1,x)'", "'(,)'", "(1,x)", "(,)"),
     ("int4[]", "'{1,NULL,3}'", "'{}'", "[1, NULL, 3]", "[]"),
-    ("text[]", "'{a,\"b,c\",NULL}'", "'{\"\"}'", "[a, b,c, NULL]", "[]"),
-    ("numeric(6,2)[]", "'{1.5}'", "'{-9999.99}'", "[1.50]", "[-9999.99]"),
+    (
+        "text[]",
+        "'{a,\"b,c\",NULL}'",
+        "'{\"\"}'",
+        "[a, b,c, NULL]",
+        "[]",
+    ),
+    (
+        "numeric(6,2)[]",
+        "'{1.5}'",
+        "'{-9999.99}'",
+        "[1.50]",
+        "[-9999.99]",
+    ),
     ("mood[]", "'{ok,sad}'", "'{}'", "[ok, sad]", "[]"),
-    ("uuid[]", "'{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}'", "'{}'", "[a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11]", "[]"),
+    (
+        "uuid[]",
+        "'{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}'",
+        "'{}'",
+        "[a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11]",
+        "[]",
+    ),
     ("char(3)[]", "'{a}'", "'{}'", "[a]", "[]"),
-    ("timestamptz[]", "'{2026-01-01 00:00Z}'", "'{}'", "[2026-01-01T00:00:00Z]", "[]"),
+    (
+        "timestamptz[]",
+        "'{2026-01-01 00:00Z}'",
+        "'{}'",
+        "[2026-01-01T00:00:00Z]",
+        "[]",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,15 +183,17 @@ async fn every_type_at_its_extremes_by_both_protocols() {
     )
     .await;
     let mut create = "CREATE TABLE t (id int8 PRIMARY KEY".to_string();
-    let (mut low, mut high, mut nulls) =
-        ("1".to_string(), "2".to_string(), "3".to_string());
+    let (mut low, mut high, mut nulls) = ("1".to_string(), "2".to_string(), "3".to_string());
     for (i, (name, a, b, ..)) in EXTREMES.iter().enumerate() {
         create += &format!(", c{i} {name}");
         low += &format!(", {a}");
         high += &format!(", {b}");
         nulls += ", NULL";
     }
-    db.run(&format!("{create}); INSERT INTO t VALUES ({low}), ({high}), ({nulls})")).await;
+    db.run(&format!(
+        "{create}); INSERT INTO t VALUES ({low}), ({high}), ({nulls})"
+    ))
+    .await;
     let (source, tables) = db.discovered(&[]).await;
     let t = table(&tables, "t");
 
@@ -140,9 +214,17 @@ async fn every_type_at_its_extremes_by_both_protocols() {
             assert_eq!(first[i + 1].len(), 81);
             continue;
         }
-        assert_eq!((first[i + 1].as_str(), second[i + 1].as_str()), (*low, *high), "{name}");
+        assert_eq!(
+            (first[i + 1].as_str(), second[i + 1].as_str()),
+            (*low, *high),
+            "{name}"
+        );
     }
-    assert!(rows[2].split('|').skip(1).all(|cell| cell == "NULL"), "{}", rows[2]);
+    assert!(
+        rows[2].split('|').skip(1).all(|cell| cell == "NULL"),
+        "{}",
+        rows[2]
+    );
 
     // Whatever can be compared at all is compared by the value that is read.
     for (i, (name, ..)) in EXTREMES.iter().enumerate() {
@@ -153,7 +235,11 @@ async fn every_type_at_its_extremes_by_both_protocols() {
         let same = compare(c.clone(), BinaryOp::Eq, text(&first[i + 1]));
         let found = read(&source, filter(scan_of(t), same)).await.unwrap();
         assert_eq!(lines(&found.project(&[0]).unwrap()), ["1"], "{name}");
-        let after = compare(c, BinaryOp::GtEq, text(first[i + 1].as_str().min(&second[i + 1])));
+        let after = compare(
+            c,
+            BinaryOp::GtEq,
+            text(first[i + 1].as_str().min(&second[i + 1])),
+        );
         let found = read(&source, filter(scan_of(t), after)).await.unwrap();
         assert_eq!(found.num_rows(), 2, "{name}");
     }
@@ -188,7 +274,10 @@ async fn what_does_not_fit_is_an_error_that_names_its_option() {
         assert_eq!(e.code, Code::ValueOutOfRange, "{name} {value}: {e}");
         let shown = e.to_string();
         assert!(shown.contains(why), "{shown}");
-        assert!(shown.contains(&format!("columns = 'u{i}.v: text'")), "{shown}");
+        assert!(
+            shown.contains(&format!("columns = 'u{i}.v: text'")),
+            "{shown}"
+        );
         assert_eq!(e.column.as_deref(), Some("v"));
     }
     let decided = |how: &str| {
@@ -215,12 +304,22 @@ async fn what_does_not_fit_is_an_error_that_names_its_option() {
     }
     let (source, tables) = db.discovered(&[("columns", &decided("text"))]).await;
     let shown = [
-        "NaN", "Infinity", "1000000000000000000", "-0.000000000000000000001", "infinity",
-        "262143-01-01", "-infinity", "294276-12-31 23:59:00+00", "24:00:00", "2562048:00:00",
+        "NaN",
+        "Infinity",
+        "1000000000000000000",
+        "-0.000000000000000000001",
+        "infinity",
+        "262143-01-01",
+        "-infinity",
+        "294276-12-31 23:59:00+00",
+        "24:00:00",
+        "2562048:00:00",
         "{{1,2},{3,4}}",
     ];
     for (i, wanted) in shown.iter().enumerate() {
-        let rows = read(&source, scan_of(table(&tables, &format!("u{i}")))).await.unwrap();
+        let rows = read(&source, scan_of(table(&tables, &format!("u{i}"))))
+            .await
+            .unwrap();
         assert_eq!(lines(&rows), ["1|NULL".to_string(), format!("2|{wanted}")]);
     }
 }
@@ -241,5 +340,12 @@ async fn a_decision_for_decimals_holds_everywhere() {
     let i = table(&tables, "i");
     assert_eq!(i.columns[1].data_type, DataType::Decimal128(12, 2));
     let rows = read(&source, scan_of(i)).await.unwrap();
-    assert_eq!(lines(&rows), ["1|12.50|3.00|1.25", "2|-0.01|-4.50|NULL", "3|NULL|NULL|NULL"]);
+    assert_eq!(
+        lines(&rows),
+        [
+            "1|12.50|3.00|1.25",
+            "2|-0.01|-4.50|NULL",
+            "3|NULL|NULL|NULL"
+        ]
+    );
 }
