@@ -65,6 +65,7 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
     ("char(5)", "'ab'", "' x'", "ab", " x"),
     ("name", "'n'", "''", "n", ""),
     ("\"char\"", "'x'", "'y'", "x", "y"),
+    ("citext", "'Ab'", "'aC'", "Ab", "aC"),
     ("bytea", "'\\x00ff'", "''", "00ff", ""),
     (
         "date",
@@ -178,7 +179,7 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
 async fn every_type_at_its_extremes_by_both_protocols() {
     let db = Database::new("types").await;
     db.run(
-        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN email AS varchar(80);
+        "CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN email AS varchar(80);
          CREATE TYPE pair AS (a int, b text)",
     )
     .await;
