@@ -5,6 +5,8 @@
 // Each test file uses its own part.
 #![allow(dead_code)]
 
+pub mod algebra;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
