@@ -8,7 +8,6 @@ use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 use super::calls::{COOKIE, Sessions};
-use super::status::OrStatus;
 
 pub(super) const SET: &str = "SetSessionOptions";
 pub(super) const GET: &str = "GetSessionOptions";

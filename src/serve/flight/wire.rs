@@ -32,6 +32,11 @@ pub(super) fn wire_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
 }
 
+/// The field as clients get it of a table: its own nullability, and nothing of ours in its metadata.
+pub(super) fn plain_field(field: &Field) -> Field {
+    Field::new(field.name(), wire_type(field.data_type()), field.is_nullable())
+}
+
 fn wire_type(data_type: &DataType) -> DataType {
     let inner = |field: &FieldRef| -> FieldRef {
         Arc::new(field.as_ref().clone().with_data_type(wire_type(field.data_type())))

@@ -1,0 +1,216 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use futures::future::{BoxFuture, Shared};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::handles::Handles;
+use super::status::{OrStatus, status};
+use super::wire;
+use crate::engine::{Answer, Prepared, Session};
+use crate::error::Error;
+
+/// A ticket is good for this long after it was last presented.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+const STATEMENTS: usize = 10_000;
+
+/// The statements that `GetFlightInfo` planned, by ticket.
+#[derive(Debug)]
+pub(super) struct Statements {
+    planned: Handles<Arc<Work>>,
+    stop: CancellationToken,
+}
+
+/// A statement to run: a query as often as asked, a definition once.
+pub(super) struct Work {
+    session: Session,
+    prepared: Arc<Prepared>,
+    /// The statement runs once with each of these.
+    parameters: Arc<[Vec<ScalarValue>]>,
+    schema: SchemaRef,
+    cancel: CancellationToken,
+    stop: CancellationToken,
+    defined: Mutex<Option<Outcome>>,
+}
+
+/// What a definition answered. Shared, so that it is carried out once; spawned, so that it is carried out even if who
+/// asked for it leaves.
+type Outcome = Shared<BoxFuture<'static, Result<Arc<Defined>, Status>>>;
+
+struct Defined {
+    batches: Vec<RecordBatch>,
+    notices: Vec<String>,
+}
+
+/// An answer on its way. Dropping it ends the work.
+pub(super) struct Running {
+    pub batches: BoxStream<'static, Result<RecordBatch, Status>>,
+    pub notices: Vec<String>,
+}
+
+impl Statements {
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { planned: Handles::new(STATEMENTS, IDLE), stop }
+    }
+
+    pub fn work(
+        &self,
+        session: Session,
+        prepared: Arc<Prepared>,
+        parameters: Arc<[Vec<ScalarValue>]>,
+    ) -> Arc<Work> {
+        Arc::new(Work {
+            session,
+            schema: wire::wire_schema(&prepared.schema),
+            prepared,
+            parameters,
+            cancel: self.stop.child_token(),
+            stop: self.stop.clone(),
+            defined: Mutex::default(),
+        })
+    }
+
+    /// Keep it until it is asked for; returns its ticket's handle.
+    pub fn keep(&self, work: Arc<Work>) -> Result<Vec<u8>, Status> {
+        self.planned.insert(work)
+    }
+
+    pub fn get(&self, handle: &[u8]) -> Result<Arc<Work>, Status> {
+        self.planned.get(handle).ok_or_else(|| {
+            Status::not_found(
+                "the ticket is not one of this server's, has expired or was cancelled: ask for the statement again",
+            )
+        })
+    }
+
+    /// Forget it and end what runs of it. False: it is not known.
+    pub fn cancel(&self, handle: &[u8]) -> bool {
+        let Some(work) = self.planned.remove(handle) else {
+            return false;
+        };
+        work.cancel.cancel();
+        true
+    }
+}
+
+impl Work {
+    /// Of its answer, as clients get it.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn is_query(&self) -> bool {
+        self.prepared.is_query
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Run it in this session: its own, or one that the call's headers changed.
+    pub async fn run(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
+        if self.is_query() {
+            return self.query(session).await;
+        }
+        let defined = self.define().await?;
+        let batches = defined.batches.clone().into_iter().map(Ok);
+        Ok(Running {
+            batches: stream::iter(batches).boxed(),
+            notices: defined.notices.clone(),
+        })
+    }
+
+    /// Run it to its end; returns how many rows it gave, none for a definition.
+    pub async fn count(self: &Arc<Self>) -> Result<i64, Status> {
+        let mut running = self.run(self.session.clone()).await?;
+        let mut rows = 0;
+        while let Some(batch) = running.batches.try_next().await? {
+            rows += batch.num_rows();
+        }
+        Ok(if self.is_query() { i64::try_from(rows).unwrap_or(i64::MAX) } else { 0 })
+    }
+
+    async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
+        let mut first = None;
+        let mut notices = Vec::new();
+        if let Some(values) = self.parameters.first() {
+            let answer = self.execute(&session, values).await?;
+            notices = answer.notices;
+            first = Some(answer.stream);
+        }
+        let start = (Arc::clone(self), session, first, 1);
+        let batches = stream::try_unfold(start, |(work, session, current, next)| async move {
+            let (mut current, mut next): (Option<SendableRecordBatchStream>, usize) = (current, next);
+            loop {
+                let Some(mut answer) = current else { return Ok(None) };
+                let batch = work.unless_cancelled(answer.next()).await?;
+                match batch {
+                    Some(Ok(batch)) => return Ok(Some((batch, (work, session, Some(answer), next)))),
+                    Some(Err(e)) => return Err(status(&Error::from(e))),
+                    None => {
+                        current = match work.parameters.get(next) {
+                            Some(values) => Some(work.execute(&session, values).await?.stream),
+                            None => None,
+                        };
+                        next += 1;
+                    }
+                }
+            }
+        });
+        Ok(Running { batches: batches.boxed(), notices })
+    }
+
+    async fn execute(&self, session: &Session, values: &[ScalarValue]) -> Result<Answer, Status> {
+        let answer = session.execute_prepared(&self.prepared, values);
+        self.unless_cancelled(answer).await?.or_status()
+    }
+
+    async fn define(self: &Arc<Self>) -> Result<Arc<Defined>, Status> {
+        let outcome = {
+            let mut defined = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+            defined.get_or_insert_with(|| Arc::clone(self).carry_out()).clone()
+        };
+        outcome.await
+    }
+
+    fn carry_out(self: Arc<Self>) -> Outcome {
+        let task = tokio::spawn(async move {
+            let mut defined = Defined { batches: Vec::new(), notices: Vec::new() };
+            for values in self.parameters.iter() {
+                let answer = self.execute(&self.session, values).await?;
+                defined.notices.extend(answer.notices.iter().cloned());
+                let batches = self.unless_cancelled(answer.collect()).await?.or_status()?;
+                defined.batches.extend(batches);
+            }
+            Ok(Arc::new(defined))
+        });
+        let outcome = task.map(|joined| {
+            joined.unwrap_or_else(|_| Err(Status::internal("the definition was not carried out")))
+        });
+        outcome.boxed().shared()
+    }
+
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(match self.stop.is_cancelled() {
+                true => Status::unavailable("the server is shutting down"),
+                false => status(&Error::Cancelled),
+            }),
+            done = work => Ok(done),
+        }
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").field("prepared", &self.prepared).finish_non_exhaustive()
+    }
+}
