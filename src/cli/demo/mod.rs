@@ -1,0 +1,117 @@
+//! `belvedere demo`: a company that is made up, its systems, and a tour of what one SQL over them answers.
+//!
+//! The central type is [`Company`](company::Company); out of it flow the files of its systems, which become sources
+//! like any others.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `words.rs` | names of people, towns, goods |
+//! | `rng.rs` | numbers by chance, the same for the same seed |
+//! | `company.rs` | [`Company`](company::Company): goods, customers, what is known of them |
+//! | `sales.rs` | what they bought and paid |
+//! | `sqlite.rs`, `lake.rs` | the company as SQLite databases, Parquet and CSV files |
+//! | `premises.rs` | [`Premises`](premises::Premises): the folder with all that, made once |
+//! | `*.sql` | the definitions |
+//! | `tour.rs` | the questions of the tour |
+
+mod company;
+mod lake;
+mod premises;
+mod rng;
+mod sales;
+mod sqlite;
+mod tour;
+mod words;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use super::args::Demo;
+use super::failure::{Failure, Result};
+use super::output::{Format, Output, duration};
+use super::script::cancellable;
+use super::target::{Local, Target};
+use crate::Engine;
+use crate::engine::{ApplyOptions, SqlFile};
+use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
+use premises::Premises;
+
+/// Bytes the engine may hold: the whole demo stays below 300 MB.
+const MEMORY_BYTES: usize = 160 << 20;
+/// Ports tried after the usual one.
+const PORTS: u16 = 100;
+
+/// `{today}` in them is the company's today.
+const DEFINITIONS: &[(&str, &str)] = &[
+    ("sources.sql", include_str!("sources.sql")),
+    ("sales.sql", include_str!("sales.sql")),
+    ("customer_360.sql", include_str!("customer_360.sql")),
+    ("order_book.sql", include_str!("order_book.sql")),
+    ("available_to_promise.sql", include_str!("available_to_promise.sql")),
+    ("margin_by_month.sql", include_str!("margin_by_month.sql")),
+];
+
+pub async fn run(arguments: Demo) -> Result<()> {
+    let output = Output::new(Format::Table, None)?;
+    let local = cancellable(async {
+        let local = open(&arguments).await?;
+        tour::walk(&local.0, &local.1, &output).await?;
+        Ok(local.0)
+    })
+    .await?;
+    if arguments.once {
+        println!("Look around yourself: belvedere sql --data {}", arguments.data.display());
+        return Ok(());
+    }
+    let bound = bind(&local.engine, arguments.flight).await?;
+    println!("Arrow Flight SQL on {}, until Ctrl-C. Ask it yourself:\n", bound.url());
+    println!("  belvedere sql --connect {}\n", bound.url());
+    println!("  pip install adbc-driver-flightsql pyarrow");
+    println!("  from adbc_driver_flightsql import dbapi");
+    println!("  with dbapi.connect('{}') as connection, connection.cursor() as cursor:", bound.url());
+    println!("      cursor.execute('SELECT * FROM margin_by_month')");
+    println!("      print(cursor.fetch_arrow_table())\n");
+    super::serve::until_told(bound).await
+}
+
+/// The company, found or built, and an engine that knows its systems.
+async fn open(arguments: &Demo) -> Result<(Local, Premises)> {
+    let started = Instant::now();
+    let data = &arguments.data;
+    std::fs::create_dir_all(data)
+        .map_err(|e| Failure::usage(format!("{} cannot be made: {e}", data.display())).help("--data DIR chooses another folder"))?;
+    // The engine first: it owns the folder, so that two demos do not build one company.
+    let engine = Engine::builder().data_dir(data).memory_limit(MEMORY_BYTES).open().await?;
+    let local = Local::new(engine, Some(data.clone()));
+    let folder = data.clone();
+    let building = tokio::task::spawn_blocking(move || Premises::open_or_build(&folder));
+    let premises = building.await.map_err(|e| Failure::new(format!("the company was not built: {e}")))??;
+    let what = "8,000 customers, 7,500 items, 90 days of orders, all made up";
+    match premises.built {
+        true => println!("Built a company in {} ({what}): {}", data.display(), duration(started.elapsed())),
+        false => println!("The company in {} ({what}) is still there", data.display()),
+    }
+    println!("Its today is {}.\n", premises.today.format("%A, %-d %B %Y"));
+
+    let files = DEFINITIONS.iter().map(|(name, text)| SqlFile {
+        name: (*name).to_string(),
+        text: text.replace("{today}", &premises.today.to_string()),
+        base_dir: premises.folder.clone(),
+    });
+    local.apply(files.collect(), ApplyOptions::default()).await?;
+    Ok((local, premises))
+}
+
+/// The address asked for; without one, the first free port from the usual one on.
+async fn bind(engine: &Engine, asked: Option<SocketAddr>) -> Result<Bound> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051));
+    let mut address = asked.unwrap_or(usual);
+    loop {
+        match FlightServer::bind(engine.clone(), address, FlightOptions::default()).await {
+            Err(BindError::Taken { .. }) if asked.is_none() && address.port() < usual.port() + PORTS => {
+                address.set_port(address.port() + 1);
+            }
+            bound => return Ok(bound?),
+        }
+    }
+}

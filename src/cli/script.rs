@@ -1,0 +1,127 @@
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::time::Instant;
+
+use belvedere_sql::{Spanned, Statement};
+use tokio::runtime::Runtime;
+
+use super::args::Sql;
+use super::failure::{Failure, Result};
+use super::output::Output;
+use super::shell;
+use super::target::{self, Target};
+
+/// `belvedere sql`: the shell if a person is there, else the statements given.
+pub fn run(runtime: &Runtime, arguments: Sql) -> Result<()> {
+    let given = !arguments.commands.is_empty() || !arguments.files.is_empty();
+    let shell = !given && io::stdin().is_terminal();
+    let texts = if shell { Vec::new() } else { texts(&arguments)? };
+    let scripts = texts.iter().map(Script::parse).collect::<Result<Vec<_>>>()?;
+    let answers = scripts.iter().flat_map(|s| &s.statements).filter(|s| is_query(&s.statement)).count();
+    if arguments.format.is_binary() && answers > 1 {
+        return Err(Failure::usage(format!("{answers} answers do not fit in one file of this format"))
+            .help("Ask for one, or choose --format csv or json"));
+    }
+    let output = Output::new(arguments.format, arguments.output.clone())?;
+    let target = runtime.block_on(cancellable(target::open(&arguments.place)))?;
+    if shell {
+        return shell::run(runtime, target.as_ref(), output);
+    }
+    runtime.block_on(async {
+        for script in &scripts {
+            for statement in &script.statements {
+                let done = cancellable(execute(target.as_ref(), &statement.text, &output)).await;
+                done.map_err(|failure| script.located(failure, statement))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A text of statements and where it is from.
+struct Text {
+    /// None: the command line.
+    file: Option<String>,
+    sql: String,
+}
+
+struct Script<'a> {
+    text: &'a Text,
+    statements: Vec<Spanned>,
+}
+
+impl<'a> Script<'a> {
+    /// All or nothing: a typing error in the last statement is known before the first one runs.
+    fn parse(text: &'a Text) -> Result<Self> {
+        match belvedere_sql::parse(&text.sql) {
+            Ok(statements) => Ok(Self { text, statements }),
+            Err(e) => {
+                let failure = Failure::of(&e.into(), &text.sql);
+                Err(match &text.file {
+                    Some(file) => failure.inside(file),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// The failure of one statement, with its place in the file.
+    fn located(&self, failure: Failure, statement: &Spanned) -> Failure {
+        match &self.text.file {
+            Some(file) => failure.inside(&format!("{file}, statement at line {}", statement.line)),
+            None => failure,
+        }
+    }
+}
+
+fn texts(arguments: &Sql) -> Result<Vec<Text>> {
+    let commands = arguments.commands.iter().map(|sql| Ok(Text { file: None, sql: sql.clone() }));
+    let files = arguments.files.iter().map(|path| read(path));
+    let mut texts: Vec<Text> = commands.chain(files).collect::<Result<_>>()?;
+    if texts.is_empty() {
+        texts.push(read(Path::new("-"))?);
+    }
+    Ok(texts)
+}
+
+fn read(path: &Path) -> Result<Text> {
+    let (name, read) = match path.to_str() {
+        Some("-") => {
+            let mut text = String::new();
+            ("standard input".to_string(), io::stdin().read_to_string(&mut text).map(|_| text))
+        }
+        _ => (path.display().to_string(), std::fs::read_to_string(path)),
+    };
+    match read {
+        Ok(sql) => Ok(Text { file: Some(name), sql }),
+        Err(e) => Err(Failure::usage(format!("{name} cannot be read: {e}"))),
+    }
+}
+
+fn is_query(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Explain(_)
+            | Statement::Show(_)
+            | Statement::Describe { .. }
+            | Statement::DescribeQuery(_)
+    )
+}
+
+/// Execute one statement and print its answer.
+pub async fn execute(target: &dyn Target, sql: &str, output: &Output) -> Result<()> {
+    let started = Instant::now();
+    let progress = super::progress::Progress::work("working");
+    let answer = target.execute(sql).await?;
+    progress.finish();
+    output.write(answer, started).await
+}
+
+/// The work, ended by Ctrl-C: dropped, it is cancelled at the sources.
+pub async fn cancellable<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+    }
+}

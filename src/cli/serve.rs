@@ -1,0 +1,53 @@
+use super::args::Serve;
+use super::failure::{Failure, Result};
+use super::script::cancellable;
+use super::target::Local;
+use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
+
+/// `belvedere serve`
+pub async fn run(arguments: Serve) -> Result<()> {
+    let options = FlightOptions {
+        tls: arguments.tls_cert.zip(arguments.tls_key),
+        insecure: arguments.insecure,
+        ..FlightOptions::default()
+    };
+    let local = cancellable(Local::open(Some(arguments.data.clone()))).await?;
+    let bound = FlightServer::bind(local.engine.clone(), arguments.flight, options).await?;
+    println!("Definitions in {}", arguments.data.display());
+    println!("Arrow Flight SQL on {}    belvedere sql --connect {0}", bound.url());
+    println!("Ctrl-C ends");
+    until_told(bound).await
+}
+
+/// Serve until Ctrl-C or the termination signal; a second one does not wait for what runs.
+pub async fn until_told(bound: Bound) -> Result<()> {
+    let shutdown = async {
+        told().await;
+        eprintln!("ending; what runs has ten seconds to finish (once more ends at once)");
+    };
+    tokio::select! {
+        ended = bound.run(shutdown) => ended.map_err(Failure::from),
+        () = async { told().await; told().await } => Ok(()),
+    }
+}
+
+async fn told() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+impl From<BindError> for Failure {
+    fn from(e: BindError) -> Self {
+        Self::usage(e.to_string())
+    }
+}
