@@ -34,6 +34,8 @@ struct Shared {
     /// Streams that were polled and neither ended nor dropped.
     open: watch::Sender<usize>,
     scans: AtomicUsize,
+    /// How often all reads were broken off.
+    breaks: AtomicUsize,
 }
 
 /// A table: batches of one schema, and what discovery says of it.
@@ -102,6 +104,7 @@ impl MemorySource {
                 fault: Mutex::default(),
                 open: watch::Sender::new(0),
                 scans: AtomicUsize::new(0),
+                breaks: AtomicUsize::new(0),
             }),
             name,
         }
@@ -142,6 +145,11 @@ impl MemorySource {
             .fault
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Break off all streams there are, as a restart does; those opened from now on work.
+    pub fn break_off(&self) {
+        self.shared.breaks.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Streams being read: polled, and neither ended nor dropped.
@@ -335,16 +343,20 @@ struct Reading {
     source: MemorySource,
     batches: std::vec::IntoIter<RecordBatch>,
     given: usize,
+    /// [`MemorySource::break_off`]s before it.
+    breaks: usize,
     opened: bool,
     failed: bool,
 }
 
 impl Reading {
     fn new(source: MemorySource, batches: Vec<RecordBatch>) -> Self {
+        let breaks = source.shared.breaks.load(Ordering::SeqCst);
         Self {
             source,
             batches: batches.into_iter(),
             given: 0,
+            breaks,
             opened: false,
             failed: false,
         }
@@ -367,7 +379,9 @@ impl Reading {
             self.source.shared.open.send_modify(|open| *open += 1);
         }
         let number = self.given;
+        let broken = self.source.shared.breaks.load(Ordering::SeqCst) != self.breaks;
         let next = match self.source.fault() {
+            _ if broken => Err(self.source.failed(Code::Unreachable, "the read was broken off")),
             Fault::Down(code) => Err(self.source.failed(code, "the system is down")),
             Fault::FailAt { batch, code } if batch == number => {
                 Err(self.source.failed(code, "the read was broken off"))

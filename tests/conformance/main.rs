@@ -1,0 +1,11 @@
+//! The one conformance suite over every connector, each against the real system.
+//!
+//! `BELVEDERE_CONFORMANCE=part` runs only behaviours whose name contains that part.
+
+mod files;
+mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod sqlite;

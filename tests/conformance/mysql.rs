@@ -1,0 +1,250 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use belvedere_conformance::{Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance};
+use belvedere_connector::Connector;
+use belvedere_mysql::MysqlConnector;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use tokio::sync::Mutex;
+
+#[path = "../../connectors/mysql/tests/support/mod.rs"]
+mod support;
+
+use support::Server;
+
+conformance!(Mysql::start());
+
+struct Mysql {
+    server: Mutex<Server>,
+    host: String,
+    port: u16,
+    owner: Mutex<Option<Conn>>,
+    wrong: tempfile::NamedTempFile,
+}
+
+const DATABASE: &str = "conformance";
+
+impl Mysql {
+    async fn start() -> Self {
+        let wrong = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(wrong.path(), "not the password").unwrap();
+        let server = Server::start().await;
+        let fixture = Self {
+            host: server.host.clone(),
+            port: server.port,
+            server: Mutex::new(server),
+            owner: Mutex::new(None),
+            wrong,
+        };
+        let mut admin = fixture.connect("").await;
+        for sql in [
+            "DROP DATABASE IF EXISTS conformance",
+            "CREATE DATABASE conformance CHARACTER SET utf8mb4",
+            "CREATE OR REPLACE USER reader@'%'",
+            "CREATE OR REPLACE USER reader@localhost",
+            "CREATE OR REPLACE USER locked@'%' IDENTIFIED BY 'right'",
+            "CREATE OR REPLACE USER locked@localhost IDENTIFIED BY 'right'",
+        ] {
+            admin.query_drop(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        }
+        fixture
+    }
+
+    async fn connect(&self, database: &str) -> Conn {
+        let options = OptsBuilder::default()
+            .ip_or_hostname(self.host.clone())
+            .tcp_port(self.port)
+            .user(Some("root"))
+            .db_name((!database.is_empty()).then_some(database))
+            .prefer_socket(false)
+            .init(vec!["SET NAMES utf8mb4, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00'"]);
+        Conn::new(options).await.unwrap()
+    }
+
+    async fn ask(&self, sql: &str) -> Vec<String> {
+        let mut owner = self.owner.lock().await;
+        if owner.is_none() {
+            *owner = Some(self.connect(DATABASE).await);
+        }
+        owner.as_mut().unwrap().query(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    }
+
+    async fn tables(&self) -> Vec<String> {
+        self.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'conformance'").await
+    }
+
+    fn url(&self, user: &str, database: &str) -> String {
+        format!("mysql://{user}@{}:{}/{database}", self.host, self.port)
+    }
+}
+
+#[async_trait]
+impl Fixture for Mysql {
+    fn name(&self) -> &'static str {
+        "mysql"
+    }
+
+    fn connector(&self) -> Arc<dyn Connector> {
+        Arc::new(MysqlConnector)
+    }
+
+    fn definition(&self) -> Definition {
+        Definition::new(self.url("reader", DATABASE))
+    }
+
+    async fn clear(&self) {
+        self.execute("SET foreign_key_checks = 0").await;
+        for table in self.tables().await {
+            self.remove(&table).await;
+        }
+        self.execute("SET foreign_key_checks = 1").await;
+        for host in ["'%'", "localhost"] {
+            self.execute(&format!("REVOKE ALL PRIVILEGES, GRANT OPTION FROM reader@{host}")).await;
+            self.execute(&format!("GRANT SELECT ON conformance.* TO reader@{host}")).await;
+        }
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut owner = self.owner.lock().await;
+        if owner.is_none() {
+            *owner = Some(self.connect(DATABASE).await);
+        }
+        let done = owner.as_mut().unwrap().query_drop(sql).await;
+        done.unwrap_or_else(|e| panic!("{sql:.300}: {e}"));
+    }
+
+    fn sql(&self) -> Option<&dyn SqlNames> {
+        Some(self)
+    }
+
+    fn reads(&self, data_type: &DataType) -> Option<DataType> {
+        Some(data_type.clone())
+    }
+
+    fn holds_float(&self, value: f64) -> bool {
+        value.is_finite()
+    }
+
+    fn natives(&self) -> Vec<Native> {
+        let native = |declared, reads, values: &[(&'static str, &'static str)]| Native {
+            declared,
+            reads,
+            values: values.to_vec(),
+        };
+        vec![
+            native("MEDIUMINT", DataType::Int32, &[("-8388608", "-8388608"), ("8388607", "8388607")]),
+            native("MEDIUMINT UNSIGNED", DataType::UInt32, &[("16777215", "16777215")]),
+            native("YEAR", DataType::Int16, &[("0", "0"), ("1901", "1901"), ("2155", "2155")]),
+            native("ENUM('b','a')", DataType::Utf8, &[("'a'", "a"), ("'b'", "b")]),
+            native("SET('x','y')", DataType::Utf8, &[("''", ""), ("'x,y'", "x,y")]),
+            native("BIT(64)", DataType::UInt64, &[("0", "0"), ("~0", "18446744073709551615")]),
+            native("BINARY(3)", DataType::Binary, &[("x'61'", "610000"), ("x'000000'", "000000")]),
+            native("CHAR(5) CHARACTER SET latin1", DataType::Utf8, &[("'Größe'", "Größe"), ("'a'", "a")]),
+            native("JSON", DataType::Utf8, &[("'{\"a\": [1, null]}'", "{\"a\": [1, null]}")]),
+            native("TIME(1)", DataType::Time64(TimeUnit::Microsecond), &[("'23:59:59.9'", "23:59:59.900")]),
+            native("DECIMAL(65,30)", DataType::Decimal256(65, 30), &[
+                ("12345678901234567890123456789012345.000000000000000000000000000001",
+                 "12345678901234567890123456789012345.000000000000000000000000000001"),
+            ]),
+        ]
+    }
+
+    fn pushes(&self, _feature: Feature) -> bool {
+        true
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<&'static str> {
+        match ability {
+            Ability::ColumnsByCase => Some("its columns' names have no case"),
+            _ => None,
+        }
+    }
+
+    async fn reads_open(&self) -> usize {
+        let sql = "SELECT count(*) FROM information_schema.processlist WHERE user = 'reader' AND command <> 'Sleep'";
+        self.ask(sql).await[0].parse().unwrap()
+    }
+
+    async fn connections(&self) -> Option<usize> {
+        let sql = "SELECT count(*) FROM information_schema.processlist WHERE user = 'reader'";
+        self.ask(sql).await[0].parse().ok()
+    }
+
+    async fn interrupt(&self) {
+        let mut server = self.server.lock().await;
+        if server.is_own() {
+            *self.owner.lock().await = None;
+            server.kill();
+            server.launch().await;
+            return;
+        }
+        // Somebody else's server: end what it does for us.
+        for id in self.ask("SELECT id FROM information_schema.processlist WHERE user = 'reader'").await {
+            self.execute(&format!("KILL {id}")).await;
+        }
+    }
+
+    async fn forbid(&self, table: &str) {
+        let tables = self.tables().await;
+        for host in ["'%'", "localhost"] {
+            self.execute(&format!("REVOKE SELECT ON conformance.* FROM reader@{host}")).await;
+            for other in tables.iter().filter(|t| *t != table) {
+                self.execute(&format!("GRANT SELECT ON conformance.{} TO reader@{host}", self.quoted(other))).await;
+            }
+        }
+    }
+
+    fn refused(&self, how: Refusal) -> Option<Definition> {
+        Some(match how {
+            Refusal::WrongPassword => Definition::new(self.url("locked", DATABASE))
+                .with("password", &format!("file:{}", self.wrong.path().display())),
+            Refusal::UnknownHost => Definition::new("mysql://reader@no-such-host.invalid/conformance"),
+            Refusal::UnknownPlace => Definition::new(self.url("reader", "no_such_database")),
+        })
+    }
+}
+
+impl SqlNames for Mysql {
+    fn quoted(&self, name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn type_name(&self, data_type: &DataType) -> String {
+        use DataType::*;
+        match data_type {
+            Boolean => "BIT(1)".into(),
+            Int8 => "TINYINT".into(),
+            UInt8 => "TINYINT UNSIGNED".into(),
+            Int16 => "SMALLINT".into(),
+            UInt16 => "SMALLINT UNSIGNED".into(),
+            Int32 => "INT".into(),
+            UInt32 => "INT UNSIGNED".into(),
+            UInt64 => "BIGINT UNSIGNED".into(),
+            Float32 => "FLOAT".into(),
+            Float64 => "DOUBLE".into(),
+            Utf8 => "LONGTEXT".into(),
+            Binary => "LONGBLOB".into(),
+            Date32 => "DATE".into(),
+            Time64(_) => "TIME(6)".into(),
+            Timestamp(_, None) => "DATETIME(6)".into(),
+            Timestamp(_, Some(_)) => "TIMESTAMP(6) NULL".into(),
+            Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+            _ => "BIGINT".into(),
+        }
+    }
+
+    fn text(&self, value: &str) -> String {
+        format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
+    }
+
+    fn boolean(&self, value: bool) -> String {
+        format!("b'{}'", u8::from(value))
+    }
+
+    fn moment(&self, _data_type: &DataType, text: &str) -> String {
+        // The session's zone is UTC.
+        format!("'{}'", text.trim_end_matches("+00:00"))
+    }
+}

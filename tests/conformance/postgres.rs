@@ -1,0 +1,210 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use belvedere_conformance::{Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance};
+use belvedere_connector::Connector;
+use belvedere_postgres::PostgresConnector;
+use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use tokio::sync::{Mutex, OnceCell};
+use tokio_postgres::{Client, NoTls};
+
+#[path = "../../connectors/postgres/tests/it/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use server::Server;
+
+conformance!(Postgres::start());
+
+/// A server of its own: it is restarted.
+struct Postgres {
+    server: Server,
+    owner: Mutex<OnceCell<Client>>,
+    wrong: tempfile::NamedTempFile,
+}
+
+const DATABASE: &str = "conformance";
+
+impl Postgres {
+    async fn start() -> Self {
+        let wrong = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(wrong.path(), "not the password").unwrap();
+        let fixture = Self { server: Server::private(), owner: Mutex::default(), wrong };
+        let admin = fixture.connect("postgres").await;
+        for sql in [
+            "CREATE ROLE reader LOGIN",
+            "CREATE ROLE locked LOGIN PASSWORD 'right'",
+            "CREATE DATABASE conformance",
+        ] {
+            admin.batch_execute(sql).await.unwrap();
+        }
+        fixture
+    }
+
+    async fn connect(&self, database: &str) -> Client {
+        let text = format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.server.port);
+        let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    async fn ask(&self, sql: &str) -> i64 {
+        let owner = self.owner.lock().await;
+        let client = owner.get_or_init(|| self.connect(DATABASE)).await;
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    fn url(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.server.port)
+    }
+}
+
+#[async_trait]
+impl Fixture for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn connector(&self) -> Arc<dyn Connector> {
+        Arc::new(PostgresConnector)
+    }
+
+    fn definition(&self) -> Definition {
+        Definition::new(self.url("reader", DATABASE))
+    }
+
+    async fn clear(&self) {
+        for sql in [
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
+            "GRANT USAGE ON SCHEMA public TO reader",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO reader",
+        ] {
+            self.execute(sql).await;
+        }
+    }
+
+    async fn execute(&self, sql: &str) {
+        let owner = self.owner.lock().await;
+        let client = owner.get_or_init(|| self.connect(DATABASE)).await;
+        client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql:.300}: {e:?}"));
+    }
+
+    fn sql(&self) -> Option<&dyn SqlNames> {
+        Some(self)
+    }
+
+    fn reads(&self, data_type: &DataType) -> Option<DataType> {
+        use DataType::*;
+        Some(match data_type {
+            Int8 | UInt8 => Int16,
+            UInt16 => Int32,
+            UInt32 => Int64,
+            UInt64 => Decimal128(20, 0),
+            other => other.clone(),
+        })
+    }
+
+    fn natives(&self) -> Vec<Native> {
+        let native = |declared, reads, values: &[(&'static str, &'static str)]| Native {
+            declared,
+            reads,
+            values: values.to_vec(),
+        };
+        let integers = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
+        vec![
+            native("numeric", DataType::Decimal128(38, 20), &[
+                ("0", "0.00000000000000000000"),
+                ("123456789012345678.00000000000000000001", "123456789012345678.00000000000000000001"),
+            ]),
+            native("varchar(5)", DataType::Utf8, &[("'a '", "a "), ("'Größe'", "Größe")]),
+            native("char(5)", DataType::Utf8, &[("'a'", "a"), ("'ab  '", "ab")]),
+            native("uuid", DataType::Utf8, &[
+                ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            ]),
+            native("jsonb", DataType::Utf8, &[("'{\"b\": [1, null],\"a\":1}'", "{\"a\": 1, \"b\": [1, null]}")]),
+            native("inet", DataType::Utf8, &[("'10.0.0.1/8'", "10.0.0.1/8"), ("'::1'", "::1")]),
+            native("money", DataType::Utf8, &[("'12.34'", "$12.34")]),
+            native("int4range", DataType::Utf8, &[("'[1,5)'", "[1,5)")]),
+            native("oid", DataType::Int64, &[("0", "0"), ("4294967295", "4294967295")]),
+            native("int[]", integers, &[("'{1,NULL,-3}'", "[1, , -3]"), ("'{}'", "[]")]),
+            native("interval", DataType::Interval(IntervalUnit::MonthDayNano), &[
+                ("'1 year 2 months 3 days 04:05:06.789'", "14 mons 3 days 4 hours 5 mins 6.789000000 secs"),
+                ("'-1 day'", "-1 days"),
+            ]),
+            native("timestamp(0)", DataType::Timestamp(TimeUnit::Microsecond, None), &[
+                ("'2024-02-29 12:34:56'", "2024-02-29T12:34:56"),
+            ]),
+        ]
+    }
+
+    fn pushes(&self, _feature: Feature) -> bool {
+        true
+    }
+
+    fn lacks(&self, _ability: Ability) -> Option<&'static str> {
+        None
+    }
+
+    async fn reads_open(&self) -> usize {
+        self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND state <> 'idle'").await as usize
+    }
+
+    async fn connections(&self) -> Option<usize> {
+        Some(self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'").await as usize)
+    }
+
+    async fn interrupt(&self) {
+        let mut owner = self.owner.lock().await;
+        tokio::task::block_in_place(|| self.server.restart());
+        *owner = OnceCell::new();
+    }
+
+    async fn forbid(&self, table: &str) {
+        self.execute(&format!("REVOKE SELECT ON {} FROM reader", self.quoted(table))).await;
+    }
+
+    fn refused(&self, how: Refusal) -> Option<Definition> {
+        Some(match how {
+            Refusal::WrongPassword => Definition::new(self.url("locked", DATABASE))
+                .with("password", &format!("file:{}", self.wrong.path().display())),
+            Refusal::UnknownHost => Definition::new("postgres://reader@no-such-host.invalid/conformance"),
+            Refusal::UnknownPlace => Definition::new(self.url("reader", "no_such_database")),
+        })
+    }
+}
+
+impl SqlNames for Postgres {
+    fn type_name(&self, data_type: &DataType) -> String {
+        use DataType::*;
+        match data_type {
+            Boolean => "boolean".into(),
+            Int8 | UInt8 | Int16 => "smallint".into(),
+            Int32 | UInt16 => "integer".into(),
+            UInt64 => "numeric(20,0)".into(),
+            Float32 => "real".into(),
+            Float64 => "double precision".into(),
+            Utf8 => "text".into(),
+            Binary => "bytea".into(),
+            Date32 => "date".into(),
+            Time64(_) => "time".into(),
+            Timestamp(_, None) => "timestamp".into(),
+            Timestamp(_, Some(_)) => "timestamptz".into(),
+            Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
+            _ => "bigint".into(),
+        }
+    }
+
+    fn binary(&self, value: &[u8]) -> String {
+        let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("'\\x{digits}'")
+    }
+
+    fn float(&self, value: f64) -> String {
+        // Quoted, or the sign of zero is lost on the way through numeric.
+        match value.is_infinite() {
+            true => format!("'{}Infinity'", if value > 0.0 { "" } else { "-" }),
+            false => format!("'{value:e}'"),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belvedere_conformance::{Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance};
+use belvedere_connector::Connector;
+use belvedere_sqlite::SqliteConnector;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use rusqlite::Connection;
+
+conformance!(Sqlite::start());
+
+struct Sqlite {
+    folder: tempfile::TempDir,
+    owner: Mutex<Connection>,
+}
+
+impl Sqlite {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Connection::open(folder.path().join("lab.db")).unwrap();
+        owner.busy_timeout(Duration::from_secs(20)).unwrap();
+        Self { folder, owner: Mutex::new(owner) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("lab.db")
+    }
+}
+
+#[async_trait]
+impl Fixture for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn connector(&self) -> Arc<dyn Connector> {
+        Arc::new(SqliteConnector)
+    }
+
+    fn definition(&self) -> Definition {
+        Definition::new(format!("sqlite:{}", self.path().display()))
+    }
+
+    async fn clear(&self) {
+        let owner = self.owner.lock().unwrap();
+        let tables: Vec<String> = owner
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            .unwrap()
+            .query_map((), |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        for table in tables {
+            owner.execute_batch(&format!("DROP TABLE {}", self.quoted(&table))).unwrap();
+        }
+    }
+
+    async fn execute(&self, sql: &str) {
+        let owner = self.owner.lock().unwrap();
+        owner.execute_batch(sql).unwrap_or_else(|e| panic!("{sql:.300}: {e}"));
+    }
+
+    async fn execute_all(&self, statements: &[String]) {
+        self.execute("BEGIN").await;
+        for statement in statements {
+            self.execute(statement).await;
+        }
+        self.execute("COMMIT").await;
+    }
+
+    fn sql(&self) -> Option<&dyn SqlNames> {
+        Some(self)
+    }
+
+    fn reads(&self, data_type: &DataType) -> Option<DataType> {
+        use DataType::*;
+        Some(match data_type {
+            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 => Int64,
+            Float32 | Float64 => Float64,
+            Decimal128(precision, _) if *precision > 15 => return None,
+            UInt64 => return None,
+            other => other.clone(),
+        })
+    }
+
+    fn holds_float(&self, value: f64) -> bool {
+        // NaN is stored as NULL, -0.0 as 0.
+        !value.is_nan() && !(value == 0.0 && value.is_sign_negative())
+    }
+
+    fn natives(&self) -> Vec<Native> {
+        vec![
+            Native {
+                declared: "VARCHAR(20)",
+                reads: DataType::Utf8,
+                values: vec![("'x'", "x"), ("12", "12"), ("''", "")],
+            },
+            Native {
+                declared: "DATETIME",
+                reads: DataType::Timestamp(TimeUnit::Microsecond, None),
+                values: vec![
+                    ("'2024-02-29'", "2024-02-29T00:00:00"),
+                    ("'2024-02-29T12:30Z'", "2024-02-29T12:30:00"),
+                    ("'0001-01-01 00:00:00.5'", "0001-01-01T00:00:00.500"),
+                ],
+            },
+            Native {
+                declared: "NUMERIC(5,1)",
+                reads: DataType::Decimal128(5, 1),
+                values: vec![("1", "1.0"), ("9999.9", "9999.9"), ("0.25", "0.3"), ("-0.25", "-0.3")],
+            },
+            Native {
+                declared: "JSON",
+                reads: DataType::Utf8,
+                values: vec![("'{\"a\": [1, null]}'", "{\"a\": [1, null]}")],
+            },
+        ]
+    }
+
+    fn pushes(&self, _feature: Feature) -> bool {
+        true
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<&'static str> {
+        match ability {
+            Ability::TablesByCase | Ability::ColumnsByCase => Some("its names have no case"),
+            Ability::Interrupts => Some("it runs in the engine's own process: there is nothing to break"),
+            Ability::Permissions => Some("it has no users"),
+            _ => None,
+        }
+    }
+
+    /// A reader holds a lock that keeps a writer out.
+    async fn reads_open(&self) -> usize {
+        let probe = Connection::open(self.path()).unwrap();
+        probe.busy_timeout(Duration::ZERO).unwrap();
+        match probe.execute_batch("BEGIN EXCLUSIVE; ROLLBACK") {
+            Ok(()) => 0,
+            Err(_) => 1,
+        }
+    }
+
+    fn refused(&self, how: Refusal) -> Option<Definition> {
+        match how {
+            Refusal::UnknownPlace => Some(Definition::new("sqlite:/no/such/folder/lab.db")),
+            Refusal::WrongPassword | Refusal::UnknownHost => None,
+        }
+    }
+}
+
+impl SqlNames for Sqlite {
+    fn type_name(&self, data_type: &DataType) -> String {
+        use DataType::*;
+        match data_type {
+            Float32 | Float64 => "DOUBLE".into(),
+            Utf8 => "TEXT".into(),
+            Binary => "BLOB".into(),
+            Boolean => "BOOLEAN".into(),
+            Date32 => "DATE".into(),
+            Time64(_) => "TIME".into(),
+            Timestamp(_, None) => "TIMESTAMP".into(),
+            Timestamp(_, Some(_)) => "TIMESTAMPTZ".into(),
+            Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+            _ => "BIGINT".into(),
+        }
+    }
+
+    fn float(&self, value: f64) -> String {
+        match value.is_infinite() {
+            true => format!("{}9e999", if value > 0.0 { "" } else { "-" }),
+            false => format!("{value:e}"),
+        }
+    }
+}
