@@ -1,0 +1,17 @@
+//! Flight SQL through the Rust client, over an engine with a source in memory and one in SQLite.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `support.rs` | a server of its own for each test |
+//! | `statements.rs` | queries, definitions, prepared statements, cancellation, sizes and types |
+//! | `metadata.rs` | every metadata command |
+//! | `sessions.rs` | login, sessions, settings, the client of `--connect` |
+//! | `abuse.rs` | garbage, too many connections, too large messages, TLS, stopping |
+
+#![cfg(feature = "serve")]
+
+mod abuse;
+mod metadata;
+mod sessions;
+mod statements;
+mod support;
