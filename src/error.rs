@@ -26,7 +26,7 @@ pub enum Error {
     #[error("{what} {name} already exists{}", hinted(hint))]
     Exists { what: &'static str, name: String, hint: Option<String> },
     /// Something others depend on.
-    #[error("{what} {name} cannot be dropped: {} depend on it. Drop them first, or add CASCADE", dependents.join(", "))]
+    #[error("{what} {name} cannot be dropped or renamed without {}. Drop them first, or DROP it with CASCADE", dependents.join(", "))]
     InUse { what: &'static str, name: String, dependents: Vec<String> },
     /// A definition, setting or parameter that cannot be.
     #[error("{message}{}", hinted(help))]
@@ -223,7 +223,7 @@ fn reworded(e: &DataFusionError) -> Error {
         ),
         DataFusionError::SchemaError(inner, _) => Error::Plan(schema_error(inner)),
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
-            Error::Plan(message.clone())
+            Error::Plan(one_line(message))
         }
         DataFusionError::SQL(inner, _) => Error::Plan(inner.to_string()),
         DataFusionError::NotImplemented(message) => {
@@ -298,5 +298,10 @@ fn schema_error(e: &SchemaError) -> String {
             );
         }
     }
-    e.to_string()
+    one_line(&e.to_string())
+}
+
+/// Sentences on lines of their own as one text without a final full stop.
+fn one_line(message: &str) -> String {
+    message.trim_end().trim_end_matches('.').replace('\n', " ")
 }

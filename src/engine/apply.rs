@@ -287,7 +287,7 @@ fn prune(world: &mut World, id: &ObjectId) -> Result<()> {
     // Views that no file defines go first; one that a file defines and that reads this is an error.
     match id.0.as_slice() {
         [_, schema, name] => {
-            world.definitions.views.remove(&(schema.clone(), name.clone()));
+            super::define::drop_view(world, &(schema.clone(), name.clone()));
         }
         [_, schema] => {
             world.definitions.schemas.remove(schema);

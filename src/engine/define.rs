@@ -181,6 +181,7 @@ impl Context<'_> {
                 let to = fold(to);
                 free_namespace(world, &to)?;
                 nothing_depends("source", world, &ObjectId::new([&name]), &[])?;
+                move_comments(world, &ObjectId::new([&name]), &ObjectId::new([&to]));
                 new.name = to;
             }
         }
@@ -277,7 +278,10 @@ impl Context<'_> {
                 return Err(taken("view", &new.id().to_string(), "VIEW"));
             }
         }
-        world.definitions.views.remove(&key);
+        let from = world.definitions.views.remove(&key).map(|old| old.id());
+        if let Some(from) = from.filter(|from| *from != new.id()) {
+            move_comments(world, &from, &new.id());
+        }
         world.definitions.views.insert(new_key, Arc::new(new));
         Ok("ALTER VIEW")
     }
@@ -298,7 +302,7 @@ impl Context<'_> {
             } else {
                 nothing_depends("view", world, id, &ids)?;
             }
-            world.definitions.views.remove(key);
+            drop_view(world, key);
         }
         Ok("DROP VIEW")
     }
@@ -482,8 +486,28 @@ fn nothing_depends(
 /// Drop the views that read something in `scope`.
 fn drop_views(world: &mut World, scope: &ObjectId) {
     for view in world.definitions.dependents(scope) {
-        world.definitions.views.remove(&(view.schema.clone(), view.name.clone()));
+        drop_view(world, &(view.schema.clone(), view.name.clone()));
     }
+}
+
+/// Drop a view with what was said about it.
+pub(super) fn drop_view(world: &mut World, key: &(String, String)) {
+    if let Some(view) = world.definitions.views.remove(key) {
+        let id = view.id();
+        world.definitions.comments.retain(|on, _| !on.is_within(&id));
+    }
+}
+
+/// What was said about `from` and what is in it is now said about `to`.
+fn move_comments(world: &mut World, from: &ObjectId, to: &ObjectId) {
+    let comments = std::mem::take(&mut world.definitions.comments);
+    let moved = comments.into_iter().map(|(mut on, text)| {
+        if on.is_within(from) {
+            on.0.splice(..from.0.len(), to.0.iter().cloned());
+        }
+        (on, text)
+    });
+    world.definitions.comments = moved.collect();
 }
 
 fn drop_source(world: &mut World, drop: &DropSource) -> Result<&'static str> {
@@ -557,6 +581,7 @@ fn rename_schema(world: &mut World, alter: &belvedere_sql::AlterSchema) -> Resul
         }
         world.definitions.views.insert((schema, name), view);
     }
+    move_comments(world, &scope, &ObjectId::new([CATALOG, &to]));
     world.definitions.schemas.remove(&from);
     world.definitions.schemas.insert(to);
     Ok("ALTER SCHEMA")

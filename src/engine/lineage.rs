@@ -100,8 +100,17 @@ impl Lineage {
 async fn of_view(names: &Names, view: &ViewDefinition) -> crate::Result<ViewLineage> {
     let plan = query::view_plan(&names.outline(), view).await?;
     let traced = Tracer::default().trace(&plan, &[])?;
-    let columns = view.columns.iter().map(|c| c.name.clone()).zip(traced.columns).collect();
-    Ok(ViewLineage { columns, filter: traced.filter, reads: view.depends_on.clone() })
+    let columns = view
+        .columns
+        .iter()
+        .map(|c| c.name.clone())
+        .zip(traced.columns)
+        .collect();
+    Ok(ViewLineage {
+        columns,
+        filter: traced.filter,
+        reads: view.depends_on.clone(),
+    })
 }
 
 /// A table or view as a leaf of a plan: its name and columns.
@@ -169,7 +178,10 @@ impl Tracer {
         match (plan, traced.as_slice()) {
             (LogicalPlan::Union(_), all) => Ok(union(all)),
             (_, [input]) => node(plan, input, self.reader(outer, inputs[0].schema(), input)),
-            _ => Ok(Traced { columns: nothing(plan), ..Traced::default() }),
+            _ => Ok(Traced {
+                columns: nothing(plan),
+                ..Traced::default()
+            }),
         }
     }
 
@@ -179,7 +191,13 @@ impl Tracer {
         schema: &'r DFSchema,
         input: &'r Traced,
     ) -> Reader<'r> {
-        Reader { tracer: self, outer, schema, input, filter: Origins::new() }
+        Reader {
+            tracer: self,
+            outer,
+            schema,
+            input,
+            filter: Origins::new(),
+        }
     }
 
     fn join(&mut self, join: &Join, outer: &Outer<'_>) -> PlanResult<Traced> {
@@ -205,7 +223,11 @@ impl Tracer {
             JoinType::RightMark => with(&right.columns, condition.clone()),
             _ => both.columns,
         };
-        Ok(Traced { columns, filter: &both.filter | &condition, order: Origins::new() })
+        Ok(Traced {
+            columns,
+            filter: &both.filter | &condition,
+            order: Origins::new(),
+        })
     }
 
     fn scan(&mut self, scan: &TableScan) -> PlanResult<Traced> {
@@ -217,19 +239,20 @@ impl Tracer {
         let any: &dyn std::any::Any = provider.as_ref();
         let columns = schema.fields().iter().map(|field| {
             let outline = any.downcast_ref::<Outline>();
-            let origin =
-                outline.map(|o| Origin { table: o.id.clone(), column: field.name().clone() });
+            let origin = outline.map(|o| Origin {
+                table: o.id.clone(),
+                column: field.name().clone(),
+            });
             origin.into_iter().collect()
         });
-        Ok(Traced { columns: columns.collect(), ..Traced::default() })
+        Ok(Traced {
+            columns: columns.collect(),
+            ..Traced::default()
+        })
     }
 
     /// The recursive term reads what it makes: repeated until nothing is added.
-    fn recursive_query(
-        &mut self,
-        query: &RecursiveQuery,
-        outer: &Outer<'_>,
-    ) -> PlanResult<Traced> {
+    fn recursive_query(&mut self, query: &RecursiveQuery, outer: &Outer<'_>) -> PlanResult<Traced> {
         let mut whole = self.trace(&query.static_term, outer)?;
         loop {
             let shadowed = self.recursive.insert(query.name.clone(), whole.clone());
@@ -273,7 +296,9 @@ fn node(plan: &LogicalPlan, input: &Traced, mut read: Reader<'_>) -> PlanResult<
             output.order.clear();
         }
         LogicalPlan::Distinct(Distinct::All(_)) => {
-            output.filter.extend(input.columns.iter().flatten().cloned());
+            output
+                .filter
+                .extend(input.columns.iter().flatten().cloned());
         }
         LogicalPlan::Distinct(Distinct::On(on)) => {
             let sort = on.sort_expr.iter().flatten().map(|sort| &sort.expr);
@@ -335,10 +360,7 @@ impl Reader<'_> {
         Ok(self.each(exprs)?.into_iter().flatten().collect())
     }
 
-    fn each<'e>(
-        &mut self,
-        exprs: impl IntoIterator<Item = &'e Expr>,
-    ) -> PlanResult<Vec<Origins>> {
+    fn each<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> PlanResult<Vec<Origins>> {
         exprs.into_iter().map(|expr| self.one(expr)).collect()
     }
 
@@ -367,9 +389,8 @@ impl Reader<'_> {
 
     fn outside(&self, column: &Column) -> Origins {
         let mut around = self.outer.iter().rev();
-        let found = around.find_map(|(schema, traced)| {
-            traced.columns.get(schema.maybe_index_of_column(column)?)
-        });
+        let found = around
+            .find_map(|(schema, traced)| traced.columns.get(schema.maybe_index_of_column(column)?));
         found.cloned().unwrap_or_default()
     }
 

@@ -310,10 +310,14 @@ impl Names {
                 None => ObjectId::new([source, &t.name]),
             })
         });
+        let elsewhere = elsewhere.map(|id| id.to_string()).or_else(|| {
+            let mut same = definitions.views.keys().filter(|(_, view)| view == name);
+            same.next().map(|(schema, view)| belvedere_sql::Name::new([schema, view]).to_string())
+        });
         let views = definitions.views.keys().map(|(_, view)| view.as_str());
         let system = system::names().filter(|(s, _)| Some(*s) == schema).map(|(_, table)| table);
         let hint = match (elsewhere, nearest(name, views.chain(system))) {
-            (Some(id), _) => Some(format!("There is {id}")),
+            (Some(other), _) => Some(format!("There is {other}")),
             (None, Some(near)) => Some(format!("Did you mean {near}?")),
             (None, None) => None,
         };
@@ -414,7 +418,17 @@ impl SchemaProvider for SchemaNames {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(Some(self.names.find(&self.scope, name).await?))
+        let table_functions = self.names.inner.state.table_functions();
+        match self.names.find(&self.scope, name).await {
+            Ok(table) => Ok(Some(table)),
+            // DataFusion asks for `generate_series` in `FROM generate_series(1, 10)` as for a table.
+            Err(Error::Unknown { .. })
+                if matches!(self.scope, Scope::Path) && table_functions.contains_key(name) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -1,17 +1,20 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
 use belvedere_connector::Code;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
@@ -24,6 +27,10 @@ use super::settings::Settings;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::{self, Cut, FragmentPlanner, StatementContext};
+
+/// Bytes of stack that planning a view or a query may need, and that are added when fewer are left.
+const STACK_LEFT: usize = 1 << 20;
+const STACK_MORE: usize = 16 << 20;
 
 /// A query whose names are resolved. Plain DataFusion: nothing is optimized or cut yet.
 #[derive(Debug, Clone)]
@@ -67,9 +74,12 @@ impl Planned {
 
     /// Optimized, with what the sources answer cut out.
     pub fn cut(&self, state: &SessionState) -> Result<Cut> {
-        let plan = federation::break_ties(self.plan.clone())?;
-        let plan = state.optimize(&plan)?;
-        Ok(federation::cut(plan, self.names.settings.pushdown)?)
+        // A long chain of joins is a deep tree.
+        stacker::maybe_grow(STACK_LEFT, STACK_MORE, || {
+            let plan = federation::break_ties(self.plan.clone())?;
+            let plan = state.optimize(&plan)?;
+            Ok(federation::cut(plan, self.names.settings.pushdown)?)
+        })
     }
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
@@ -99,7 +109,23 @@ pub(super) async fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
-    Ok(planner.create_physical_plan(plan, state).await?)
+    yielding(planner.create_physical_plan(plan, state).await?)
+}
+
+/// A join may make many rows of few without asking its inputs for more: it must yield now and then, or the statement
+/// could not be stopped.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let yielding = plan.transform_up(|node| {
+        let is_join = matches!(
+            node.name(),
+            "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "SortMergeJoinExec"
+        );
+        Ok(match is_join {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as _),
+            false => Transformed::no(node),
+        })
+    })?;
+    Ok(yielding.data)
 }
 
 /// The plan's stream, its first batch (or error) being there.
@@ -135,8 +161,12 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
     let belvedere_sql::Statement::Query(query) = parsed.statement else {
         return Err(Error::Internal(format!("view {} is not a query", view.id())));
     };
-    // Planning a view plans the views it reads: the recursion needs a box.
-    let planned = Box::pin(plan(names, &query)).await.map_err(broken)?;
+    // Planning a view plans the views it reads: the recursion needs a box, and room on the stack.
+    let mut planning = Box::pin(plan(names, &query));
+    let planned = poll_fn(|context| {
+        stacker::maybe_grow(STACK_LEFT, STACK_MORE, || planning.as_mut().poll(context))
+    });
+    let planned = planned.await.map_err(broken)?;
     with_columns(planned.plan, view).map_err(broken)
 }
 

@@ -176,6 +176,12 @@ impl Session {
         match &spanned.statement {
             Statement::Query(ast) => {
                 let planned = query::plan(self.names(settings.clone()), ast).await?;
+                if let Some((name, _)) = parameters(&planned)?.first() {
+                    return Err(Error::invalid_with_help(
+                        format!("the parameter {name} has no value"),
+                        "Prepare the statement, and execute it with a value for each parameter",
+                    ));
+                }
                 self.query(ast, planned, settings, None).await
             }
             Statement::Explain(statement) => {

@@ -117,7 +117,18 @@ fn tables_rows(names: &Names, rows: &mut Rows) {
         let kind = table_type(&relation);
         let none = || NULL;
         rows.push(row![
-            catalog, schema, name, kind, none(), none(), none(), none(), none(), "NO", "NO", none(),
+            catalog,
+            schema,
+            name,
+            kind,
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            "NO",
+            "NO",
+            none(),
         ]);
     }
 }
@@ -126,8 +137,15 @@ fn columns_rows(names: &Names, rows: &mut Rows) {
     let yes_or_no = |truth| if truth { "YES" } else { "NO" };
     for relation in relations(&names.world) {
         for (i, column) in relation.columns(names).into_iter().enumerate() {
-            let Facets { data_type, udt_name, precision, radix, scale, datetime, length } =
-                facets(&column.data_type, column.native_type);
+            let Facets {
+                data_type,
+                udt_name,
+                precision,
+                radix,
+                scale,
+                datetime,
+                length,
+            } = facets(&column.data_type, column.native_type);
             rows.push(row![
                 relation.catalog(),
                 relation.schema(),
@@ -170,6 +188,8 @@ fn views_rows(names: &Names, rows: &mut Rows) {
             _ => continue,
         };
         let (catalog, schema, name) = (relation.catalog(), relation.schema(), relation.name());
-        rows.push(row![catalog, schema, name, definition, "NONE", "NO", "NO", "NO", "NO", "NO"]);
+        rows.push(row![
+            catalog, schema, name, definition, "NONE", "NO", "NO", "NO", "NO", "NO"
+        ]);
     }
 }

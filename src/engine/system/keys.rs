@@ -101,7 +101,11 @@ fn keys(table: &Table) -> Vec<Key<'_>> {
     };
     let mut all = Vec::new();
     if !table.primary_key.is_empty() {
-        all.push(own("PRIMARY KEY", format!("{}_pkey", table.name), &table.primary_key[..]));
+        all.push(own(
+            "PRIMARY KEY",
+            format!("{}_pkey", table.name),
+            &table.primary_key[..],
+        ));
     }
     for columns in &table.unique_keys {
         let name = format!("{}_{}_key", table.name, columns.join("_"));
@@ -111,7 +115,10 @@ fn keys(table: &Table) -> Vec<Key<'_>> {
         let made = || format!("{}_{}_fkey", table.name, key.columns.join("_"));
         all.push(Key {
             kind: "FOREIGN KEY",
-            name: key.name.as_deref().map_or_else(|| Cow::Owned(made()), Cow::Borrowed),
+            name: key
+                .name
+                .as_deref()
+                .map_or_else(|| Cow::Owned(made()), Cow::Borrowed),
             columns: &key.columns,
             references: Some(Reference {
                 schema: &key.referenced_schema,
@@ -125,11 +132,12 @@ fn keys(table: &Table) -> Vec<Key<'_>> {
 
 /// Each table with each of its keys.
 fn all(names: &Names) -> impl Iterator<Item = (&str, &Table, Key<'_>)> {
-    relations(&names.world).filter_map(|relation| match relation {
-        Relation::Table { source, table } => Some((source, table)),
-        _ => None,
-    })
-    .flat_map(|(source, table)| keys(table).into_iter().map(move |key| (source, table, key)))
+    relations(&names.world)
+        .filter_map(|relation| match relation {
+            Relation::Table { source, table } => Some((source, table)),
+            _ => None,
+        })
+        .flat_map(|(source, table)| keys(table).into_iter().map(move |key| (source, table, key)))
 }
 
 fn keys_rows(names: &Names, rows: &mut Rows) {
@@ -154,7 +162,9 @@ fn table_constraints(names: &Names, rows: &mut Rows) {
     for (source, table, key) in all(names) {
         let (schema, name) = (&table.schema, &table.name);
         let key_name = key.name.as_ref();
-        rows.push(row![source, schema, key_name, source, schema, name, key.kind, "NO", "NO", "YES"]);
+        rows.push(row![
+            source, schema, key_name, source, schema, name, key.kind, "NO", "NO", "YES"
+        ]);
     }
 }
 
@@ -164,7 +174,11 @@ fn key_column_usage(names: &Names, rows: &mut Rows) {
             let position = key.references.as_ref().and_then(|to| {
                 let unique = unique_key(names, source, to)?;
                 let referenced = to.columns.get(i)?;
-                unique.columns.iter().position(|c| c == referenced).map(|p| p as i32 + 1)
+                unique
+                    .columns
+                    .iter()
+                    .position(|c| c == referenced)
+                    .map(|p| p as i32 + 1)
             });
             rows.push(row![
                 source,
@@ -204,7 +218,9 @@ fn referential_constraints(names: &Names, rows: &mut Rows) {
 /// The key of the referenced table over the referenced columns.
 fn unique_key<'n>(names: &'n Names, source: &str, to: &Reference<'_>) -> Option<Key<'n>> {
     let tables = names.world.definitions.tables(source);
-    let table = tables.iter().find(|t| t.schema == to.schema && t.name == to.table)?;
+    let table = tables
+        .iter()
+        .find(|t| t.schema == to.schema && t.name == to.table)?;
     let same = |key: &Key<'_>| {
         key.references.is_none()
             && key.columns.len() == to.columns.len()

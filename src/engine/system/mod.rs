@@ -59,7 +59,10 @@ static ALL: &[Definition] = &[
 /// The table of this name, as the statement of these names sees it.
 pub(super) fn table(schema: &str, name: &str, names: &Names) -> Option<Arc<dyn SystemTable>> {
     let definition = ALL.iter().find(|d| d.schema == schema && d.name == name)?;
-    Some(Arc::new(Bound { definition, names: names.clone() }))
+    Some(Arc::new(Bound {
+        definition,
+        names: names.clone(),
+    }))
 }
 
 /// Schema and name of each.

@@ -29,6 +29,14 @@ fn rows(names: &Names, rows: &mut Rows) {
             RunState::Cancelled { ms } => ("cancelled", ms, None),
         };
         let started = Value::Instant(entry.started_at_us);
-        rows.push(row![entry.id, started, ms, state, progress.rows, &entry.sql, error]);
+        rows.push(row![
+            entry.id,
+            started,
+            ms,
+            state,
+            progress.rows,
+            &entry.sql,
+            error
+        ]);
     }
 }

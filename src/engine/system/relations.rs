@@ -34,7 +34,10 @@ pub(super) fn relations(world: &World) -> impl Iterator<Item = Relation<'_>> {
     let definitions = &world.definitions;
     let views = definitions.views.values().map(|view| Relation::View(view));
     let tables = definitions.sources.keys().flat_map(|source| {
-        definitions.tables(source).iter().map(|table| Relation::Table { source, table })
+        definitions
+            .tables(source)
+            .iter()
+            .map(|table| Relation::Table { source, table })
     });
     views.chain(ALL.iter().map(Relation::System)).chain(tables)
 }
@@ -47,7 +50,12 @@ pub(super) fn schemas(world: &World) -> BTreeSet<(&str, &str)> {
     let mut all: BTreeSet<_> = own.map(|schema| (CATALOG, schema)).collect();
     for (source, live) in &world.live {
         all.insert((source, live.handle.source.default_schema()));
-        all.extend(definitions.tables(source).iter().map(|t| (source.as_str(), t.schema.as_str())));
+        all.extend(
+            definitions
+                .tables(source)
+                .iter()
+                .map(|t| (source.as_str(), t.schema.as_str())),
+        );
     }
     all
 }
@@ -93,7 +101,12 @@ impl<'a> Relation<'a> {
     where
         'a: 'n,
     {
-        let ours = names.world.definitions.comments.get(&self.id()).map(String::as_str);
+        let ours = names
+            .world
+            .definitions
+            .comments
+            .get(&self.id())
+            .map(String::as_str);
         ours.or(match self {
             Self::View(view) => view.comment.as_deref(),
             Self::Table { table, .. } => table.comment.as_deref(),
@@ -117,7 +130,9 @@ impl<'a> Relation<'a> {
         let mut columns: Vec<ColumnFacts<'n>> = match self {
             Self::View(view) => {
                 let columns = view.columns.iter();
-                columns.map(|c| plain(&c.name, Cow::Borrowed(&c.data_type), c.nullable)).collect()
+                columns
+                    .map(|c| plain(&c.name, Cow::Borrowed(&c.data_type), c.nullable))
+                    .collect()
             }
             Self::Table { table, .. } => {
                 let facts = table.columns.iter().map(|c| ColumnFacts {
@@ -132,7 +147,9 @@ impl<'a> Relation<'a> {
             Self::System(definition) => {
                 let columns = definition.columns.iter();
                 let owned = |kind: super::table::Kind| Cow::Owned(kind.data_type());
-                columns.map(|c| plain(c.name, owned(c.kind), c.nullable)).collect()
+                columns
+                    .map(|c| plain(c.name, owned(c.kind), c.nullable))
+                    .collect()
             }
         };
         let comments = &names.world.definitions.comments;

@@ -47,12 +47,20 @@ pub(in crate::engine) enum Kind {
 
 /// A column that always has a value.
 pub(super) const fn always(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: false }
+    Column {
+        name,
+        kind,
+        nullable: false,
+    }
 }
 
 /// A column that may be NULL.
 pub(super) const fn maybe(name: &'static str, kind: Kind) -> Column {
-    Column { name, kind, nullable: true }
+    Column {
+        name,
+        kind,
+        nullable: true,
+    }
 }
 
 impl Kind {
@@ -196,9 +204,7 @@ impl Builder {
             Kind::Count => Self::Count(UInt64Builder::new()),
             Kind::Real => Self::Real(Float64Builder::new()),
             Kind::Boolean => Self::Boolean(BooleanBuilder::new()),
-            Kind::Instant => {
-                Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
-            }
+            Kind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
         }
     }
 

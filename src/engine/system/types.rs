@@ -24,7 +24,10 @@ pub(in crate::engine) fn sql_type(data_type: &DataType) -> String {
         DataType::Timestamp(_, None) => "timestamp",
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
         DataType::Interval(_) | DataType::Duration(_) => "interval",
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
             return format!("numeric({p},{s})");
         }
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -86,9 +89,10 @@ pub(super) fn facets(data_type: &DataType, native_type: Option<&str>) -> Facets 
         DataType::UInt64 => integer("numeric", 64),
         DataType::Float16 | DataType::Float32 => binary("float4", 24, None),
         DataType::Float64 => binary("float8", 53, None),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            Facets { length: native_type.and_then(declared_length), ..named("text") }
-        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Facets {
+            length: native_type.and_then(declared_length),
+            ..named("text")
+        },
         DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView
@@ -116,7 +120,10 @@ pub(super) fn facets(data_type: &DataType, native_type: Option<&str>) -> Facets 
         },
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             let item = facets(item.data_type(), None);
-            Facets { data_type: "ARRAY".to_string(), ..named(&format!("_{}", item.udt_name)) }
+            Facets {
+                data_type: "ARRAY".to_string(),
+                ..named(&format!("_{}", item.udt_name))
+            }
         }
         DataType::Dictionary(_, value) => facets(value, native_type),
         _ => named("text"),
@@ -127,5 +134,10 @@ pub(super) fn facets(data_type: &DataType, native_type: Option<&str>) -> Facets 
 fn declared_length(native_type: &str) -> Option<i32> {
     let (name, rest) = native_type.split_once('(')?;
     let is_character = name.to_ascii_lowercase().contains("char");
-    rest.split_once(')').filter(|_| is_character)?.0.trim().parse().ok()
+    rest.split_once(')')
+        .filter(|_| is_character)?
+        .0
+        .trim()
+        .parse()
+        .ok()
 }

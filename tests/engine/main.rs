@@ -1,0 +1,27 @@
+//! The whole engine over real SQLite files: what a user types and what comes back.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `fixture.rs` | [`Fixture`](fixture::Fixture): a folder of databases, an engine and a session |
+//! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
+//! | `apply.rs` | several files as one change |
+//! | `names.rs` | how names are resolved |
+//! | `sources.rs` | sources that are down, come back, or change |
+//! | `durability.rs` | what is there after a restart |
+//! | `limits.rs` | time, memory, and the size of a statement |
+//! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
+//! | `metadata.rs` | `system.*` and `information_schema.*` |
+//! | `lineage.rs` | `system.lineage` |
+//! | `reference.rs` | the examples of `docs/sql.md` |
+
+mod apply;
+mod definitions;
+mod durability;
+mod fixture;
+mod limits;
+mod lineage;
+mod metadata;
+mod names;
+mod reference;
+mod sources;
+mod statements;
