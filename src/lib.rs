@@ -16,6 +16,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | the binary's commands and shell |
+//! | [`serve`] | the protocols: Arrow Flight SQL |
 //! | [`engine`] | [`Engine`], [`Session`], executing a statement: the one door |
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
@@ -28,6 +29,8 @@ pub mod cli;
 pub mod engine;
 mod error;
 pub mod federation;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
 pub use error::{Error, Kind, Result};

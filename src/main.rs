@@ -1,6 +1,5 @@
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    belvedere::cli::run().await
+fn main() -> ExitCode {
+    belvedere::cli::main()
 }

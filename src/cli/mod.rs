@@ -1,75 +1,92 @@
-//! The binary's commands. So far `sql -c`: statements in, aligned rows out.
+//! The binary: its commands and its shell.
+//!
+//! Every command sends statements to a [`Target`](target::Target), an engine in this process or a running server, and
+//! prints what it answers; a [`Failure`](failure::Failure) ends it, in one form for all. Nothing here knows how a
+//! statement is planned or a source is read.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `args.rs` | the command line and its help |
+//! | `failure.rs` | an error as it is printed, and the exit code |
+//! | `target.rs` | [`Target`](target::Target): in this process, or `--connect` |
+//! | `password.rs` | asking for a password |
+//! | `script.rs` | `sql -c`, `sql -f`: statements in turn, Ctrl-C |
+//! | `shell/` | `sql`: the interactive shell |
+//! | `output.rs` | answers as table, CSV, JSON, Arrow, Parquet |
+//! | `table.rs` | rows as aligned text that fits |
+//! | `progress.rs` | what takes longer than a second |
+//! | `apply.rs` | `apply` and `check` |
+//! | `serve.rs` | `serve` |
+//! | `demo/` | `demo`: the company, its systems, the tour |
 
-use std::path::PathBuf;
+mod apply;
+mod args;
+mod demo;
+mod failure;
+mod output;
+mod password;
+mod progress;
+mod script;
+mod serve;
+mod shell;
+mod table;
+mod target;
+
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use datafusion::arrow::util::pretty::pretty_format_batches;
-use futures::TryStreamExt;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::{Engine, Error, Result, Session};
+use args::{Arguments, Command};
+use failure::{Failure, Result};
 
-/// One SQL over the systems a company runs on.
-#[derive(Debug, Parser)]
-#[command(name = "belvedere", version, after_help = "Example:\n  belvedere sql \
-    -c \"CREATE SOURCE shop FROM 'sqlite:shop.db'\" -c 'SELECT count(*) FROM shop.orders'")]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
+/// Plans are recursive; a thread's stack must hold the deepest one that is taken.
+const STACK_BYTES: usize = 16 << 20;
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Execute statements and print their answers.
-    Sql {
-        /// Where definitions are kept; without it they are forgotten at the end.
-        #[arg(long, value_name = "DIR")]
-        data: Option<PathBuf>,
-        /// A statement, or several with ';' between them. May be repeated.
-        #[arg(short = 'c', value_name = "SQL", required = true)]
-        commands: Vec<String>,
-    },
-}
-
-/// Run the command line of this process. Errors go to standard error, in one line each.
-pub async fn run() -> ExitCode {
-    let Command::Sql { data, commands } = Arguments::parse().command;
-    match sql(data, &commands).await {
+/// Run the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            report(&failure);
+            failure.exit_code()
         }
     }
 }
 
-async fn sql(data: Option<PathBuf>, commands: &[String]) -> Result<()> {
-    let mut builder = Engine::builder();
-    if let Some(path) = data {
-        builder = builder.data_dir(path);
-    }
-    let engine = builder.open().await?;
-    let session = engine.session();
-    for text in commands {
-        for statement in belvedere_sql::parse(text)? {
-            print(&session, &statement.text).await?;
-        }
-    }
-    drop(session);
-    engine.close().await
+fn run(command: Command) -> Result<()> {
+    let log = tracing_subscriber::EnvFilter::try_from_env("BELVEDERE_LOG");
+    let log = log.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(log)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let runtime = runtime()?;
+    let result = match command {
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
+        Command::Serve(arguments) => runtime.block_on(serve::run(arguments)),
+        Command::Sql(arguments) => script::run(&runtime, arguments),
+        Command::Apply(arguments) => runtime.block_on(apply::apply(arguments)),
+        Command::Check(arguments) => runtime.block_on(apply::check(arguments)),
+    };
+    // A read that does not notice its cancellation must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
-async fn print(session: &Session, sql: &str) -> Result<()> {
-    let answer = session.execute(sql).await?;
-    for notice in &answer.notices {
-        eprintln!("notice: {notice}");
+fn runtime() -> Result<Runtime> {
+    let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    runtime.map_err(|e| Failure::new(format!("no threads can be started: {e}")))
+}
+
+fn report(failure: &Failure) {
+    let text = failure.render();
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    match text.strip_prefix("error:").filter(|_| color) {
+        Some(rest) => eprintln!("\x1b[1;31merror:\x1b[0m{rest}"),
+        None => eprintln!("{text}"),
     }
-    let schema = answer.schema.clone();
-    let mut batches = answer.stream.try_collect::<Vec<_>>().await?;
-    if batches.is_empty() {
-        batches.push(datafusion::arrow::array::RecordBatch::new_empty(schema));
-    }
-    let table = pretty_format_batches(&batches).map_err(|e| Error::Internal(e.to_string()))?;
-    println!("{table}");
-    Ok(())
 }

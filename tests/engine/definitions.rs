@@ -9,7 +9,7 @@ async fn sources_that_cannot_be() {
     assert_snapshot!(t.err("CREATE SOURCE x FROM 'sqlite://shop.db'").await, @"invalid: the URL sqlite://shop.db has a host. Write sqlite:shop.db for a relative path, sqlite:/… for an absolute one");
     assert_snapshot!(t.err("CREATE SOURCE x FROM 'sqlite:'").await, @"source_unreachable: source x: DIR is a folder, not a database file");
     assert_snapshot!(t.err("CREATE SOURCE x FROM 'sqlit:shop.db'").await, @"invalid: no connector takes URLs that begin with sqlit:. Did you mean sqlite:?");
-    assert_snapshot!(t.err("CREATE SOURCE x FROM 'oracle://host/db'").await, @"invalid: no connector takes URLs that begin with oracle:. Known are sqlite, and paths of folders");
+    assert_snapshot!(t.err("CREATE SOURCE x FROM 'oracle://host/db'").await, @"invalid: no connector takes URLs that begin with oracle:. Known are postgres, postgresql, mysql, mariadb, file, s3, s3a, gs, az, azure, abfs, abfss, sqlite, and paths of folders");
     assert_snapshot!(t.err("CREATE SOURCE x FROM 'sqlite:nowhere.db'").await, @"source_unreachable: source x: the database file DIR/nowhere.db does not exist");
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_conections = 3)").await, @"invalid: a sqlite has no option max_conections. Did you mean max_connections?");

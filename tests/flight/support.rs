@@ -25,7 +25,7 @@ pub struct Server {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<belvedere::Result<()>>,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 pub fn table(columns: Vec<(&str, ArrayRef)>) -> MemoryTable {
@@ -66,7 +66,7 @@ impl Server {
         let task = tokio::spawn(bound.run(async {
             let _ = stopped.await;
         }));
-        Self { engine, memory, address, stop: Some(stop), task, dir }
+        Self { engine, memory, address, stop: Some(stop), task, _dir: dir }
     }
 
     pub async fn channel(&self) -> Channel {

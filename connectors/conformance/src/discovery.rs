@@ -170,7 +170,7 @@ pub(crate) async fn definitions_outlive_the_engine(fixture: Arc<dyn Fixture>) ->
     engine.close().await.expect("the engine closes");
 
     let engine = open().await.expect("the engine opens again");
-    let lab = Lab { fixture, session: engine.session(), engine };
+    let lab = Lab { session: engine.session(), engine };
     assert_eq!(tables(&lab).await, ["item"], "known without asking the source");
     lab.gives("SELECT name FROM src.item WHERE id = 7", &["zebra"]).await;
     Ok(())

@@ -17,7 +17,6 @@ pub(crate) const NULL: &str = "∅";
 
 /// An engine over the seeded system.
 pub(crate) struct Lab {
-    pub fixture: Arc<dyn Fixture>,
     pub engine: Engine,
     pub session: Session,
 }
@@ -78,7 +77,7 @@ impl Lab {
     pub async fn empty(fixture: &Arc<dyn Fixture>) -> Self {
         let engine = Engine::builder().connector(fixture.connector()).open().await.expect("the engine opens");
         let session = engine.session();
-        Self { fixture: fixture.clone(), engine, session }
+        Self { engine, session }
     }
 
     /// A statement that must succeed.

@@ -31,13 +31,7 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
     let found = lab.run("SELECT id, v FROM src.t ORDER BY id").await;
     assert_eq!(found.types[1], read_as.to_string(), "what the column is read as");
     let expected = cast(&all, &read_as).expect("the type it is read as holds it");
-    let options = FormatOptions::default().with_null(NULL);
-    let shown = ArrayFormatter::try_new(expected.as_ref(), &options).expect("values can be shown");
-    for (row, text) in found.rows.iter().enumerate() {
-        let value = shown.value(row).to_string();
-        assert!(*text == format!("{row}|{value}"), "row {row}: {text:.300} is not {value:.300}");
-    }
-    assert_eq!(found.rows.len(), all.len());
+    same_values(&found.rows, &expected);
 
     for sql in [
         "SELECT id, v FROM src.t",
@@ -70,6 +64,17 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
         lab.same_with("SELECT count(*) FROM src.t WHERE v IN ($1, NULL)", std::slice::from_ref(&value)).await;
     }
     Ok(())
+}
+
+/// Rows of a number and a value are those of the array, in order.
+fn same_values(rows: &[String], expected: &ArrayRef) {
+    let options = FormatOptions::default().with_null(NULL);
+    let shown = ArrayFormatter::try_new(expected.as_ref(), &options).expect("values can be shown");
+    for (row, text) in rows.iter().enumerate() {
+        let value = shown.value(row).to_string();
+        assert!(*text == format!("{row}|{value}"), "row {row}: {text:.300} is not {value:.300}");
+    }
+    assert_eq!(rows.len(), expected.len());
 }
 
 macro_rules! integers {

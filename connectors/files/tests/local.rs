@@ -362,7 +362,7 @@ async fn row_groups_are_pruned_by_conditions_and_by_joins() {
         assert!(
             scan.contains("output_rows=10.00 K") || scan.contains("output_rows=10000") || scan.contains("output_rows=1,")
                 || !scan.contains("output_rows=30"),
-            "two files of three are left out:\n{scan}"
+            "two files of three are left out:\n{plan}"
         );
     }
 }

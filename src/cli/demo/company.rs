@@ -225,7 +225,7 @@ fn customers(rng: &mut Rng, today: NaiveDate, largest: &[usize]) -> Vec<Customer
                 salesperson: rng.pick(SALESPEOPLE),
                 since: back(today, rng.between(30, 5_500)),
                 credit_limit: credit,
-                terms: *rng.pick(&[14, 30, 30, 30, 45, 60]),
+                terms: rng.pick(&[14, 30, 30, 30, 45, 60]),
                 blocked: matches!(pays, Pays::Never) && rng.chance(0.3),
                 pays,
                 reviewed: back(today, rng.between(1, 360)),

@@ -107,7 +107,8 @@ mod tests {
         let count = |database: &str, table: &str| {
             let database = rusqlite::Connection::open(folder.path().join(database)).unwrap();
             let sql = format!("SELECT count(*) FROM {table}");
-            database.query_row(&sql, [], |row| row.get::<_, usize>(0)).unwrap()
+            let rows: i64 = database.query_row(&sql, [], |row| row.get(0)).unwrap();
+            usize::try_from(rows).unwrap()
         };
         assert_eq!(count("erp.db", "item"), 80);
         assert_eq!(count("erp.db", "invoice"), company.sales.invoices.len());

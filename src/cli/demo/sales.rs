@@ -150,7 +150,7 @@ fn status(rng: &mut Rng, age: i64) -> &'static str {
         _ => 0.0,
     };
     match () {
-        () if rng.chance(open) => *rng.pick(&["open", "open", "picking"]),
+        () if rng.chance(open) => rng.pick(&["open", "open", "picking"]),
         () if rng.chance(0.015) => "cancelled",
         () if age > 4 && rng.chance(0.01) => "returned",
         () => "shipped",

@@ -94,10 +94,6 @@ impl Sessions {
 }
 
 impl Call {
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
     pub fn named(&self) -> Result<&Session, Status> {
         self.named.as_ref().ok_or_else(|| {
             Status::failed_precondition(

@@ -40,7 +40,7 @@ impl Lake {
         self.tables = self.source.discover().await?;
         for table in &self.tables {
             if let Ok(Some(provider)) = self.source.table_provider(table).await {
-                let name = datafusion::sql::TableReference::bare(table.name.as_str());
+                let name = datafusion::common::TableReference::bare(table.name.as_str());
                 self.context.register_table(name, provider).unwrap();
             }
         }
