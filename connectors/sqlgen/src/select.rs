@@ -16,6 +16,26 @@ use crate::{sql, standard};
 /// The outermost columns are in the order of the fragment's schema; a fragment without columns selects a constant for
 /// each row.
 pub fn render(fragment: &Fragment, dialect: &dyn Dialect) -> Result<Rendered, String> {
+    // Rendering, numbering and printing recurse, and a long chain of joins is a deep tree.
+    let stack = STACK_PER_NODE * (depth(&fragment.rel) + 1);
+    stacker::maybe_grow(stack, stack, || render_here(fragment, dialect))
+}
+
+/// What one level of a fragment takes in a debug build, with room to spare.
+const STACK_PER_NODE: usize = 256 << 10;
+
+/// Nodes from the root to the deepest leaf.
+fn depth(root: &Rel) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(root, 1)];
+    while let Some((rel, level)) = open.pop() {
+        deepest = deepest.max(level);
+        open.extend(rel.inputs().into_iter().map(|input| (input, level + 1)));
+    }
+    deepest
+}
+
+fn render_here(fragment: &Fragment, dialect: &dyn Dialect) -> Result<Rendered, String> {
     let renderer = Renderer::new(dialect);
     let mut block = renderer.rel(&fragment.rel)?;
     for (column, field) in block.columns.iter_mut().zip(fragment.schema().fields()) {

@@ -565,3 +565,22 @@ fn what_is_computed_twice_is_computed_below() {
     let x = col(&lower, "x");
     insta::assert_snapshot!(numbered(project(lower.clone(), vec![x.clone(), op(BinaryOp::Eq, x, text("a"))])), @r#"SELECT t1.c0, t1.c0 COLLATE "C" = $1 AS c1 FROM (SELECT lower(t0."code") AS c0 FROM "s"."t" AS t0) AS t1 -- Text("a")"#);
 }
+
+/// On the stack that a thread of a server or a test has.
+#[test]
+fn a_deep_fragment_needs_no_deep_stack() {
+    let both = |left: Rel, right: Rel| {
+        let id = (col(&left, "id"), "id".to_string());
+        let input = Box::new(join(left, right, JoinKind::Inner, None));
+        Rel::Project {
+            input,
+            columns: vec![id],
+        }
+    };
+    let chain = (0..150).fold(scan("t"), |left, _| both(left, scan("t")));
+    assert_eq!(numbered(chain).matches(" JOIN ").count(), 150);
+    let nested = (0..150).fold(scan("t"), |left, _| {
+        both(limit(left, 0, Some(9)), scan("t"))
+    });
+    assert_eq!(numbered(nested).matches("(SELECT ").count(), 150);
+}

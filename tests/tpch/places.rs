@@ -1,0 +1,147 @@
+use std::fs::File;
+use std::io::Cursor;
+use std::pin::pin;
+
+use datafusion::parquet::arrow::ArrowWriter;
+use futures::SinkExt;
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+use crate::data::Table;
+
+#[path = "../../connectors/mysql/tests/support/mod.rs"]
+mod mariadb;
+#[path = "../../connectors/postgres/tests/it/server.rs"]
+#[allow(dead_code)]
+mod postgres;
+
+/// The four systems, each with its tables.
+pub struct Places {
+    postgres: postgres::Server,
+    mariadb: mariadb::Server,
+    /// The SQLite file and the folder of Parquet.
+    files: TempDir,
+}
+
+impl Places {
+    pub async fn start(tables: &[Table]) -> Self {
+        let places = Self {
+            postgres: tokio::task::block_in_place(postgres::Server::private),
+            mariadb: mariadb::Server::start().await,
+            files: tempfile::tempdir().unwrap(),
+        };
+        let named = |names: &[&str]| -> Vec<&Table> {
+            let found: Vec<_> = tables
+                .iter()
+                .filter(|table| names.contains(&table.name))
+                .collect();
+            assert_eq!(found.len(), names.len());
+            found
+        };
+        places
+            .into_postgres(&named(&["part", "supplier", "partsupp"]))
+            .await;
+        places
+            .into_mariadb(&named(&["customer", "nation", "region"]))
+            .await;
+        places.into_sqlite(&named(&["orders"]));
+        places.into_parquet(&named(&["lineitem"]));
+        places
+    }
+
+    /// Names and URLs of the sources.
+    pub fn urls(&self) -> [(&'static str, String); 4] {
+        let files = self.files.path().display();
+        let (host, port) = (&self.mariadb.host, self.mariadb.port);
+        [
+            (
+                "pg",
+                format!(
+                    "postgres://postgres@127.0.0.1:{}/postgres",
+                    self.postgres.port
+                ),
+            ),
+            ("maria", format!("mysql://root@{host}:{port}/tpch")),
+            ("lite", format!("sqlite:{files}/orders.db")),
+            ("lake", format!("file:{files}/lake")),
+        ]
+    }
+
+    async fn into_postgres(&self, tables: &[&Table]) {
+        let (_, url) = &self.urls()[0];
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        for Table {
+            name,
+            declared,
+            lines,
+        } in tables
+        {
+            client
+                .batch_execute(&format!("CREATE TABLE {name} ({declared})"))
+                .await
+                .unwrap();
+            let copy = format!("COPY {name} FROM STDIN (DELIMITER '|')");
+            let mut sink = pin!(client.copy_in(&copy).await.unwrap());
+            sink.send(Cursor::new(lines.join("\n") + "\n"))
+                .await
+                .unwrap();
+            assert_eq!(sink.finish().await.unwrap(), lines.len() as u64);
+        }
+        client.batch_execute("ANALYZE").await.unwrap();
+    }
+
+    async fn into_mariadb(&self, tables: &[&Table]) {
+        let mut statements = Vec::new();
+        for Table {
+            name,
+            declared,
+            lines,
+        } in tables
+        {
+            statements.push(format!("CREATE TABLE {name} ({declared})"));
+            let row = |line: &String| format!("('{}')", line.replace('|', "','"));
+            let rows: Vec<String> = lines.iter().map(row).collect();
+            statements.push(format!("INSERT INTO {name} VALUES {}", rows.join(",")));
+        }
+        let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        self.mariadb.database("tpch", &statements).await;
+    }
+
+    fn into_sqlite(&self, tables: &[&Table]) {
+        let mut file = rusqlite::Connection::open(self.files.path().join("orders.db")).unwrap();
+        let transaction = file.transaction().unwrap();
+        for Table {
+            name,
+            declared,
+            lines,
+        } in tables
+        {
+            transaction
+                .execute_batch(&format!("CREATE TABLE {name} ({declared})"))
+                .unwrap();
+            let width = lines[0].split('|').count();
+            let marks = vec!["?"; width].join(",");
+            let insert = format!("INSERT INTO {name} VALUES ({marks})");
+            let mut insert = transaction.prepare(&insert).unwrap();
+            for line in lines {
+                insert
+                    .execute(rusqlite::params_from_iter(line.split('|')))
+                    .unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+
+    fn into_parquet(&self, tables: &[&Table]) {
+        let folder = self.files.path().join("lake");
+        std::fs::create_dir(&folder).unwrap();
+        for table in tables {
+            let batch = table.batch();
+            let file = File::create(folder.join(format!("{}.parquet", table.name))).unwrap();
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+        }
+    }
+}
