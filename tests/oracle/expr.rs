@@ -1,0 +1,304 @@
+//! Random values and predicates over columns.
+
+use crate::draw::Draw;
+use crate::query::Writer;
+use crate::world::{Kind, TEXTS};
+
+/// Columns as a query names them.
+pub type Scope = Vec<(String, Kind)>;
+
+/// Values over these columns.
+pub struct Value<'a> {
+    pub scope: &'a Scope,
+}
+
+const PATTERNS: &[&str] = &[
+    "%", "a%", "_", "%a", "%a%", "a_", "\\%", "\\_", "%\\%%", "a\\%b", "", "A%", "_%", "😀%",
+    "%_ ", "ä%", "%'%", "%\\\\", "__", "a", "a\\", "%\u{301}", "a\n", "%\"%", "i%", "ß",
+];
+
+/// A constant in the engine's SQL.
+pub fn constant(draw: &mut Draw, kind: Kind) -> String {
+    let sql: &[&'static str] = match kind {
+        Kind::Text => return quoted(one(draw, TEXTS)),
+        Kind::Int => &[
+            "1",
+            "0",
+            "2",
+            "-1",
+            "7",
+            "2147483647",
+            "9223372036854775807",
+            "CAST(NULL AS BIGINT)",
+            "2147483648",
+        ],
+        Kind::Decimal => &[
+            "CAST('1.00' AS DECIMAL(10, 2))",
+            "CAST('0.1' AS DECIMAL(10, 2))",
+            "CAST('0' AS DECIMAL(5, 1))",
+            "CAST('-0.000001' AS DECIMAL(20, 6))",
+            "CAST('12.3' AS DECIMAL(10, 2))",
+            "CAST(NULL AS DECIMAL(10, 2))",
+            "1",
+        ],
+        Kind::Float => &[
+            "0.5",
+            "0.0",
+            "CAST('NaN' AS DOUBLE)",
+            "-0.0",
+            "CAST('Infinity' AS DOUBLE)",
+            "0.1",
+            "-1.5",
+            "1e308",
+            "CAST(NULL AS DOUBLE)",
+            "1",
+            "CAST('-0' AS DOUBLE)",
+            "CAST(0.1 AS REAL)",
+            "CAST('-Infinity' AS DOUBLE)",
+        ],
+        Kind::Boolean => &["true", "false", "CAST(NULL AS BOOLEAN)"],
+        Kind::Date => &[
+            "DATE '2024-02-29'",
+            "DATE '1970-01-01'",
+            "DATE '1969-12-31'",
+            "DATE '0001-01-01'",
+            "CAST(NULL AS DATE)",
+            "DATE '9999-12-31'",
+        ],
+        Kind::Timestamp => &[
+            "TIMESTAMP '2024-02-29 12:34:56'",
+            "TIMESTAMP '1970-01-01 00:00:00'",
+            "DATE '2024-02-29'",
+            "TIMESTAMP '1969-12-31 23:59:59.999999'",
+            "TIMESTAMP '2024-02-29 12:34:56.789012'",
+            "CAST(NULL AS TIMESTAMP)",
+        ],
+        Kind::Time => &[
+            // A TIME literal has nanoseconds, which DataFusion does not compare with microseconds.
+            "arrow_cast('12:34:56', 'Time64(Microsecond)')",
+            "arrow_cast('00:00:00', 'Time64(Microsecond)')",
+            "arrow_cast('23:59:59.999999', 'Time64(Microsecond)')",
+            "arrow_cast(NULL, 'Time64(Microsecond)')",
+        ],
+        Kind::Binary => &["X'61'", "X''", "X'00'", "X'ff00'"],
+    };
+    one(draw, sql).to_string()
+}
+
+fn one(draw: &mut Draw, among: &[&'static str]) -> &'static str {
+    among[draw.below(among.len())]
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+impl Value<'_> {
+    /// A value of this kind.
+    pub fn of(&self, w: &mut Writer<'_>, kind: Kind, depth: usize) -> String {
+        let columns: Vec<_> = self
+            .scope
+            .iter()
+            .filter(|c| c.1 == kind)
+            .map(|c| c.0.clone())
+            .collect();
+        if depth == 0 || w.draw.chance(50) {
+            return match columns.is_empty() || w.draw.chance(20) {
+                true => constant(w.draw, kind),
+                false => w.draw.one_of(&columns).clone(),
+            };
+        }
+        let mut of = |kind| self.of(w, kind, depth - 1);
+        let (a, b) = (of(kind), of(kind));
+        match w.draw.below(12) {
+            0 => format!("coalesce({a}, {b})"),
+            1 => format!("nullif({a}, {b})"),
+            2 => {
+                let when = self.predicate(w, depth - 1);
+                let otherwise = if w.draw.chance(70) {
+                    format!(" ELSE {b}")
+                } else {
+                    String::new()
+                };
+                format!("CASE WHEN {when} THEN {a}{otherwise} END")
+            }
+            3 => {
+                let by = self.of(w, kind, 0);
+                format!("CASE {a} WHEN {by} THEN {b} ELSE {a} END")
+            }
+            _ => self.computed(w, kind, depth, &a, &b),
+        }
+    }
+
+    fn computed(&self, w: &mut Writer<'_>, kind: Kind, depth: usize, a: &str, b: &str) -> String {
+        let choice = w.draw.below(12);
+        let mut of = |kind| self.of(w, kind, depth - 1);
+        match kind {
+            Kind::Int => match choice {
+                0 => format!("({a} + {b})"),
+                1 => format!("({a} - {b})"),
+                2 => format!("({a} * {b})"),
+                3 => format!("({a} / {b})"),
+                4 => format!("({a} % {b})"),
+                5 => format!("character_length({})", of(Kind::Text)),
+                6 => format!("strpos({}, {})", of(Kind::Text), of(Kind::Text)),
+                7 => format!("octet_length({})", of(Kind::Text)),
+                8 => format!("abs({a})"),
+                9 => {
+                    let of = of(if a.len() % 2 == 0 {
+                        Kind::Date
+                    } else {
+                        Kind::Timestamp
+                    });
+                    let parts = [
+                        "year", "month", "day", "quarter", "week", "dow", "doy", "hour", "minute",
+                        "second",
+                    ];
+                    format!("date_part('{}', {of})", w.draw.one_of(&parts))
+                }
+                10 => format!(
+                    "CAST({} AS BIGINT)",
+                    of(if a.len() % 2 == 0 {
+                        Kind::Decimal
+                    } else {
+                        Kind::Boolean
+                    })
+                ),
+                _ => format!("(- {a})"),
+            },
+            Kind::Text => match choice {
+                0 => format!("lower({a})"),
+                1 => format!("upper({a})"),
+                2 => format!("({a} || {b})"),
+                3 => format!("concat({a}, {b})"),
+                4 => format!("trim({a})"),
+                5 => format!("{}({a}, {b})", w.draw.one_of(&["btrim", "ltrim", "rtrim"])),
+                6 => format!(
+                    "substr({a}, {}, {})",
+                    w.draw.one_of(&[1, 0, 2, -1]),
+                    w.draw.one_of(&[1, 0, 2, 9])
+                ),
+                7 => format!("left({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
+                8 => format!("right({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
+                9 => format!("replace({a}, {b}, {})", quoted(one(w.draw, TEXTS))),
+                10 => format!(
+                    "CAST({} AS VARCHAR)",
+                    of(*[Kind::Int, Kind::Date, Kind::Decimal, Kind::Boolean]
+                        .get(a.len() % 4)
+                        .unwrap_or(&Kind::Int))
+                ),
+                _ => format!("{}({a})", w.draw.one_of(&["ltrim", "rtrim"])),
+            },
+            Kind::Decimal => match choice {
+                0..3 => format!("({a} + {b})"),
+                3..5 => format!("({a} - {b})"),
+                5..7 => format!("({a} * {b})"),
+                7 => format!("({a} / {b})"),
+                8 => format!("abs({a})"),
+                9 => format!("CAST({} AS DECIMAL(20, 2))", of(Kind::Int)),
+                10 => format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"])),
+                _ => format!("CAST({a} AS DECIMAL(12, 1))"),
+            },
+            Kind::Float => match choice {
+                0..2 => format!("({a} + {b})"),
+                2 => format!("({a} - {b})"),
+                3 => format!("({a} * {b})"),
+                4 => format!("({a} / {b})"),
+                5 => format!("abs({a})"),
+                6 => format!("CAST({} AS DOUBLE)", of(Kind::Int)),
+                7 => format!("CAST({} AS DOUBLE)", of(Kind::Decimal)),
+                8 => format!("CAST({a} AS REAL)"),
+                9 => format!("(- {a})"),
+                _ => format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"])),
+            },
+            Kind::Boolean => self.predicate(w, depth),
+            Kind::Date => match choice {
+                0..6 => format!("CAST({} AS DATE)", of(Kind::Timestamp)),
+                6..9 => format!("({a} + INTERVAL '1 day')"),
+                _ => format!("CAST(date_trunc('month', {a}) AS DATE)"),
+            },
+            Kind::Timestamp => match choice {
+                0..4 => format!("CAST({} AS TIMESTAMP)", of(Kind::Date)),
+                4..6 => format!("({a} + INTERVAL '1 hour')"),
+                _ => {
+                    let parts = [
+                        "year", "quarter", "month", "week", "day", "hour", "minute", "second",
+                    ];
+                    format!("date_trunc('{}', {a})", w.draw.one_of(&parts))
+                }
+            },
+            Kind::Time | Kind::Binary => a.to_string(),
+        }
+    }
+
+    pub fn predicate(&self, w: &mut Writer<'_>, depth: usize) -> String {
+        if depth > 0 {
+            let mut deeper = || self.predicate(w, depth - 1);
+            match (deeper(), deeper(), w.draw.below(10)) {
+                (a, b, 7) => return format!("({a} AND {b})"),
+                (a, b, 8) => return format!("({a} OR {b})"),
+                (a, _, 9) => {
+                    let form = *w.draw.one_of(&[
+                        "NOT (x)",
+                        "(x) IS TRUE",
+                        "(x) IS NOT TRUE",
+                        "(x) IS FALSE",
+                        "(x) IS NULL",
+                    ]);
+                    return form.replace('x', "\u{0}").replace('\u{0}', &a);
+                }
+                _ => {}
+            }
+            if depth > 1 && w.draw.chance(15) {
+                return w.subquery(self.scope);
+            }
+        }
+        let (column, kind) = w.draw.one_of(self.scope).clone();
+        let depth = depth.min(1);
+        let left = if w.draw.chance(70) {
+            column
+        } else {
+            self.of(w, kind, depth)
+        };
+        let not = if w.draw.chance(30) { "NOT " } else { "" };
+        match w.draw.below(12) {
+            0..5 => {
+                let operator = *w.draw.one_of(&[
+                    "=",
+                    "<>",
+                    "<",
+                    "<=",
+                    ">",
+                    ">=",
+                    "IS DISTINCT FROM",
+                    "IS NOT DISTINCT FROM",
+                ]);
+                // sqlparser reads what follows DISTINCT FROM up to the end, an AND included.
+                format!("({left} {operator} {})", self.of(w, kind, depth))
+            }
+            5 => format!("{left} IS {not}NULL"),
+            6 => format!(
+                "{left} {not}BETWEEN {} AND {}",
+                self.of(w, kind, 0),
+                self.of(w, kind, 0)
+            ),
+            7 | 8 => {
+                let list: Vec<_> = (0..1 + w.draw.below(4))
+                    .map(|_| constant(w.draw, kind))
+                    .collect();
+                let null = if w.draw.chance(15) { ", NULL" } else { "" };
+                format!("{left} {not}IN ({}{null})", list.join(", "))
+            }
+            _ if kind == Kind::Boolean => left,
+            _ if kind == Kind::Text && w.draw.chance(25) => {
+                let function = *w.draw.one_of(&["starts_with", "ends_with"]);
+                format!("{not}{function}({left}, {})", self.of(w, kind, 0))
+            }
+            _ if kind == Kind::Text => {
+                let operator = *w.draw.one_of(&["LIKE", "LIKE", "ILIKE"]);
+                format!("{left} {not}{operator} {}", quoted(one(w.draw, PATTERNS)))
+            }
+            _ => format!("{left} = {}", self.of(w, kind, 0)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The random oracle of pushdown: hostile tables in real systems, random queries over them, each with pushdown on and
+//! off. The answers must be the same rows, in the same order where the query has one; and no query may fail when
+//! pushed down that has an answer without (guarantee 1).
+//!
+//! The central type is [`oracle::Round`]: two databases of one system, an engine over both. What goes in is a seed;
+//! what comes out is the count of queries, or the differences, each with the least query and rows that show it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `draw.rs` | choices from a seed, replayed and made simpler |
+//! | `world.rs` | tables, column types, hostile values |
+//! | `systems.rs` | SQLite, PostgreSQL, MariaDB: their column types, filling them |
+//! | `query.rs`, `expr.rs` | choices → SQL |
+//! | `oracle.rs` | rounds, comparing, shrinking, reporting |
+//!
+//! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_SEED` repeats a run,
+//! `BELVEDERE_ORACLE_VERBOSE` prints each query's plan and each failure.
+
+mod draw;
+mod expr;
+mod oracle;
+mod query;
+mod systems;
+mod world;
+
+use systems::{Mysql, Postgres, Sqlite};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite() {
+    oracle::search(&Sqlite::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres() {
+    oracle::search(&Postgres::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql() {
+    oracle::search(&Mysql::start().await).await;
+}

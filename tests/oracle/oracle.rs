@@ -1,0 +1,246 @@
+//! Rounds of random queries, compared, and what differs made small.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use belvedere::{Engine, Session};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::draw::{Draw, simpler};
+use crate::query::{Query, query};
+use crate::systems::{Sqlite, System};
+use crate::world::Table;
+
+/// Queries over one set of tables.
+const QUERIES: usize = 80;
+/// Differences to report before giving up.
+const ENOUGH: usize = 6;
+const SHRINKING: Duration = Duration::from_secs(20);
+
+/// Tables in the system (`s`) and in an SQLite file beside it (`o`), and an engine over both.
+struct Round<'a> {
+    system: &'a dyn System,
+    tables: Vec<Table>,
+    session: Session,
+    _engine: Engine,
+}
+
+/// What two ways to answer gave.
+pub enum Outcome {
+    Same,
+    /// The plain query fails, mostly on a value or for what DataFusion lacks: any answer of the pushed one is right.
+    Fails,
+    Differs(String),
+}
+
+/// Look for differences until the time is up; panic with those found.
+pub async fn search(system: &dyn System) {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let budget = Duration::from_secs(number("BELVEDERE_ORACLE_SECONDS").unwrap_or(20));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = number("BELVEDERE_ORACLE_SEED").unwrap_or(now.as_millis() as u64);
+    println!("oracle {}: BELVEDERE_ORACLE_SEED={seed}", system.name());
+    let started = Instant::now();
+    let (mut count, mut failing, mut found) = (0, 0, Vec::new());
+    let beside = Sqlite::start();
+    let mut rounds = Draw::seeded(seed);
+    while started.elapsed() < budget && found.len() < ENOUGH {
+        let mut round = Round::start(system, &beside, &mut rounds).await;
+        for _ in 0..QUERIES {
+            if started.elapsed() >= budget || found.len() >= ENOUGH {
+                break;
+            }
+            let mut draw =
+                Draw::seeded(((rounds.below(1 << 31) as u64) << 32) | rounds.below(1 << 31) as u64);
+            let query = query(&mut draw, &round.tables);
+            count += 1;
+            if verbose() {
+                let plan = rows_of(&round.session, &format!("EXPLAIN {}", query.sql), true).await;
+                println!("{}\n{}", query.sql, plan.unwrap_or_default().join("\n"));
+            }
+            match round.compare(&query).await {
+                Outcome::Same => {}
+                Outcome::Fails => failing += 1,
+                Outcome::Differs(_) => {
+                    let report = round.smallest(draw.tape).await;
+                    println!("oracle {}: {report}", system.name());
+                    found.push(report);
+                }
+            }
+        }
+    }
+    println!(
+        "oracle {}: {count} queries ({failing} of them fail both ways), {} differences, seed {seed}",
+        system.name(),
+        found.len()
+    );
+    assert!(count > 0, "no query was run");
+    assert!(found.is_empty(), "seed {seed}\n{}", found.join("\n\n"));
+}
+
+impl<'a> Round<'a> {
+    async fn start(system: &'a dyn System, beside: &Sqlite, draw: &mut Draw) -> Self {
+        let mut tables = Vec::new();
+        for n in 0..4 {
+            tables.push(Table::random(
+                draw,
+                "s",
+                n,
+                &system.natives(),
+                system.text(),
+            ));
+        }
+        let near: Vec<_> = (0..2)
+            .map(|n| Table::random(draw, "o", n, &beside.natives(), beside.text()))
+            .collect();
+        fill(system, &tables).await;
+        fill(beside, &near).await;
+        tables.extend(near);
+        let engine = Engine::builder().open().await.unwrap();
+        let session = engine.session();
+        for (name, url) in [("s", system.url()), ("o", beside.url())] {
+            session
+                .execute(&format!("CREATE SOURCE {name} FROM '{url}'"))
+                .await
+                .unwrap();
+        }
+        Self {
+            system,
+            tables,
+            session,
+            _engine: engine,
+        }
+    }
+
+    async fn compare(&self, query: &Query) -> Outcome {
+        compare(&self.session, &query.sql, query.ordered).await
+    }
+
+    /// The simplest query and the fewest rows that still differ.
+    async fn smallest(&mut self, mut tape: Vec<u32>) -> String {
+        let until = Instant::now() + SHRINKING;
+        'simpler: while Instant::now() < until {
+            for shorter in simpler(&tape) {
+                if Instant::now() >= until {
+                    break;
+                }
+                let smaller = query(&mut Draw::replay(shorter.clone()), &self.tables);
+                if let Outcome::Differs(_) = self.compare(&smaller).await {
+                    tape = shorter;
+                    continue 'simpler;
+                }
+            }
+            break;
+        }
+        let query = query(&mut Draw::replay(tape), &self.tables);
+        let seen: Vec<_> = (0..4)
+            .filter(|t| query.sql.contains(&format!("{} ", self.tables[*t].name)))
+            .collect();
+        let rows: Vec<_> = seen.iter().map(|t| self.tables[*t].rows.clone()).collect();
+        for table in &seen {
+            let mut row = 0;
+            while row < self.tables[*table].rows.len() {
+                let removed = self.tables[*table].rows.remove(row);
+                self.system.execute(&self.tables[*table].fill()).await;
+                if !matches!(self.compare(&query).await, Outcome::Differs(_)) {
+                    self.tables[*table].rows.insert(row, removed);
+                    row += 1;
+                }
+            }
+            self.system.execute(&self.tables[*table].fill()).await;
+        }
+        let mut report = format!("a difference:\n{}\n", query.sql);
+        if let Outcome::Differs(how) = self.compare(&query).await {
+            report += &how;
+        }
+        if let Ok(plan) = rows_of(&self.session, &format!("EXPLAIN {}", query.sql), true).await {
+            report += &format!("\n{}\n", plan.join("\n"));
+        }
+        for (table, rows) in seen.into_iter().zip(rows) {
+            let table = &mut self.tables[table];
+            report += &format!("{};\n{};\n", table.create(), table.fill().join(";\n"));
+            table.rows = rows;
+            self.system.execute(&table.fill()).await;
+        }
+        report
+    }
+}
+
+async fn fill(system: &dyn System, tables: &[Table]) {
+    system.clear().await;
+    for table in tables {
+        system.execute(&[table.create()]).await;
+        system.execute(&table.fill()).await;
+    }
+}
+
+/// Whether each query's plan and each plain failure is printed.
+fn verbose() -> bool {
+    std::env::var_os("BELVEDERE_ORACLE_VERBOSE").is_some()
+}
+
+/// Both ways to answer a query.
+pub async fn compare(session: &Session, sql: &str, ordered: bool) -> Outcome {
+    let plain = rows_of(session, sql, false).await;
+    let pushed = rows_of(session, sql, true).await;
+    match (plain, pushed) {
+        (Err(error), _) => {
+            if verbose() {
+                println!("fails: {sql}\n  {error}");
+            }
+            Outcome::Fails
+        }
+        (Ok(_), Err(error)) => Outcome::Differs(format!("fails when pushed down: {error}")),
+        (Ok(mut plain), Ok(mut pushed)) => {
+            if !ordered {
+                plain.sort();
+                pushed.sort();
+            }
+            match plain == pushed {
+                true => Outcome::Same,
+                false => Outcome::Differs(format!("off: {plain:#?}\non: {pushed:#?}")),
+            }
+        }
+    }
+}
+
+/// The types, then the rows. An error is `code: message`.
+pub async fn rows_of(session: &Session, sql: &str, pushdown: bool) -> Result<Vec<String>, String> {
+    let settings = [(
+        "pushdown".to_string(),
+        if pushdown { "on" } else { "off" }.to_string(),
+    )];
+    let failed = |e: belvedere::Error| format!("{}: {e}", e.code());
+    let answer = session.execute_with(sql, &settings).await.map_err(failed)?;
+    let types: Vec<_> = answer
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.data_type().to_string())
+        .collect();
+    // Sorted before any row.
+    let mut rows = vec![format!("\u{0}{}", types.join("|"))];
+    let options = FormatOptions::default().with_null("∅");
+    for batch in answer.collect().await.map_err(failed)? {
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap())
+            .collect();
+        for row in 0..batch.num_rows() {
+            rows.push(
+                columns
+                    .iter()
+                    .map(|c| c.value(row).to_string())
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            );
+        }
+    }
+    Ok(rows)
+}
