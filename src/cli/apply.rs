@@ -20,7 +20,10 @@ pub async fn apply(arguments: Apply) -> Result<()> {
         return Err(Failure::usage("apply needs to know where")
             .help("Add --data DIR or --connect URL; belvedere check validates without either"));
     }
-    let options = ApplyOptions { prune: arguments.prune, ..ApplyOptions::default() };
+    let options = ApplyOptions {
+        prune: arguments.prune,
+        ..ApplyOptions::default()
+    };
     let changes = cancellable(async {
         let files = read(&arguments.files)?;
         let target = target::open(&arguments.place).await?;
@@ -35,7 +38,11 @@ pub async fn apply(arguments: Apply) -> Result<()> {
 
 /// `belvedere check`
 pub async fn check(arguments: Check) -> Result<()> {
-    let options = ApplyOptions { check_only: true, strict: arguments.strict, prune: false };
+    let options = ApplyOptions {
+        check_only: true,
+        strict: arguments.strict,
+        prune: false,
+    };
     let changes = cancellable(async {
         let files = read(&arguments.files)?;
         let target = target::open(&arguments.place).await?;
@@ -46,17 +53,23 @@ pub async fn check(arguments: Check) -> Result<()> {
     })
     .await?;
     print(&changes, "valid; nothing was changed")?;
-    let missing = changes.iter().filter(|c| c.action == "notice" && c.kind != "source").count();
+    let missing = changes
+        .iter()
+        .filter(|c| c.action == "notice" && c.kind != "source")
+        .count();
     match arguments.strict && missing > 0 {
-        true => Err(Failure::new(format!("{missing} definitions lack what --strict asks for"))),
+        true => Err(Failure::new(format!(
+            "{missing} definitions lack what --strict asks for"
+        ))),
         false => Ok(()),
     }
 }
 
 /// All `*.sql` files below a folder, by name; or the one file.
 fn read(path: &Path) -> Result<Vec<SqlFile>> {
-    let unreadable =
-        |path: &Path, e: io::Error| Failure::usage(format!("{} cannot be read: {e}", path.display()));
+    let unreadable = |path: &Path, e: io::Error| {
+        Failure::usage(format!("{} cannot be read: {e}", path.display()))
+    };
     // Relative paths inside are relative to the file; stored, they are absolute.
     let root = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
     let mut found = BTreeMap::new();
@@ -67,14 +80,21 @@ fn read(path: &Path) -> Result<Vec<SqlFile>> {
         found.insert(root.clone(), text);
     }
     if found.is_empty() {
-        return Err(Failure::usage(format!("{} holds no *.sql file", path.display())));
+        return Err(Failure::usage(format!(
+            "{} holds no *.sql file",
+            path.display()
+        )));
     }
     let files = found.into_iter().map(|(file, text)| {
         let name = match file.strip_prefix(&root) {
             Ok(inside) if !inside.as_os_str().is_empty() => inside.display().to_string(),
             _ => path.display().to_string(),
         };
-        SqlFile { name, text, base_dir: file.parent().unwrap_or(&root).to_path_buf() }
+        SqlFile {
+            name,
+            text,
+            base_dir: file.parent().unwrap_or(&root).to_path_buf(),
+        }
     });
     Ok(files.collect())
 }
@@ -87,10 +107,17 @@ fn collect(
     let at = |e: io::Error| (folder.to_path_buf(), e);
     for entry in fs::read_dir(folder).map_err(at)? {
         let path = entry.map_err(at)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_none_or(|name| name.to_string_lossy().starts_with('.'));
         if path.is_dir() && !hidden && depth < MAX_DEPTH {
             collect(&path, depth + 1, found)?;
-        } else if path.is_file() && !hidden && path.extension().is_some_and(|e| e.eq_ignore_ascii_case("sql")) {
+        } else if path.is_file()
+            && !hidden
+            && path
+                .extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("sql"))
+        {
             let text = fs::read_to_string(&path).map_err(|e| (path.clone(), e))?;
             found.insert(path, text);
         }
@@ -102,7 +129,8 @@ fn collect(
 fn print(changes: &[RemoteChange], done: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     let mut write = |line: String| {
-        writeln!(out, "{line}").map_err(|e| Failure::new(format!("the output cannot be written: {e}")))
+        writeln!(out, "{line}")
+            .map_err(|e| Failure::new(format!("the output cannot be written: {e}")))
     };
     let mut kept = 0;
     for change in changes {

@@ -17,15 +17,20 @@ use super::output::Format;
 Start here:
   belvedere demo                             a small company, its systems, and a guided tour
   belvedere sql                              a shell; \\? lists its commands
-  belvedere sql -c \"CREATE SOURCE shop FROM 'sqlite:shop.db'\" -c 'SELECT count(*) FROM shop.orders'
+  belvedere sql -c \"CREATE SOURCE shop FROM 'sqlite:shop.db'\" \\
+                -c 'SELECT count(*) FROM shop.orders'
 
 Keep definitions, and share them:
   belvedere sql   --data ./data              definitions are kept in ./data
   belvedere serve --data ./data              clients connect with Arrow Flight SQL
   belvedere sql   --connect grpc://127.0.0.1:50051
 
-Exit codes: 0 done · 1 failed · 2 the command line is wrong · 75 a source or server cannot be reached or did not
-answer in time: trying again may help · 130 cancelled by Ctrl-C."
+Exit codes:
+  0    done
+  1    failed
+  2    the command line is wrong
+  75   a source or server cannot be reached, or did not answer in time: trying again may help
+  130  cancelled by Ctrl-C"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -69,14 +74,15 @@ pub struct Demo {
 Examples:
   belvedere serve --data ./data
   belvedere serve --data ./data --flight 127.0.0.1:6000
-  belvedere serve --data ./data --flight 0.0.0.0:50051 --tls-cert server.pem --tls-key server.key --insecure
+  belvedere serve --data ./data --tls-cert server.pem --tls-key server.key
+  belvedere serve --data ./data --flight 0.0.0.0:50051 --insecure
 
-While no users are defined, every client is the administrator. Therefore an address that other machines reach is
-refused, unless --insecure says that the network itself keeps others out.
+While no users are defined, every client is the administrator. Therefore an address that other machines reach \
+is refused, unless --insecure says that the network itself keeps others out.
 
 Connect:
   belvedere sql --connect grpc://127.0.0.1:50051
-  Python:  adbc_driver_flightsql.dbapi.connect('grpc://127.0.0.1:50051')")]
+  Python:  adbc_driver_flightsql.dbapi.connect('grpc://127.0.0.1:50051', autocommit=True)")]
 pub struct Serve {
     /// Where definitions are kept; made if it does not exist.
     #[arg(long, value_name = "DIR")]
@@ -103,9 +109,10 @@ pub struct Serve {
 #[command(after_help = "\
 Examples:
   belvedere sql --data ./data
-  belvedere sql -c \"CREATE SOURCE lake FROM './sales/'\" -c 'SELECT * FROM lake.orders LIMIT 5'
+  belvedere sql -c \"CREATE SOURCE lake FROM './sales/'\" \\
+                -c 'SELECT * FROM lake.orders LIMIT 5'
   belvedere sql --data ./data -f report.sql --format csv > report.csv
-  belvedere sql --data ./data -c 'SELECT * FROM erp.invoice' --format parquet -o invoice.parquet
+  belvedere sql --data ./data --format parquet -o item.parquet -c 'SELECT * FROM erp.item'
   belvedere sql --connect grpc+tls://ana@db.example.com:50051
   echo 'SELECT 1' | belvedere sql -f -
 
@@ -156,7 +163,7 @@ pub struct Apply {
 #[command(after_help = "\
 Examples:
   belvedere check ./definitions
-  belvedere check ./definitions --strict       also list what has no owner, contact, event, impact or runbook
+  belvedere check ./definitions --strict       every definition says who answers for it
   belvedere check ./definitions --data ./data")]
 pub struct Check {
     /// The folder with the files, or one file.
@@ -188,7 +195,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_string(),
     };
-    text.parse().map_err(|_| "write an IP address and a port: 127.0.0.1:50051 or [::1]:50051".to_string())
+    text.parse()
+        .map_err(|_| "write an IP address and a port: 127.0.0.1:50051 or [::1]:50051".to_string())
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// A source or server is not to be had now: trying again may help.
 const TRANSIENT: u8 = 75;
+/// What a shell reports of a process that wrote to a closed pipe.
+const UNHEARD: u8 = 141;
 /// What a shell reports of a process ended by Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
@@ -32,16 +34,39 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None, help: None, code: FAILED }
+        Self {
+            message: message.into(),
+            place: None,
+            help: None,
+            code: FAILED,
+        }
     }
 
     /// The command line asks for something that cannot be.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: USAGE, ..Self::new(message) }
+        Self {
+            code: USAGE,
+            ..Self::new(message)
+        }
     }
 
     pub fn interrupted() -> Self {
-        Self { code: INTERRUPTED, ..Self::new("cancelled") }
+        Self {
+            code: INTERRUPTED,
+            ..Self::new("cancelled")
+        }
+    }
+
+    /// Who read our output has gone: `… | head`. Nobody is to be told.
+    pub fn unheard() -> Self {
+        Self {
+            code: UNHEARD,
+            ..Self::new("nobody reads the output")
+        }
+    }
+
+    pub fn is_unheard(&self) -> bool {
+        self.code == UNHEARD
     }
 
     pub fn is_interruption(&self) -> bool {
@@ -63,7 +88,11 @@ impl Failure {
     /// Where in a statement's text, line and column from 1.
     #[must_use]
     pub fn at(mut self, sql: &str, (line, column): (u64, u64)) -> Self {
-        self.place = Some(Place { sql: sql.to_string(), line, column });
+        self.place = Some(Place {
+            sql: sql.to_string(),
+            line,
+            column,
+        });
         self
     }
 
@@ -79,7 +108,10 @@ impl Failure {
     /// An error of the engine on a statement.
     pub fn of(error: &Error, sql: &str) -> Self {
         let failure = match error {
-            Error::Parse(e) => Self { help: e.hint.clone(), ..Self::new(e.kind.to_string()) },
+            Error::Parse(e) => Self {
+                help: e.hint.clone(),
+                ..Self::new(e.kind.to_string())
+            },
             other => Self::from(other),
         };
         match error.position() {
@@ -116,10 +148,17 @@ impl From<&Error> for Failure {
         };
         // What to do follows the message; it has a line of its own here.
         let (message, help) = match e {
-            Error::Invalid { message, help } | Error::Store { message, help } => (message.clone(), help.clone()),
+            Error::Invalid { message, help } | Error::Store { message, help } => {
+                (message.clone(), help.clone())
+            }
             other => (other.to_string(), None),
         };
-        Self { message, place: None, help, code }
+        Self {
+            message,
+            place: None,
+            help,
+            code,
+        }
     }
 }
 
@@ -140,8 +179,12 @@ impl Place {
     const CONTEXT: usize = 60;
 
     fn render(&self, text: &mut String) {
-        let line = usize::try_from(self.line).unwrap_or(usize::MAX).saturating_sub(1);
-        let column = usize::try_from(self.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let line = usize::try_from(self.line)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
+        let column = usize::try_from(self.column)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         let Some(shown) = self.sql.split('\n').nth(line) else {
             return;
         };
@@ -157,7 +200,12 @@ impl Place {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let caret = super::table::width_of(&part.chars().take(column - from).collect::<String>());
-        let _ = write!(text, "\n {number} | {}\n {margin} | {}^", part.trim_end(), " ".repeat(caret));
+        let _ = write!(
+            text,
+            "\n {number} | {}\n {margin} | {}^",
+            part.trim_end(),
+            " ".repeat(caret)
+        );
     }
 }
 
@@ -167,7 +215,9 @@ mod tests {
 
     #[test]
     fn the_caret_stands_below_the_place() {
-        let failure = Failure::new("expected FROM").at("SELECT 1,\n\t'größe' FORM x", (2, 10)).help("did you mean FROM?");
+        let failure = Failure::new("expected FROM")
+            .at("SELECT 1,\n\t'größe' FORM x", (2, 10))
+            .help("did you mean FROM?");
         assert_eq!(
             failure.render(),
             "error: expected FROM\n 2 |  'größe' FORM x\n   |          ^\n help: did you mean FROM?"
@@ -176,7 +226,10 @@ mod tests {
 
     #[test]
     fn a_place_outside_of_the_text_is_left_out() {
-        assert_eq!(Failure::new("bad").at("SELECT", (9, 9)).render(), "error: bad");
+        assert_eq!(
+            Failure::new("bad").at("SELECT", (9, 9)).render(),
+            "error: bad"
+        );
     }
 
     #[test]
@@ -185,6 +238,9 @@ mod tests {
         let rendered = Failure::new("bad").at(&sql, (1, 609)).render();
         let lines: Vec<_> = rendered.lines().collect();
         assert!(lines[1].chars().count() < 140);
-        assert_eq!(lines[1].chars().nth(lines[2].chars().count() - 1), Some('F'));
+        assert_eq!(
+            lines[1].chars().nth(lines[2].chars().count() - 1),
+            Some('F')
+        );
     }
 }

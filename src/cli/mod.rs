@@ -78,13 +78,20 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn runtime() -> Result<Runtime> {
-    let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build();
     runtime.map_err(|e| Failure::new(format!("no threads can be started: {e}")))
 }
 
 fn report(failure: &Failure) {
+    if failure.is_unheard() {
+        return;
+    }
     let text = failure.render();
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let color = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     match text.strip_prefix("error:").filter(|_| color) {
         Some(rest) => eprintln!("\x1b[1;31merror:\x1b[0m{rest}"),
         None => eprintln!("{text}"),

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
@@ -17,7 +18,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::failure::{Failure, Result};
 use super::progress::Progress;
-use super::table::{Look, Table};
+use super::table::{Look, Table, printable};
 use super::target::Rows;
 
 /// The form of answers.
@@ -48,7 +49,7 @@ pub struct Output {
     pub format: Format,
     /// None: standard output.
     pub file: Option<PathBuf>,
-    /// Rows shown of an answer as a table on a terminal; None: all.
+    /// Rows shown of an answer as a table; None: all.
     pub limit: Option<usize>,
     /// Whether the number of rows and the time are told.
     pub timing: bool,
@@ -56,7 +57,7 @@ pub struct Output {
 }
 
 /// Rows that share the widths of their columns where an answer is longer than what is read ahead.
-const PAGE: usize = 1_000;
+pub const PAGE: usize = 1_000;
 
 impl Output {
     pub fn new(format: Format, file: Option<PathBuf>) -> Result<Self> {
@@ -69,7 +70,13 @@ impl Output {
             // Empty from now on, and a path that cannot be written is known before anything runs.
             File::create(path).map_err(|e| unwritable(path, &e))?;
         }
-        Ok(Self { format, file, limit: terminal.then_some(PAGE), timing: terminal, terminal })
+        Ok(Self {
+            format,
+            file,
+            limit: None,
+            timing: terminal,
+            terminal,
+        })
     }
 
     fn writer(&self) -> Result<Box<dyn Write + Send>> {
@@ -77,7 +84,9 @@ impl Output {
             None => Ok(Box::new(BufWriter::new(io::stdout()))),
             Some(path) => {
                 let file = File::options().append(true).open(path);
-                Ok(Box::new(BufWriter::new(file.map_err(|e| unwritable(path, &e))?)))
+                Ok(Box::new(BufWriter::new(
+                    file.map_err(|e| unwritable(path, &e))?,
+                )))
             }
         }
     }
@@ -88,8 +97,13 @@ impl Output {
     }
 
     pub fn look(&self) -> Look {
-        let width = crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns));
-        Look { width: width.filter(|width| self.terminal && *width > 0), color: self.color() }
+        let width = crossterm::terminal::size()
+            .ok()
+            .map(|(columns, _)| usize::from(columns));
+        Look {
+            width: width.filter(|width| self.terminal && *width > 0),
+            color: self.color(),
+        }
     }
 
     /// Write an answer as it arrives. A definition's is a word on a terminal, or in a table, and nothing elsewhere.
@@ -112,13 +126,37 @@ impl Output {
         }
         if self.format == Format::Table {
             let mut writer = self.writer()?;
-            let time = if self.timing { format!("  ({})", duration(started.elapsed())) } else { String::new() };
+            let time = if self.timing {
+                format!("  ({})", duration(started.elapsed()))
+            } else {
+                String::new()
+            };
             for line in table.first_column() {
                 writeln!(writer, "{line}{time}").map_err(closed)?;
             }
             writer.flush().map_err(closed)?;
         }
         Ok(())
+    }
+
+    /// An answer that is a text, a line per row: as a table it would be cut.
+    pub async fn text(&self, mut answer: Rows) -> Result<()> {
+        let mut writer = self.writer()?;
+        while let Some(batch) = answer.stream.next().await {
+            let batch = batch?;
+            let Some(texts) = batch.columns().last() else {
+                continue;
+            };
+            let texts = ArrayFormatter::try_new(texts.as_ref(), &FormatOptions::default())?;
+            for row in 0..batch.num_rows() {
+                let text = printable(&texts.value(row).try_to_string()?);
+                writeln!(writer, "{text}").map_err(closed)?;
+            }
+        }
+        if self.timing {
+            writeln!(writer).map_err(closed)?;
+        }
+        writer.flush().map_err(closed)
     }
 
     async fn table(&self, mut answer: Rows, started: Instant) -> Result<()> {
@@ -148,10 +186,14 @@ impl Output {
         }
         drop(answer);
         progress.finish();
-        writer.write_all(page.render(self.look()).as_bytes()).map_err(closed)?;
+        writer
+            .write_all(page.render(self.look()).as_bytes())
+            .map_err(closed)?;
         if self.timing {
             let count = match (more, rows) {
-                (true, _) => format!("the first {rows} rows; there are more (\\rows 0 or a LIMIT decide how many)"),
+                (true, _) => format!(
+                    "the first {rows} rows; there are more (\\rows 0 or a LIMIT decide how many)"
+                ),
                 (false, 1) => "1 row".to_string(),
                 (false, _) => format!("{rows} rows"),
             };
@@ -187,14 +229,17 @@ impl Encoder {
             // A header also where there is no row.
             Format::Csv | Format::Table => {
                 let mut csv = CsvBuilder::new().with_header(true).build(writer);
-                csv.write(&RecordBatch::new_empty(schema.clone())).map_err(unwritten)?;
+                csv.write(&RecordBatch::new_empty(schema.clone()))
+                    .map_err(unwritten)?;
                 Self::Csv(csv)
             }
             Format::Json => Self::Json(JsonBuilder::new().with_explicit_nulls(true).build(writer)),
             Format::Arrow => Self::Arrow(StreamWriter::try_new(writer, schema).map_err(unwritten)?),
             Format::Parquet => {
                 let compression = Compression::ZSTD(ZstdLevel::default());
-                let properties = WriterProperties::builder().set_compression(compression).build();
+                let properties = WriterProperties::builder()
+                    .set_compression(compression)
+                    .build();
                 let writer = ArrowWriter::try_new(writer, schema.clone(), Some(properties));
                 Self::Parquet(writer.map_err(|e| unwritten(e.into()))?)
             }
@@ -214,12 +259,12 @@ impl Encoder {
     fn finish(self) -> Result<()> {
         match self {
             Self::Csv(writer) => writer.into_inner().flush().map_err(ArrowError::from),
-            Self::Json(mut writer) => {
-                writer.finish().and_then(|()| writer.into_inner().flush().map_err(ArrowError::from))
-            }
-            Self::Arrow(writer) => {
-                writer.into_inner().and_then(|mut inner| inner.flush().map_err(ArrowError::from))
-            }
+            Self::Json(mut writer) => writer
+                .finish()
+                .and_then(|()| writer.into_inner().flush().map_err(ArrowError::from)),
+            Self::Arrow(writer) => writer
+                .into_inner()
+                .and_then(|mut inner| inner.flush().map_err(ArrowError::from)),
             Self::Parquet(writer) => {
                 let inner = writer.into_inner().map_err(ArrowError::from);
                 inner.and_then(|mut inner| inner.flush().map_err(ArrowError::from))
@@ -227,6 +272,14 @@ impl Encoder {
         }
         .map_err(unwritten)
     }
+}
+
+/// Words of our own, to standard output.
+pub fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(closed)
 }
 
 /// As people say it: `12 ms`, `3.4 s`, `2 min 5 s`.
@@ -245,10 +298,16 @@ fn unwritable(path: &Path, e: &io::Error) -> Failure {
 
 /// Who reads our output has gone, or the disk is full.
 fn closed(e: io::Error) -> Failure {
+    if e.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::unheard();
+    }
     Failure::new(format!("the output cannot be written: {e}"))
 }
 
 fn unwritten(e: ArrowError) -> Failure {
+    if let ArrowError::IoError(_, e) = e {
+        return closed(e);
+    }
     Failure::new(format!("the answer cannot be written in this format: {e}"))
         .help("Cast the column to text, or choose another --format")
 }
@@ -260,6 +319,9 @@ mod tests {
     #[test]
     fn durations_read_well() {
         let said = |ms| duration(Duration::from_millis(ms));
-        assert_eq!([said(3), said(340), said(3_400), said(125_000)], ["3.0 ms", "340 ms", "3.4 s", "2 min 5 s"]);
+        assert_eq!(
+            [said(3), said(340), said(3_400), said(125_000)],
+            ["3.0 ms", "340 ms", "3.4 s", "2 min 5 s"]
+        );
     }
 }

@@ -32,7 +32,9 @@ fn typed() -> io::Result<Option<String>> {
         };
         match key.code {
             KeyCode::Enter => return Ok(Some(password)),
-            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(None),
+            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return Ok(None);
+            }
             KeyCode::Char(c) => password.push(c),
             KeyCode::Backspace => {
                 password.pop();

@@ -1,4 +1,6 @@
 use std::io::IsTerminal;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -7,7 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    ticking: tokio::task::JoinHandle<()>,
+    /// A thread of its own: a query may keep all others busy.
+    waiting: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,16 +31,18 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        let shown = bar.clone();
-        let ticking = tokio::spawn(async move {
-            if !std::io::stderr().is_terminal() {
-                return;
-            }
-            tokio::time::sleep(PATIENCE).await;
-            shown.set_draw_target(ProgressDrawTarget::stderr());
-            shown.enable_steady_tick(Duration::from_millis(100));
+        let waiting = std::io::stderr().is_terminal().then(|| {
+            let (done, told) = channel();
+            let shown = bar.clone();
+            let thread = thread::spawn(move || {
+                if told.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    shown.set_draw_target(ProgressDrawTarget::stderr());
+                    shown.enable_steady_tick(Duration::from_millis(100));
+                }
+            });
+            (done, thread)
         });
-        Self { bar, ticking }
+        Self { bar, waiting }
     }
 
     pub fn advance(&self, rows: usize) {
@@ -50,7 +55,10 @@ impl Progress {
 /// Also where the work is cancelled: nothing of the bar stays on the terminal.
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.ticking.abort();
+        if let Some((done, thread)) = self.waiting.take() {
+            drop(done);
+            let _ = thread.join();
+        }
         self.bar.finish_and_clear();
     }
 }

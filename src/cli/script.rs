@@ -2,12 +2,12 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::Instant;
 
-use belvedere_sql::{Spanned, Statement};
+use belvedere_sql::{Show, Spanned, Statement};
 use tokio::runtime::Runtime;
 
 use super::args::Sql;
 use super::failure::{Failure, Result};
-use super::output::Output;
+use super::output::{Format, Output};
 use super::shell;
 use super::target::{self, Target};
 
@@ -15,12 +15,29 @@ use super::target::{self, Target};
 pub fn run(runtime: &Runtime, arguments: Sql) -> Result<()> {
     let given = !arguments.commands.is_empty() || !arguments.files.is_empty();
     let shell = !given && io::stdin().is_terminal();
-    let texts = if shell { Vec::new() } else { texts(&arguments)? };
-    let scripts = texts.iter().map(Script::parse).collect::<Result<Vec<_>>>()?;
-    let answers = scripts.iter().flat_map(|s| &s.statements).filter(|s| is_query(&s.statement)).count();
+    let texts = if shell {
+        Vec::new()
+    } else {
+        texts(&arguments)?
+    };
+    let scripts = texts
+        .iter()
+        .map(Script::parse)
+        .collect::<Result<Vec<_>>>()?;
+    let answers = scripts
+        .iter()
+        .flat_map(|s| &s.statements)
+        .filter(|s| is_query(&s.statement))
+        .count();
     if arguments.format.is_binary() && answers > 1 {
-        return Err(Failure::usage(format!("{answers} answers do not fit in one file of this format"))
-            .help("Ask for one, or choose --format csv or json"));
+        return Err(Failure::usage(format!(
+            "{answers} answers do not fit in one file of this format"
+        ))
+        .help("Ask for one, or choose --format csv or json"));
+    }
+    if shell && arguments.format.is_binary() {
+        return Err(Failure::usage("a shell cannot show answers in this format")
+            .help("Give the statement with -c, or choose --format table, csv or json"));
     }
     let output = Output::new(arguments.format, arguments.output.clone())?;
     let target = runtime.block_on(cancellable(target::open(&arguments.place)))?;
@@ -30,7 +47,7 @@ pub fn run(runtime: &Runtime, arguments: Sql) -> Result<()> {
     runtime.block_on(async {
         for script in &scripts {
             for statement in &script.statements {
-                let done = cancellable(execute(target.as_ref(), &statement.text, &output)).await;
+                let done = cancellable(execute(target.as_ref(), statement, &output)).await;
                 done.map_err(|failure| script.located(failure, statement))?;
             }
         }
@@ -75,7 +92,12 @@ impl<'a> Script<'a> {
 }
 
 fn texts(arguments: &Sql) -> Result<Vec<Text>> {
-    let commands = arguments.commands.iter().map(|sql| Ok(Text { file: None, sql: sql.clone() }));
+    let commands = arguments.commands.iter().map(|sql| {
+        Ok(Text {
+            file: None,
+            sql: sql.clone(),
+        })
+    });
     let files = arguments.files.iter().map(|path| read(path));
     let mut texts: Vec<Text> = commands.chain(files).collect::<Result<_>>()?;
     if texts.is_empty() {
@@ -88,12 +110,18 @@ fn read(path: &Path) -> Result<Text> {
     let (name, read) = match path.to_str() {
         Some("-") => {
             let mut text = String::new();
-            ("standard input".to_string(), io::stdin().read_to_string(&mut text).map(|_| text))
+            (
+                "standard input".to_string(),
+                io::stdin().read_to_string(&mut text).map(|_| text),
+            )
         }
         _ => (path.display().to_string(), std::fs::read_to_string(path)),
     };
     match read {
-        Ok(sql) => Ok(Text { file: Some(name), sql }),
+        Ok(sql) => Ok(Text {
+            file: Some(name),
+            sql,
+        }),
         Err(e) => Err(Failure::usage(format!("{name} cannot be read: {e}"))),
     }
 }
@@ -110,12 +138,23 @@ fn is_query(statement: &Statement) -> bool {
 }
 
 /// Execute one statement and print its answer.
-pub async fn execute(target: &dyn Target, sql: &str, output: &Output) -> Result<()> {
+pub async fn execute(target: &dyn Target, statement: &Spanned, output: &Output) -> Result<()> {
     let started = Instant::now();
     let progress = super::progress::Progress::work("working");
-    let answer = target.execute(sql).await?;
+    let answer = target.execute(&statement.text).await?;
     progress.finish();
-    output.write(answer, started).await
+    match output.format == Format::Table && is_text(&statement.statement) {
+        true => output.text(answer).await,
+        false => output.write(answer, started).await,
+    }
+}
+
+/// Whether the answer is a text in lines: a plan, a definition.
+fn is_text(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Explain(_) | Statement::Show(Show::CreateView(_) | Show::CreateSource(_))
+    )
 }
 
 /// The work, ended by Ctrl-C: dropped, it is cancelled at the sources.

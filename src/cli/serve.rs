@@ -1,5 +1,8 @@
+use std::io::Write;
+
 use super::args::Serve;
 use super::failure::{Failure, Result};
+use super::output::say;
 use super::script::cancellable;
 use super::target::Local;
 use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
@@ -13,9 +16,11 @@ pub async fn run(arguments: Serve) -> Result<()> {
     };
     let local = cancellable(Local::open(Some(arguments.data.clone()))).await?;
     let bound = FlightServer::bind(local.engine.clone(), arguments.flight, options).await?;
-    println!("Definitions in {}", arguments.data.display());
-    println!("Arrow Flight SQL on {}    belvedere sql --connect {0}", bound.url());
-    println!("Ctrl-C ends");
+    let (url, data) = (bound.url(), arguments.data.display());
+    // Who started it may have stopped reading; the clients have not.
+    let _ = say(&format!(
+        "Definitions in {data}\nArrow Flight SQL on {url}    belvedere sql --connect {url}\nCtrl-C ends\n"
+    ));
     until_told(bound).await
 }
 
@@ -23,7 +28,10 @@ pub async fn run(arguments: Serve) -> Result<()> {
 pub async fn until_told(bound: Bound) -> Result<()> {
     let shutdown = async {
         told().await;
-        eprintln!("ending; what runs has ten seconds to finish (once more ends at once)");
+        let _ = writeln!(
+            std::io::stderr(),
+            "ending; what runs has ten seconds to finish (once more ends at once)"
+        );
     };
     tokio::select! {
         ended = bound.run(shutdown) => ended.map_err(Failure::from),

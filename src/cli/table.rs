@@ -20,12 +20,18 @@ pub struct Table {
     rows: usize,
     /// Widths of the pages before; none at the first page, which has the head.
     widths: Vec<usize>,
+    /// Rows of the pages before.
+    shown: usize,
+    /// Decided with the first page: a record below the other, since side by side the columns do not fit.
+    records: bool,
 }
 
 #[derive(Debug)]
 struct Column {
     name: String,
     right: bool,
+    /// Half a number, date or boolean says nothing: it is not cut.
+    whole: bool,
     cells: Vec<Cell>,
 }
 
@@ -42,8 +48,8 @@ pub struct Look {
 }
 
 const NULL: &str = "NULL";
-/// A text is not cut below this width: then the table gets wider than the terminal.
-const NARROWEST: usize = 6;
+/// A text is not cut below this width: where that does not suffice, records are shown.
+const NARROWEST: usize = 8;
 /// A cell's text is not formatted further than this, whatever the width.
 const LONGEST: usize = 2_000;
 
@@ -52,9 +58,18 @@ impl Table {
         let column = |field: &arrow::datatypes::FieldRef| Column {
             name: one_line(field.name()),
             right: is_number(field.data_type()),
+            whole: is_number(field.data_type())
+                || field.data_type().is_temporal()
+                || *field.data_type() == DataType::Boolean,
             cells: Vec::new(),
         };
-        Self { columns: schema.fields().iter().map(column).collect(), rows: 0, widths: Vec::new() }
+        Self {
+            columns: schema.fields().iter().map(column).collect(),
+            rows: 0,
+            widths: Vec::new(),
+            shown: 0,
+            records: false,
+        }
     }
 
     /// Add the first `count` rows of a batch.
@@ -80,7 +95,11 @@ impl Table {
 
     /// The values of the first column.
     pub fn first_column(&self) -> impl Iterator<Item = &str> {
-        let cells = self.columns.first().into_iter().flat_map(|column| &column.cells);
+        let cells = self
+            .columns
+            .first()
+            .into_iter()
+            .flat_map(|column| &column.cells);
         cells.map(|cell| cell.as_deref().unwrap_or(NULL))
     }
 
@@ -89,6 +108,7 @@ impl Table {
         for column in &mut self.columns {
             column.cells.clear();
         }
+        self.shown += self.rows;
         self.rows = 0;
     }
 
@@ -96,14 +116,16 @@ impl Table {
     pub fn render(&mut self, look: Look) -> String {
         let first = self.widths.is_empty();
         self.widths = self.fitting(look.width);
+        if first {
+            self.records =
+                self.rows > 0 && look.width.is_some_and(|width| total(&self.widths) > width);
+        }
+        if self.records {
+            return self.as_records(look);
+        }
         let widths = &self.widths;
         let mut text = String::new();
-        let paint = |text: &mut String, what: &str| match look.color {
-            true => {
-                let _ = write!(text, "\x1b[2m{what}\x1b[0m");
-            }
-            false => text.push_str(what),
-        };
+        let paint = |text: &mut String, what: &str| paint(text, what, look);
         if first {
             for (at, (column, width)) in self.columns.iter().zip(widths).enumerate() {
                 if at > 0 {
@@ -137,23 +159,67 @@ impl Table {
         text
     }
 
-    /// Widths that fit: as long as the lines are too wide, the widest texts get narrower. Numbers are never cut.
+    /// A line for each value, with its column's name.
+    fn as_records(&self, look: Look) -> String {
+        let names = self
+            .columns
+            .iter()
+            .map(|column| width_of(&column.name))
+            .max()
+            .unwrap_or(0);
+        let names = names.min(look.width.unwrap_or(names) / 2).max(NARROWEST);
+        let room = look.width.map_or(LONGEST, |width| {
+            width.saturating_sub(names + 5).max(NARROWEST)
+        });
+        let mut text = String::new();
+        for row in 0..self.rows {
+            let title = format!("── row {} ", self.shown + row + 1);
+            let rule = "─".repeat((names + 2).saturating_sub(width_of(&title)));
+            paint(&mut text, &format!("{title}{rule}┬──"), look);
+            text.push('\n');
+            for column in &self.columns {
+                let _ = write!(text, " {} ", fit(&column.name, names, false));
+                paint(&mut text, "│", look);
+                text.push(' ');
+                match &column.cells[row] {
+                    Some(value) => text.push_str(&fit(value, room.min(width_of(value)), false)),
+                    None => paint(&mut text, NULL, look),
+                }
+                end_line(&mut text);
+            }
+        }
+        text
+    }
+
+    /// Widths that fit: as long as the lines are too wide, the widest texts get narrower.
     fn fitting(&self, available: Option<usize>) -> Vec<usize> {
         let longest = |column: &Column| {
-            let cells = column.cells.iter().map(|cell| cell.as_deref().map_or(NULL.len(), width_of));
+            let cells = column
+                .cells
+                .iter()
+                .map(|cell| cell.as_deref().map_or(NULL.len(), width_of));
             cells.chain([width_of(&column.name)]).max().unwrap_or(0)
         };
         let before = self.widths.iter().copied().chain(std::iter::repeat(0));
-        let mut widths: Vec<usize> =
-            self.columns.iter().zip(before).map(|(column, before)| longest(column).max(before)).collect();
+        let mut widths: Vec<usize> = self
+            .columns
+            .iter()
+            .zip(before)
+            .map(|(column, before)| longest(column).max(before))
+            .collect();
         let Some(available) = available else {
             return widths;
         };
-        let total = |widths: &[usize]| widths.iter().map(|w| w + 3).sum::<usize>().saturating_sub(1);
         let least = |at: usize| {
             let column = &self.columns[at];
-            match column.right {
-                true => column.cells.iter().flatten().map(|cell| width_of(cell)).max().unwrap_or(0),
+            match column.whole {
+                true => column
+                    .cells
+                    .iter()
+                    .flatten()
+                    .map(|cell| width_of(cell))
+                    .max()
+                    .unwrap_or(0),
                 false => 0,
             }
             .max(NARROWEST)
@@ -169,13 +235,32 @@ impl Table {
     }
 }
 
+/// Columns a table takes.
+fn total(widths: &[usize]) -> usize {
+    widths
+        .iter()
+        .map(|width| width + 3)
+        .sum::<usize>()
+        .saturating_sub(1)
+}
+
+fn paint(text: &mut String, what: &str, look: Look) {
+    match look.color {
+        true => {
+            let _ = write!(text, "\x1b[2m{what}\x1b[0m");
+        }
+        false => text.push_str(what),
+    }
+}
+
 /// Columns a text takes in a terminal.
 pub fn width_of(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
 fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric() || matches!(data_type, DataType::Dictionary(_, value) if value.is_numeric())
+    data_type.is_numeric()
+        || matches!(data_type, DataType::Dictionary(_, value) if value.is_numeric())
 }
 
 fn end_line(text: &mut String) {
@@ -193,12 +278,29 @@ fn one_line(text: &str) -> String {
     text.chars().take(LONGEST).map(shown).collect()
 }
 
+/// With its line breaks, and without the control characters by which a source could write to the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && !matches!(c, '\n' | '\t') {
+                '·'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// Padded or cut to a width.
 fn fit(text: &str, width: usize, right: bool) -> String {
     let taken = width_of(text);
     if taken <= width {
         let space = " ".repeat(width - taken);
-        return if right { space + text } else { text.to_string() + &space };
+        return if right {
+            space + text
+        } else {
+            text.to_string() + &space
+        };
     }
     let mut cut = String::new();
     let mut used = 0;
@@ -222,7 +324,10 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Look = Look { width: None, color: false };
+    const PLAIN: Look = Look {
+        width: None,
+        color: false,
+    };
 
     fn table(columns: Vec<(&str, ArrayRef)>) -> Table {
         let batch = RecordBatch::try_from_iter_with_nullable(
@@ -235,9 +340,14 @@ mod tests {
     }
 
     fn example() -> Table {
-        let price = Decimal128Array::from(vec![Some(123_456), None]).with_precision_and_scale(12, 2).unwrap();
+        let price = Decimal128Array::from(vec![Some(123_456), None])
+            .with_precision_and_scale(12, 2)
+            .unwrap();
         table(vec![
-            ("name", Arc::new(StringArray::from(vec![Some("Köhler"), None]))),
+            (
+                "name",
+                Arc::new(StringArray::from(vec![Some("Köhler"), None])),
+            ),
             ("id", Arc::new(Int64Array::from(vec![7, 10_000]))),
             ("price", Arc::new(price)),
         ])
@@ -254,7 +364,10 @@ mod tests {
 
     #[test]
     fn no_rows_still_have_a_head() {
-        assert_eq!(table(vec![("a", Arc::new(Int64Array::from(vec![0_i64; 0])))]).render(PLAIN), " a\n───\n");
+        assert_eq!(
+            table(vec![("a", Arc::new(Int64Array::from(vec![0_i64; 0])))]).render(PLAIN),
+            " a\n───\n"
+        );
         assert_eq!(Table::new(&Schema::empty()).render(PLAIN), "\n\n");
     }
 
@@ -263,24 +376,64 @@ mod tests {
         let long = "a text that is much longer than the terminal is wide";
         let mut table = table(vec![
             ("text", Arc::new(StringArray::from(vec![long]))),
-            ("number", Arc::new(Int64Array::from(vec![1_234_567_890_123_456]))),
+            (
+                "number",
+                Arc::new(Int64Array::from(vec![1_234_567_890_123_456])),
+            ),
         ]);
-        let rendered = table.render(Look { width: Some(40), color: false });
+        let rendered = table.render(Look {
+            width: Some(40),
+            color: false,
+        });
         for line in rendered.lines() {
             assert!(width_of(line) <= 40, "{line}");
         }
         assert!(rendered.contains("1234567890123456"), "{rendered}");
         assert!(rendered.contains('…'), "{rendered}");
-        // Narrower than possible: too wide, and still whole numbers.
-        assert!(table.render(Look { width: Some(5), color: false }).contains("1234567890123456"));
+    }
+
+    #[test]
+    fn what_does_not_fit_side_by_side_is_shown_as_records() {
+        let number =
+            || Arc::new(Int64Array::from(vec![Some(1_234_567_890_123_456), None])) as ArrayRef;
+        let text = Arc::new(StringArray::from(vec![
+            "größer als breit, und das um einiges",
+            "東京都",
+        ])) as ArrayRef;
+        let mut table = table(vec![
+            ("a", number()),
+            ("long name", number()),
+            ("text", text),
+        ]);
+        let look = Look {
+            width: Some(34),
+            color: false,
+        };
+        assert_eq!(
+            table.render(look),
+            "── row 1 ──┬──\n a         │ 1234567890123456\n long name │ 1234567890123456\n \
+             text      │ größer als breit, u…\n\
+             ── row 2 ──┬──\n a         │ NULL\n long name │ NULL\n text      │ 東京都\n"
+        );
+        for line in table.render(look).lines() {
+            assert!(width_of(line) <= 34, "{line}");
+        }
+        table.next_page();
+        assert_eq!(table.render(look), "");
     }
 
     #[test]
     fn wide_characters_and_line_breaks_keep_the_columns() {
         let texts = StringArray::from(vec!["東京都", "a\nb\x1b[31m"]);
-        let mut table = table(vec![("t", Arc::new(texts)), ("u", Arc::new(StringArray::from(vec!["x", "y"])))]);
+        let mut table = table(vec![
+            ("t", Arc::new(texts)),
+            ("u", Arc::new(StringArray::from(vec!["x", "y"]))),
+        ]);
         let rendered = table.render(PLAIN);
-        let bars: Vec<_> = rendered.lines().map(|line| width_of(line.split(['│', '┼']).next().unwrap())).collect();
+        let bars: Vec<_> = rendered
+            .lines()
+            .map(|line| width_of(line.split(['│', '┼']).next().unwrap()))
+            .collect();
         assert_eq!(bars, [bars[0]; 4]);
         assert!(!rendered.contains('\x1b'));
         assert_eq!(fit("東京都", 4, false), "東… ");
@@ -291,7 +444,9 @@ mod tests {
         let mut table = example();
         let head = table.render(PLAIN);
         table.next_page();
-        let price = Decimal128Array::from(vec![1]).with_precision_and_scale(12, 2).unwrap();
+        let price = Decimal128Array::from(vec![1])
+            .with_precision_and_scale(12, 2)
+            .unwrap();
         let batch = RecordBatch::try_from_iter([
             ("name", Arc::new(StringArray::from(vec!["Ü"])) as ArrayRef),
             ("id", Arc::new(Int64Array::from(vec![1]))),
@@ -304,7 +459,11 @@ mod tests {
 
     #[test]
     fn only_as_many_rows_as_asked() {
-        let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef)]).unwrap();
+        let batch = RecordBatch::try_from_iter([(
+            "a",
+            Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef,
+        )])
+        .unwrap();
         let mut table = Table::new(&batch.schema());
         table.add(&batch, 2).unwrap();
         assert_eq!(table.rows(), 2);

@@ -45,7 +45,9 @@ impl Rows {
 /// The target the options name: a server, a data directory, or an engine that forgets.
 pub async fn open(place: &Where) -> Result<Box<dyn Target>> {
     match &place.connect {
-        Some(url) => Ok(Box::new(Remote::connect(url, place.tls_ca.as_deref()).await?)),
+        Some(url) => Ok(Box::new(
+            Remote::connect(url, place.tls_ca.as_deref()).await?,
+        )),
         None => Ok(Box::new(Local::open(place.data.clone()).await?)),
     }
 }
@@ -68,17 +70,28 @@ impl Local {
     }
 
     pub fn new(engine: Engine, data: Option<PathBuf>) -> Self {
-        Self { session: engine.session(), engine, data }
+        Self {
+            session: engine.session(),
+            engine,
+            data,
+        }
     }
 }
 
 #[async_trait]
 impl Target for Local {
     async fn execute(&self, sql: &str) -> Result<Rows> {
-        let answer = self.session.execute(sql).await.map_err(|e| Failure::of(&e, sql))?;
+        let answer = self
+            .session
+            .execute(sql)
+            .await
+            .map_err(|e| Failure::of(&e, sql))?;
         Ok(Rows {
             schema: answer.schema,
-            stream: answer.stream.map_err(|e| Failure::from(Error::from(e))).boxed(),
+            stream: answer
+                .stream
+                .map_err(|e| Failure::from(Error::from(e)))
+                .boxed(),
             notices: answer.notices,
             is_query: answer.is_query,
         })
@@ -109,22 +122,34 @@ impl Remote {
         let tls_authority = match authority {
             None => None,
             Some(path) => Some(std::fs::read(path).map_err(|e| {
-                Failure::usage(format!("{}, given with --tls-ca, cannot be read: {e}", path.display()))
+                Failure::usage(format!(
+                    "{}, given with --tls-ca, cannot be read: {e}",
+                    path.display()
+                ))
             })?),
         };
         let password = match user_of(url) {
             Some(user) => password_of(user)?,
             None => None,
         };
-        let options = ConnectOptions { password, tls_authority };
+        let options = ConnectOptions {
+            password,
+            tls_authority,
+        };
         let session = RemoteSession::connect(url, options).await.map_err(|e| {
             let failure = Failure::from(&e);
             match e.code.as_str() {
-                "connection" => failure.help("Is the server running? belvedere serve --data DIR starts one"),
+                "connection" => {
+                    failure.help("Is the server running? belvedere serve --data DIR starts one")
+                }
+                "address" => Failure::usage(&e.message),
                 _ => failure,
             }
         })?;
-        Ok(Self { session, url: url.to_string() })
+        Ok(Self {
+            session,
+            url: url.to_string(),
+        })
     }
 }
 
@@ -147,8 +172,14 @@ impl Target for Remote {
     }
 
     async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<RemoteChange>> {
-        let files = files.into_iter().map(|file| (file.name, file.text)).collect();
-        self.session.apply(files, options).await.map_err(|e| Failure::from(&e))
+        let files = files
+            .into_iter()
+            .map(|file| (file.name, file.text))
+            .collect();
+        self.session
+            .apply(files, options)
+            .await
+            .map_err(|e| Failure::from(&e))
     }
 
     fn describe(&self) -> String {
@@ -160,7 +191,8 @@ impl From<&RemoteError> for Failure {
     fn from(e: &RemoteError) -> Self {
         let failure = Self::new(&e.message);
         match e.code.as_str() {
-            "connection" | "unavailable" | "source_unreachable" | "timeout" => failure.transient(),
+            "connection" | "unavailable" | "timeout" | "source_unreachable" | "source_timeout"
+            | "source_busy" | "source_refused" => failure.transient(),
             _ => failure,
         }
     }
@@ -176,7 +208,9 @@ fn user_of(url: &str) -> Option<&str> {
 fn password_of(user: &str) -> Result<Option<String>> {
     match std::env::var("BELVEDERE_PASSWORD") {
         Ok(password) => Ok(Some(password)),
-        Err(_) if std::io::stdin().is_terminal() => password::ask(&format!("Password of {user}: ")).map(Some),
+        Err(_) if std::io::stdin().is_terminal() => {
+            password::ask(&format!("Password of {user}: ")).map(Some)
+        }
         Err(_) => Ok(None),
     }
 }

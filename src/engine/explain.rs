@@ -5,12 +5,16 @@ use std::time::Instant;
 use belvedere_sql::{Explain, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 
 use super::names::Names;
 use super::query;
+use super::sources::LiveSource;
 use crate::error::{Error, Result};
 use crate::federation::{Cut, FragmentExec, fragments};
 
@@ -26,7 +30,9 @@ pub(super) async fn explain(
     deadline: Option<Instant>,
 ) -> Result<RecordBatch> {
     if let Some(format) = &explain.format {
-        return Err(Error::NotInThisVersion { what: format!("EXPLAIN (FORMAT {format})") });
+        return Err(Error::NotInThisVersion {
+            what: format!("EXPLAIN (FORMAT {format})"),
+        });
     }
     let Statement::Query(ast) = &*explain.statement else {
         return Err(Error::invalid_with_help(
@@ -51,11 +57,13 @@ pub(super) async fn explain(
         }
     };
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
+    readers(&mut text, &cut, &names);
     kept(&mut text, &cut);
     here(&mut text, &physical, ran.is_some());
     if let Some((rows, elapsed)) = ran {
         let ms = elapsed.as_secs_f64() * 1e3;
-        let _ = writeln!(text, "\n{rows} rows in {ms:.1} ms");
+        let noun = if rows == 1 { "row" } else { "rows" };
+        let _ = writeln!(text, "\n{rows} {noun} in {ms:.1} ms");
     }
     if explain.verbose {
         let _ = writeln!(text, "\nLogical plan, as resolved");
@@ -96,6 +104,46 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
     }
 }
 
+/// Each table that is read by DataFusion's own readers (files): what of it is asked for.
+fn readers(text: &mut String, cut: &Cut, names: &Names) {
+    let mut tables = Vec::new();
+    let walked = cut.plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.push(scan.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the walk itself never fails");
+    for scan in tables {
+        let Ok(provider) = source_as_provider(&scan.source) else {
+            continue;
+        };
+        let read = |(name, live): (&String, &Arc<LiveSource>)| {
+            Some((name.clone(), live.connector, live.table_of(&provider)?))
+        };
+        let Some((name, connector, table)) = names.world.live.iter().find_map(read) else {
+            continue;
+        };
+        let _ = writeln!(text, "Read from {name} ({connector})");
+        let columns: Vec<_> = scan
+            .projected_schema
+            .fields()
+            .iter()
+            .map(|f| f.name().as_str())
+            .collect();
+        let mut line = format!("{}: {}", table.name, columns.join(", "));
+        if !scan.filters.is_empty() {
+            let filters: Vec<_> = scan
+                .filters
+                .iter()
+                .map(|f| f.human_display().to_string())
+                .collect();
+            let _ = write!(line, " where {}", filters.join(" AND "));
+        }
+        indented(text, &line);
+    }
+}
+
 fn count_rows(plan: &Arc<dyn ExecutionPlan>, into: &mut Vec<(String, String, usize)>) {
     if let Some(exec) = plan.downcast_ref::<FragmentExec>() {
         let rows = plan.metrics().and_then(|m| m.output_rows()).unwrap_or(0);
@@ -112,18 +160,28 @@ fn kept(text: &mut String, cut: &Cut) {
     }
     let _ = writeln!(text, "\nStays here, though one source holds its input");
     for kept in &cut.kept {
-        let _ = writeln!(text, "  {}: {}\n    because: {}", kept.source, kept.what, kept.why);
+        let _ = writeln!(
+            text,
+            "  {}: {}\n    because: {}",
+            kept.source, kept.what, kept.why
+        );
     }
 }
 
 fn here(text: &mut String, physical: &Arc<dyn ExecutionPlan>, ran: bool) {
     // DataFusion wraps leaves so that they yield; that is no work.
     let mut answering = physical;
-    while let (true, [child]) = (answering.name() == "CooperativeExec", &answering.children()[..]) {
+    while let (true, [child]) = (
+        answering.name() == "CooperativeExec",
+        &answering.children()[..],
+    ) {
         answering = child;
     }
     if answering.downcast_ref::<FragmentExec>().is_some() {
-        let _ = writeln!(text, "\nNothing runs here: the source answers the whole query");
+        let _ = writeln!(
+            text,
+            "\nNothing runs here: the source answers the whole query"
+        );
         return;
     }
     let _ = writeln!(text, "\nRuns here");

@@ -47,26 +47,53 @@ impl LiveSource {
         let found = self.handle.source.discover().await;
         self.handle.contacted(found.as_ref().err());
         let found = found.map_err(|e| e.at_source(&self.definition.name))?;
-        self.providers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         Ok(Discovery {
             tables: found.into_iter().map(Arc::new).collect(),
             at_us: chrono::Utc::now().timestamp_micros(),
         })
     }
 
+    /// The table a provider was made for.
+    pub fn table_of(&self, provider: &Arc<dyn TableProvider>) -> Option<TableRef> {
+        let providers = self
+            .providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        providers
+            .iter()
+            .find(|(_, known)| Arc::ptr_eq(known, provider))
+            .map(|(table, _)| table.clone())
+    }
+
     /// The table as DataFusion reads it.
     pub async fn provider(&self, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
-        let key = TableRef { schema: table.schema.clone(), name: table.name.clone() };
-        let known = self.providers.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let key = TableRef {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+        };
+        let known = self
+            .providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         if let Some(provider) = known {
             return Ok(provider);
         }
         let own = self.handle.source.table_provider(table).await;
-        let provider: Arc<dyn TableProvider> = match own.map_err(|e| e.at_source(&self.definition.name))? {
-            Some(provider) => provider,
-            None => Arc::new(SourceTable::new(self.handle.clone(), table.clone())),
-        };
-        let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        let provider: Arc<dyn TableProvider> =
+            match own.map_err(|e| e.at_source(&self.definition.name))? {
+                Some(provider) => provider,
+                None => Arc::new(SourceTable::new(self.handle.clone(), table.clone())),
+            };
+        let mut providers = self
+            .providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Ok(providers.entry(key).or_insert(provider).clone())
     }
 }

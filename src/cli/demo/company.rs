@@ -17,7 +17,12 @@ pub struct Size {
 }
 
 impl Size {
-    pub const FULL: Self = Self { customers: 8_000, items: 7_500, days: 90, orders_per_day: 1_500 };
+    pub const FULL: Self = Self {
+        customers: 8_000,
+        items: 7_500,
+        days: 90,
+        orders_per_day: 1_500,
+    };
 }
 
 /// A wholesaler of workshop supplies and all it knows, before it is spread over its systems. The same seed, day and
@@ -132,12 +137,34 @@ impl Company {
 
         let customers = customers(&mut Rng::new(seed, "customers"), today, &largest);
         let contacts = contacts(&mut Rng::new(seed, "contacts"), &customers);
-        let activities = activities(&mut Rng::new(seed, "activities"), today, &customers, &contacts);
+        let activities = activities(
+            &mut Rng::new(seed, "activities"),
+            today,
+            &customers,
+            &contacts,
+        );
         let stock = stock(&mut Rng::new(seed, "stock"), today, &items, &bestsellers);
         let purchases = purchases(&mut Rng::new(seed, "purchases"), today, &stock);
         let mut rng = Rng::new(seed, "sales");
-        let sales = sales::generate(&mut rng, today, size, &items, &customers, &bestsellers, &largest);
-        Self { today, items, stock, purchases, customers, contacts, activities, sales }
+        let sales = sales::generate(
+            &mut rng,
+            today,
+            size,
+            &items,
+            &customers,
+            &bestsellers,
+            &largest,
+        );
+        Self {
+            today,
+            items,
+            stock,
+            purchases,
+            customers,
+            contacts,
+            activities,
+            sales,
+        }
     }
 
     /// The day on which many prices changed.
@@ -147,11 +174,13 @@ impl Company {
 }
 
 pub fn back(day: NaiveDate, days: i64) -> NaiveDate {
-    day.checked_sub_days(Days::new(days.max(0) as u64)).unwrap_or(day)
+    day.checked_sub_days(Days::new(days.max(0) as u64))
+        .unwrap_or(day)
 }
 
 pub fn ahead(day: NaiveDate, days: i64) -> NaiveDate {
-    day.checked_add_days(Days::new(days.max(0) as u64)).unwrap_or(day)
+    day.checked_add_days(Days::new(days.max(0) as u64))
+        .unwrap_or(day)
 }
 
 /// A time of day in business hours, most often in the late morning.
@@ -173,12 +202,20 @@ fn items(rng: &mut Rng, today: NaiveDate, count: usize) -> Vec<Item> {
             let size = category.sizes[number / nouns % sizes];
             let kind = category.kinds[number / (nouns * sizes) % category.kinds.len()];
             let series = number / (nouns * sizes * category.kinds.len());
-            let series = if series == 0 { String::new() } else { format!(", series {}", series + 1) };
+            let series = if series == 0 {
+                String::new()
+            } else {
+                format!(", series {}", series + 1)
+            };
             // Between a fifth and five times the typical price.
             let factor = 5.0_f64.powf(rng.unit() + rng.unit() - 1.0);
             let old_price = ((category.price as f64 * factor) as i64).max(5);
             let raised = rng.chance(0.4);
-            let price = if raised { old_price * rng.between(101, 109) / 100 } else { old_price };
+            let price = if raised {
+                old_price * rng.between(101, 109) / 100
+            } else {
+                old_price
+            };
             Item {
                 sku: format!("{}-{:05}", category.prefix, 10_000 + number * 7),
                 name: format!("{noun} {size}, {kind}{series}"),
@@ -212,7 +249,8 @@ fn customers(rng: &mut Rng, today: NaiveDate, largest: &[usize]) -> Vec<Customer
                 5..25 => ("B", rng.between(10, 60) * 100_000),
                 _ => ("C", rng.between(2, 24) * 50_000),
             };
-            let pays = [Pays::InTime, Pays::Late, Pays::Never][rng.weighted([85.0, 12.5, 2.5].into_iter())];
+            let pays = [Pays::InTime, Pays::Late, Pays::Never]
+                [rng.weighted([85.0, 12.5, 2.5].into_iter())];
             Customer {
                 id: 10_001 + at as i64,
                 domain: format!("{}.{}", slug(&name, '-'), country.domain),
@@ -234,7 +272,12 @@ fn customers(rng: &mut Rng, today: NaiveDate, largest: &[usize]) -> Vec<Customer
         .collect()
 }
 
-fn company_name(rng: &mut Rng, country: &Country, city: &str, taken: &mut HashSet<String>) -> String {
+fn company_name(
+    rng: &mut Rng,
+    country: &Country,
+    city: &str,
+    taken: &mut HashSet<String>,
+) -> String {
     let (family, trade) = (rng.pick(country.families), rng.pick(country.trades));
     let form = rng.pick(country.forms);
     let second = rng.pick(country.families);
@@ -250,7 +293,10 @@ fn company_name(rng: &mut Rng, country: &Country, city: &str, taken: &mut HashSe
         }
     }
     let numbered = (2..).map(|n| format!("{family} {trade} {city} {n} {form}"));
-    numbered.into_iter().find(|name| taken.insert(name.clone())).unwrap_or_default()
+    numbered
+        .into_iter()
+        .find(|name| taken.insert(name.clone()))
+        .unwrap_or_default()
 }
 
 /// The words of a name in ASCII: `Müller Metallbau GmbH` → `mueller-metallbau`.
@@ -278,7 +324,11 @@ fn slug(name: &str, joint: char) -> String {
             _ => {}
         }
     }
-    let parts: Vec<&str> = text.split(joint).filter(|part| !part.is_empty()).take(2).collect();
+    let parts: Vec<&str> = text
+        .split(joint)
+        .filter(|part| !part.is_empty())
+        .take(2)
+        .collect();
     parts.join(&joint.to_string())
 }
 
@@ -294,13 +344,24 @@ fn contacts(rng: &mut Rng, customers: &[Customer]) -> Vec<Contact> {
             _ => rng.between(1, 2),
         };
         for _ in 0..count {
-            let (first_name, last_name) = (rng.pick(country.first_names), rng.pick(country.families));
-            let phone = format!("{} {} {:06}", country.dial, rng.between(20, 899), rng.below(1_000_000));
+            let (first_name, last_name) =
+                (rng.pick(country.first_names), rng.pick(country.families));
+            let phone = format!(
+                "{} {} {:06}",
+                country.dial,
+                rng.between(20, 899),
+                rng.below(1_000_000)
+            );
             contacts.push(Contact {
                 customer: at,
                 first_name,
                 last_name,
-                email: format!("{}.{}@{}", slug(first_name, '-'), slug(last_name, '-'), customer.domain),
+                email: format!(
+                    "{}.{}@{}",
+                    slug(first_name, '-'),
+                    slug(last_name, '-'),
+                    customer.domain
+                ),
                 phone: rng.chance(0.9).then_some(phone),
                 role: ROLES[rng.weighted(ROLES.iter().map(|r| r.1))].0,
                 newsletter: rng.chance(0.35),
@@ -310,7 +371,12 @@ fn contacts(rng: &mut Rng, customers: &[Customer]) -> Vec<Contact> {
     contacts
 }
 
-fn activities(rng: &mut Rng, today: NaiveDate, customers: &[Customer], contacts: &[Contact]) -> Vec<Activity> {
+fn activities(
+    rng: &mut Rng,
+    today: NaiveDate,
+    customers: &[Customer],
+    contacts: &[Contact],
+) -> Vec<Activity> {
     let mut first_contact = vec![None; customers.len()];
     for (at, contact) in contacts.iter().enumerate() {
         first_contact[contact.customer].get_or_insert(at);
@@ -367,7 +433,11 @@ fn stock(rng: &mut Rng, today: NaiveDate, items: &[Item], bestsellers: &[usize])
                 item: at,
                 site,
                 on_hand,
-                blocked: if rng.chance(0.05) { rng.between(0, on_hand.min(10)) } else { 0 },
+                blocked: if rng.chance(0.05) {
+                    rng.between(0, on_hand.min(10))
+                } else {
+                    0
+                },
                 reorder_level,
                 counted: back(today, rng.between(0, 330)),
             });
@@ -397,7 +467,12 @@ fn purchases(rng: &mut Rng, today: NaiveDate, stock: &[Stock]) -> Vec<Purchase> 
 mod tests {
     use super::*;
 
-    const SMALL: Size = Size { customers: 300, items: 200, days: 90, orders_per_day: 20 };
+    const SMALL: Size = Size {
+        customers: 300,
+        items: 200,
+        days: 90,
+        orders_per_day: 20,
+    };
 
     fn day() -> NaiveDate {
         NaiveDate::from_ymd_opt(2026, 3, 2).unwrap()
@@ -431,7 +506,10 @@ mod tests {
         }
         orders.sort_unstable_by(|a, b| b.cmp(a));
         let top: usize = orders[..60].iter().sum();
-        assert!(top * 2 > company.sales.orders.len(), "a fifth has {top} orders");
+        assert!(
+            top * 2 > company.sales.orders.len(),
+            "a fifth has {top} orders"
+        );
     }
 
     #[test]
@@ -452,6 +530,9 @@ mod tests {
     fn names_become_domains() {
         assert_eq!(slug("Müller Metallbau Köln GmbH", '-'), "mueller-metallbau");
         assert_eq!(slug("Łukasz", '-'), "lukasz");
-        assert_eq!(slug("D'Angelo & Galli Officine S.r.l.", '-'), "dangelo-galli");
+        assert_eq!(
+            slug("D'Angelo & Galli Officine S.r.l.", '-'),
+            "dangelo-galli"
+        );
     }
 }

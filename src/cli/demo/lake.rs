@@ -6,7 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -28,9 +30,17 @@ pub fn write_history(company: &Company, until: usize, folder: &Path) -> io::Resu
         let end = start + month.len();
         let (these, rest) = lines.split_at(lines.partition_point(|line| line.order < end));
         let name = month_of(&month[0]);
-        write(&folder.join("orders").join(format!("month={name}")), "orders", &orders_batch(company, month)?)?;
+        write(
+            &folder.join("orders").join(format!("month={name}")),
+            "orders",
+            &orders_batch(company, month)?,
+        )?;
         let batch = lines_batch(company, these)?;
-        write(&folder.join("order_lines").join(format!("month={name}")), "order_lines", &batch)?;
+        write(
+            &folder.join("order_lines").join(format!("month={name}")),
+            "order_lines",
+            &batch,
+        )?;
         (lines, start) = (rest, end);
     }
     Ok(())
@@ -40,9 +50,19 @@ pub fn write_history(company: &Company, until: usize, folder: &Path) -> io::Resu
 pub fn write_price_list(company: &Company, path: &Path) -> io::Result<()> {
     let mut text = String::from("sku,description,price,currency\n");
     for item in company.items.iter().filter(|item| !item.discontinued) {
-        let price = if item.stale_in_shop { item.old_price } else { item.price };
+        let price = if item.stale_in_shop {
+            item.old_price
+        } else {
+            item.price
+        };
         let name = item.name.replace('"', "\"\"");
-        let _ = writeln!(text, "{},\"{name}\",{}.{:02},EUR", item.sku, price / 100, price % 100);
+        let _ = writeln!(
+            text,
+            "{},\"{name}\",{}.{:02},EUR",
+            item.sku,
+            price / 100,
+            price % 100
+        );
     }
     fs::write(path, text)
 }
@@ -54,7 +74,9 @@ fn month_of(order: &Order) -> String {
 fn write(folder: &Path, name: &str, batch: &RecordBatch) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let file = File::create(folder.join(format!("{name}.parquet")))?;
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties))?;
     writer.write(batch)?;
     writer.close()?;
@@ -64,18 +86,42 @@ fn write(folder: &Path, name: &str, batch: &RecordBatch) -> io::Result<()> {
 fn orders_batch(company: &Company, orders: &[Order]) -> io::Result<RecordBatch> {
     let customers = orders.iter().map(|o| company.customers[o.customer].id);
     batch(vec![
-        ("order_id", Arc::new(Int64Array::from_iter_values(orders.iter().map(|o| o.id)))),
-        ("customer_id", Arc::new(Int64Array::from_iter_values(customers))),
+        (
+            "order_id",
+            Arc::new(Int64Array::from_iter_values(orders.iter().map(|o| o.id))),
+        ),
+        (
+            "customer_id",
+            Arc::new(Int64Array::from_iter_values(customers)),
+        ),
         (
             "ordered_at",
             Arc::new(TimestampMicrosecondArray::from_iter_values(
                 orders.iter().map(|o| o.at.and_utc().timestamp_micros()),
             )),
         ),
-        ("site", Arc::new(StringArray::from_iter_values(orders.iter().map(|o| o.site)))),
-        ("channel", Arc::new(StringArray::from_iter_values(orders.iter().map(|o| o.channel)))),
-        ("status", Arc::new(StringArray::from_iter_values(orders.iter().map(|o| o.status)))),
-        ("promised", Arc::new(Date32Array::from_iter_values(orders.iter().map(|o| days(o.promised))))),
+        (
+            "site",
+            Arc::new(StringArray::from_iter_values(orders.iter().map(|o| o.site))),
+        ),
+        (
+            "channel",
+            Arc::new(StringArray::from_iter_values(
+                orders.iter().map(|o| o.channel),
+            )),
+        ),
+        (
+            "status",
+            Arc::new(StringArray::from_iter_values(
+                orders.iter().map(|o| o.status),
+            )),
+        ),
+        (
+            "promised",
+            Arc::new(Date32Array::from_iter_values(
+                orders.iter().map(|o| days(o.promised)),
+            )),
+        ),
     ])
 }
 
@@ -86,17 +132,31 @@ fn lines_batch(company: &Company, lines: &[Line]) -> io::Result<RecordBatch> {
     let prices = prices.with_precision_and_scale(12, 2).map_err(invalid)?;
     batch(vec![
         ("order_id", Arc::new(Int64Array::from_iter_values(orders))),
-        ("line_no", Arc::new(Int64Array::from_iter_values(lines.iter().map(|l| l.number)))),
+        (
+            "line_no",
+            Arc::new(Int64Array::from_iter_values(lines.iter().map(|l| l.number))),
+        ),
         ("sku", Arc::new(StringArray::from_iter_values(skus))),
-        ("quantity", Arc::new(Int64Array::from_iter_values(lines.iter().map(|l| l.quantity)))),
+        (
+            "quantity",
+            Arc::new(Int64Array::from_iter_values(
+                lines.iter().map(|l| l.quantity),
+            )),
+        ),
         ("unit_price", Arc::new(prices)),
     ])
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> io::Result<RecordBatch> {
-    let fields = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), false));
+    let fields = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), false));
     let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect()).map_err(invalid)
+    RecordBatch::try_new(
+        schema,
+        columns.into_iter().map(|(_, array)| array).collect(),
+    )
+    .map_err(invalid)
 }
 
 fn invalid(e: ArrowError) -> io::Error {

@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use super::args::Demo;
 use super::failure::{Failure, Result};
-use super::output::{Format, Output, duration};
+use super::output::{Format, Output, duration, say};
 use super::script::cancellable;
 use super::target::{Local, Target};
 use crate::Engine;
@@ -47,7 +47,10 @@ const DEFINITIONS: &[(&str, &str)] = &[
     ("sales.sql", include_str!("sales.sql")),
     ("customer_360.sql", include_str!("customer_360.sql")),
     ("order_book.sql", include_str!("order_book.sql")),
-    ("available_to_promise.sql", include_str!("available_to_promise.sql")),
+    (
+        "available_to_promise.sql",
+        include_str!("available_to_promise.sql"),
+    ),
     ("margin_by_month.sql", include_str!("margin_by_month.sql")),
 ];
 
@@ -60,17 +63,27 @@ pub async fn run(arguments: Demo) -> Result<()> {
     })
     .await?;
     if arguments.once {
-        println!("Look around yourself: belvedere sql --data {}", arguments.data.display());
-        return Ok(());
+        return say(&format!(
+            "Look around yourself: belvedere sql --data {}\n",
+            arguments.data.display()
+        ));
     }
     let bound = bind(&local.engine, arguments.flight).await?;
-    println!("Arrow Flight SQL on {}, until Ctrl-C. Ask it yourself:\n", bound.url());
-    println!("  belvedere sql --connect {}\n", bound.url());
-    println!("  pip install adbc-driver-flightsql pyarrow");
-    println!("  from adbc_driver_flightsql import dbapi");
-    println!("  with dbapi.connect('{}') as connection, connection.cursor() as cursor:", bound.url());
-    println!("      cursor.execute('SELECT * FROM margin_by_month')");
-    println!("      print(cursor.fetch_arrow_table())\n");
+    let url = bound.url();
+    say(&format!(
+        "\
+Arrow Flight SQL on {url}, until Ctrl-C. Ask it yourself:
+
+  belvedere sql --connect {url}
+
+  pip install adbc-driver-flightsql pyarrow
+  from adbc_driver_flightsql import dbapi
+  with dbapi.connect('{url}', autocommit=True) as connection, connection.cursor() as cursor:
+      cursor.execute('SELECT * FROM margin_by_month')
+      print(cursor.fetch_arrow_table())
+
+"
+    ))?;
     super::serve::until_told(bound).await
 }
 
@@ -78,27 +91,44 @@ pub async fn run(arguments: Demo) -> Result<()> {
 async fn open(arguments: &Demo) -> Result<(Local, Premises)> {
     let started = Instant::now();
     let data = &arguments.data;
-    std::fs::create_dir_all(data)
-        .map_err(|e| Failure::usage(format!("{} cannot be made: {e}", data.display())).help("--data DIR chooses another folder"))?;
+    std::fs::create_dir_all(data).map_err(|e| {
+        Failure::usage(format!("{} cannot be made: {e}", data.display()))
+            .help("--data DIR chooses another folder")
+    })?;
     // The engine first: it owns the folder, so that two demos do not build one company.
-    let engine = Engine::builder().data_dir(data).memory_limit(MEMORY_BYTES).open().await?;
+    let engine = Engine::builder()
+        .data_dir(data)
+        .memory_limit(MEMORY_BYTES)
+        .open()
+        .await?;
     let local = Local::new(engine, Some(data.clone()));
     let folder = data.clone();
     let building = tokio::task::spawn_blocking(move || Premises::open_or_build(&folder));
-    let premises = building.await.map_err(|e| Failure::new(format!("the company was not built: {e}")))??;
+    let premises = building
+        .await
+        .map_err(|e| Failure::new(format!("the company was not built: {e}")))??;
     let what = "8,000 customers, 7,500 items, 90 days of orders, all made up";
-    match premises.built {
-        true => println!("Built a company in {} ({what}): {}", data.display(), duration(started.elapsed())),
-        false => println!("The company in {} ({what}) is still there", data.display()),
-    }
-    println!("Its today is {}.\n", premises.today.format("%A, %-d %B %Y"));
+    let found = match premises.built {
+        true => format!(
+            "Built a company in {} ({what}): {}",
+            data.display(),
+            duration(started.elapsed())
+        ),
+        false => format!("The company in {} ({what}) is still there", data.display()),
+    };
+    say(&format!(
+        "{found}\nIts today is {}.\n\n",
+        premises.today.format("%A, %-d %B %Y")
+    ))?;
 
     let files = DEFINITIONS.iter().map(|(name, text)| SqlFile {
         name: (*name).to_string(),
         text: text.replace("{today}", &premises.today.to_string()),
         base_dir: premises.folder.clone(),
     });
-    local.apply(files.collect(), ApplyOptions::default()).await?;
+    local
+        .apply(files.collect(), ApplyOptions::default())
+        .await?;
     Ok((local, premises))
 }
 
@@ -108,7 +138,9 @@ async fn bind(engine: &Engine, asked: Option<SocketAddr>) -> Result<Bound> {
     let mut address = asked.unwrap_or(usual);
     loop {
         match FlightServer::bind(engine.clone(), address, FlightOptions::default()).await {
-            Err(BindError::Taken { .. }) if asked.is_none() && address.port() < usual.port() + PORTS => {
+            Err(BindError::Taken { .. })
+                if asked.is_none() && address.port() < usual.port() + PORTS =>
+            {
                 address.set_port(address.port() + 1);
             }
             bound => return Ok(bound?),

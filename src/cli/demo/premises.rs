@@ -41,9 +41,17 @@ impl Premises {
         let data = &fs::canonicalize(data).map_err(|e| failed(data, &e))?;
         let folder = data.join(FOLDER);
         if let Some(facts) = found(&folder) {
-            return Ok(Self { folder, today: facts.today, built: false });
+            return Ok(Self {
+                folder,
+                today: facts.today,
+                built: false,
+            });
         }
-        let facts = Facts { version: VERSION, seed: SEED, today: Local::now().date_naive() };
+        let facts = Facts {
+            version: VERSION,
+            seed: SEED,
+            today: Local::now().date_naive(),
+        };
         let unfinished = data.join(format!("{FOLDER}.unfinished"));
         for leftover in [&unfinished, &folder] {
             match fs::remove_dir_all(leftover) {
@@ -56,7 +64,11 @@ impl Premises {
         let text = serde_json::to_string_pretty(&facts).map_err(|e| failed(&folder, &e.into()))?;
         fs::write(unfinished.join(FACTS), text).map_err(|e| failed(&unfinished, &e))?;
         fs::rename(&unfinished, &folder).map_err(|e| failed(&folder, &e))?;
-        Ok(Self { folder, today: facts.today, built: true })
+        Ok(Self {
+            folder,
+            today: facts.today,
+            built: true,
+        })
     }
 }
 
@@ -71,7 +83,10 @@ pub fn build(company: &Company, folder: &Path) -> io::Result<()> {
     let shop = folder.join("shop");
     fs::create_dir_all(&shop)?;
     // Yesterday's and older orders are history.
-    let first = company.sales.orders.partition_point(|order| order.at.date() < company.today);
+    let first = company
+        .sales
+        .orders
+        .partition_point(|order| order.at.date() < company.today);
     thread::scope(|scope| {
         let databases = scope.spawn(|| {
             sqlite::write_erp(company, &folder.join("erp.db"))?;
@@ -88,8 +103,11 @@ pub fn build(company: &Company, folder: &Path) -> io::Result<()> {
 }
 
 fn failed(path: &Path, e: &io::Error) -> Failure {
-    Failure::new(format!("the demo's company cannot be built in {}: {e}", path.display()))
-        .help("--data DIR chooses another folder")
+    Failure::new(format!(
+        "the demo's company cannot be built in {}: {e}",
+        path.display()
+    ))
+    .help("--data DIR chooses another folder")
 }
 
 #[cfg(test)]
@@ -100,7 +118,12 @@ mod tests {
     fn files_hold_the_company() {
         let folder = tempfile::tempdir().unwrap();
         let today = NaiveDate::from_ymd_opt(2026, 3, 2).unwrap();
-        let size = Size { customers: 100, items: 80, days: 40, orders_per_day: 10 };
+        let size = Size {
+            customers: 100,
+            items: 80,
+            days: 40,
+            orders_per_day: 10,
+        };
         let company = Company::new(3, today, size);
         build(&company, folder.path()).unwrap();
 
@@ -114,17 +137,27 @@ mod tests {
         assert_eq!(count("erp.db", "invoice"), company.sales.invoices.len());
         assert_eq!(count("crm.db", "customer"), 100);
         assert_eq!(count("crm.db", "contact"), company.contacts.len());
-        let todays = company.sales.orders.iter().filter(|o| o.at.date() == today).count();
+        let todays = company
+            .sales
+            .orders
+            .iter()
+            .filter(|o| o.at.date() == today)
+            .count();
         assert!(todays > 0);
         assert_eq!(count("shop.db", "orders"), todays);
         for month in ["2026-01", "2026-02", "2026-03"] {
             for table in ["orders", "order_lines"] {
-                let file = folder.path().join(format!("shop/{table}/month={month}/{table}.parquet"));
+                let file = folder
+                    .path()
+                    .join(format!("shop/{table}/month={month}/{table}.parquet"));
                 assert!(file.exists(), "{}", file.display());
             }
         }
         let list = fs::read_to_string(folder.path().join("shop/price_list.csv")).unwrap();
-        assert_eq!(list.lines().count(), 1 + company.items.iter().filter(|i| !i.discontinued).count());
+        assert_eq!(
+            list.lines().count(),
+            1 + company.items.iter().filter(|i| !i.discontinued).count()
+        );
     }
 
     #[test]
@@ -133,7 +166,11 @@ mod tests {
         let folder = data.path().join(FOLDER);
         fs::create_dir_all(&folder).unwrap();
         let today = NaiveDate::from_ymd_opt(2020, 2, 29).unwrap();
-        let facts = Facts { version: VERSION, seed: SEED, today };
+        let facts = Facts {
+            version: VERSION,
+            seed: SEED,
+            today,
+        };
         fs::write(folder.join(FACTS), serde_json::to_string(&facts).unwrap()).unwrap();
         let premises = Premises::open_or_build(data.path()).unwrap();
         assert_eq!((premises.today, premises.built), (today, false));

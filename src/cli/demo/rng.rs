@@ -6,9 +6,11 @@ pub struct Rng(u64);
 impl Rng {
     /// A stream of its own for each part, so that a change to one part leaves the others as they are.
     pub fn new(seed: u64, part: &str) -> Self {
-        let mixed = part.bytes().fold(seed ^ 0x6a09_e667_f3bc_c908, |mixed, byte| {
-            (mixed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let mixed = part
+            .bytes()
+            .fold(seed ^ 0x6a09_e667_f3bc_c908, |mixed, byte| {
+                (mixed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         Self(mixed)
     }
 
@@ -93,7 +95,9 @@ mod tests {
     #[test]
     fn weights_are_kept() {
         let mut rng = Rng::new(1, "weights");
-        let heavy = (0..10_000).filter(|_| rng.weighted([1.0, 3.0].into_iter()) == 1).count();
+        let heavy = (0..10_000)
+            .filter(|_| rng.weighted([1.0, 3.0].into_iter()) == 1)
+            .count();
         assert!((7_300..7_700).contains(&heavy), "{heavy}");
     }
 }

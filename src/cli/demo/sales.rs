@@ -44,7 +44,12 @@ pub struct Invoice {
     pub paid_on: Option<NaiveDate>,
 }
 
-const CHANNELS: &[(&str, f64)] = &[("web", 58.0), ("edi", 22.0), ("phone", 14.0), ("counter", 6.0)];
+const CHANNELS: &[(&str, f64)] = &[
+    ("web", 58.0),
+    ("edi", 22.0),
+    ("phone", 14.0),
+    ("counter", 6.0),
+];
 
 pub fn generate(
     rng: &mut Rng,
@@ -64,10 +69,21 @@ pub fn generate(
             let customer = largest[rng.skewed(largest.len(), 3)];
             let who = &customers[customer];
             let order = sales.orders.len();
-            let value = lines(rng, &mut sales.lines, order, day, today, who, items, bestsellers);
+            let value = lines(
+                rng,
+                &mut sales.lines,
+                order,
+                day,
+                today,
+                who,
+                items,
+                bestsellers,
+            );
             let status = status(rng, age);
             if status == "shipped" || status == "returned" {
-                sales.invoices.extend(invoice(rng, order, day, today, who, value));
+                sales
+                    .invoices
+                    .extend(invoice(rng, order, day, today, who, value));
             }
             sales.orders.push(Order {
                 id: 4_000_001 + order as i64,
@@ -85,9 +101,17 @@ pub fn generate(
 
 /// Each day with its number of orders: busy Mondays, quiet weekends, the total as asked.
 fn per_day(today: NaiveDate, size: Size) -> Vec<(NaiveDate, usize)> {
-    let days: Vec<_> = (0..size.days as i64).rev().map(|age| back(today, age)).collect();
-    let weight = |day: &NaiveDate| [120, 115, 112, 110, 103, 75, 65][day.weekday().num_days_from_monday() as usize];
-    let (all, total) = (days.iter().map(weight).sum::<usize>(), size.days * size.orders_per_day);
+    let days: Vec<_> = (0..size.days as i64)
+        .rev()
+        .map(|age| back(today, age))
+        .collect();
+    let weight = |day: &NaiveDate| {
+        [120, 115, 112, 110, 103, 75, 65][day.weekday().num_days_from_monday() as usize]
+    };
+    let (all, total) = (
+        days.iter().map(weight).sum::<usize>(),
+        size.days * size.orders_per_day,
+    );
     let (mut passed, mut given) = (0, 0);
     days.into_iter()
         .map(|day| {
@@ -122,7 +146,11 @@ fn lines(
         number += 1;
         let item = bestsellers[rng.skewed(bestsellers.len(), 3)];
         let listed = &items[item];
-        let price = if day < Company::price_change(today) { listed.old_price } else { listed.price };
+        let price = if day < Company::price_change(today) {
+            listed.old_price
+        } else {
+            listed.price
+        };
         // Cheap things are bought in quantities.
         let most = (20_000 / price).clamp(1, 40);
         let line = Line {
@@ -175,7 +203,11 @@ fn invoice(
         Pays::Late => rng.between(4, 40),
         Pays::Never => 1_000,
     };
-    let paid_on = if delay < 0 { back(due, -delay) } else { ahead(due, delay) };
+    let paid_on = if delay < 0 {
+        back(due, -delay)
+    } else {
+        ahead(due, delay)
+    };
     let paid_on = Some(paid_on.max(issued)).filter(|paid_on| *paid_on <= today);
     // Now and then somebody pays a part only.
     let paid = match paid_on {
@@ -183,5 +215,12 @@ fn invoice(
         Some(_) if rng.chance(0.01) => amount / 2,
         Some(_) => amount,
     };
-    Some(Invoice { order, issued, due, amount, paid, paid_on })
+    Some(Invoice {
+        order,
+        issued,
+        due,
+        amount,
+        paid,
+        paid_on,
+    })
 }

@@ -64,50 +64,111 @@ pub fn write_erp(company: &Company, path: &Path) -> Result<()> {
     let (items, customers) = (&company.items, &company.customers);
     let mut database = create(path, ERP)?;
     let transaction = database.transaction()?;
-    fill(&transaction, "INSERT INTO site VALUES (?, ?, ?)", SITES.iter().copied())?;
+    fill(
+        &transaction,
+        "INSERT INTO site VALUES (?, ?, ?)",
+        SITES.iter().copied(),
+    )?;
     fill(
         &transaction,
         "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?)",
         items.iter().map(|item| {
-            (&item.sku, &item.name, item.category, item.unit, money(item.cost), item.discontinued, day(item.listed))
+            (
+                &item.sku,
+                &item.name,
+                item.category,
+                item.unit,
+                money(item.cost),
+                item.discontinued,
+                day(item.listed),
+            )
         }),
     )?;
-    let first_prices = items.iter().map(|item| (&item.sku, day(back(company.today, 400)), money(item.old_price)));
+    let first_prices = items.iter().map(|item| {
+        (
+            &item.sku,
+            day(back(company.today, 400)),
+            money(item.old_price),
+        )
+    });
     let changed = day(Company::price_change(company.today));
     let new_prices = items
         .iter()
         .filter(|item| item.price != item.old_price)
         .map(|item| (&item.sku, changed.clone(), money(item.price)));
-    fill(&transaction, "INSERT INTO price VALUES (?, ?, ?)", first_prices.chain(new_prices))?;
+    fill(
+        &transaction,
+        "INSERT INTO price VALUES (?, ?, ?)",
+        first_prices.chain(new_prices),
+    )?;
     fill(
         &transaction,
         "INSERT INTO stock VALUES (?, ?, ?, ?, ?, ?)",
         company.stock.iter().map(|stock| {
             let sku = &items[stock.item].sku;
-            (sku, stock.site, stock.on_hand, stock.blocked, stock.reorder_level, day(stock.counted))
+            (
+                sku,
+                stock.site,
+                stock.on_hand,
+                stock.blocked,
+                stock.reorder_level,
+                day(stock.counted),
+            )
         }),
     )?;
     fill(
         &transaction,
         "INSERT INTO purchase VALUES (?, ?, ?, ?, ?)",
-        company.purchases.iter().zip(70_001_i64..).map(|(purchase, number)| {
-            (number, &items[purchase.item].sku, purchase.site, purchase.quantity, day(purchase.expected))
-        }),
+        company
+            .purchases
+            .iter()
+            .zip(70_001_i64..)
+            .map(|(purchase, number)| {
+                (
+                    number,
+                    &items[purchase.item].sku,
+                    purchase.site,
+                    purchase.quantity,
+                    day(purchase.expected),
+                )
+            }),
     )?;
     fill(
         &transaction,
         "INSERT INTO customer_credit VALUES (?, ?, ?, ?, ?)",
-        customers.iter().map(|c| (c.id, money(c.credit_limit), c.terms, c.blocked, day(c.reviewed))),
+        customers.iter().map(|c| {
+            (
+                c.id,
+                money(c.credit_limit),
+                c.terms,
+                c.blocked,
+                day(c.reviewed),
+            )
+        }),
     )?;
     fill(
         &transaction,
         "INSERT INTO invoice VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        company.sales.invoices.iter().zip(900_001_i64..).map(|(invoice, number)| {
-            let order = &company.sales.orders[invoice.order];
-            let (issued, due) = (day(invoice.issued), day(invoice.due));
-            let (amount, paid) = (money(invoice.amount), money(invoice.paid));
-            (number, order.id, customers[order.customer].id, issued, due, amount, paid, invoice.paid_on.map(day))
-        }),
+        company
+            .sales
+            .invoices
+            .iter()
+            .zip(900_001_i64..)
+            .map(|(invoice, number)| {
+                let order = &company.sales.orders[invoice.order];
+                let (issued, due) = (day(invoice.issued), day(invoice.due));
+                let (amount, paid) = (money(invoice.amount), money(invoice.paid));
+                (
+                    number,
+                    order.id,
+                    customers[order.customer].id,
+                    issued,
+                    due,
+                    amount,
+                    paid,
+                    invoice.paid_on.map(day),
+                )
+            }),
     )?;
     transaction.execute_batch(ERP_INDEXES)?;
     transaction.commit()?;
@@ -121,7 +182,18 @@ pub fn write_crm(company: &Company, path: &Path) -> Result<()> {
     fill(
         &transaction,
         "INSERT INTO customer VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        customers.iter().map(|c| (c.id, &c.name, c.city, c.country, c.region, c.segment, c.salesperson, day(c.since))),
+        customers.iter().map(|c| {
+            (
+                c.id,
+                &c.name,
+                c.city,
+                c.country,
+                c.region,
+                c.segment,
+                c.salesperson,
+                day(c.since),
+            )
+        }),
     )?;
     fill(
         &transaction,
@@ -129,18 +201,40 @@ pub fn write_crm(company: &Company, path: &Path) -> Result<()> {
         company.contacts.iter().zip(1_i64..).map(|(contact, id)| {
             let customer = customers[contact.customer].id;
             let (first, last, phone) = (contact.first_name, contact.last_name, &contact.phone);
-            (id, customer, first, last, &contact.email, phone, contact.role, contact.newsletter)
+            (
+                id,
+                customer,
+                first,
+                last,
+                &contact.email,
+                phone,
+                contact.role,
+                contact.newsletter,
+            )
         }),
     )?;
     fill(
         &transaction,
         "INSERT INTO activity VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        company.activities.iter().zip(1_i64..).map(|(activity, id)| {
-            let customer = customers[activity.customer].id;
-            let contact = activity.contact.map(|contact| contact as i64 + 1);
-            let at = activity.at.format("%Y-%m-%d %H:%M:%S").to_string();
-            (id, customer, contact, at, activity.kind, activity.subject, activity.done_by, activity.open)
-        }),
+        company
+            .activities
+            .iter()
+            .zip(1_i64..)
+            .map(|(activity, id)| {
+                let customer = customers[activity.customer].id;
+                let contact = activity.contact.map(|contact| contact as i64 + 1);
+                let at = activity.at.format("%Y-%m-%d %H:%M:%S").to_string();
+                (
+                    id,
+                    customer,
+                    contact,
+                    at,
+                    activity.kind,
+                    activity.subject,
+                    activity.done_by,
+                    activity.open,
+                )
+            }),
     )?;
     transaction.execute_batch(CRM_INDEXES)?;
     transaction.commit()?;
@@ -158,16 +252,34 @@ pub fn write_shop(company: &Company, first: usize, path: &Path) -> Result<()> {
         sales.orders[first..].iter().map(|order| {
             let at = order.at.format("%Y-%m-%d %H:%M:%S").to_string();
             let customer = company.customers[order.customer].id;
-            (order.id, customer, at, order.site, order.channel, order.status, day(order.promised))
+            (
+                order.id,
+                customer,
+                at,
+                order.site,
+                order.channel,
+                order.status,
+                day(order.promised),
+            )
         }),
     )?;
     fill(
         &transaction,
         "INSERT INTO order_lines VALUES (?, ?, ?, ?, ?)",
-        sales.lines.iter().filter(|line| line.order >= first).map(|line| {
-            let order = sales.orders[line.order].id;
-            (order, line.number, &company.items[line.item].sku, line.quantity, money(line.unit_price))
-        }),
+        sales
+            .lines
+            .iter()
+            .filter(|line| line.order >= first)
+            .map(|line| {
+                let order = sales.orders[line.order].id;
+                (
+                    order,
+                    line.number,
+                    &company.items[line.item].sku,
+                    line.quantity,
+                    money(line.unit_price),
+                )
+            }),
     )?;
     transaction.commit()?;
     finish(&database)
@@ -181,7 +293,11 @@ fn create(path: &Path, schema: &str) -> Result<Connection> {
     Ok(database)
 }
 
-fn fill<P: Params>(database: &Connection, insert: &str, rows: impl Iterator<Item = P>) -> Result<()> {
+fn fill<P: Params>(
+    database: &Connection,
+    insert: &str,
+    rows: impl Iterator<Item = P>,
+) -> Result<()> {
     let mut statement = database.prepare(insert)?;
     for row in rows {
         statement.execute(row)?;

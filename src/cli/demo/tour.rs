@@ -4,9 +4,9 @@ use arrow::array::AsArray;
 
 use super::premises::Premises;
 use crate::cli::failure::Result;
-use crate::cli::output::{Output, duration};
+use crate::cli::output::{Output, duration, say};
+use crate::cli::table::{Table, width_of};
 use crate::cli::target::{Rows, Target};
-use crate::cli::table::Table;
 
 /// A question of the tour. `{today}` is the company's today, `{customer}` its best customer.
 struct Stop {
@@ -83,6 +83,9 @@ ORDER BY lost DESC, p.sku LIMIT 8",
     },
 ];
 
+/// Columns, where there is no terminal.
+const WIDTH: usize = 120;
+
 /// Show each question, its SQL, what the sources were asked, the answer and the time.
 pub async fn walk(target: &dyn Target, premises: &Premises, output: &Output) -> Result<()> {
     let best = first_value(target.execute(BEST_CUSTOMER).await?).await?;
@@ -91,10 +94,17 @@ pub async fn walk(target: &dyn Target, premises: &Premises, output: &Output) -> 
         false => text,
     };
     for (stop, number) in STOPS.iter().zip(1..) {
-        let sql = stop.sql.replace("{today}", &premises.today.to_string()).replace("{customer}", &best);
-        println!("{}\n", bold(format!("{number}/{}  {}", STOPS.len(), stop.question)));
-        sql.lines().for_each(|line| println!("    {line}"));
-        println!();
+        let sql = stop
+            .sql
+            .replace("{today}", &premises.today.to_string())
+            .replace("{customer}", &best);
+        let mut text = format!(
+            "{}\n\n",
+            bold(format!("{number}/{}  {}", STOPS.len(), stop.question))
+        );
+        sql.lines()
+            .for_each(|line| text += &format!("    {line}\n"));
+        say(&(text + "\n"))?;
 
         let started = Instant::now();
         let answer = target.execute(&sql).await?;
@@ -103,14 +113,46 @@ pub async fn walk(target: &dyn Target, premises: &Premises, output: &Output) -> 
             table.add(&batch, batch.num_rows())?;
         }
         let elapsed = started.elapsed();
+        let mut text = String::new();
+        let width = output.look().width.unwrap_or(WIDTH);
         for line in sent(target.execute(&format!("EXPLAIN {sql}")).await?).await? {
-            println!("  {line}");
+            let indent = 2 + line.len() - line.trim_start().len();
+            for part in folded(line.trim_start(), width.saturating_sub(indent + 2))
+                .iter()
+                .enumerate()
+            {
+                let hanging = if part.0 == 0 { indent } else { indent + 2 };
+                text += &format!("{}{}\n", " ".repeat(hanging), part.1);
+            }
         }
-        println!("\n{}", table.render(output.look()));
+        if !text.is_empty() {
+            text.push('\n');
+        }
         let rows = if table.rows() == 1 { "row" } else { "rows" };
-        println!("  {} {rows} in {}. {}\n", table.rows(), duration(elapsed), stop.remark);
+        text += &format!("{}\n", table.render(output.look()));
+        text += &format!(
+            "  {} {rows} in {}. {}\n\n",
+            table.rows(),
+            duration(elapsed),
+            stop.remark
+        );
+        say(&text)?;
     }
     Ok(())
+}
+
+/// A line as several that are not wider, cut between words.
+fn folded(line: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match lines.last_mut() {
+            Some(last) if width_of(last) + 1 + width_of(word) <= width => {
+                *last += &format!(" {word}")
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 /// The first value of an answer, as text.
@@ -131,7 +173,10 @@ async fn sent(plan: Rows) -> Result<Vec<String>> {
             continue;
         };
         for line in texts.iter().flatten() {
-            inside = line.starts_with("Sent to") || (inside && line.starts_with(' '));
+            inside = ["Sent to", "Read from"]
+                .iter()
+                .any(|start| line.starts_with(start))
+                || (inside && line.starts_with(' '));
             if inside {
                 lines.push(line.to_string());
             }

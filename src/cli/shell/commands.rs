@@ -34,7 +34,9 @@ pub enum Outcome {
 }
 
 /// For completion.
-pub const NAMES: &[&str] = &["\\?", "\\d", "\\ds", "\\dt", "\\dv", "\\format", "\\i", "\\q", "\\rows", "\\timing"];
+pub const NAMES: &[&str] = &[
+    "\\?", "\\d", "\\ds", "\\dt", "\\dv", "\\format", "\\i", "\\q", "\\rows", "\\timing",
+];
 
 const HELP: &str = "\
   \\d               tables and views of all sources
@@ -57,7 +59,13 @@ const HELP: &str = "\
 
 /// Words that are commands without a backslash.
 pub fn is_word(text: &str) -> bool {
-    matches!(text.trim_end_matches(';').trim_end().to_lowercase().as_str(), "help" | "quit" | "exit")
+    matches!(
+        text.trim_end_matches(';')
+            .trim_end()
+            .to_lowercase()
+            .as_str(),
+        "help" | "quit" | "exit"
+    )
 }
 
 impl Command {
@@ -75,7 +83,9 @@ impl Command {
         let argument = argument.trim().trim_end_matches(';');
         let given = (!argument.is_empty()).then(|| argument.to_string());
         let needed = |what: &str| {
-            given.clone().ok_or_else(|| Failure::new(format!("\\{name} needs {what}: \\{name} {what}")))
+            given
+                .clone()
+                .ok_or_else(|| Failure::new(format!("\\{name} needs {what}: \\{name} {what}")))
         };
         Ok(Some(match name.trim_end_matches(';') {
             "?" | "h" | "help" => Self::Help,
@@ -90,13 +100,20 @@ impl Command {
                 "off" => Some(false),
                 _ => return Err(Failure::new("\\timing takes on or off")),
             }),
-            "rows" => Self::Rows(needed("N")?.parse().map_err(|_| Failure::new("\\rows takes a number"))?),
+            "rows" => Self::Rows(
+                needed("N")?
+                    .parse()
+                    .map_err(|_| Failure::new("\\rows takes a number"))?,
+            ),
             "format" => match Format::from_str(&needed("table|csv|json")?, true) {
                 Ok(format) if !format.is_binary() => Self::Format(format),
                 _ => return Err(Failure::new("\\format takes table, csv or json")),
             },
             "i" => Self::Include(needed("FILE")?),
-            _ => return Err(Failure::new(format!("there is no command \\{name}")).help("\\? lists the commands")),
+            _ => {
+                return Err(Failure::new(format!("there is no command \\{name}"))
+                    .help("\\? lists the commands"));
+            }
         }))
     }
 }
@@ -109,21 +126,29 @@ impl Shell<'_> {
             Command::Tables(None) => self.tables("true").await?,
             Command::Tables(Some(of)) => {
                 let of = Value::String(of);
-                self.tables(&format!("(source = {of} OR (source = 'belvedere' AND schema = {of}))")).await?;
+                self.tables(&format!(
+                    "(source = {of} OR (source = 'belvedere' AND schema = {of}))"
+                ))
+                .await?;
             }
             Command::Describe(name) => self.describe(&name).await?,
             Command::Sources => self.ask("SHOW SOURCES").await?,
             Command::Views => self.ask("SHOW VIEWS").await?,
             Command::Timing(timing) => {
                 self.output.timing = timing.unwrap_or(!self.output.timing);
-                println!("timing is {}", if self.output.timing { "on" } else { "off" });
+                println!(
+                    "timing is {}",
+                    if self.output.timing { "on" } else { "off" }
+                );
             }
             Command::Rows(rows) => self.output.limit = (rows > 0).then_some(rows),
             Command::Format(format) => self.output.format = format,
             Command::Include(path) => {
                 let text = std::fs::read_to_string(&path)
                     .map_err(|e| Failure::new(format!("{path} cannot be read: {e}")))?;
-                self.statements(&text).await.map_err(|failure| failure.inside(&path))?;
+                self.statements(&text)
+                    .await
+                    .map_err(|failure| failure.inside(&path))?;
             }
         }
         Ok(Outcome::Done)
@@ -140,7 +165,8 @@ impl Shell<'_> {
     async fn describe(&self, name: &str) -> Result<()> {
         let describe = format!("DESCRIBE {name}");
         // The name is the user's: what it cannot be is said as of any statement.
-        let parsed = belvedere_sql::parse_one(&describe).map_err(|e| Failure::new(e.kind.to_string()))?;
+        let parsed =
+            belvedere_sql::parse_one(&describe).map_err(|e| Failure::new(e.kind.to_string()))?;
         let Statement::Describe { name } = parsed.statement else {
             return Err(Failure::new("\\d takes the name of a table or view"));
         };
@@ -180,7 +206,10 @@ mod tests {
     fn commands() {
         assert_eq!(parse("SELECT 1;"), None);
         assert_eq!(parse("\\d"), Some(Command::Tables(None)));
-        assert_eq!(parse("\\d erp.item;"), Some(Command::Describe("erp.item".into())));
+        assert_eq!(
+            parse("\\d erp.item;"),
+            Some(Command::Describe("erp.item".into()))
+        );
         assert_eq!(parse("\\dt erp"), Some(Command::Tables(Some("erp".into()))));
         assert_eq!(parse(" help "), Some(Command::Help));
         assert_eq!(parse("exit;"), Some(Command::Quit));

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 
 use nu_ansi_term::{Color, Style};
 use reedline::{
-    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, Highlighter, KeyCode, KeyModifiers,
-    MenuBuilder, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu,
-    StyledText, ValidationResult, Validator, default_emacs_keybindings,
+    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, Highlighter, KeyCode,
+    KeyModifiers, MenuBuilder, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus,
+    Reedline, ReedlineEvent, ReedlineMenu, StyledText, ValidationResult, Validator,
+    default_emacs_keybindings,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -22,9 +23,16 @@ pub fn editor(names: SharedNames, color: bool) -> Reedline {
     keys.add_binding(
         KeyModifiers::NONE,
         KeyCode::Tab,
-        ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_string()), ReedlineEvent::MenuNext]),
+        ReedlineEvent::UntilFound(vec![
+            ReedlineEvent::Menu(MENU.to_string()),
+            ReedlineEvent::MenuNext,
+        ]),
     );
-    keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
+    keys.add_binding(
+        KeyModifiers::SHIFT,
+        KeyCode::BackTab,
+        ReedlineEvent::MenuPrevious,
+    );
     keys.add_binding(
         KeyModifiers::ALT,
         KeyCode::Enter,
@@ -55,7 +63,9 @@ pub fn editor(names: SharedNames, color: bool) -> Reedline {
 
 /// `$XDG_STATE_HOME/belvedere/history`, by default in `~/.local/state`.
 fn history_file() -> Option<PathBuf> {
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     Some(state.or_else(home)?.join("belvedere").join("history"))
 }
@@ -109,7 +119,10 @@ fn is_complete(text: &str) -> bool {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize() else {
         return false;
     };
-    let last = tokens.iter().rev().find(|token| !matches!(token, Token::Whitespace(_)));
+    let last = tokens
+        .iter()
+        .rev()
+        .find(|token| !matches!(token, Token::Whitespace(_)));
     matches!(last, Some(Token::SemiColon))
 }
 
@@ -120,10 +133,13 @@ impl Highlighter for SqlColors {
     fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
         let mut styled = StyledText::new();
         styled.push((Style::new(), line.to_string()));
-        let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, line).tokenize_with_location() else {
+        let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, line).tokenize_with_location()
+        else {
             return styled;
         };
-        let starts: Vec<usize> = std::iter::once(0).chain(line.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(line.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
         for token in tokens {
             let (Some(style), Some(from), Some(to)) = (
                 style(&token.token),
@@ -143,13 +159,13 @@ fn style(token: &Token) -> Option<Style> {
         Token::Word(word) if word.keyword != Keyword::NoKeyword && word.quote_style.is_none() => {
             Style::new().fg(Color::LightBlue)
         }
-        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_) => {
-            Style::new().fg(Color::LightGreen)
-        }
+        Token::SingleQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::DollarQuotedString(_) => Style::new().fg(Color::LightGreen),
         Token::Number(..) => Style::new().fg(Color::LightCyan),
-        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
-            Style::new().fg(Color::DarkGray)
-        }
+        Token::Whitespace(
+            Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
+        ) => Style::new().fg(Color::DarkGray),
         _ => return None,
     })
 }
@@ -159,7 +175,13 @@ fn offset(text: &str, starts: &[usize], at: Location) -> Option<usize> {
     let start = *starts.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
     let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
     let line = &text[start..];
-    Some(start + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at))
+    Some(
+        start
+            + line
+                .char_indices()
+                .nth(column)
+                .map_or(line.len(), |(at, _)| at),
+    )
 }
 
 #[cfg(test)]
@@ -168,17 +190,37 @@ mod tests {
 
     #[test]
     fn a_statement_ends_with_a_semicolon() {
-        for complete in ["", "  ", "SELECT 1;", "SELECT 1; -- so", "\\d erp.item", "SELECT ';';", "quit"] {
+        for complete in [
+            "",
+            "  ",
+            "SELECT 1;",
+            "SELECT 1; -- so",
+            "\\d erp.item",
+            "SELECT ';';",
+            "quit",
+        ] {
             assert!(is_complete(complete), "{complete}");
         }
-        for open in ["SELECT 1", "SELECT ';", "SELECT 1 /* ;", "SELECT 1 -- ;", "SELECT \"a;", "SELECT 1; SELECT 2"] {
+        for open in [
+            "SELECT 1",
+            "SELECT ';",
+            "SELECT 1 /* ;",
+            "SELECT 1 -- ;",
+            "SELECT \"a;",
+            "SELECT 1; SELECT 2",
+        ] {
             assert!(!is_complete(open), "{open}");
         }
     }
 
     #[test]
     fn colours_leave_the_text_as_it_is() {
-        for text in ["SELECT 'größe', 1.5 -- für\nFROM t", "SELECT '", "sel ü\n\n'ß' x", ""] {
+        for text in [
+            "SELECT 'größe', 1.5 -- für\nFROM t",
+            "SELECT '",
+            "sel ü\n\n'ß' x",
+            "",
+        ] {
             assert_eq!(SqlColors.highlight(text, 0).raw_string(), text);
         }
     }

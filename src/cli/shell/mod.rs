@@ -21,7 +21,7 @@ use reedline::Signal;
 use tokio::runtime::Runtime;
 
 use super::failure::{Failure, Result};
-use super::output::Output;
+use super::output::{Output, PAGE};
 use super::script::{cancellable, execute};
 use super::target::Target;
 use commands::{Command, Outcome};
@@ -37,23 +37,34 @@ pub struct Shell<'a> {
 }
 
 /// Read and execute until the user leaves.
-pub fn run(runtime: &Runtime, target: &dyn Target, output: Output) -> Result<()> {
+pub fn run(runtime: &Runtime, target: &dyn Target, mut output: Output) -> Result<()> {
     let names = SharedNames::default();
     let mut editor = editor::editor(names.clone(), output.color());
-    let mut shell = Shell { target, output, names };
-    println!("Belvedere {}, {}", env!("CARGO_PKG_VERSION"), target.describe());
+    output.limit = Some(PAGE);
+    let mut shell = Shell {
+        target,
+        output,
+        names,
+    };
+    println!(
+        "Belvedere {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        target.describe()
+    );
     println!("Statements end with ';'. \\? helps, Tab completes, Ctrl-D leaves.\n");
     runtime.block_on(shell.learn());
     loop {
         match editor.read_line(&editor::Prompt) {
-            Ok(Signal::Success(text)) => match runtime.block_on(cancellable(shell.entered(&text))) {
-                Ok(Outcome::Quit) => return Ok(()),
-                Ok(Outcome::Done) => {}
-                Err(failure) => {
-                    super::report(&failure);
-                    eprintln!();
+            Ok(Signal::Success(text)) => {
+                match runtime.block_on(cancellable(shell.entered(&text))) {
+                    Ok(Outcome::Quit) => return Ok(()),
+                    Ok(Outcome::Done) => {}
+                    Err(failure) => {
+                        super::report(&failure);
+                        eprintln!();
+                    }
                 }
-            },
+            }
             // What was typed is given up.
             Ok(Signal::CtrlC) => {}
             Ok(Signal::CtrlD) => return Ok(()),
@@ -75,8 +86,11 @@ impl Shell<'_> {
     async fn statements(&mut self, text: &str) -> Result<()> {
         let statements = belvedere_sql::parse(text).map_err(|e| Failure::of(&e.into(), text))?;
         for statement in statements {
-            execute(self.target, &statement.text, &self.output).await?;
-            if !matches!(statement.statement, Statement::Query(_) | Statement::Show(_) | Statement::Explain(_)) {
+            execute(self.target, &statement, &self.output).await?;
+            if !matches!(
+                statement.statement,
+                Statement::Query(_) | Statement::Show(_) | Statement::Explain(_)
+            ) {
                 self.learn().await;
             }
         }

@@ -18,13 +18,86 @@ pub struct Names {
 }
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "ALTER", "ANALYZE", "AND", "AS", "ASC", "AVG", "BETWEEN", "BY", "CASCADE", "CASE", "CAST", "COMMENT", "COUNT",
-    "CREATE", "CROSS", "CURRENT_DATE", "DATE", "DECIMAL", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END",
-    "EXCEPT", "EXISTS", "EXPLAIN", "FALSE", "FROM", "FULL", "GROUP", "HAVING", "IF", "ILIKE", "IN", "INNER",
-    "INTERSECT", "INTERVAL", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "MAX", "MIN", "NOT", "NULL", "OFFSET", "ON", "OR",
-    "ORDER", "OUTER", "OVER", "OWNS", "PARTITION", "REFRESH", "RENAME", "REPLACE", "RESET", "RIGHT", "SCHEMA", "SELECT",
-    "SET", "SHOW", "SOURCE", "SOURCES", "SUM", "TABLES", "THEN", "TIMESTAMP", "TRUE", "UNION", "USING", "VALUES",
-    "VIEW", "VIEWS", "WHEN", "WHERE", "WITH",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "AS",
+    "ASC",
+    "AVG",
+    "BETWEEN",
+    "BY",
+    "CASCADE",
+    "CASE",
+    "CAST",
+    "COMMENT",
+    "COUNT",
+    "CREATE",
+    "CROSS",
+    "CURRENT_DATE",
+    "DATE",
+    "DECIMAL",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "IF",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "MAX",
+    "MIN",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "OWNS",
+    "PARTITION",
+    "REFRESH",
+    "RENAME",
+    "REPLACE",
+    "RESET",
+    "RIGHT",
+    "SCHEMA",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "SOURCE",
+    "SOURCES",
+    "SUM",
+    "TABLES",
+    "THEN",
+    "TIMESTAMP",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "VIEWS",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// More is nobody's choice, and slow to draw.
@@ -39,7 +112,11 @@ impl Names {
         let sql = "SELECT source, schema, \"table\", name FROM system.columns ORDER BY source, schema, \"table\", ordinal";
         let columns: Vec<[String; 4]> = texts(target, sql).await?;
         let schemas = |source: &str| {
-            let mut schemas: Vec<&str> = columns.iter().filter(|c| c[0] == source).map(|c| c[1].as_str()).collect();
+            let mut schemas: Vec<&str> = columns
+                .iter()
+                .filter(|c| c[0] == source)
+                .map(|c| c[1].as_str())
+                .collect();
             schemas.dedup();
             schemas.len()
         };
@@ -52,8 +129,14 @@ impl Names {
                 (source_name, _) if schemas(source_name) == 1 => &[source, name],
                 _ => &[source, schema, name],
             };
-            let typed: Vec<String> = parts.iter().map(|part| ident((*part).clone()).to_string()).collect();
-            let columns = table.iter().map(|column| ident(column[3].clone()).to_string()).collect();
+            let typed: Vec<String> = parts
+                .iter()
+                .map(|part| ident((*part).clone()).to_string())
+                .collect();
+            let columns = table
+                .iter()
+                .map(|column| ident(column[3].clone()).to_string())
+                .collect();
             names.tables.insert(typed.join("."), columns);
         }
         Ok(names)
@@ -63,7 +146,9 @@ impl Names {
     fn complete<'a>(&self, text: &'a str) -> (&'a str, Vec<String>) {
         let word_start = text
             .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '\\')))
-            .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+            .map_or(0, |at| {
+                at + text[at..].chars().next().map_or(1, char::len_utf8)
+            });
         let word = &text[word_start..];
         let mut found: Vec<String> = Vec::new();
         let mut offer = |candidate: String| {
@@ -72,17 +157,25 @@ impl Names {
             }
         };
         if word.starts_with('\\') {
-            super::commands::NAMES.iter().for_each(|name| offer((*name).to_string()));
+            super::commands::NAMES
+                .iter()
+                .for_each(|name| offer((*name).to_string()));
             return (word, found);
         }
         if let Some((qualifier, _)) = word.rsplit_once('.') {
             let table = self.meant(text, qualifier);
-            for column in table.and_then(|table| self.tables.get(table)).into_iter().flatten() {
+            for column in table
+                .and_then(|table| self.tables.get(table))
+                .into_iter()
+                .flatten()
+            {
                 offer(format!("{qualifier}.{column}"));
             }
         } else {
             for table in self.mentioned(text) {
-                self.tables[table].iter().for_each(|column| offer(column.clone()));
+                self.tables[table]
+                    .iter()
+                    .for_each(|column| offer(column.clone()));
             }
             self.sources.iter().for_each(|source| offer(source.clone()));
         }
@@ -90,7 +183,11 @@ impl Names {
         if !word.is_empty() {
             let lower = word.chars().any(char::is_lowercase);
             for keyword in KEYWORDS {
-                offer(if lower { keyword.to_lowercase() } else { (*keyword).to_string() });
+                offer(if lower {
+                    keyword.to_lowercase()
+                } else {
+                    (*keyword).to_string()
+                });
             }
         }
         (word, found)
@@ -112,33 +209,50 @@ impl Names {
             .split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | ';'))
             .filter(|word| !word.is_empty() && !word.eq_ignore_ascii_case("as"))
             .collect();
-        let aliased = words.windows(2).find(|pair| pair[1] == qualifier && self.tables.contains_key(pair[0]));
-        let bare = || self.tables.keys().find(|table| table.rsplit('.').next() == Some(qualifier));
+        let aliased = words
+            .windows(2)
+            .find(|pair| pair[1] == qualifier && self.tables.contains_key(pair[0]));
+        let bare = || {
+            self.tables
+                .keys()
+                .find(|table| table.rsplit('.').next() == Some(qualifier))
+        };
         match aliased {
-            Some(pair) => self.tables.get_key_value(pair[0]).map(|(table, _)| table.as_str()),
+            Some(pair) => self
+                .tables
+                .get_key_value(pair[0])
+                .map(|(table, _)| table.as_str()),
             None => bare().map(String::as_str),
         }
     }
 }
 
 fn starts(candidate: &str, word: &str) -> bool {
-    candidate.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    candidate
+        .get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// Rows of texts.
 async fn texts<const N: usize>(target: &dyn Target, sql: &str) -> Result<Vec<[String; N]>> {
     let mut rows = Vec::new();
     for batch in target.execute(sql).await?.collect().await? {
-        let columns = columns::<N>(&batch).ok_or_else(|| Failure::new("a system table has other columns"))?;
+        let columns =
+            columns::<N>(&batch).ok_or_else(|| Failure::new("a system table has other columns"))?;
         for row in 0..batch.num_rows() {
-            rows.push(std::array::from_fn(|at| columns[at].as_string::<i32>().value(row).to_string()));
+            rows.push(std::array::from_fn(|at| {
+                columns[at].as_string::<i32>().value(row).to_string()
+            }));
         }
     }
     Ok(rows)
 }
 
 fn columns<const N: usize>(batch: &RecordBatch) -> Option<[arrow::array::ArrayRef; N]> {
-    let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8).ok());
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| cast(column, &DataType::Utf8).ok());
     columns.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
@@ -150,10 +264,20 @@ impl Completer for NameCompleter {
         let Some(text) = line.get(..pos) else {
             return Vec::new();
         };
-        let names = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let names = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (word, found) = names.complete(text);
         let span = Span::new(pos - word.len(), pos);
-        found.into_iter().map(|value| Suggestion { value, span, ..Suggestion::default() }).collect()
+        found
+            .into_iter()
+            .map(|value| Suggestion {
+                value,
+                span,
+                ..Suggestion::default()
+            })
+            .collect()
     }
 }
 
@@ -163,7 +287,10 @@ mod tests {
 
     fn names() -> Names {
         let table = |name: &str, columns: &[&str]| {
-            (name.to_string(), columns.iter().map(|c| (*c).to_string()).collect())
+            (
+                name.to_string(),
+                columns.iter().map(|c| (*c).to_string()).collect(),
+            )
         };
         Names {
             sources: vec!["crm".into(), "erp".into()],
@@ -184,7 +311,10 @@ mod tests {
     fn tables_sources_and_keywords() {
         assert_eq!(complete("sel"), ["select"]);
         assert_eq!(complete("SEL"), ["SELECT"]);
-        assert_eq!(complete("SELECT * FROM er"), ["erp", "erp.\"Odd\"", "erp.item"]);
+        assert_eq!(
+            complete("SELECT * FROM er"),
+            ["erp", "erp.\"Odd\"", "erp.item"]
+        );
         assert_eq!(complete("SELECT * FROM erp.i"), ["erp.item"]);
         assert_eq!(complete("SELECT * FROM order_"), ["order_book"]);
     }
@@ -192,9 +322,18 @@ mod tests {
     #[test]
     fn columns_of_the_tables_that_are_read() {
         assert_eq!(complete("SELECT * FROM erp.item WHERE sk"), ["sku"]);
-        assert_eq!(complete("SELECT * FROM erp.item AS i WHERE i.n"), ["i.name"]);
-        assert_eq!(complete("SELECT * FROM erp.item i WHERE i."), ["i.sku", "i.name"]);
-        assert_eq!(complete("SELECT * FROM order_book WHERE order_book.c"), ["order_book.customer"]);
+        assert_eq!(
+            complete("SELECT * FROM erp.item AS i WHERE i.n"),
+            ["i.name"]
+        );
+        assert_eq!(
+            complete("SELECT * FROM erp.item i WHERE i."),
+            ["i.sku", "i.name"]
+        );
+        assert_eq!(
+            complete("SELECT * FROM order_book WHERE order_book.c"),
+            ["order_book.customer"]
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub type Result<T, E = RemoteError> = std::result::Result<T, E>;
 #[error("{message}")]
 pub struct RemoteError {
     pub message: String,
-    /// The engine's stable code (`unknown_name`, `parse`), `connection` if the server was not reached, else gRPC's.
+    /// The engine's stable code (`unknown_name`, `parse`), `connection` if the server was not reached, `address` if
+    /// the address is none, else gRPC's.
     pub code: String,
     pub sqlstate: Option<String>,
     /// Line and column in the statement's text, from 1, where known.
@@ -189,7 +190,8 @@ struct Target {
 impl Target {
     fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            failed(&format!("'{text}' is not an address like grpc://127.0.0.1:50051: {why}"))
+            let message = format!("'{text}' is not an address like grpc://127.0.0.1:50051: {why}");
+            RemoteError { code: "address".to_string(), ..failed(&message) }
         };
         let tls = match text.split_once("://") {
             Some(("grpc" | "grpc+tcp", _)) => false,
@@ -213,10 +215,15 @@ impl Target {
         })
     }
 
+    /// Host and port.
+    fn authority(&self) -> &str {
+        self.address.split_once("://").map_or(&self.address, |(_, authority)| authority)
+    }
+
     async fn channel(&self, authority: Option<Vec<u8>>) -> Result<Channel> {
         let unreachable = |e: tonic::transport::Error| RemoteError {
             code: "connection".to_string(),
-            ..failed(&format!("cannot connect to {}: {}", self.address, causes(&e)))
+            ..failed(&format!("cannot connect to {}: {}", self.authority(), causes(&e)))
         };
         let mut endpoint = Endpoint::from_shared(self.address.clone())
             .map_err(unreachable)?
