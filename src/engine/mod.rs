@@ -11,6 +11,7 @@
 //! | `settings.rs` | what `SET` sets |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
 //! | `explain.rs` | `EXPLAIN` |
 //! | `define.rs` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
 //! | `apply.rs` | several files of definitions as one change |
@@ -35,6 +36,7 @@ mod session;
 mod settings;
 mod show;
 mod sources;
+mod stop;
 mod system;
 mod world;
 

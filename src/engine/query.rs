@@ -7,14 +7,12 @@ use std::time::Instant;
 use belvedere_connector::Code;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
@@ -24,6 +22,7 @@ use futures::StreamExt;
 use super::builder::memory_pool;
 use super::names::Names;
 use super::settings::Settings;
+use super::stop::Stop;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::{self, Cut, FragmentPlanner, StatementContext};
@@ -45,6 +44,7 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
     let settings: &Settings = &names.settings;
     let mut config =
         base.config().clone().with_extension(Arc::new(StatementContext { deadline }));
+    config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
     config.options_mut().execution.time_zone = Some(settings.timezone.clone());
     let mut builder = SessionStateBuilder::new_from_existing(base.clone())
         .with_config(config)
@@ -109,23 +109,13 @@ pub(super) async fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
-    yielding(planner.create_physical_plan(plan, state).await?)
+    let plan = planner.create_physical_plan(plan, state).await?;
+    stop(state).within(plan)
 }
 
-/// A join may make many rows of few without asking its inputs for more: it must yield now and then, or the statement
-/// could not be stopped.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let yielding = plan.transform_up(|node| {
-        let is_join = matches!(
-            node.name(),
-            "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "SortMergeJoinExec"
-        );
-        Ok(match is_join {
-            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as _),
-            false => Transformed::no(node),
-        })
-    })?;
-    Ok(yielding.data)
+/// When the statement of this state has to stop.
+fn stop(state: &SessionState) -> Stop {
+    state.config().get_extension::<Stop>().as_deref().cloned().unwrap_or_default()
 }
 
 /// The plan's stream, its first batch (or error) being there.
@@ -133,7 +123,7 @@ async fn started(
     plan: Arc<dyn ExecutionPlan>,
     state: &SessionState,
 ) -> Result<SendableRecordBatchStream> {
-    let mut stream = execute_stream(plan, state.task_ctx())?;
+    let mut stream = stop(state).with(execute_stream(plan, state.task_ctx())?);
     let schema = stream.schema();
     let first = stream.next().await.transpose()?;
     let whole = futures::stream::iter(first.map(Ok)).chain(stream);

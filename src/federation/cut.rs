@@ -369,7 +369,9 @@ impl Cutter {
             return Err(vec![Piece::Remote(remote)]);
         };
         let rows = skip.saturating_add(fetch);
-        match limited(remote, rows) {
+        match limited(without_limit(remote, rows), rows) {
+            // The fragment ends: what is above a limit without an order would see other rows than here.
+            Ok(grown) if skip == 0 => Ok(Piece::Local(grown.finish())),
             Ok(grown) => {
                 let kept = Limit { input: Arc::new(grown.finish()), ..limit.clone() };
                 Ok(Piece::Local(LogicalPlan::Limit(kept)))
@@ -485,6 +487,16 @@ fn limited(remote: Remote, fetch: usize) -> Result<Remote, (Remote, String)> {
     let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
     let top = |input| Rel::Limit { input, skip: 0, fetch: Some(fetch as u64) };
     remote.grow(&schema, rows, top, only_input)
+}
+
+/// Without the limit it ends with, if that is of these rows or more: the optimizer hands a limit on to the scan below.
+fn without_limit(remote: Remote, rows: usize) -> Remote {
+    match remote.rel {
+        Rel::Limit { input, skip: 0, fetch: Some(fetch) } if fetch >= rows as u64 => {
+            Remote { rel: *input, ..remote }
+        }
+        _ => remote,
+    }
 }
 
 fn same_source(left: &Remote, right: &Remote) -> bool {

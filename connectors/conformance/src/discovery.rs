@@ -103,7 +103,7 @@ pub(crate) async fn columns_that_differ_in_case(fixture: Arc<dyn Fixture>) -> Ou
     need(&fixture, Ability::ColumnsByCase)?;
     let data = batch(vec![("v", numbers([1])), ("V", numbers([2]))]);
     let lab = Lab::with(&fixture, &[("t", data)]).await;
-    lab.gives("SELECT v, V, \"V\" FROM src.t WHERE v = 1 AND \"V\" = 2", &["1|1|2"]).await;
+    lab.gives("SELECT v, V AS again, \"V\" FROM src.t WHERE v = 1 AND \"V\" = 2", &["1|1|2"]).await;
     lab.same("SELECT v + \"V\", count(*) FROM src.t GROUP BY v, \"V\"").await;
     Ok(())
 }

@@ -52,16 +52,20 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
     ] {
         lab.same(sql).await;
     }
-    for i in 0..expected.len() {
+    for i in 0..values.len() {
         let value = ScalarValue::try_from_array(&expected, i).expect("a value");
-        if value.is_null() {
-            continue;
-        }
-        for op in ["=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM"] {
+        // Two operators tell where a value stands among all others; all of them agree with that for the extremes.
+        let operators: &[_] = match i {
+            0..3 => &["=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM"],
+            _ => &["=", "<"],
+        };
+        for op in operators {
             lab.same_with(&format!("SELECT id FROM src.t WHERE v {op} $1"), std::slice::from_ref(&value)).await;
         }
-        lab.same_with("SELECT id FROM src.t WHERE NOT (v < $1)", std::slice::from_ref(&value)).await;
-        lab.same_with("SELECT count(*) FROM src.t WHERE v IN ($1, NULL)", std::slice::from_ref(&value)).await;
+        if i < 3 {
+            lab.same_with("SELECT id FROM src.t WHERE NOT (v < $1)", std::slice::from_ref(&value)).await;
+            lab.same_with("SELECT count(*) FROM src.t WHERE v IN ($1, NULL)", std::slice::from_ref(&value)).await;
+        }
     }
     Ok(())
 }

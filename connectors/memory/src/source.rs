@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use belvedere_connector::{
@@ -189,7 +189,8 @@ impl MemorySource {
     }
 
     /// The table's batches with the columns asked for, as they are at this moment.
-    fn read(&self, table: &TableRef, wanted: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    fn read(&self, asked: &Asked, output: &SchemaRef) -> Result<Vec<RecordBatch>> {
+        let table = asked.table;
         let tables = self.tables();
         let found = tables
             .get(&table.name)
@@ -203,8 +204,8 @@ impl MemorySource {
                 .at_table(&table.name)
                 .at_column(column)
         };
-        let mut columns = Vec::with_capacity(wanted.fields().len());
-        for field in wanted.fields() {
+        let mut columns = Vec::with_capacity(asked.columns.len());
+        for field in &asked.columns {
             let index = found
                 .schema
                 .index_of(field.name())
@@ -221,22 +222,56 @@ impl MemorySource {
                 // A scan of no columns still has rows.
                 let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 let arrays = columns.iter().map(|i| batch.column(*i).clone()).collect();
-                RecordBatch::try_new_with_options(wanted.clone(), arrays, &rows)
+                RecordBatch::try_new_with_options(output.clone(), arrays, &rows)
                     .map_err(|e| Error::internal(e.to_string()).at_source(&self.name))
             })
             .collect()
     }
 }
 
-/// What a fragment asks: a table's columns, skipping some rows, at most so many.
-fn asked(rel: &Rel) -> Option<(&TableRef, &SchemaRef, u64, Option<u64>)> {
-    match rel {
-        Rel::Scan { table, schema } => Some((table, schema, 0, None)),
-        Rel::Limit { input, skip, fetch } => match &**input {
-            Rel::Scan { table, schema } => Some((table, schema, *skip, *fetch)),
+/// What a fragment asks: columns of a table, skipping some rows, at most so many.
+struct Asked<'a> {
+    table: &'a TableRef,
+    /// As the table has them, in the order asked for.
+    columns: Vec<FieldRef>,
+    skip: u64,
+    fetch: Option<u64>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(rel: &'a Rel) -> Option<Self> {
+        match rel {
+            Rel::Scan { table, schema } => Some(Self {
+                table,
+                columns: schema.fields().iter().cloned().collect(),
+                skip: 0,
+                fetch: None,
+            }),
+            Rel::Project { input, columns } => {
+                let Rel::Scan { table, schema } = &**input else {
+                    return None;
+                };
+                let columns = columns
+                    .iter()
+                    .map(|(expr, _)| schema.fields().get(expr.as_column()?).cloned())
+                    .collect::<Option<_>>()?;
+                Some(Self {
+                    table,
+                    columns,
+                    skip: 0,
+                    fetch: None,
+                })
+            }
+            Rel::Limit { input, skip, fetch } if !matches!(**input, Rel::Limit { .. }) => {
+                let asked = Self::of(input)?;
+                Some(Self {
+                    skip: *skip,
+                    fetch: *fetch,
+                    ..asked
+                })
+            }
             _ => None,
-        },
-        _ => None,
+        }
     }
 }
 
@@ -277,10 +312,16 @@ impl Source for MemorySource {
     }
 
     fn describe(&self, fragment: &Fragment) -> String {
-        let Some((table, schema, skip, fetch)) = asked(&fragment.rel) else {
+        let Some(Asked {
+            table,
+            columns,
+            skip,
+            fetch,
+        }) = Asked::of(&fragment.rel)
+        else {
             return "what this source cannot answer".to_string();
         };
-        let columns: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let columns: Vec<_> = columns.iter().map(|f| f.name().as_str()).collect();
         let mut text = format!("scan {table} ({})", columns.join(", "));
         if skip > 0 {
             text.push_str(&format!(" skip {skip}"));
@@ -293,10 +334,11 @@ impl Source for MemorySource {
 
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>> {
         self.shared.scans.fetch_add(1, Ordering::Relaxed);
-        let (table, schema, skip, fetch) = asked(&request.fragment.rel).ok_or_else(|| {
+        let asked = Asked::of(&request.fragment.rel).ok_or_else(|| {
             Error::internal("a source in memory scans and limits, no more").at_source(&self.name)
         })?;
-        let mut batches = cut(self.read(table, schema)?, skip, fetch);
+        let schema = request.fragment.rel.schema();
+        let mut batches = cut(self.read(&asked, &schema)?, asked.skip, asked.fetch);
         // All partitions are of the same moment; each takes an equal share.
         let share = batches.len().div_ceil(request.partitions.max(1)).max(1);
         let mut streams = Vec::with_capacity(request.partitions);
@@ -381,7 +423,9 @@ impl Reading {
         let number = self.given;
         let broken = self.source.shared.breaks.load(Ordering::SeqCst) != self.breaks;
         let next = match self.source.fault() {
-            _ if broken => Err(self.source.failed(Code::Unreachable, "the read was broken off")),
+            _ if broken => Err(self
+                .source
+                .failed(Code::Unreachable, "the read was broken off")),
             Fault::Down(code) => Err(self.source.failed(code, "the system is down")),
             Fault::FailAt { batch, code } if batch == number => {
                 Err(self.source.failed(code, "the read was broken off"))
