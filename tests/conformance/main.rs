@@ -2,6 +2,10 @@
 //!
 //! `BELVEDERE_CONFORMANCE=part` runs only behaviours whose name contains that part.
 //!
-//! Not yet here, each with behaviours that do not pass: `files`, `sqlite`, `postgres`, `mysql`.
+//! Not yet here, each with behaviours that do not pass: `postgres`, `mysql`.
 
+#[cfg(feature = "files")]
+mod files;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -103,18 +103,14 @@ impl FilesTable {
         state: &dyn Session,
         store: &Arc<dyn ObjectStore>,
         filters: Vec<Expr>,
-    ) -> Result<(Option<Kind>, Vec<(DataFile, Vec<ScalarValue>)>)> {
+    ) -> Result<(Kind, Vec<(DataFile, Vec<ScalarValue>)>)> {
         let files = layout::files(&self.shared.settings, store, &self.place)
             .await
             .map_err(|e| self.failed(e))?;
-        if files.is_empty() && matches!(self.place, TablePlace::File(_)) {
-            return Err(self.failed(self.shared.missing(&self.name)));
-        }
-        let Some((kind, columns)) =
-            layout::shape(&self.name, &files).map_err(|e| self.failed(e))?
-        else {
-            return Ok((None, Vec::new()));
-        };
+        // A table without files is no table, for discovery too: never one without rows.
+        let (kind, columns) = layout::shape(&self.name, &files)
+            .and_then(|shape| shape.ok_or_else(|| self.shared.missing(&self.name)))
+            .map_err(|e| self.failed(e))?;
         if !columns.iter().eq(self.partitions.iter().map(|p| p.name())) {
             return Err(self.failed(self.changed("its partition columns are no longer the same")));
         }
@@ -154,7 +150,7 @@ impl FilesTable {
             }
             chosen.push((file, values));
         }
-        Ok((Some(kind), chosen))
+        Ok((kind, chosen))
     }
 
     fn changed(&self, message: impl Into<String>) -> Error {
@@ -286,12 +282,12 @@ impl TableProvider for FilesTable {
             .cloned()
             .collect();
         let (kind, files) = self.files(state, &store, on_folders).await?;
-        let Some(kind) = kind.filter(|_| !files.is_empty()) else {
+        if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(
                 &self.schema,
                 projection,
             )?)));
-        };
+        }
         let settings = &self.shared.settings;
         let plain: Vec<DataFile> = files.iter().map(|(file, _)| file.clone()).collect();
         let facts = self
