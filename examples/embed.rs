@@ -20,7 +20,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // With .data_dir("…") the definitions would outlive the program.
     let engine = Engine::builder().memory_limit(512 << 20).open().await?;
     let session = engine.session();
-    session.execute(&format!("CREATE SOURCE shop FROM 'sqlite:{file}'")).await?;
+    session
+        .execute(&format!("CREATE SOURCE shop FROM 'sqlite:{file}'"))
+        .await?;
     session.set("statement_timeout", "30s")?;
 
     // Batches are there as soon as the source gives them; dropping the stream would end its work.

@@ -21,50 +21,83 @@ pub enum Error {
     NotInThisVersion { what: String },
     /// A name that means nothing; `hint` says what was near, or what to do.
     #[error("{what} {name} does not exist{}", hinted(hint))]
-    Unknown { what: &'static str, name: String, hint: Option<String> },
+    Unknown {
+        what: &'static str,
+        name: String,
+        hint: Option<String>,
+    },
     /// A name that is taken.
     #[error("{what} {name} already exists{}", hinted(hint))]
-    Exists { what: &'static str, name: String, hint: Option<String> },
+    Exists {
+        what: &'static str,
+        name: String,
+        hint: Option<String>,
+    },
     /// Something others depend on.
     #[error("{what} {name} cannot be dropped or renamed without {}. Drop them first, or DROP it with CASCADE", dependents.join(", "))]
-    InUse { what: &'static str, name: String, dependents: Vec<String> },
+    InUse {
+        what: &'static str,
+        name: String,
+        dependents: Vec<String>,
+    },
     /// A definition, setting or parameter that cannot be.
     #[error("{message}{}", hinted(help))]
-    Invalid { message: String, help: Option<String> },
+    Invalid {
+        message: String,
+        help: Option<String>,
+    },
     /// A query that cannot be planned: unknown columns, types that do not fit.
     #[error("{0}")]
     Plan(String),
     /// A query that failed on its data: a division by zero, a cast.
     #[error("{message}")]
-    Data { message: String, sqlstate: &'static str },
+    Data {
+        message: String,
+        sqlstate: &'static str,
+    },
     /// A source failed.
     #[error(transparent)]
     Source(#[from] belvedere_connector::Error),
-    #[error("the statement took longer than its limit of {limit_ms} ms. SET statement_timeout to allow more")]
+    #[error(
+        "the statement took longer than its limit of {limit_ms} ms. SET statement_timeout to allow more"
+    )]
     Timeout { limit_ms: u128 },
     #[error("the statement was cancelled")]
     Cancelled,
-    #[error("the statement needs more memory than its limit allows: {0}. SET memory_limit to allow more")]
+    #[error(
+        "the statement needs more memory than its limit allows: {0}. SET memory_limit to allow more"
+    )]
     Memory(String),
     /// The data directory or catalog.
     #[error("{message}{}", hinted(help))]
-    Store { message: String, help: Option<String> },
+    Store {
+        message: String,
+        help: Option<String>,
+    },
     /// A bug of ours.
     #[error("internal error: {0}. This is a bug of Belvedere; please report it with the statement")]
     Internal(String),
 }
 
 fn hinted(hint: &Option<String>) -> String {
-    hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default()
+    hint.as_ref()
+        .map(|hint| format!(". {hint}"))
+        .unwrap_or_default()
 }
 
 impl Error {
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid { message: message.into(), help: None }
+        Self::Invalid {
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub(crate) fn invalid_with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Invalid { message: message.into(), help: Some(help.into()) }
+        Self::Invalid {
+            message: message.into(),
+            help: Some(help.into()),
+        }
     }
 
     /// What the caller should do about it.
@@ -226,9 +259,9 @@ fn reworded(e: &DataFusionError) -> Error {
             Error::Plan(one_line(message))
         }
         DataFusionError::SQL(inner, _) => Error::Plan(inner.to_string()),
-        DataFusionError::NotImplemented(message) => {
-            Error::NotInThisVersion { what: message.clone() }
-        }
+        DataFusionError::NotImplemented(message) => Error::NotInThisVersion {
+            what: message.clone(),
+        },
         DataFusionError::ResourcesExhausted(message) => {
             Error::Memory(message.lines().next().unwrap_or_default().to_string())
         }
@@ -254,7 +287,10 @@ fn external(inner: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
 }
 
 fn arrow_error(e: &ArrowError) -> Error {
-    let data = |message: &str, sqlstate| Error::Data { message: message.into(), sqlstate };
+    let data = |message: &str, sqlstate| Error::Data {
+        message: message.into(),
+        sqlstate,
+    };
     match e {
         ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::DivideByZero => data("division by zero", "22012"),
@@ -263,14 +299,21 @@ fn arrow_error(e: &ArrowError) -> Error {
         }
         ArrowError::CastError(message) | ArrowError::ParseError(message) => {
             // "Cannot cast string 'secret' to value of Int64 type": the type, never the value.
-            let target = message.rsplit_once(" to value of ").map(|(_, target)| target);
+            let target = message
+                .rsplit_once(" to value of ")
+                .map(|(_, target)| target);
             match target.and_then(|t| t.strip_suffix(" type")) {
                 Some(target) => data(&format!("a value cannot be cast to {target}"), "22P02"),
                 None => data("a value cannot be cast to the type asked for", "22P02"),
             }
         }
-        ArrowError::CsvError(_) => data("a CSV file has a row that does not fit its schema", "22P04"),
-        ArrowError::JsonError(_) => data("a JSON file has a row that does not fit its schema", "22P04"),
+        ArrowError::CsvError(_) => {
+            data("a CSV file has a row that does not fit its schema", "22P04")
+        }
+        ArrowError::JsonError(_) => data(
+            "a JSON file has a row that does not fit its schema",
+            "22P04",
+        ),
         ArrowError::MemoryError(message) => Error::Memory(message.clone()),
         ArrowError::SchemaError(message) => Error::Plan(message.clone()),
         other => Error::Internal(other.to_string()),
@@ -279,17 +322,33 @@ fn arrow_error(e: &ArrowError) -> Error {
 
 fn execution(message: &str) -> Error {
     if message.contains("ivide by zero") || message.contains("ivision by zero") {
-        return Error::Data { message: "division by zero".into(), sqlstate: "22012" };
+        return Error::Data {
+            message: "division by zero".into(),
+            sqlstate: "22012",
+        };
     }
     // Messages of functions may quote their arguments: only the part before the first quote or colon is safe.
-    let safe = message.split(['\'', '"', ':']).next().unwrap_or_default().trim();
-    Error::Data { message: format!("a function failed on a value ({safe})"), sqlstate: "22000" }
+    let safe = message
+        .split(['\'', '"', ':'])
+        .next()
+        .unwrap_or_default()
+        .trim();
+    Error::Data {
+        message: format!("a function failed on a value ({safe})"),
+        sqlstate: "22000",
+    }
 }
 
 /// With the spelling to type: columns match exactly.
 fn schema_error(e: &SchemaError) -> String {
-    if let SchemaError::FieldNotFound { field, valid_fields } = e {
-        let same = valid_fields.iter().find(|f| f.name.eq_ignore_ascii_case(&field.name));
+    if let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = e
+    {
+        let same = valid_fields
+            .iter()
+            .find(|f| f.name.eq_ignore_ascii_case(&field.name));
         if let Some(same) = same {
             let spelling = belvedere_sql::ident(same.name.clone());
             return format!(

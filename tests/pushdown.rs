@@ -4,8 +4,14 @@ use belvedere::{Engine, Session};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
 async fn rows(session: &Session, sql: &str) -> String {
-    let answer = session.execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let batches = answer.collect().await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let answer = session
+        .execute(sql)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let batches = answer
+        .collect()
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
     let text = pretty_format_batches(&batches).unwrap().to_string();
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
@@ -55,14 +61,29 @@ async fn pushdown_changes_no_answer() {
 async fn definitions_survive_and_errors_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let erp = rusqlite::Connection::open(dir.path().join("erp.db")).unwrap();
-    erp.execute_batch("CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (1)").unwrap();
-    let open = || Engine::builder().data_dir(dir.path().join("data")).base_dir(dir.path()).open();
+    erp.execute_batch("CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (1)")
+        .unwrap();
+    let open = || {
+        Engine::builder()
+            .data_dir(dir.path().join("data"))
+            .base_dir(dir.path())
+            .open()
+    };
     {
         let engine = open().await.unwrap();
         let session = engine.session();
-        session.execute("CREATE SOURCE erp FROM 'sqlite:erp.db'").await.unwrap();
-        session.execute("CREATE VIEW v AS SELECT id FROM erp.item").await.unwrap();
-        let error = session.execute("CREATE OR REPLACE VIEW v AS SELECT * FROM v").await.unwrap_err();
+        session
+            .execute("CREATE SOURCE erp FROM 'sqlite:erp.db'")
+            .await
+            .unwrap();
+        session
+            .execute("CREATE VIEW v AS SELECT id FROM erp.item")
+            .await
+            .unwrap();
+        let error = session
+            .execute("CREATE OR REPLACE VIEW v AS SELECT * FROM v")
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("would read itself"), "{error}");
         let error = session.execute("DROP SOURCE erp").await.unwrap_err();
         assert!(error.to_string().contains("view v"), "{error}");
@@ -70,5 +91,9 @@ async fn definitions_survive_and_errors_change_nothing() {
         assert!(error.to_string().contains("Did you mean item?"), "{error}");
     }
     let engine = open().await.unwrap();
-    assert!(rows(&engine.session(), "SELECT count(*) AS n FROM v").await.contains("| 1 |"));
+    assert!(
+        rows(&engine.session(), "SELECT count(*) AS n FROM v")
+            .await
+            .contains("| 1 |")
+    );
 }

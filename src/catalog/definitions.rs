@@ -120,7 +120,9 @@ impl ViewDefinition {
 
     pub fn arrow_schema(&self) -> SchemaRef {
         let field = |c: &ViewColumn| Field::new(&c.name, c.data_type.clone(), c.nullable);
-        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.columns.iter().map(field).collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -174,7 +176,9 @@ impl Definitions {
     }
 
     pub fn tables(&self, source: &str) -> &[Arc<Table>] {
-        self.discoveries.get(source).map_or(&[], |discovery| &discovery.tables)
+        self.discoveries
+            .get(source)
+            .map_or(&[], |discovery| &discovery.tables)
     }
 
     /// The views that read something in `scope`, directly or through other views, in the order to drop them.

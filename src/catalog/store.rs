@@ -19,7 +19,9 @@ const FILE: &str = "catalog.redb";
 pub enum StoreError {
     #[error("the data directory {0} is in use by another process")]
     InUse(String),
-    #[error("the data directory {path} was written by a newer version (format {found}, this one knows {FORMAT})")]
+    #[error(
+        "the data directory {path} was written by a newer version (format {found}, this one knows {FORMAT})"
+    )]
     NewerFormat { path: String, found: u32 },
     #[error("the catalog cannot be {doing}")]
     Io {
@@ -39,7 +41,10 @@ impl StoreError {
     fn io<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         doing: &'static str,
     ) -> impl FnOnce(E) -> Self {
-        move |cause| Self::Io { doing, cause: cause.into() }
+        move |cause| Self::Io {
+            doing,
+            cause: cause.into(),
+        }
     }
 }
 
@@ -65,8 +70,9 @@ impl Store {
 
     pub fn in_memory() -> Result<Self, StoreError> {
         let backend = redb::backends::InMemoryBackend::new();
-        let database =
-            Database::builder().create_with_backend(backend).map_err(StoreError::io("opened"))?;
+        let database = Database::builder()
+            .create_with_backend(backend)
+            .map_err(StoreError::io("opened"))?;
         let store = Self { database };
         store.check_format(Path::new("(memory)"))?;
         Ok(store)
@@ -77,7 +83,10 @@ impl Store {
             None => self.write(&BTreeMap::new(), &record(FORMAT_KEY, &FORMAT)?),
             Some(text) => match decode(FORMAT_KEY, text)? {
                 FORMAT => Ok(()),
-                found => Err(StoreError::NewerFormat { path: path.display().to_string(), found }),
+                found => Err(StoreError::NewerFormat {
+                    path: path.display().to_string(),
+                    found,
+                }),
             },
         }
     }
@@ -88,7 +97,9 @@ impl Store {
             match key.split_once('/') {
                 Some(("source", _)) => {
                     let source: SourceDefinition = decode(&key, &text)?;
-                    definitions.sources.insert(source.name.clone(), Arc::new(source));
+                    definitions
+                        .sources
+                        .insert(source.name.clone(), Arc::new(source));
                 }
                 Some(("view", _)) => {
                     let view: ViewDefinition = decode(&key, &text)?;
@@ -100,7 +111,9 @@ impl Store {
                 }
                 Some(("discovery", source)) => {
                     let discovery: Discovery = decode(&key, &text)?;
-                    definitions.discoveries.insert(source.to_string(), Arc::new(discovery));
+                    definitions
+                        .discoveries
+                        .insert(source.to_string(), Arc::new(discovery));
                 }
                 Some(("comment", _)) => {
                     let Comment { on, text } = decode(&key, &text)?;
@@ -137,14 +150,26 @@ impl Store {
         old: &BTreeMap<String, String>,
         new: &BTreeMap<String, String>,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write().map_err(StoreError::io("written"))?;
+        let transaction = self
+            .database
+            .begin_write()
+            .map_err(StoreError::io("written"))?;
         {
-            let mut table = transaction.open_table(RECORDS).map_err(StoreError::io("written"))?;
+            let mut table = transaction
+                .open_table(RECORDS)
+                .map_err(StoreError::io("written"))?;
             for key in old.keys().filter(|key| !new.contains_key(*key)) {
-                table.remove(key.as_str()).map_err(StoreError::io("written"))?;
+                table
+                    .remove(key.as_str())
+                    .map_err(StoreError::io("written"))?;
             }
-            for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(value)) {
-                table.insert(key.as_str(), value.as_str()).map_err(StoreError::io("written"))?;
+            for (key, value) in new
+                .iter()
+                .filter(|(key, value)| old.get(*key) != Some(value))
+            {
+                table
+                    .insert(key.as_str(), value.as_str())
+                    .map_err(StoreError::io("written"))?;
             }
         }
         transaction.commit().map_err(StoreError::io("written"))
@@ -172,7 +197,10 @@ fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreEr
         records.append(&mut record(format!("discovery/{source}"), discovery)?);
     }
     for (on, text) in &definitions.comments {
-        let comment = Comment { on: on.clone(), text: text.clone() };
+        let comment = Comment {
+            on: on.clone(),
+            text: text.clone(),
+        };
         records.append(&mut record(format!("comment/{on}"), &comment)?);
     }
     Ok(records)
@@ -190,5 +218,8 @@ fn record<T: Serialize>(
 }
 
 fn decode<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|cause| StoreError::Damaged { key: key.to_string(), cause })
+    serde_json::from_str(text).map_err(|cause| StoreError::Damaged {
+        key: key.to_string(),
+        cause,
+    })
 }

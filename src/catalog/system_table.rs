@@ -42,6 +42,10 @@ impl TableProvider for SystemTableProvider {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let rows = vec![vec![self.0.rows().await?]];
-        Ok(MemorySourceConfig::try_new_exec(&rows, self.schema(), projection.cloned())?)
+        Ok(MemorySourceConfig::try_new_exec(
+            &rows,
+            self.schema(),
+            projection.cloned(),
+        )?)
     }
 }

@@ -106,11 +106,20 @@ pub(super) async fn apply(
     }
     let extra = extra(&draft.world, &defined);
     for (kind, id) in extra {
-        let action = if options.prune { Action::Drop } else { Action::Extra };
+        let action = if options.prune {
+            Action::Drop
+        } else {
+            Action::Extra
+        };
         if options.prune {
             prune(&mut draft.world, &id)?;
         }
-        changes.push(Change { action, kind, name: id.to_string(), detail: None });
+        changes.push(Change {
+            action,
+            kind,
+            name: id.to_string(),
+            detail: None,
+        });
     }
     if options.strict {
         changes.extend(unanswered(&draft.world));
@@ -124,11 +133,16 @@ pub(super) async fn apply(
 fn read(files: &[SqlFile]) -> Result<Vec<Located<'_>>> {
     let mut statements = Vec::new();
     for file in files {
-        let parsed = belvedere_sql::parse(&file.text).map_err(|e| {
-            Error::Invalid { message: format!("{}, line {}: {e}", file.name, e.line), help: None }
+        let parsed = belvedere_sql::parse(&file.text).map_err(|e| Error::Invalid {
+            message: format!("{}, line {}: {e}", file.name, e.line),
+            help: None,
         })?;
         for spanned in parsed {
-            let located = Located { statement: spanned.statement, file, line: spanned.line };
+            let located = Located {
+                statement: spanned.statement,
+                file,
+                line: spanned.line,
+            };
             let allowed = matches!(
                 &located.statement,
                 Statement::CreateSource(_)
@@ -170,7 +184,9 @@ fn in_order(statements: Vec<Located<'_>>) -> Result<Vec<Located<'_>>> {
         while let Some(next) = trail.last().and_then(|k| reads_one_of(&views, k)) {
             if trail.contains(&next) {
                 let located = &views[&next];
-                return Err(located.failed(Error::invalid("these views read each other in a circle")));
+                return Err(
+                    located.failed(Error::invalid("these views read each other in a circle"))
+                );
             }
             trail.push(next);
         }
@@ -198,8 +214,11 @@ fn reads_one_of(
     };
     let mut found = None;
     let _ = sqlparser::ast::visit_relations(&view.query, |relation| {
-        let parts: Option<Vec<Ident>> =
-            relation.0.iter().map(|part| part.as_ident().cloned()).collect();
+        let parts: Option<Vec<Ident>> = relation
+            .0
+            .iter()
+            .map(|part| part.as_ident().cloned())
+            .collect();
         if let Some(parts) = parts {
             let read = view_key(&Name(parts));
             if views.contains_key(&read) {
@@ -215,12 +234,14 @@ fn reads_one_of(
 /// The statement as one that may stand where its like stands.
 fn replacing(statement: &Statement) -> Statement {
     match statement {
-        Statement::CreateSource(create) => {
-            Statement::CreateSource(CreateSource { or_replace: true, ..create.clone() })
-        }
-        Statement::CreateView(create) => {
-            Statement::CreateView(CreateView { or_replace: true, ..create.clone() })
-        }
+        Statement::CreateSource(create) => Statement::CreateSource(CreateSource {
+            or_replace: true,
+            ..create.clone()
+        }),
+        Statement::CreateView(create) => Statement::CreateView(CreateView {
+            or_replace: true,
+            ..create.clone()
+        }),
         Statement::CreateSchema(create) => {
             let mut create = create.clone();
             create.if_not_exists = true;
@@ -270,13 +291,26 @@ fn difference(
         "schema" => id.0.last().cloned().unwrap_or_default(),
         _ => id.to_string(),
     };
-    Some(Change { action, kind, name, detail: None })
+    Some(Change {
+        action,
+        kind,
+        name,
+        detail: None,
+    })
 }
 
 /// What runs and is defined by no file: views first, then what they may read.
 fn extra(world: &World, defined: &BTreeSet<ObjectId>) -> Vec<(&'static str, ObjectId)> {
-    let views = world.definitions.views.values().map(|view| ("view", view.id()));
-    let sources = world.definitions.sources.keys().map(|name| ("source", ObjectId::new([name])));
+    let views = world
+        .definitions
+        .views
+        .values()
+        .map(|view| ("view", view.id()));
+    let sources = world
+        .definitions
+        .sources
+        .keys()
+        .map(|name| ("source", ObjectId::new([name])));
     let schemas = world.definitions.schemas.iter();
     let schemas = schemas.map(|name| ("schema", ObjectId::new([CATALOG, name])));
     let all = views.chain(sources).chain(schemas);
@@ -318,11 +352,20 @@ fn unanswered(world: &World) -> Vec<Change> {
     let views = views.map(|v| ("view", v.id().to_string(), v.about.clone()));
     let mut found = Vec::new();
     for (kind, name, about) in sources.chain(views) {
-        let missing: Vec<_> =
-            about.fields().iter().filter(|(_, v)| v.is_none()).map(|(n, _)| *n).collect();
+        let missing: Vec<_> = about
+            .fields()
+            .iter()
+            .filter(|(_, v)| v.is_none())
+            .map(|(n, _)| *n)
+            .collect();
         if !missing.is_empty() {
             let detail = Some(format!("has no {}", missing.join(", ")));
-            found.push(Change { action: Action::Notice, kind, name, detail });
+            found.push(Change {
+                action: Action::Notice,
+                kind,
+                name,
+                detail,
+            });
         }
     }
     found
@@ -332,7 +375,9 @@ fn unanswered(world: &World) -> Vec<Change> {
 pub(super) fn source_text(source: &SourceDefinition) -> String {
     let mut options = about_options(&source.about);
     for (name, value) in &source.options {
-        options.0.push((ident(name.clone()), Value::String(value.clone())));
+        options
+            .0
+            .push((ident(name.clone()), Value::String(value.clone())));
     }
     let create = CreateSource {
         or_replace: false,
@@ -371,6 +416,11 @@ pub(super) fn view_text(view: &ViewDefinition) -> String {
 
 fn about_options(about: &About) -> Options {
     let fields = about.fields();
-    let set = fields.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
-    Options(set.map(|(name, v)| (ident(name), Value::String(v.clone()))).collect())
+    let set = fields
+        .iter()
+        .filter_map(|(name, value)| Some((*name, value.as_ref()?)));
+    Options(
+        set.map(|(name, v)| (ident(name), Value::String(v.clone())))
+            .collect(),
+    )
 }

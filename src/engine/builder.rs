@@ -83,7 +83,10 @@ impl EngineBuilder {
         let mut connectors = connectors::built_in();
         connectors.extend(self.connectors);
 
-        let mut world = World { definitions: store.load()?, ..World::default() };
+        let mut world = World {
+            definitions: store.load()?,
+            ..World::default()
+        };
         for (name, definition) in &world.definitions.sources {
             let known = world.definitions.discoveries.get(name).map(Arc::as_ref);
             let connector = super::options::connector_of(&connectors, &definition.url)?;
@@ -91,7 +94,9 @@ impl EngineBuilder {
             world.live.insert(name.clone(), Arc::new(live));
         }
         let inner = Inner::new(store, connectors, base_dir, state, world);
-        Ok(Engine { inner: Arc::new(inner) })
+        Ok(Engine {
+            inner: Arc::new(inner),
+        })
     }
 
     fn state(&self) -> Result<SessionState> {
@@ -129,7 +134,15 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let careful: Arc<dyn PhysicalOptimizerRule + Send + Sync> =
         Arc::new(CarefulProjections::default());
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules.map(|rule| if rule.name() == careful.name() { careful.clone() } else { rule }).collect()
+    rules
+        .map(|rule| {
+            if rule.name() == careful.name() {
+                careful.clone()
+            } else {
+                rule
+            }
+        })
+        .collect()
 }
 
 /// A pool that shares `limit` bytes fairly among what can spill, and names the largest consumers when it is met.

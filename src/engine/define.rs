@@ -38,7 +38,9 @@ pub(super) async fn define(
 ) -> Result<(&'static str, Vec<String>)> {
     match statement {
         Statement::RefreshSource { name } => {
-            inner.refresh(&existing_source(&inner.world(), &fold(name))?).await?;
+            inner
+                .refresh(&existing_source(&inner.world(), &fold(name))?)
+                .await?;
             return Ok(("REFRESH SOURCE", Vec::new()));
         }
         Statement::CreateView(view) => {
@@ -49,8 +51,12 @@ pub(super) async fn define(
         _ => {}
     }
     let mut draft = inner.draft().await;
-    let mut context =
-        Context { inner, settings, base_dir: &inner.base_dir, notices: Vec::new() };
+    let mut context = Context {
+        inner,
+        settings,
+        base_dir: &inner.base_dir,
+        notices: Vec::new(),
+    };
     let tag = context.define(&mut draft.world, statement).await?;
     draft.commit()?;
     Ok((tag, context.notices))
@@ -110,9 +116,17 @@ impl Context<'_> {
         let url = options::absolute(&create.url, self.base_dir)?;
         let connector = options::connector_of(&self.inner.connectors, &url)?;
         let (about, options) = options::of_source(connector, &create.options)?;
-        let (comment, owns) =
-            old.map(|old| (old.comment.clone(), old.owns.clone())).unwrap_or_default();
-        let definition = SourceDefinition { name, url, options, about, comment, owns };
+        let (comment, owns) = old
+            .map(|old| (old.comment.clone(), old.owns.clone()))
+            .unwrap_or_default();
+        let definition = SourceDefinition {
+            name,
+            url,
+            options,
+            about,
+            comment,
+            owns,
+        };
         self.connect(world, definition).await?;
         Ok("CREATE SOURCE")
     }
@@ -130,7 +144,10 @@ impl Context<'_> {
             }
         }
         let name = definition.name.clone();
-        world.definitions.discoveries.insert(name.clone(), Arc::new(discovery));
+        world
+            .definitions
+            .discoveries
+            .insert(name.clone(), Arc::new(discovery));
         world.definitions.sources.insert(name.clone(), definition);
         world.live.insert(name.clone(), live);
         self.note_broken(world, &ObjectId::new([name])).await;
@@ -155,7 +172,8 @@ impl Context<'_> {
         match &alter.action {
             SourceAction::Owns { table, columns } => {
                 let owned = owned_columns(world, &name, table, columns)?;
-                new.owns.retain(|o| (&o.schema, &o.table) != (&owned.schema, &owned.table));
+                new.owns
+                    .retain(|o| (&o.schema, &o.table) != (&owned.schema, &owned.table));
                 new.owns.push(owned);
             }
             SourceAction::SetOptions(set) => {
@@ -192,13 +210,20 @@ impl Context<'_> {
         world.live.remove(&name);
         world.live.insert(new.name.clone(), Arc::new(live));
         if let Some(discovery) = discovery {
-            world.definitions.discoveries.insert(new.name.clone(), discovery);
+            world
+                .definitions
+                .discoveries
+                .insert(new.name.clone(), discovery);
         }
         world.definitions.sources.insert(new.name.clone(), new);
         Ok("ALTER SOURCE")
     }
 
-    async fn create_view(&mut self, world: &mut World, create: &CreateView) -> Result<&'static str> {
+    async fn create_view(
+        &mut self,
+        world: &mut World,
+        create: &CreateView,
+    ) -> Result<&'static str> {
         let (schema, name) = self.own_name(world, &create.name)?;
         let key = (schema.clone(), name.clone());
         let id = ObjectId::new([CATALOG, &schema, &name]);
@@ -213,11 +238,17 @@ impl Context<'_> {
         let names = self.names(world);
         let planned = query::plan(names, &create.query).await?;
         if !planned.plan.get_parameter_types()?.is_empty() {
-            return Err(Error::invalid(format!("view {id} has parameters; a view takes none")));
+            return Err(Error::invalid(format!(
+                "view {id} has parameters; a view takes none"
+            )));
         }
         let depends_on = planned.names.referenced();
         let reads_itself = depends_on.contains(&id)
-            || world.definitions.dependents(&id).iter().any(|v| depends_on.contains(&v.id()));
+            || world
+                .definitions
+                .dependents(&id)
+                .iter()
+                .any(|v| depends_on.contains(&v.id()));
         if reads_itself {
             return Err(Error::invalid(format!("view {id} would read itself")));
         }
@@ -225,7 +256,11 @@ impl Context<'_> {
         let view = ViewDefinition {
             columns: query::view_columns(&planned.plan, &named)?,
             named_columns: !named.is_empty(),
-            query: create.text.0.clone().unwrap_or_else(|| create.query.to_string()),
+            query: create
+                .text
+                .0
+                .clone()
+                .unwrap_or_else(|| create.query.to_string()),
             search_path: self.settings.search_path.clone(),
             depends_on,
             about,
@@ -295,7 +330,10 @@ impl Context<'_> {
                 Err(e) => return Err(e),
             }
         }
-        let ids: Vec<ObjectId> = keys.iter().map(|(s, n)| ObjectId::new([CATALOG, s, n])).collect();
+        let ids: Vec<ObjectId> = keys
+            .iter()
+            .map(|(s, n)| ObjectId::new([CATALOG, s, n]))
+            .collect();
         for (id, key) in ids.iter().zip(&keys) {
             if drop.cascade {
                 drop_views(world, id);
@@ -310,9 +348,11 @@ impl Context<'_> {
     async fn comment(&self, world: &mut World, comment: &CommentOn) -> Result<&'static str> {
         match comment.object {
             CommentTarget::Source => {
-                let [name] = comment.name.fold().try_into().map_err(|_| {
-                    Error::invalid("a source's name has one part")
-                })?;
+                let [name] = comment
+                    .name
+                    .fold()
+                    .try_into()
+                    .map_err(|_| Error::invalid("a source's name has one part"))?;
                 let name = existing_source(world, &name)?;
                 if let Some(source) = world.definitions.sources.get_mut(&name) {
                     Arc::make_mut(source).comment = comment.comment.clone();
@@ -327,7 +367,11 @@ impl Context<'_> {
             CommentTarget::Schema => {
                 let name = own_schema_name(&comment.name)?;
                 if !world.definitions.has_schema(&name) {
-                    return Err(Error::Unknown { what: "schema", name, hint: None });
+                    return Err(Error::Unknown {
+                        what: "schema",
+                        name,
+                        hint: None,
+                    });
                 }
                 set_comment(world, ObjectId::new([CATALOG, &name]), &comment.comment);
             }
@@ -341,7 +385,11 @@ impl Context<'_> {
                 let (mut id, schema) = self.table_id(world, &parts).await?;
                 if schema.index_of(&column).is_err() {
                     let name = format!("{id}.{column}");
-                    return Err(Error::Unknown { what: "column", name, hint: None });
+                    return Err(Error::Unknown {
+                        what: "column",
+                        name,
+                        hint: None,
+                    });
                 }
                 id.0.push(column);
                 set_comment(world, id, &comment.comment);
@@ -364,7 +412,12 @@ impl Context<'_> {
     }
 
     fn names(&self, world: &World) -> Names {
-        Names::new(self.inner.clone(), Arc::new(world.clone()), self.settings.clone(), true)
+        Names::new(
+            self.inner.clone(),
+            Arc::new(world.clone()),
+            self.settings.clone(),
+            true,
+        )
     }
 
     /// Schema and name that a new view of this name gets.
@@ -373,7 +426,10 @@ impl Context<'_> {
             [name] => {
                 let own = |entry: &&String| world.definitions.has_schema(entry);
                 let schema = self.settings.search_path.iter().find(own);
-                (schema.cloned().unwrap_or_else(|| PUBLIC.to_string()), name.clone())
+                (
+                    schema.cloned().unwrap_or_else(|| PUBLIC.to_string()),
+                    name.clone(),
+                )
             }
             [schema, name] => (schema.clone(), name.clone()),
             [catalog, schema, name] if catalog == CATALOG => (schema.clone(), name.clone()),
@@ -399,18 +455,29 @@ impl Context<'_> {
             [_, schema, name] => vec![(schema.clone(), name.clone())],
             _ => Vec::new(),
         };
-        candidates.into_iter().find(|key| views.contains_key(key)).ok_or_else(|| {
-            let text = name.fold().pop().unwrap_or_default();
-            let near = super::nearest(&text, views.keys().map(|(_, n)| n.as_str()));
-            let hint = near.map(|near| format!("Did you mean {near}?"));
-            Error::Unknown { what: "view", name: name.to_string(), hint }
-        })
+        candidates
+            .into_iter()
+            .find(|key| views.contains_key(key))
+            .ok_or_else(|| {
+                let text = name.fold().pop().unwrap_or_default();
+                let near = super::nearest(&text, views.keys().map(|(_, n)| n.as_str()));
+                let hint = near.map(|near| format!("Did you mean {near}?"));
+                Error::Unknown {
+                    what: "view",
+                    name: name.to_string(),
+                    hint,
+                }
+            })
     }
 }
 
 fn taken(what: &'static str, name: &str, keyword: &str) -> Error {
     let hint = Some(format!("CREATE OR REPLACE {keyword} replaces it"));
-    Error::Exists { what, name: name.to_string(), hint }
+    Error::Exists {
+        what,
+        name: name.to_string(),
+        hint,
+    }
 }
 
 pub(super) fn existing_source(world: &World, name: &str) -> Result<String> {
@@ -427,7 +494,13 @@ pub(super) fn existing_source(world: &World, name: &str) -> Result<String> {
 
 /// Sources and own schemas share one namespace.
 fn free_namespace(world: &World, name: &str) -> Result<()> {
-    let exists = |what| Err(Error::Exists { what, name: name.to_string(), hint: None });
+    let exists = |what| {
+        Err(Error::Exists {
+            what,
+            name: name.to_string(),
+            hint: None,
+        })
+    };
     if name == CATALOG || name.is_empty() || name.starts_with('$') {
         return Err(Error::invalid(format!("the name '{name}' is reserved")));
     }
@@ -444,17 +517,28 @@ fn own_schema_name(name: &Name) -> Result<String> {
     match name.fold().as_slice() {
         [schema] => Ok(schema.clone()),
         [catalog, schema] if catalog == CATALOG => Ok(schema.clone()),
-        _ => Err(Error::invalid(format!("{name} is not the name of an own schema"))),
+        _ => Err(Error::invalid(format!(
+            "{name} is not the name of an own schema"
+        ))),
     }
 }
 
 fn writable_schema(world: &World, schema: &str) -> Result<()> {
     if [SYSTEM, INFORMATION_SCHEMA].contains(&schema) {
-        return Err(Error::invalid(format!("schema {schema} is the engine's own")));
+        return Err(Error::invalid(format!(
+            "schema {schema} is the engine's own"
+        )));
     }
     if !world.definitions.has_schema(schema) {
-        let hint = Some(format!("CREATE SCHEMA {} makes it", belvedere_sql::ident(schema)));
-        return Err(Error::Unknown { what: "schema", name: schema.to_string(), hint });
+        let hint = Some(format!(
+            "CREATE SCHEMA {} makes it",
+            belvedere_sql::ident(schema)
+        ));
+        return Err(Error::Unknown {
+            what: "schema",
+            name: schema.to_string(),
+            hint,
+        });
     }
     Ok(())
 }
@@ -494,7 +578,10 @@ fn drop_views(world: &mut World, scope: &ObjectId) {
 pub(super) fn drop_view(world: &mut World, key: &(String, String)) {
     if let Some(view) = world.definitions.views.remove(key) {
         let id = view.id();
-        world.definitions.comments.retain(|on, _| !on.is_within(&id));
+        world
+            .definitions
+            .comments
+            .retain(|on, _| !on.is_within(&id));
     }
 }
 
@@ -523,7 +610,10 @@ fn drop_source(world: &mut World, drop: &DropSource) -> Result<&'static str> {
     }
     world.definitions.sources.remove(&name);
     world.definitions.discoveries.remove(&name);
-    world.definitions.comments.retain(|id, _| !id.is_within(&scope));
+    world
+        .definitions
+        .comments
+        .retain(|id, _| !id.is_within(&scope));
     world.live.remove(&name);
     Ok("DROP SOURCE")
 }
@@ -536,7 +626,11 @@ fn drop_schema(world: &mut World, drop: &DropSchema) -> Result<&'static str> {
     if !world.definitions.schemas.contains(&name) {
         return match drop.if_exists {
             true => Ok("DROP SCHEMA"),
-            false => Err(Error::Unknown { what: "schema", name, hint: None }),
+            false => Err(Error::Unknown {
+                what: "schema",
+                name,
+                hint: None,
+            }),
         };
     }
     let scope = ObjectId::new([CATALOG, &name]);
@@ -548,11 +642,21 @@ fn drop_schema(world: &mut World, drop: &DropSchema) -> Result<&'static str> {
         .map(|view| format!("view {}", view.id()))
         .collect();
     if !drop.cascade && !inside.is_empty() {
-        return Err(Error::InUse { what: "schema", name, dependents: inside });
+        return Err(Error::InUse {
+            what: "schema",
+            name,
+            dependents: inside,
+        });
     }
     drop_views(world, &scope);
-    world.definitions.views.retain(|(schema, _), _| *schema != name);
-    world.definitions.comments.retain(|id, _| !id.is_within(&scope));
+    world
+        .definitions
+        .views
+        .retain(|(schema, _), _| *schema != name);
+    world
+        .definitions
+        .comments
+        .retain(|id, _| !id.is_within(&scope));
     world.definitions.schemas.remove(&name);
     Ok("DROP SCHEMA")
 }
@@ -562,7 +666,11 @@ fn rename_schema(world: &mut World, alter: &belvedere_sql::AlterSchema) -> Resul
     if !world.definitions.schemas.contains(&from) {
         return Err(match world.definitions.has_schema(&from) {
             true => Error::invalid(format!("schema {from} cannot be renamed")),
-            false => Error::Unknown { what: "schema", name: from, hint: None },
+            false => Error::Unknown {
+                what: "schema",
+                name: from,
+                hint: None,
+            },
         });
     }
     free_namespace(world, &to)?;
@@ -571,7 +679,11 @@ fn rename_schema(world: &mut World, alter: &belvedere_sql::AlterSchema) -> Resul
     let readers = world.definitions.dependents(&scope);
     if !readers.is_empty() {
         let dependents = readers.iter().map(|v| format!("view {}", v.id())).collect();
-        return Err(Error::InUse { what: "schema", name: from, dependents });
+        return Err(Error::InUse {
+            what: "schema",
+            name: from,
+            dependents,
+        });
     }
     let views = std::mem::take(&mut world.definitions.views);
     for ((schema, name), mut view) in views {
@@ -600,17 +712,24 @@ fn owned_columns(
             (live.map_or("", |l| l.handle.source.default_schema()), name)
         }
         [schema, name] => (schema.as_str(), name),
-        _ => return Err(Error::invalid("OWNS names a table, or schema and table, of the source")),
+        _ => {
+            return Err(Error::invalid(
+                "OWNS names a table, or schema and table, of the source",
+            ));
+        }
     };
     let found = world.definitions.tables(source);
-    let found = found.iter().find(|t| t.schema == schema && t.name == *name).ok_or_else(|| {
-        let near = super::nearest(name, found.iter().map(|t| t.name.as_str()));
-        Error::Unknown {
-            what: "table",
-            name: ObjectId::new([source, name]).to_string(),
-            hint: near.map(|near| format!("Did you mean {near}?")),
-        }
-    })?;
+    let found = found
+        .iter()
+        .find(|t| t.schema == schema && t.name == *name)
+        .ok_or_else(|| {
+            let near = super::nearest(name, found.iter().map(|t| t.name.as_str()));
+            Error::Unknown {
+                what: "table",
+                name: ObjectId::new([source, name]).to_string(),
+                hint: near.map(|near| format!("Did you mean {near}?")),
+            }
+        })?;
     let columns: Vec<String> = columns.iter().map(fold).collect();
     for column in &columns {
         if !found.columns.iter().any(|c| c.name == *column) {
@@ -622,7 +741,11 @@ fn owned_columns(
             });
         }
     }
-    Ok(Ownership { schema: found.schema.clone(), table: found.name.clone(), columns })
+    Ok(Ownership {
+        schema: found.schema.clone(),
+        table: found.name.clone(),
+        columns,
+    })
 }
 
 fn set_comment(world: &mut World, id: ObjectId, comment: &Option<String>) {

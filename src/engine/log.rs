@@ -40,11 +40,18 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum RunState {
     Running,
-    Finished { ms: f64 },
+    Finished {
+        ms: f64,
+    },
     /// With the error's text.
-    Failed { ms: f64, error: String },
+    Failed {
+        ms: f64,
+        error: String,
+    },
     /// Its reader went away.
-    Cancelled { ms: f64 },
+    Cancelled {
+        ms: f64,
+    },
 }
 
 impl QueryLog {
@@ -60,7 +67,10 @@ impl QueryLog {
             sql: text,
             started_at_us: chrono::Utc::now().timestamp_micros(),
             started: Instant::now(),
-            progress: Mutex::new(Progress { rows: 0, state: RunState::Running }),
+            progress: Mutex::new(Progress {
+                rows: 0,
+                state: RunState::Running,
+            }),
         });
         entries.next_id += 1;
         entries.kept.push_back(entry.clone());
@@ -71,13 +81,22 @@ impl QueryLog {
     }
 
     pub fn entries(&self) -> Vec<Arc<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).kept.iter().cloned().collect()
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .kept
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
 impl Entry {
     pub fn progress(&self) -> Progress {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn elapsed_ms(&self) -> f64 {
@@ -102,17 +121,20 @@ impl Running {
     }
 
     pub fn finished(&self) {
-        self.0.update(|progress, ms| progress.state = RunState::Finished { ms });
+        self.0
+            .update(|progress, ms| progress.state = RunState::Finished { ms });
     }
 
     pub fn failed(&self, error: &crate::Error) {
         let error = error.to_string();
-        self.0.update(|progress, ms| progress.state = RunState::Failed { ms, error });
+        self.0
+            .update(|progress, ms| progress.state = RunState::Failed { ms, error });
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.update(|progress, ms| progress.state = RunState::Cancelled { ms });
+        self.0
+            .update(|progress, ms| progress.state = RunState::Cancelled { ms });
     }
 }

@@ -48,9 +48,16 @@ struct Seen {
 enum Scope {
     Path,
     Own(String),
-    Source { source: String, schema: String },
+    Source {
+        source: String,
+        schema: String,
+    },
     /// A qualifier that means nothing: an error once the table is asked for.
-    Unknown { what: &'static str, name: String, hint: Option<String> },
+    Unknown {
+        what: &'static str,
+        name: String,
+        hint: Option<String>,
+    },
 }
 
 impl Names {
@@ -83,7 +90,11 @@ impl Names {
 
     /// Names of tables and views without what is in them. No source is asked.
     pub fn outline(&self) -> Self {
-        Self { outline: true, frozen: true, ..self.clone() }
+        Self {
+            outline: true,
+            frozen: true,
+            ..self.clone()
+        }
     }
 
     /// The tables and views resolved so far.
@@ -116,12 +127,21 @@ impl Names {
             }
             let live = self.world.live.get(name)?;
             let schema = live.handle.source.default_schema().to_string();
-            Some(Scope::Source { source: name.to_string(), schema })
+            Some(Scope::Source {
+                source: name.to_string(),
+                schema,
+            })
         };
         if let Some(scope) = exact(name) {
             return scope;
         }
-        let known = || self.world.live.keys().chain(&definitions.schemas).map(String::as_str);
+        let known = || {
+            self.world
+                .live
+                .keys()
+                .chain(&definitions.schemas)
+                .map(String::as_str)
+        };
         if let Some(scope) = unique(known(), |k| *k, name).and_then(exact) {
             return scope;
         }
@@ -140,7 +160,11 @@ impl Names {
         if catalog == CATALOG {
             return match self.world.definitions.has_schema(schema) {
                 true => Scope::Own(schema.to_string()),
-                false => Scope::Unknown { what: "schema", name: schema.to_string(), hint: None },
+                false => Scope::Unknown {
+                    what: "schema",
+                    name: schema.to_string(),
+                    hint: None,
+                },
             };
         }
         match self.own_or_source(catalog) {
@@ -150,10 +174,14 @@ impl Names {
                 let exact = schemas().any(|s| s == schema);
                 let schema = match exact {
                     true => schema,
-                    false => unique(schemas().collect::<BTreeSet<_>>(), |s| *s, schema)
-                        .unwrap_or(schema),
+                    false => {
+                        unique(schemas().collect::<BTreeSet<_>>(), |s| *s, schema).unwrap_or(schema)
+                    }
                 };
-                Scope::Source { source, schema: schema.to_string() }
+                Scope::Source {
+                    source,
+                    schema: schema.to_string(),
+                }
             }
             Scope::Own(own) => Scope::Unknown {
                 what: "source",
@@ -189,9 +217,11 @@ impl Names {
                 }
                 Err(self.unknown_own(None, name))
             }
-            Scope::Unknown { what, name, hint } => {
-                Err(Error::Unknown { what, name: name.clone(), hint: hint.clone() })
-            }
+            Scope::Unknown { what, name, hint } => Err(Error::Unknown {
+                what,
+                name: name.clone(),
+                hint: hint.clone(),
+            }),
         }
     }
 
@@ -246,16 +276,26 @@ impl Names {
             }
         }
         let tables = world.definitions.tables(source);
-        let default = world.live.get(source).map(|l| l.handle.source.default_schema().to_string());
+        let default = world
+            .live
+            .get(source)
+            .map(|l| l.handle.source.default_schema().to_string());
         let hint = match nearest(name, tables.iter().map(|t| t.name.as_str())) {
             Some(near) => format!("Did you mean {near}?"),
-            None => format!("SHOW TABLES FROM {} lists what there is", belvedere_sql::ident(source)),
+            None => format!(
+                "SHOW TABLES FROM {} lists what there is",
+                belvedere_sql::ident(source)
+            ),
         };
         let shown = match default.as_deref() == Some(schema) {
             true => ObjectId::new([source, name]),
             false => ObjectId::new([source, schema, name]),
         };
-        Err(Error::Unknown { what: "table", name: shown.to_string(), hint: Some(hint) })
+        Err(Error::Unknown {
+            what: "table",
+            name: shown.to_string(),
+            hint: Some(hint),
+        })
     }
 
     fn known_table(
@@ -305,24 +345,34 @@ impl Names {
         let definitions = &self.world.definitions;
         let elsewhere = self.world.live.keys().find_map(|source| {
             let tables = definitions.tables(source);
-            tables.iter().find(|t| t.name == name).map(|t| match schema {
-                Some(_) => ObjectId::new([source, &t.schema, &t.name]),
-                None => ObjectId::new([source, &t.name]),
-            })
+            tables
+                .iter()
+                .find(|t| t.name == name)
+                .map(|t| match schema {
+                    Some(_) => ObjectId::new([source, &t.schema, &t.name]),
+                    None => ObjectId::new([source, &t.name]),
+                })
         });
         let elsewhere = elsewhere.map(|id| id.to_string()).or_else(|| {
             let mut same = definitions.views.keys().filter(|(_, view)| view == name);
-            same.next().map(|(schema, view)| belvedere_sql::Name::new([schema, view]).to_string())
+            same.next()
+                .map(|(schema, view)| belvedere_sql::Name::new([schema, view]).to_string())
         });
         let views = definitions.views.keys().map(|(_, view)| view.as_str());
-        let system = system::names().filter(|(s, _)| Some(*s) == schema).map(|(_, table)| table);
+        let system = system::names()
+            .filter(|(s, _)| Some(*s) == schema)
+            .map(|(_, table)| table);
         let hint = match (elsewhere, nearest(name, views.chain(system))) {
             (Some(other), _) => Some(format!("There is {other}")),
             (None, Some(near)) => Some(format!("Did you mean {near}?")),
             (None, None) => None,
         };
         let name = ObjectId::new(schema.into_iter().chain([name]));
-        Error::Unknown { what: "table or view", name: name.to_string(), hint }
+        Error::Unknown {
+            what: "table or view",
+            name: name.to_string(),
+            hint,
+        }
     }
 }
 
@@ -336,7 +386,9 @@ fn unique<'a, T: 'a>(
     text: impl Fn(&T) -> &str,
     name: &str,
 ) -> Option<T> {
-    let mut similar = candidates.into_iter().filter(|c| text(c).eq_ignore_ascii_case(name));
+    let mut similar = candidates
+        .into_iter()
+        .filter(|c| text(c).eq_ignore_ascii_case(name));
     match (similar.next(), similar.next()) {
         (Some(one), None) => Some(one),
         _ => None,
@@ -359,11 +411,16 @@ impl CatalogProviderList for Names {
 
     fn catalog_names(&self) -> Vec<String> {
         let sources = self.world.live.keys().cloned();
-        std::iter::once(CATALOG.to_string()).chain(sources).collect()
+        std::iter::once(CATALOG.to_string())
+            .chain(sources)
+            .collect()
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        Some(Arc::new(CatalogNames { names: self.clone(), catalog: name.to_string() }))
+        Some(Arc::new(CatalogNames {
+            names: self.clone(),
+            catalog: name.to_string(),
+        }))
     }
 }
 
@@ -380,7 +437,12 @@ impl CatalogProvider for CatalogNames {
             return definitions.schemas.iter().cloned().collect();
         }
         let tables = definitions.tables(&self.catalog);
-        tables.iter().map(|t| t.schema.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        tables
+            .iter()
+            .map(|t| t.schema.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
@@ -390,7 +452,10 @@ impl CatalogProvider for CatalogNames {
             (CATALOG, name) => self.names.own_or_source(name),
             (catalog, name) => self.names.in_catalog(catalog, name),
         };
-        Some(Arc::new(SchemaNames { names: self.names.clone(), scope }))
+        Some(Arc::new(SchemaNames {
+            names: self.names.clone(),
+            scope,
+        }))
     }
 }
 
@@ -410,7 +475,10 @@ impl SchemaProvider for SchemaNames {
                 views.map(|(_, name)| name.clone()).collect()
             }
             Scope::Source { source, schema } => {
-                let tables = definitions.tables(source).iter().filter(|t| &t.schema == schema);
+                let tables = definitions
+                    .tables(source)
+                    .iter()
+                    .filter(|t| &t.schema == schema);
                 tables.map(|t| t.name.clone()).collect()
             }
             Scope::Path | Scope::Unknown { .. } => Vec::new(),

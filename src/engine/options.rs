@@ -10,7 +10,14 @@ use crate::catalog::About;
 use crate::error::{Error, Result};
 
 /// Options of the design that a later version will have.
-const LATER: &[&str] = &["changes", "writable", "refresh", "key", "max_staleness", "keep"];
+const LATER: &[&str] = &[
+    "changes",
+    "writable",
+    "refresh",
+    "key",
+    "max_staleness",
+    "keep",
+];
 
 /// The connector that takes this URL's scheme. What has no scheme is a path.
 pub(super) fn connector_of<'a>(
@@ -20,7 +27,11 @@ pub(super) fn connector_of<'a>(
     let scheme = scheme(url);
     let found = connectors.iter().find(|c| c.schemes().contains(&scheme));
     found.map(Arc::as_ref).ok_or_else(|| {
-        let known: Vec<_> = connectors.iter().flat_map(|c| c.schemes()).copied().collect();
+        let known: Vec<_> = connectors
+            .iter()
+            .flat_map(|c| c.schemes())
+            .copied()
+            .collect();
         let near = nearest(scheme, known.iter().copied());
         Error::invalid_with_help(
             format!("no connector takes URLs that begin with {scheme}:"),
@@ -37,7 +48,9 @@ fn scheme(url: &str) -> &str {
         // One letter is a drive, not a scheme.
         Some((scheme, _))
             if scheme.len() > 1
-                && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+                && scheme
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
         {
             scheme
         }
@@ -48,7 +61,9 @@ fn scheme(url: &str) -> &str {
 /// The URL with a relative path made absolute: `sqlite:shop.db`, `file:dir`, `./dir`.
 pub(super) fn absolute(url: &str, base_dir: &Path) -> Result<String> {
     if url.trim().is_empty() {
-        return Err(Error::invalid("a source needs a URL, e.g. 'postgres://reader@host/db'"));
+        return Err(Error::invalid(
+            "a source needs a URL, e.g. 'postgres://reader@host/db'",
+        ));
     }
     let (prefix, path) = match scheme(url) {
         "file" => match url.strip_prefix("file:") {
@@ -66,7 +81,9 @@ pub(super) fn absolute(url: &str, base_dir: &Path) -> Result<String> {
             true => Ok(url.to_string()),
             false => Err(Error::invalid_with_help(
                 format!("the URL {url} has a host"),
-                format!("Write {prefix}{absolute} for a relative path, {prefix}/… for an absolute one"),
+                format!(
+                    "Write {prefix}{absolute} for a relative path, {prefix}/… for an absolute one"
+                ),
             )),
         };
     }
@@ -93,7 +110,10 @@ pub(super) fn of_source(
         }
         let known = connector.options();
         let Some(spec) = known.iter().find(|spec| spec.name == name) else {
-            let names = known.iter().map(|s| s.name).chain(About::default().fields().map(|f| f.0));
+            let names = known
+                .iter()
+                .map(|s| s.name)
+                .chain(About::default().fields().map(|f| f.0));
             return Err(unknown_option(&name, connector.name(), names));
         };
         if spec.secret && !Secret::is_reference(&text) {
@@ -121,13 +141,11 @@ pub(super) fn of_view(options: &Options, about: &mut About) -> Result<()> {
     Ok(())
 }
 
-fn unknown_option<'a>(
-    name: &str,
-    of: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Error {
+fn unknown_option<'a>(name: &str, of: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
     if LATER.contains(&name) {
-        return Error::NotInThisVersion { what: format!("option {name}") };
+        return Error::NotInThisVersion {
+            what: format!("option {name}"),
+        };
     }
     let known: Vec<_> = known.into_iter().collect();
     let help = match nearest(name, known.iter().copied()) {

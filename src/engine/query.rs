@@ -42,8 +42,10 @@ pub(super) struct Planned {
 pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
     let base = &names.inner.state;
     let settings: &Settings = &names.settings;
-    let mut config =
-        base.config().clone().with_extension(Arc::new(StatementContext { deadline }));
+    let mut config = base
+        .config()
+        .clone()
+        .with_extension(Arc::new(StatementContext { deadline }));
     config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
     config.options_mut().execution.time_zone = Some(settings.timezone.clone());
     let mut builder = SessionStateBuilder::new_from_existing(base.clone())
@@ -61,7 +63,9 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
     let state = state(&names, None)?;
     let statement = sqlparser::ast::Statement::Query(Box::new(query.clone()));
-    let plan = state.statement_to_plan(SqlStatement::Statement(Box::new(statement))).await?;
+    let plan = state
+        .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
+        .await?;
     Ok(Planned { plan, names })
 }
 
@@ -69,7 +73,10 @@ impl Planned {
     /// The same with its parameters in place.
     pub fn with_parameters(&self, values: ParamValues) -> Result<Self> {
         let plan = self.plan.clone().with_param_values(values)?;
-        Ok(Self { plan, names: self.names.clone() })
+        Ok(Self {
+            plan,
+            names: self.names.clone(),
+        })
     }
 
     /// Optimized, with what the sources answer cut out.
@@ -84,10 +91,7 @@ impl Planned {
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
-    pub async fn run(
-        &self,
-        deadline: Option<Instant>,
-    ) -> Result<SendableRecordBatchStream> {
+    pub async fn run(&self, deadline: Option<Instant>) -> Result<SendableRecordBatchStream> {
         let state = state(&self.names, deadline)?;
         let physical = physical(&self.cut(&state)?.plan, &state).await?;
         started(physical, &state).await
@@ -115,7 +119,12 @@ pub(super) async fn physical(
 
 /// When the statement of this state has to stop.
 fn stop(state: &SessionState) -> Stop {
-    state.config().get_extension::<Stop>().as_deref().cloned().unwrap_or_default()
+    state
+        .config()
+        .get_extension::<Stop>()
+        .as_deref()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The plan's stream, its first batch (or error) being there.
@@ -127,7 +136,9 @@ async fn started(
     let schema = stream.schema();
     let first = stream.next().await.transpose()?;
     let whole = futures::stream::iter(first.map(Ok)).chain(stream);
-    Ok(Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole)))
+    Ok(Box::pin(
+        datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(schema, whole),
+    ))
 }
 
 /// A view as DataFusion inlines it.
@@ -145,11 +156,17 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
     let broken = |e: Error| match e {
         // The source's failure is its own; the view is only where it was met.
         Error::Source(_) => e,
-        other => Error::invalid(format!("view {} cannot be read any more: {other}", view.id())),
+        other => Error::invalid(format!(
+            "view {} cannot be read any more: {other}",
+            view.id()
+        )),
     };
     let parsed = belvedere_sql::parse_one(&view.query)?;
     let belvedere_sql::Statement::Query(query) = parsed.statement else {
-        return Err(Error::Internal(format!("view {} is not a query", view.id())));
+        return Err(Error::Internal(format!(
+            "view {} is not a query",
+            view.id()
+        )));
     };
     // Planning a view plans the views it reads: the recursion needs a box, and room on the stack.
     let mut planning = Box::pin(plan(names, &query));
@@ -164,7 +181,10 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
 fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan> {
     let fields = plan.schema().fields().clone();
     let same = fields.len() == view.columns.len()
-        && fields.iter().zip(&view.columns).all(|(f, c)| f.name() == &c.name);
+        && fields
+            .iter()
+            .zip(&view.columns)
+            .all(|(f, c)| f.name() == &c.name);
     if same {
         return Ok(plan);
     }
@@ -206,7 +226,11 @@ pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<V
             ));
         }
         let (data_type, nullable) = (field.data_type().clone(), field.is_nullable());
-        columns.push(ViewColumn { name, data_type, nullable });
+        columns.push(ViewColumn {
+            name,
+            data_type,
+            nullable,
+        });
     }
     Ok(columns)
 }

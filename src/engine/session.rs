@@ -53,7 +53,10 @@ pub struct Prepared {
 
 impl Session {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, settings: Arc::default() }
+        Self {
+            inner,
+            settings: Arc::default(),
+        }
     }
 
     /// Execute one statement.
@@ -62,11 +65,7 @@ impl Session {
     }
 
     /// The same with some settings for this call alone.
-    pub async fn execute_with(
-        &self,
-        sql: &str,
-        overrides: &[(String, String)],
-    ) -> Result<Answer> {
+    pub async fn execute_with(&self, sql: &str, overrides: &[(String, String)]) -> Result<Answer> {
         let running = self.inner.log.begin(sql);
         let result = async {
             let statement = belvedere_sql::parse_one(sql)?;
@@ -79,14 +78,15 @@ impl Session {
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
         let statement = belvedere_sql::parse_one(sql)?;
-        let prepared = |schema, planned: Option<Planned>, parameters, statement, is_query| Prepared {
-            sql: sql.to_string(),
-            schema,
-            parameters,
-            is_query,
-            statement,
-            planned,
-        };
+        let prepared =
+            |schema, planned: Option<Planned>, parameters, statement, is_query| Prepared {
+                sql: sql.to_string(),
+                schema,
+                parameters,
+                is_query,
+                statement,
+                planned,
+            };
         if let Statement::Query(query) = &statement.statement {
             let planned = query::plan(self.names(self.settings()), query).await?;
             let schema = Arc::clone(planned.plan.schema().inner());
@@ -161,7 +161,10 @@ impl Session {
     }
 
     pub fn settings(&self) -> Settings {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
@@ -187,11 +190,15 @@ impl Session {
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
                 let explained = explain::explain(statement, self.names(settings.clone()), deadline);
-                within(&settings, deadline, explained).await.map(batch_answer)
+                within(&settings, deadline, explained)
+                    .await
+                    .map(batch_answer)
             }
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
                 let names = self.names(settings);
-                show::show(&spanned.statement, &names).await.map(batch_answer)
+                show::show(&spanned.statement, &names)
+                    .await
+                    .map(batch_answer)
             }
             Statement::Set(set) => {
                 let name = set.name.dotted();
@@ -212,9 +219,11 @@ impl Session {
                 Ok(status("RESET"))
             }
             definition => {
-                let (tag, notices) =
-                    define::define(&self.inner, definition, &settings).await?;
-                Ok(Answer { notices, ..status(tag) })
+                let (tag, notices) = define::define(&self.inner, definition, &settings).await?;
+                Ok(Answer {
+                    notices,
+                    ..status(tag)
+                })
             }
         }
     }
@@ -235,7 +244,10 @@ impl Session {
         };
         let run = async {
             let first = bound(&planned)?.run(deadline).await;
-            let outdated = first.as_ref().err().and_then(|e| planned.outdated_source(e));
+            let outdated = first
+                .as_ref()
+                .err()
+                .and_then(|e| planned.outdated_source(e));
             let Some(source) = outdated else {
                 return first;
             };
@@ -263,12 +275,18 @@ impl Answer {
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
 fn status_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("status", DataType::Utf8, false)]))
+    Arc::new(Schema::new(vec![Field::new(
+        "status",
+        DataType::Utf8,
+        false,
+    )]))
 }
 
 fn status(tag: &str) -> Answer {
@@ -276,7 +294,10 @@ fn status(tag: &str) -> Answer {
     let batch = RecordBatch::try_new(status_schema(), vec![Arc::new(column)]);
     // One column of the one type the schema names.
     let batch = batch.unwrap_or_else(|_| RecordBatch::new_empty(status_schema()));
-    Answer { is_query: false, ..batch_answer(batch) }
+    Answer {
+        is_query: false,
+        ..batch_answer(batch)
+    }
 }
 
 fn batch_answer(batch: RecordBatch) -> Answer {
@@ -301,11 +322,15 @@ fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
 }
 
 fn deadline(settings: &Settings) -> Option<Instant> {
-    settings.statement_timeout.map(|limit| Instant::now() + limit)
+    settings
+        .statement_timeout
+        .map(|limit| Instant::now() + limit)
 }
 
 fn timed_out(settings: &Settings) -> Error {
-    Error::Timeout { limit_ms: settings.statement_timeout.unwrap_or_default().as_millis() }
+    Error::Timeout {
+        limit_ms: settings.statement_timeout.unwrap_or_default().as_millis(),
+    }
 }
 
 async fn within<T>(
@@ -373,5 +398,8 @@ fn settled(result: Result<Answer>, running: Running) -> Result<Answer> {
             }
         }
     });
-    Ok(Answer { stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)), ..answer })
+    Ok(Answer {
+        stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
+        ..answer
+    })
 }

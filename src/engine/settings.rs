@@ -32,21 +32,43 @@ impl Default for Settings {
 
 /// Name and help of each setting, as `SHOW ALL` lists them.
 const KNOWN: &[(&str, &str)] = &[
-    ("memory_limit", "bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit"),
-    ("pushdown", "on | off: whether more than scans is sent to sources"),
-    ("search_path", "schemas or sources in which unqualified names are looked up, e.g. erp, public"),
-    ("statement_timeout", "how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit"),
-    ("timezone", "the time zone of now() and of casts to timestamp with time zone"),
+    (
+        "memory_limit",
+        "bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit",
+    ),
+    (
+        "pushdown",
+        "on | off: whether more than scans is sent to sources",
+    ),
+    (
+        "search_path",
+        "schemas or sources in which unqualified names are looked up, e.g. erp, public",
+    ),
+    (
+        "statement_timeout",
+        "how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit",
+    ),
+    (
+        "timezone",
+        "the time zone of now() and of casts to timestamp with time zone",
+    ),
 ];
 
 /// Settings of the design that this version does not have yet.
-const LATER: &[&str] =
-    &["consistency", "max_staleness", "push_float_sums", "read_after", "stale_if_error"];
+const LATER: &[&str] = &[
+    "consistency",
+    "max_staleness",
+    "push_float_sums",
+    "read_after",
+    "stale_if_error",
+];
 
 impl Settings {
     /// Name, value and help of each, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> + '_ {
-        KNOWN.iter().map(|(name, help)| (*name, self.text(name).unwrap_or_default(), *help))
+        KNOWN
+            .iter()
+            .map(|(name, help)| (*name, self.text(name).unwrap_or_default(), *help))
     }
 
     pub fn get(&self, name: &str) -> Result<String> {
@@ -96,19 +118,23 @@ impl Settings {
                 // A single string may hold the whole list, as clients send it.
                 let split = |value: &String| {
                     let parts = value.split(',').map(|part| part.trim().trim_matches('"'));
-                    parts.filter(|p| !p.is_empty()).map(str::to_string).collect::<Vec<_>>()
+                    parts
+                        .filter(|p| !p.is_empty())
+                        .map(str::to_string)
+                        .collect::<Vec<_>>()
                 };
                 self.search_path = values.iter().flat_map(split).collect();
             }
             ("timezone", None) => self.timezone = default.timezone,
             ("timezone", Some(values)) => {
                 let zone = one(values)?;
-                zone.parse::<datafusion::arrow::array::timezone::Tz>().map_err(|_| {
-                    Error::invalid_with_help(
-                        format!("there is no time zone '{zone}'"),
-                        "Write a name like 'Europe/Berlin' or an offset like '+02:00'",
-                    )
-                })?;
+                zone.parse::<datafusion::arrow::array::timezone::Tz>()
+                    .map_err(|_| {
+                        Error::invalid_with_help(
+                            format!("there is no time zone '{zone}'"),
+                            "Write a name like 'Europe/Berlin' or an offset like '+02:00'",
+                        )
+                    })?;
                 self.timezone = zone;
             }
             _ => return Err(unknown(name)),
@@ -128,7 +154,9 @@ impl Settings {
 
 fn unknown(name: &str) -> Error {
     if LATER.contains(&name) {
-        return Error::NotInThisVersion { what: format!("setting {name}") };
+        return Error::NotInThisVersion {
+            what: format!("setting {name}"),
+        };
     }
     let known = KNOWN.iter().map(|(known, _)| *known);
     Error::Unknown {
@@ -145,31 +173,56 @@ fn boolean(name: &str, text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(Error::invalid(format!("setting {name} is on or off, not '{text}'"))),
+        _ => Err(Error::invalid(format!(
+            "setting {name} is on or off, not '{text}'"
+        ))),
     }
 }
 
 /// A number with a unit; `units` are (suffix, factor), the empty suffix being the default unit.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    let (_, factor) = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
     digits.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 fn duration(name: &str, text: &str) -> Result<Duration> {
-    let units =
-        [("", 1), ("ms", 1), ("s", 1_000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000)];
-    with_unit(text, &units).map(Duration::from_millis).ok_or_else(|| {
-        Error::invalid(format!("setting {name} is a duration like '500ms', '30s' or '5min', not '{text}'"))
-    })
+    let units = [
+        ("", 1),
+        ("ms", 1),
+        ("s", 1_000),
+        ("min", 60_000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+    ];
+    with_unit(text, &units)
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "setting {name} is a duration like '500ms', '30s' or '5min', not '{text}'"
+            ))
+        })
 }
 
 fn bytes(name: &str, text: &str) -> Result<usize> {
-    let units = [("", 1), ("B", 1), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
-    with_unit(text, &units).and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
-        Error::invalid(format!("setting {name} is a size like '512MB' or '2GB', not '{text}'"))
-    })
+    let units = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1 << 10),
+        ("MB", 1 << 20),
+        ("GB", 1 << 30),
+    ];
+    with_unit(text, &units)
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "setting {name} is a size like '512MB' or '2GB', not '{text}'"
+            ))
+        })
 }
-

@@ -96,9 +96,16 @@ async fn list(
     let mut conditions = vec![condition.to_string()];
     match from.as_ref().map(Name::fold).as_deref() {
         None => {}
-        Some([one]) => conditions.push(format!("(source = {0} OR (source = 'belvedere' AND schema = {0}))", text(one))),
+        Some([one]) => conditions.push(format!(
+            "(source = {0} OR (source = 'belvedere' AND schema = {0}))",
+            text(one)
+        )),
         Some([source, schema]) => {
-            conditions.push(format!("source = {} AND schema = {}", text(source), text(schema)));
+            conditions.push(format!(
+                "source = {} AND schema = {}",
+                text(source),
+                text(schema)
+            ));
         }
         Some(_) => return Err(Error::invalid("FROM names a source or schema")),
     }
@@ -127,8 +134,14 @@ async fn ask(names: &Names, sql: &str) -> Result<RecordBatch> {
 async fn describe(name: &Name, names: &Names) -> Result<RecordBatch> {
     let provider = names.resolve(&name.fold()).await?;
     let schema = provider.schema();
-    let id = names.referenced().pop_first().unwrap_or(ObjectId(Vec::new()));
-    let comments = schema.fields().iter().map(|field| column_comment(names, &id, field.name()));
+    let id = names
+        .referenced()
+        .pop_first()
+        .unwrap_or(ObjectId(Vec::new()));
+    let comments = schema
+        .fields()
+        .iter()
+        .map(|field| column_comment(names, &id, field.name()));
     columns(&schema, &comments.collect::<Vec<_>>())
 }
 
@@ -142,8 +155,15 @@ fn column_comment(names: &Names, table: &ObjectId, column: &str) -> Option<Strin
             return None;
         };
         let tables = definitions.tables(source);
-        let table = tables.iter().find(|t| t.schema == *schema && t.name == *name)?;
-        table.columns.iter().find(|c| c.name == column)?.comment.clone()
+        let table = tables
+            .iter()
+            .find(|t| t.schema == *schema && t.name == *name)?;
+        table
+            .columns
+            .iter()
+            .find(|c| c.name == column)?
+            .comment
+            .clone()
     })
 }
 
@@ -151,25 +171,36 @@ fn columns(schema: &Schema, comments: &[Option<String>]) -> Result<RecordBatch> 
     let fields = schema.fields();
     let names = StringArray::from_iter_values(fields.iter().map(|f| f.name()));
     let types = StringArray::from_iter_values(
-        fields.iter().map(|f| super::system::sql_type(f.data_type())),
+        fields
+            .iter()
+            .map(|f| super::system::sql_type(f.data_type())),
     );
     let nullable: BooleanArray = fields.iter().map(|f| Some(f.is_nullable())).collect();
-    let comments: StringArray =
-        (0..fields.len()).map(|i| comments.get(i).cloned().flatten()).collect();
+    let comments: StringArray = (0..fields.len())
+        .map(|i| comments.get(i).cloned().flatten())
+        .collect();
     let output = Schema::new(vec![
         Field::new("column", DataType::Utf8, false),
         Field::new("type", DataType::Utf8, false),
         Field::new("nullable", DataType::Boolean, false),
         Field::new("comment", DataType::Utf8, true),
     ]);
-    let arrays: Vec<ArrayRef> =
-        vec![Arc::new(names), Arc::new(types), Arc::new(nullable), Arc::new(comments)];
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(names),
+        Arc::new(types),
+        Arc::new(nullable),
+        Arc::new(comments),
+    ];
     RecordBatch::try_new(Arc::new(output), arrays).map_err(|e| Error::Internal(e.to_string()))
 }
 
 fn texts(columns: Vec<(&str, Vec<String>)>) -> Result<RecordBatch> {
-    let fields = columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, false));
+    let fields = columns
+        .iter()
+        .map(|(name, _)| Field::new(*name, DataType::Utf8, false));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let arrays = columns.into_iter().map(|(_, values)| Arc::new(StringArray::from(values)) as _);
+    let arrays = columns
+        .into_iter()
+        .map(|(_, values)| Arc::new(StringArray::from(values)) as _);
     RecordBatch::try_new(schema, arrays.collect()).map_err(|e| Error::Internal(e.to_string()))
 }

@@ -62,28 +62,49 @@ impl Inner {
     }
 
     pub fn world(&self) -> Arc<World> {
-        self.world.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.world
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub async fn draft<'a>(self: &'a Arc<Self>) -> Draft<'a> {
         let only = self.changing.lock().await;
         let base = self.world();
-        Draft { inner: self, world: base.as_ref().clone(), base, _only: only }
+        Draft {
+            inner: self,
+            world: base.as_ref().clone(),
+            base,
+            _only: only,
+        }
     }
 
     /// Read a source's schema again and make it durable.
     pub async fn refresh(self: &Arc<Self>, source: &str) -> Result<()> {
-        let live = self.world().live.get(source).cloned().ok_or_else(|| Error::Unknown {
-            what: "source",
-            name: source.to_string(),
-            hint: None,
-        })?;
+        let live = self
+            .world()
+            .live
+            .get(source)
+            .cloned()
+            .ok_or_else(|| Error::Unknown {
+                what: "source",
+                name: source.to_string(),
+                hint: None,
+            })?;
         // Asking the source may take long: other changes go on meanwhile.
         let discovery = Arc::new(live.discover().await?);
         let mut draft = self.draft().await;
-        let same = draft.world.live.get(source).is_some_and(|now| Arc::ptr_eq(now, &live));
+        let same = draft
+            .world
+            .live
+            .get(source)
+            .is_some_and(|now| Arc::ptr_eq(now, &live));
         if same {
-            draft.world.definitions.discoveries.insert(source.to_string(), discovery);
+            draft
+                .world
+                .definitions
+                .discoveries
+                .insert(source.to_string(), discovery);
             draft.commit()?;
         }
         Ok(())
@@ -93,10 +114,16 @@ impl Inner {
 impl Draft<'_> {
     /// Make it durable, then seen.
     pub fn commit(self) -> Result<()> {
-        self.inner.store.commit(&self.base.definitions, &self.world.definitions)?;
+        self.inner
+            .store
+            .commit(&self.base.definitions, &self.world.definitions)?;
         let mut world = self.world;
         world.version = self.base.version + 1;
-        *self.inner.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        *self
+            .inner
+            .world
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
         Ok(())
     }
 }

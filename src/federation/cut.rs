@@ -35,9 +35,15 @@ pub struct Kept {
 /// Replace the largest subplans of an optimized plan that one source answers exactly by fragments. With `pushdown`
 /// off, only scans (of the needed columns) become fragments: the oracle of pushdown.
 pub fn cut(plan: LogicalPlan, pushdown: bool) -> Result<Cut> {
-    let mut cutter = Cutter { pushdown, kept: Vec::new() };
+    let mut cutter = Cutter {
+        pushdown,
+        kept: Vec::new(),
+    };
     let plan = cutter.cut(plan)?.finish();
-    Ok(Cut { plan, kept: cutter.kept })
+    Ok(Cut {
+        plan,
+        kept: cutter.kept,
+    })
 }
 
 struct Cutter {
@@ -102,12 +108,24 @@ impl Remote {
             );
             (column, field.name().clone())
         });
-        let rel = Rel::Project { columns: kept.collect(), input: Box::new(self.rel) };
+        let rel = Rel::Project {
+            columns: kept.collect(),
+            input: Box::new(self.rel),
+        };
         if !self.handle.source.capabilities().node(&rel).is_exact() {
-            let Rel::Project { input, .. } = rel else { unreachable!("just made") };
-            return Ok(Self { rel: *input, ..self });
+            let Rel::Project { input, .. } = rel else {
+                unreachable!("just made")
+            };
+            return Ok(Self {
+                rel: *input,
+                ..self
+            });
         }
-        Ok(Self { rel, schema: Arc::new(schema), ..self })
+        Ok(Self {
+            rel,
+            schema: Arc::new(schema),
+            ..self
+        })
     }
 
     /// The columns of this relation that the expressions read.
@@ -127,13 +145,31 @@ impl Remote {
         top: impl FnOnce(Box<Rel>) -> Rel,
         undo: impl FnOnce(Rel) -> Rel,
     ) -> Result<Self, (Self, String)> {
-        let Self { handle, rel, schema: own_schema, rows: own_rows } = self;
+        let Self {
+            handle,
+            rel,
+            schema: own_schema,
+            rows: own_rows,
+        } = self;
         let rel = top(Box::new(rel));
         match handle.source.capabilities().node(&rel) {
-            Support::Exact => Ok(Self { handle, rel, schema: schema.clone(), rows }),
+            Support::Exact => Ok(Self {
+                handle,
+                rel,
+                schema: schema.clone(),
+                rows,
+            }),
             Support::Superset(why) | Support::No(why) => {
                 let rel = undo(rel);
-                Err((Self { handle, rel, schema: own_schema, rows: own_rows }, why))
+                Err((
+                    Self {
+                        handle,
+                        rel,
+                        schema: own_schema,
+                        rows: own_rows,
+                    },
+                    why,
+                ))
             }
         }
     }
@@ -175,7 +211,9 @@ impl Cutter {
     fn keep_node(&mut self, plan: LogicalPlan, pieces: Vec<Piece>) -> Result<LogicalPlan> {
         let mut inputs = pieces.into_iter().map(Piece::finish);
         let plan = plan.map_children(|old| {
-            Ok(inputs.next().map_or_else(|| Transformed::no(old), Transformed::yes))
+            Ok(inputs
+                .next()
+                .map_or_else(|| Transformed::no(old), Transformed::yes))
         })?;
         // Uncorrelated scalar subqueries stay expressions; their plans are cut on their own.
         let cut = plan.data.map_subqueries(|subquery| {
@@ -219,7 +257,10 @@ impl Cutter {
         };
         match plan {
             LogicalPlan::SubqueryAlias(SubqueryAlias { schema, .. }) => {
-                Ok(Ok(Piece::Remote(Remote { schema: schema.clone(), ..remote })))
+                Ok(Ok(Piece::Remote(Remote {
+                    schema: schema.clone(),
+                    ..remote
+                })))
             }
             LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
             LogicalPlan::Projection(projection) => self.projection(projection, remote),
@@ -277,7 +318,8 @@ impl Cutter {
             None => Ok(Piece::Remote(remote)),
             Some(predicate) => {
                 let filter = Filter::new(predicate, Arc::new(remote.finish()));
-                self.keep_node(LogicalPlan::Filter(filter), Vec::new()).map(Piece::Local)
+                self.keep_node(LogicalPlan::Filter(filter), Vec::new())
+                    .map(Piece::Local)
             }
         }
     }
@@ -301,7 +343,11 @@ impl Cutter {
             }
             Err(why) => (remote, why),
         };
-        self.keep(&remote, plan_line(&LogicalPlan::Projection(projection.clone())), why);
+        self.keep(
+            &remote,
+            plan_line(&LogicalPlan::Projection(projection.clone())),
+            why,
+        );
         let columns = remote.columns_of(&projection.expr);
         Ok(Err(vec![Piece::Remote(remote.narrow(&columns)?)]))
     }
@@ -325,7 +371,11 @@ impl Cutter {
                     true => Some(1),
                     false => remote.rows.map(|n| n.div_ceil(10)),
                 };
-                let top = |input| Rel::Aggregate { input, group_by, aggregates };
+                let top = |input| Rel::Aggregate {
+                    input,
+                    group_by,
+                    aggregates,
+                };
                 match remote.grow(&aggregate.schema, rows, top, only_input) {
                     Ok(grown) => return Ok(Piece::Remote(grown)),
                     Err(refused) => refused,
@@ -333,7 +383,11 @@ impl Cutter {
             }
             Err(why) => (remote, why),
         };
-        self.keep(&remote, plan_line(&LogicalPlan::Aggregate(aggregate.clone())), why);
+        self.keep(
+            &remote,
+            plan_line(&LogicalPlan::Aggregate(aggregate.clone())),
+            why,
+        );
         Err(vec![Piece::Remote(remote)])
     }
 
@@ -342,14 +396,25 @@ impl Cutter {
         let Some(fetch) = sort.fetch else {
             return Err(vec![Piece::Remote(remote)]);
         };
-        let keys = sort.expr.iter().map(|s| expr::sort_key(s, &remote.schema)).collect();
+        let keys = sort
+            .expr
+            .iter()
+            .map(|s| expr::sort_key(s, &remote.schema))
+            .collect();
         let (remote, why) = match keys {
             Ok(keys) => {
                 let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
-                let top = |input| Rel::Sort { input, keys, fetch: Some(fetch as u64) };
+                let top = |input| Rel::Sort {
+                    input,
+                    keys,
+                    fetch: Some(fetch as u64),
+                };
                 match remote.grow(&schema, rows, top, only_input) {
                     Ok(grown) => {
-                        let kept = Sort { input: Arc::new(grown.finish()), ..sort.clone() };
+                        let kept = Sort {
+                            input: Arc::new(grown.finish()),
+                            ..sort.clone()
+                        };
                         return Ok(Piece::Local(LogicalPlan::Sort(kept)));
                     }
                     Err(refused) => refused,
@@ -373,7 +438,10 @@ impl Cutter {
             // The fragment ends: what is above a limit without an order would see other rows than here.
             Ok(grown) if skip == 0 => Ok(Piece::Local(grown.finish())),
             Ok(grown) => {
-                let kept = Limit { input: Arc::new(grown.finish()), ..limit.clone() };
+                let kept = Limit {
+                    input: Arc::new(grown.finish()),
+                    ..limit.clone()
+                };
                 Ok(Piece::Local(LogicalPlan::Limit(kept)))
             }
             Err((remote, why)) => {
@@ -445,9 +513,12 @@ impl Cutter {
         };
         let (handle, rows) = (first.handle.clone(), remotes.iter().map(|r| r.rows).sum());
         match handle.source.capabilities().node(&rel) {
-            Support::Exact => {
-                Ok(Piece::Remote(Remote { handle, rel, schema: union.schema.clone(), rows }))
-            }
+            Support::Exact => Ok(Piece::Remote(Remote {
+                handle,
+                rel,
+                schema: union.schema.clone(),
+                rows,
+            })),
             Support::Superset(why) | Support::No(why) => {
                 self.keep(first, "Union", why);
                 Err(pieces)
@@ -485,16 +556,25 @@ fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
 
 fn limited(remote: Remote, fetch: usize) -> Result<Remote, (Remote, String)> {
     let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
-    let top = |input| Rel::Limit { input, skip: 0, fetch: Some(fetch as u64) };
+    let top = |input| Rel::Limit {
+        input,
+        skip: 0,
+        fetch: Some(fetch as u64),
+    };
     remote.grow(&schema, rows, top, only_input)
 }
 
 /// Without the limit it ends with, if that is of these rows or more: the optimizer hands a limit on to the scan below.
 fn without_limit(remote: Remote, rows: usize) -> Remote {
     match remote.rel {
-        Rel::Limit { input, skip: 0, fetch: Some(fetch) } if fetch >= rows as u64 => {
-            Remote { rel: *input, ..remote }
-        }
+        Rel::Limit {
+            input,
+            skip: 0,
+            fetch: Some(fetch),
+        } if fetch >= rows as u64 => Remote {
+            rel: *input,
+            ..remote
+        },
         _ => remote,
     }
 }
@@ -539,9 +619,22 @@ fn translated_join(
         let (l, r) = (expr::scalar(l, left)?, expr::scalar(r, right)?);
         Ok(if swap { (r, l) } else { (l, r) })
     };
-    let on = join.on.iter().map(pair).collect::<Result<_, expr::Declined>>()?;
-    let both = if swap { right.join(left) } else { left.join(right) }.map_err(|e| e.to_string())?;
-    let filter = join.filter.as_ref().map(|f| expr::scalar(f, &both)).transpose()?;
+    let on = join
+        .on
+        .iter()
+        .map(pair)
+        .collect::<Result<_, expr::Declined>>()?;
+    let both = if swap {
+        right.join(left)
+    } else {
+        left.join(right)
+    }
+    .map_err(|e| e.to_string())?;
+    let filter = join
+        .filter
+        .as_ref()
+        .map(|f| expr::scalar(f, &both))
+        .transpose()?;
     Ok((kind, on, filter))
 }
 
@@ -564,7 +657,10 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));
     let narrowed = remote.narrow(&columns)?.finish();
-    Ok(LogicalPlan::Filter(Filter::new(filter.predicate.clone(), Arc::new(narrowed))))
+    Ok(LogicalPlan::Filter(Filter::new(
+        filter.predicate.clone(),
+        Arc::new(narrowed),
+    )))
 }
 
 /// The node's own line, as DataFusion prints it.

@@ -69,7 +69,10 @@ impl FragmentExec {
         statistics: Option<Statistics>,
         target_partitions: usize,
     ) -> Self {
-        let partitions = handle.source.partitions(&fragment).clamp(1, target_partitions.max(1));
+        let partitions = handle
+            .source
+            .partitions(&fragment)
+            .clamp(1, target_partitions.max(1));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(partitions),
@@ -157,7 +160,9 @@ impl ExecutionPlan for FragmentExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let config = context.session_config();
-        let statement = config.get_extension::<StatementContext>().unwrap_or_default();
+        let statement = config
+            .get_extension::<StatementContext>()
+            .unwrap_or_default();
         let request = ScanRequest {
             fragment: self.fragment.clone(),
             partitions: self.properties.partitioning.partition_count(),
@@ -222,12 +227,16 @@ async fn take_partition(
         let streams = handle.source.scan(request.clone()).await?;
         if streams.len() != expected {
             let found = streams.len();
-            return Err(Error::internal(format!("{found} streams for {expected} partitions"))
-                .at_source(&handle.name));
+            return Err(
+                Error::internal(format!("{found} streams for {expected} partitions"))
+                    .at_source(&handle.name),
+            );
         }
         Ok(streams.into_iter().map(Some).collect::<Vec<_>>())
     };
-    let streams = opened.get_or_try_init(|| async { scan().await.map(Mutex::new) }).await?;
+    let streams = opened
+        .get_or_try_init(|| async { scan().await.map(Mutex::new) })
+        .await?;
     if let Some(stream) = streams.lock().await[partition].take() {
         return Ok(stream);
     }
@@ -236,15 +245,22 @@ async fn take_partition(
 }
 
 /// The batch under the names of the plan above; its types must be the fragment's.
-fn adopt(batch: RecordBatch, schema: &SchemaRef, source: &str) -> Result<RecordBatch, SourceFailure> {
+fn adopt(
+    batch: RecordBatch,
+    schema: &SchemaRef,
+    source: &str,
+) -> Result<RecordBatch, SourceFailure> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options).map_err(
         |e| {
             SourceFailure(
-                Error::new(Code::SchemaChanged, "the answer does not have the types asked for")
-                    .at_source(source)
-                    .help(format!("Run REFRESH SOURCE {source} and try again"))
-                    .caused_by(e),
+                Error::new(
+                    Code::SchemaChanged,
+                    "the answer does not have the types asked for",
+                )
+                .at_source(source)
+                .help(format!("Run REFRESH SOURCE {source} and try again"))
+                .caused_by(e),
             )
         },
     )

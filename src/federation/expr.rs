@@ -16,7 +16,12 @@ pub(super) type Declined = String;
 /// Translate `expr` over an input of this schema.
 pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined> {
     let boxed = |e: &df::Expr| scalar(e, input).map(Box::new);
-    let unary = |op, arg: &df::Expr| Ok::<_, Declined>(ExprKind::Unary { op, arg: boxed(arg)? });
+    let unary = |op, arg: &df::Expr| {
+        Ok::<_, Declined>(ExprKind::Unary {
+            op,
+            arg: boxed(arg)?,
+        })
+    };
     let kind = match expr {
         df::Expr::Alias(alias) => return scalar(&alias.expr, input),
         df::Expr::Column(column) => ExprKind::Column(
@@ -60,20 +65,35 @@ pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined
                 Ok::<_, Declined>((scalar(&when, input)?, scalar(then, input)?))
             };
             ExprKind::Case {
-                branches: case.when_then_expr.iter().map(branch).collect::<Result<_, _>>()?,
+                branches: case
+                    .when_then_expr
+                    .iter()
+                    .map(branch)
+                    .collect::<Result<_, _>>()?,
                 otherwise: case.else_expr.as_deref().map(boxed).transpose()?,
             }
         }
-        df::Expr::Cast(cast) => ExprKind::Cast { arg: boxed(&cast.expr)? },
+        df::Expr::Cast(cast) => ExprKind::Cast {
+            arg: boxed(&cast.expr)?,
+        },
         df::Expr::ScalarFunction(call) => call_of(call, input)?,
         df::Expr::ScalarSubquery(_) | df::Expr::InSubquery(_) | df::Expr::Exists(_) => {
             return Err("a subquery inside an expression".into());
         }
-        other => return Err(format!("{} has no form in the algebra", other.variant_name())),
+        other => {
+            return Err(format!(
+                "{} has no form in the algebra",
+                other.variant_name()
+            ));
+        }
     };
     let data_type = expr.get_type(input).map_err(|e| e.to_string())?;
     let nullable = expr.nullable(input).map_err(|e| e.to_string())?;
-    Ok(Expr { kind, data_type, nullable })
+    Ok(Expr {
+        kind,
+        data_type,
+        nullable,
+    })
 }
 
 pub(super) fn scalars(exprs: &[df::Expr], input: &DFSchema) -> Result<Vec<Expr>, Declined> {
@@ -130,7 +150,12 @@ pub(super) fn aggregate(expr: &df::Expr, input: &DFSchema) -> Result<Aggregate, 
         function,
         arg,
         distinct: call.params.distinct,
-        filter: call.params.filter.as_deref().map(|f| scalar(f, input)).transpose()?,
+        filter: call
+            .params
+            .filter
+            .as_deref()
+            .map(|f| scalar(f, input))
+            .transpose()?,
         data_type,
     })
 }
@@ -176,7 +201,11 @@ fn call_of(call: &df::expr::ScalarFunction, input: &DFSchema) -> Result<ExprKind
             return Err(declined());
         };
         args = rest;
-        value.try_as_str().flatten().and_then(date_part).ok_or_else(declined)
+        value
+            .try_as_str()
+            .flatten()
+            .and_then(date_part)
+            .ok_or_else(declined)
     };
     let function = match name {
         "abs" => Function::Abs,
@@ -204,7 +233,10 @@ fn call_of(call: &df::expr::ScalarFunction, input: &DFSchema) -> Result<ExprKind
         "date_trunc" => Function::DateTrunc(part()?),
         _ => return Err(format!("function {name}() has no form in the algebra")),
     };
-    Ok(ExprKind::Call { function, args: scalars(args, input)? })
+    Ok(ExprKind::Call {
+        function,
+        args: scalars(args, input)?,
+    })
 }
 
 fn date_part(name: &str) -> Option<DatePart> {
@@ -255,10 +287,16 @@ fn literal(value: &ScalarValue) -> Result<Expr, Declined> {
         S::Binary(Some(v)) | S::BinaryView(Some(v)) | S::LargeBinary(Some(v)) => {
             Literal::Binary(v.clone())
         }
-        S::IntervalMonthDayNano(Some(v)) => {
-            Literal::Interval { months: v.months, days: v.days, nanos: v.nanoseconds }
-        }
-        S::IntervalYearMonth(Some(v)) => Literal::Interval { months: *v, days: 0, nanos: 0 },
+        S::IntervalMonthDayNano(Some(v)) => Literal::Interval {
+            months: v.months,
+            days: v.days,
+            nanos: v.nanoseconds,
+        },
+        S::IntervalYearMonth(Some(v)) => Literal::Interval {
+            months: *v,
+            days: 0,
+            nanos: 0,
+        },
         S::IntervalDayTime(Some(v)) => Literal::Interval {
             months: 0,
             days: v.days,

@@ -32,11 +32,18 @@ pub enum Health {
 
 impl SourceHandle {
     pub fn new(name: impl Into<String>, source: Arc<dyn Source>) -> Self {
-        Self { name: name.into(), source, health: Mutex::default() }
+        Self {
+            name: name.into(),
+            source,
+            health: Mutex::default(),
+        }
     }
 
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Note how a contact went. An error that is the query's own shows that the source is there.
@@ -70,13 +77,25 @@ impl SourceTable {
         };
         let primary = Some(&table.primary_key).filter(|key| !key.is_empty());
         let constraints = Constraints::new_unverified(
-            primary.and_then(|key| indexes(key)).map(Constraint::PrimaryKey).into_iter().collect(),
+            primary
+                .and_then(|key| indexes(key))
+                .map(Constraint::PrimaryKey)
+                .into_iter()
+                .collect(),
         );
-        Self { handle, table, schema, constraints }
+        Self {
+            handle,
+            table,
+            schema,
+            constraints,
+        }
     }
 
     pub fn reference(&self) -> TableRef {
-        TableRef { schema: self.table.schema.clone(), name: self.table.name.clone() }
+        TableRef {
+            schema: self.table.schema.clone(),
+            name: self.table.name.clone(),
+        }
     }
 
     /// The scan of some columns (all without a projection).
@@ -84,10 +103,16 @@ impl SourceTable {
         let schema = match projection {
             None => self.schema.clone(),
             Some(columns) => Arc::new(Schema::new(
-                columns.iter().map(|i| self.schema.field(*i).clone()).collect::<Vec<_>>(),
+                columns
+                    .iter()
+                    .map(|i| self.schema.field(*i).clone())
+                    .collect::<Vec<_>>(),
             )),
         };
-        Rel::Scan { table: self.reference(), schema }
+        Rel::Scan {
+            table: self.reference(),
+            schema,
+        }
     }
 }
 
@@ -114,7 +139,11 @@ impl TableProvider for SourceTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut rel = self.rel(projection.map(Vec::as_slice));
         if let Some(limit) = limit {
-            let limited = Rel::Limit { input: Box::new(rel.clone()), skip: 0, fetch: Some(limit as u64) };
+            let limited = Rel::Limit {
+                input: Box::new(rel.clone()),
+                skip: 0,
+                fetch: Some(limit as u64),
+            };
             if self.handle.source.capabilities().node(&limited).is_exact() {
                 rel = limited;
             }

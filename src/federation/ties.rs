@@ -51,7 +51,10 @@ fn extend_sort_below(plan: &LogicalPlan) -> Option<LogicalPlan> {
         LogicalPlan::Sort(sort) => {
             let mut keys = sort.expr.clone();
             extend(&mut keys, sort.input.schema());
-            Some(LogicalPlan::Sort(Sort { expr: keys, ..sort.clone() }))
+            Some(LogicalPlan::Sort(Sort {
+                expr: keys,
+                ..sort.clone()
+            }))
         }
         LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
             let input = extend_sort_below(plan.inputs().first()?)?;

@@ -2,7 +2,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use belvedere_conformance::{Ability, Definition, Feature, Fixture, Refusal, SqlNames, conformance};
+use belvedere_conformance::{
+    Ability, Definition, Feature, Fixture, Refusal, SqlNames, conformance,
+};
 use belvedere_connector::Connector;
 use belvedere_files::FilesConnector;
 use datafusion::arrow::array::RecordBatch;
@@ -18,7 +20,9 @@ struct Files {
 
 impl Files {
     async fn start() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn table(&self, name: &str) -> PathBuf {
@@ -67,9 +71,17 @@ impl Fixture for Files {
     }
 
     async fn double(&self, table: &str) {
-        let files: Vec<_> = std::fs::read_dir(self.table(table)).unwrap().map(|f| f.unwrap().path()).collect();
+        let files: Vec<_> = std::fs::read_dir(self.table(table))
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
         for (i, file) in files.iter().enumerate() {
-            std::fs::copy(file, self.table(table).join(format!("{}.parquet", files.len() + i))).unwrap();
+            std::fs::copy(
+                file,
+                self.table(table)
+                    .join(format!("{}.parquet", files.len() + i)),
+            )
+            .unwrap();
         }
     }
 
@@ -100,7 +112,8 @@ impl Fixture for Files {
         match how {
             Refusal::UnknownPlace => Some(Definition::new("/no/such/folder")),
             Refusal::UnknownHost => {
-                let bucket = Definition::new("s3://bucket/").with("endpoint", "http://no-such-host.invalid");
+                let bucket =
+                    Definition::new("s3://bucket/").with("endpoint", "http://no-such-host.invalid");
                 Some(bucket.with("anonymous", "true"))
             }
             Refusal::WrongPassword => None,

@@ -17,12 +17,21 @@ struct Memory {
 
 impl Memory {
     async fn start() -> Self {
-        Self { source: MemorySource::new("lab"), tables: Mutex::default() }
+        Self {
+            source: MemorySource::new("lab"),
+            tables: Mutex::default(),
+        }
     }
 
     fn store(&self, table: &str, batches: Vec<RecordBatch>) {
-        self.source.put(table, MemoryTable::new(batches[0].schema(), batches.clone()));
-        self.tables.lock().unwrap().insert(table.to_string(), batches);
+        self.source.put(
+            table,
+            MemoryTable::new(batches[0].schema(), batches.clone()),
+        );
+        self.tables
+            .lock()
+            .unwrap()
+            .insert(table.to_string(), batches);
     }
 }
 

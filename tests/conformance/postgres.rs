@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use belvedere_conformance::{Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance};
+use belvedere_conformance::{
+    Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance,
+};
 use belvedere_connector::Connector;
 use belvedere_postgres::PostgresConnector;
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
@@ -29,7 +31,11 @@ impl Postgres {
     async fn start() -> Self {
         let wrong = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(wrong.path(), "not the password").unwrap();
-        let fixture = Self { server: Server::private(), owner: Mutex::default(), wrong };
+        let fixture = Self {
+            server: Server::private(),
+            owner: Mutex::default(),
+            wrong,
+        };
         let admin = fixture.connect("postgres").await;
         for sql in [
             "CREATE ROLE reader LOGIN",
@@ -42,7 +48,10 @@ impl Postgres {
     }
 
     async fn connect(&self, database: &str) -> Client {
-        let text = format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.server.port);
+        let text = format!(
+            "host=127.0.0.1 port={} user=postgres dbname={database}",
+            self.server.port
+        );
         let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
         tokio::spawn(connection);
         client
@@ -55,7 +64,10 @@ impl Postgres {
     }
 
     fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@127.0.0.1:{}/{database}", self.server.port)
+        format!(
+            "postgres://{user}@127.0.0.1:{}/{database}",
+            self.server.port
+        )
     }
 }
 
@@ -87,7 +99,10 @@ impl Fixture for Postgres {
     async fn execute(&self, sql: &str) {
         let owner = self.owner.lock().await;
         let client = owner.get_or_init(|| self.connect(DATABASE)).await;
-        client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql:.300}: {e:?}"));
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql:.300}: {e:?}"));
     }
 
     fn sql(&self) -> Option<&dyn SqlNames> {
@@ -113,28 +128,72 @@ impl Fixture for Postgres {
         };
         let integers = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
         vec![
-            native("numeric", DataType::Decimal128(38, 20), &[
-                ("0", "0.00000000000000000000"),
-                ("123456789012345678.00000000000000000001", "123456789012345678.00000000000000000001"),
-            ]),
-            native("varchar(5)", DataType::Utf8, &[("'a '", "a "), ("'Größe'", "Größe")]),
+            native(
+                "numeric",
+                DataType::Decimal128(38, 20),
+                &[
+                    ("0", "0.00000000000000000000"),
+                    (
+                        "123456789012345678.00000000000000000001",
+                        "123456789012345678.00000000000000000001",
+                    ),
+                ],
+            ),
+            native(
+                "varchar(5)",
+                DataType::Utf8,
+                &[("'a '", "a "), ("'Größe'", "Größe")],
+            ),
             native("char(5)", DataType::Utf8, &[("'a'", "a"), ("'ab  '", "ab")]),
-            native("uuid", DataType::Utf8, &[
-                ("'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
-            ]),
-            native("jsonb", DataType::Utf8, &[("'{\"b\": [1, null],\"a\":1}'", "{\"a\": 1, \"b\": [1, null]}")]),
-            native("inet", DataType::Utf8, &[("'10.0.0.1/8'", "10.0.0.1/8"), ("'::1'", "::1")]),
+            native(
+                "uuid",
+                DataType::Utf8,
+                &[(
+                    "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+                    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+                )],
+            ),
+            native(
+                "jsonb",
+                DataType::Utf8,
+                &[(
+                    "'{\"b\": [1, null],\"a\":1}'",
+                    "{\"a\": 1, \"b\": [1, null]}",
+                )],
+            ),
+            native(
+                "inet",
+                DataType::Utf8,
+                &[("'10.0.0.1/8'", "10.0.0.1/8"), ("'::1'", "::1")],
+            ),
             native("money", DataType::Utf8, &[("'12.34'", "$12.34")]),
             native("int4range", DataType::Utf8, &[("'[1,5)'", "[1,5)")]),
-            native("oid", DataType::Int64, &[("0", "0"), ("4294967295", "4294967295")]),
-            native("int[]", integers, &[("'{1,NULL,-3}'", "[1, ∅, -3]"), ("'{}'", "[]")]),
-            native("interval", DataType::Interval(IntervalUnit::MonthDayNano), &[
-                ("'1 year 2 months 3 days 04:05:06.789'", "14 mons 3 days 4 hours 5 mins 6.789000000 secs"),
-                ("'-1 day'", "-1 days"),
-            ]),
-            native("timestamp(0)", DataType::Timestamp(TimeUnit::Microsecond, None), &[
-                ("'2024-02-29 12:34:56'", "2024-02-29T12:34:56"),
-            ]),
+            native(
+                "oid",
+                DataType::Int64,
+                &[("0", "0"), ("4294967295", "4294967295")],
+            ),
+            native(
+                "int[]",
+                integers,
+                &[("'{1,NULL,-3}'", "[1, ∅, -3]"), ("'{}'", "[]")],
+            ),
+            native(
+                "interval",
+                DataType::Interval(IntervalUnit::MonthDayNano),
+                &[
+                    (
+                        "'1 year 2 months 3 days 04:05:06.789'",
+                        "14 mons 3 days 4 hours 5 mins 6.789000000 secs",
+                    ),
+                    ("'-1 day'", "-1 days"),
+                ],
+            ),
+            native(
+                "timestamp(0)",
+                DataType::Timestamp(TimeUnit::Microsecond, None),
+                &[("'2024-02-29 12:34:56'", "2024-02-29T12:34:56")],
+            ),
         ]
     }
 
@@ -153,11 +212,17 @@ impl Fixture for Postgres {
     }
 
     async fn reads_open(&self) -> usize {
-        self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND state <> 'idle'").await as usize
+        self.ask(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' AND state <> 'idle'",
+        )
+        .await as usize
     }
 
     async fn connections(&self) -> Option<usize> {
-        Some(self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'").await as usize)
+        Some(
+            self.ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'")
+                .await as usize,
+        )
     }
 
     async fn interrupt(&self) {
@@ -167,14 +232,20 @@ impl Fixture for Postgres {
     }
 
     async fn forbid(&self, table: &str) {
-        self.execute(&format!("REVOKE SELECT ON {} FROM reader", self.quoted(table))).await;
+        self.execute(&format!(
+            "REVOKE SELECT ON {} FROM reader",
+            self.quoted(table)
+        ))
+        .await;
     }
 
     fn refused(&self, how: Refusal) -> Option<Definition> {
         Some(match how {
             Refusal::WrongPassword => Definition::new(self.url("locked", DATABASE))
                 .with("password", &format!("file:{}", self.wrong.path().display())),
-            Refusal::UnknownHost => Definition::new("postgres://reader@no-such-host.invalid/conformance"),
+            Refusal::UnknownHost => {
+                Definition::new("postgres://reader@no-such-host.invalid/conformance")
+            }
             Refusal::UnknownPlace => Definition::new(self.url("reader", "no_such_database")),
         })
     }

@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use belvedere_conformance::{Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance};
+use belvedere_conformance::{
+    Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance,
+};
 use belvedere_connector::Connector;
 use belvedere_sqlite::SqliteConnector;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -21,7 +23,10 @@ impl Sqlite {
         let folder = tempfile::tempdir().unwrap();
         let owner = Connection::open(folder.path().join("lab.db")).unwrap();
         owner.busy_timeout(Duration::from_secs(20)).unwrap();
-        Self { folder, owner: Mutex::new(owner) }
+        Self {
+            folder,
+            owner: Mutex::new(owner),
+        }
     }
 
     fn path(&self) -> PathBuf {
@@ -46,20 +51,26 @@ impl Fixture for Sqlite {
     async fn clear(&self) {
         let owner = self.owner.lock().unwrap();
         let tables: Vec<String> = owner
-            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            .prepare(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            )
             .unwrap()
             .query_map((), |row| row.get(0))
             .unwrap()
             .map(Result::unwrap)
             .collect();
         for table in tables {
-            owner.execute_batch(&format!("DROP TABLE {}", self.quoted(&table))).unwrap();
+            owner
+                .execute_batch(&format!("DROP TABLE {}", self.quoted(&table)))
+                .unwrap();
         }
     }
 
     async fn execute(&self, sql: &str) {
         let owner = self.owner.lock().unwrap();
-        owner.execute_batch(sql).unwrap_or_else(|e| panic!("{sql:.300}: {e}"));
+        owner
+            .execute_batch(sql)
+            .unwrap_or_else(|e| panic!("{sql:.300}: {e}"));
     }
 
     async fn execute_all(&self, statements: &[String]) {
@@ -109,7 +120,12 @@ impl Fixture for Sqlite {
             Native {
                 declared: "NUMERIC(5,1)",
                 reads: DataType::Decimal128(5, 1),
-                values: vec![("1", "1.0"), ("9999.9", "9999.9"), ("0.25", "0.3"), ("-0.25", "-0.3")],
+                values: vec![
+                    ("1", "1.0"),
+                    ("9999.9", "9999.9"),
+                    ("0.25", "0.3"),
+                    ("-0.25", "-0.3"),
+                ],
             },
             Native {
                 declared: "JSON",
@@ -127,7 +143,9 @@ impl Fixture for Sqlite {
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
         match ability {
             Ability::TablesByCase | Ability::ColumnsByCase => Some("its names have no case"),
-            Ability::Interrupts => Some("it runs in the engine's own process: there is nothing to break"),
+            Ability::Interrupts => {
+                Some("it runs in the engine's own process: there is nothing to break")
+            }
             Ability::Permissions => Some("it has no users"),
             _ => None,
         }

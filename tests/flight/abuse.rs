@@ -39,11 +39,17 @@ async fn garbage_on_the_port_hurts_nobody() {
 
 #[tokio::test]
 async fn idle_connections_make_room() {
-    let options = FlightOptions { max_connections: 20, ..Default::default() };
+    let options = FlightOptions {
+        max_connections: 20,
+        ..Default::default()
+    };
     let server = Server::with(options).await;
     let mut working = server.client().await;
     server.memory.inject(Fault::HangAfter(0));
-    let info = working.execute("SELECT * FROM mem.t".into(), None).await.unwrap();
+    let info = working
+        .execute("SELECT * FROM mem.t".into(), None)
+        .await
+        .unwrap();
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let waiting = tokio::spawn(async move { working.do_get(ticket).await.map(|_| ()) });
     server.memory.until_open_streams(1).await;
@@ -69,7 +75,11 @@ async fn a_message_that_is_too_large_is_refused() {
         let sql = format!("SELECT '{}'", "x".repeat(megabytes << 20));
         let e = client.execute(sql, None).await.map_err(status).unwrap_err();
         assert_ne!(e.code(), Code::Internal);
-        assert!(e.message().contains("at most") || e.message().contains("large"), "{}", e.message());
+        assert!(
+            e.message().contains("at most") || e.message().contains("large"),
+            "{}",
+            e.message()
+        );
     }
     let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
     let e = query(&mut client, &deep).await.unwrap_err();
@@ -81,9 +91,13 @@ async fn a_message_that_is_too_large_is_refused() {
 async fn a_taken_port_is_named_with_its_flag() {
     let server = Server::start().await;
     let options = FlightOptions::default();
-    let e = FlightServer::bind(server.engine.clone(), server.address, options).await.unwrap_err();
+    let e = FlightServer::bind(server.engine.clone(), server.address, options)
+        .await
+        .unwrap_err();
     assert!(matches!(e, BindError::Taken { .. }));
-    assert!(e.to_string().contains("--flight") && e.to_string().contains(&server.address.to_string()));
+    assert!(
+        e.to_string().contains("--flight") && e.to_string().contains(&server.address.to_string())
+    );
 }
 
 #[tokio::test]
@@ -92,7 +106,10 @@ async fn an_address_off_loopback_is_refused() {
     let any = "0.0.0.0:0".parse().unwrap();
     let refused = FlightServer::bind(engine.clone(), any, FlightOptions::default()).await;
     assert!(matches!(refused, Err(BindError::Exposed { .. })));
-    let insecure = FlightOptions { insecure: true, ..Default::default() };
+    let insecure = FlightOptions {
+        insecure: true,
+        ..Default::default()
+    };
     FlightServer::bind(engine, any, insecure).await.unwrap();
 }
 
@@ -100,11 +117,22 @@ async fn an_address_off_loopback_is_refused() {
 async fn a_server_that_stops_lets_statements_finish() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    server.memory.inject(Fault::Slow(Duration::from_millis(300)));
-    let info = client.execute("SELECT * FROM mem.t".into(), None).await.unwrap();
+    server
+        .memory
+        .inject(Fault::Slow(Duration::from_millis(300)));
+    let info = client
+        .execute("SELECT * FROM mem.t".into(), None)
+        .await
+        .unwrap();
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let rows = tokio::spawn(async move {
-        client.do_get(ticket).await.unwrap().try_collect::<Vec<_>>().await.unwrap()
+        client
+            .do_get(ticket)
+            .await
+            .unwrap()
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap()
     });
     server.memory.until_open_streams(1).await;
     let address = server.address;
@@ -117,15 +145,30 @@ async fn a_server_that_stops_lets_statements_finish() {
 async fn tls() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flight/tls");
     let tls = Some((dir.join("server.pem"), dir.join("server.key")));
-    let server = Server::with(FlightOptions { tls, ..Default::default() }).await;
+    let server = Server::with(FlightOptions {
+        tls,
+        ..Default::default()
+    })
+    .await;
     let url = format!("grpc+tls://ana@localhost:{}", server.address.port());
     let authority = std::fs::read(dir.join("ca.pem")).unwrap();
-    let options = ConnectOptions { tls_authority: Some(authority), ..Default::default() };
+    let options = ConnectOptions {
+        tls_authority: Some(authority),
+        ..Default::default()
+    };
     let session = RemoteSession::connect(&url, options).await.unwrap();
-    let rows = session.execute("SELECT 1").await.unwrap().stream.try_collect::<Vec<_>>().await;
+    let rows = session
+        .execute("SELECT 1")
+        .await
+        .unwrap()
+        .stream
+        .try_collect::<Vec<_>>()
+        .await;
     assert_eq!(shown(&rows.unwrap()), ["1"]);
     // A certificate nobody vouches for, and no TLS at all.
-    let unknown = RemoteSession::connect(&url, ConnectOptions::default()).await.unwrap_err();
+    let unknown = RemoteSession::connect(&url, ConnectOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(unknown.code, "connection");
     let plain = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let mut client = FlightSqlServiceClient::new(plain.connect().await.unwrap());
@@ -140,7 +183,14 @@ async fn certificates_that_cannot_be_used_are_named() {
     let file = dir.path().join("x.pem");
     let bind = |engine: &Engine| {
         let tls = Some((file.clone(), file.clone()));
-        FlightServer::bind(engine.clone(), any, FlightOptions { tls, ..Default::default() })
+        FlightServer::bind(
+            engine.clone(),
+            any,
+            FlightOptions {
+                tls,
+                ..Default::default()
+            },
+        )
     };
     let missing = bind(&engine).await.unwrap_err();
     assert!(missing.to_string().contains("--tls-cert"), "{missing}");

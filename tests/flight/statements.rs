@@ -20,14 +20,23 @@ use super::support::{Client, Server, fetch, query, shown, status, table};
 async fn a_query_answers_with_the_schema_it_announced() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let rows = query(&mut client, "SELECT id, name FROM mem.t ORDER BY id").await.unwrap();
+    let rows = query(&mut client, "SELECT id, name FROM mem.t ORDER BY id")
+        .await
+        .unwrap();
     assert_eq!(shown(&rows), ["1|a", "2|", "3|c"]);
     let join = "SELECT c.name, sum(o.total) AS total FROM shop.orders o JOIN shop.customer c ON \
                 o.customer = c.id JOIN mem.t ON t.id = c.id GROUP BY c.name ORDER BY c.name";
-    assert_eq!(shown(&query(&mut client, join).await.unwrap()), ["Ada|10.0", "Bo|4.0"]);
-    let none = query(&mut client, "SELECT * FROM mem.t WHERE id > 9").await.unwrap();
+    assert_eq!(
+        shown(&query(&mut client, join).await.unwrap()),
+        ["Ada|10.0", "Bo|4.0"]
+    );
+    let none = query(&mut client, "SELECT * FROM mem.t WHERE id > 9")
+        .await
+        .unwrap();
     assert!(none.is_empty());
-    let show = query(&mut client, "EXPLAIN SELECT * FROM mem.t").await.unwrap();
+    let show = query(&mut client, "EXPLAIN SELECT * FROM mem.t")
+        .await
+        .unwrap();
     assert!(!show.is_empty());
 }
 
@@ -35,9 +44,15 @@ async fn a_query_answers_with_the_schema_it_announced() {
 async fn a_query_may_be_fetched_twice() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let info = client.execute("SELECT count(*) FROM mem.t".into(), None).await.unwrap();
+    let info = client
+        .execute("SELECT count(*) FROM mem.t".into(), None)
+        .await
+        .unwrap();
     for _ in 0..2 {
-        assert_eq!(shown(&fetch(&mut client, info.clone()).await.unwrap()), ["3"]);
+        assert_eq!(
+            shown(&fetch(&mut client, info.clone()).await.unwrap()),
+            ["3"]
+        );
     }
 }
 
@@ -45,14 +60,25 @@ async fn a_query_may_be_fetched_twice() {
 async fn a_definition_sent_as_a_query_runs_once_when_it_is_fetched() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let info = client.execute("CREATE VIEW v AS SELECT 1 AS a".into(), None).await.unwrap();
+    let info = client
+        .execute("CREATE VIEW v AS SELECT 1 AS a".into(), None)
+        .await
+        .unwrap();
     let early = query(&mut client, "SELECT * FROM v").await.unwrap_err();
     assert_eq!(early.code(), Code::NotFound);
     for _ in 0..2 {
-        assert_eq!(shown(&fetch(&mut client, info.clone()).await.unwrap()), ["CREATE VIEW"]);
+        assert_eq!(
+            shown(&fetch(&mut client, info.clone()).await.unwrap()),
+            ["CREATE VIEW"]
+        );
     }
-    assert_eq!(shown(&query(&mut client, "SELECT * FROM v").await.unwrap()), ["1"]);
-    let twice = query(&mut client, "CREATE VIEW v AS SELECT 2 AS a").await.unwrap_err();
+    assert_eq!(
+        shown(&query(&mut client, "SELECT * FROM v").await.unwrap()),
+        ["1"]
+    );
+    let twice = query(&mut client, "CREATE VIEW v AS SELECT 2 AS a")
+        .await
+        .unwrap_err();
     assert_eq!(twice.code(), Code::AlreadyExists);
 }
 
@@ -62,8 +88,18 @@ async fn an_update_runs_a_definition() {
     let mut client = server.client().await;
     let sql = "CREATE VIEW v AS SELECT id FROM mem.t";
     assert_eq!(client.execute_update(sql.into(), None).await.unwrap(), 0);
-    assert_eq!(client.execute_update("SELECT * FROM v".into(), None).await.unwrap(), 3);
-    let again = client.execute_update(sql.into(), None).await.map_err(status).unwrap_err();
+    assert_eq!(
+        client
+            .execute_update("SELECT * FROM v".into(), None)
+            .await
+            .unwrap(),
+        3
+    );
+    let again = client
+        .execute_update(sql.into(), None)
+        .await
+        .map_err(status)
+        .unwrap_err();
     assert_eq!(again.code(), Code::AlreadyExists);
 }
 
@@ -74,7 +110,11 @@ async fn prepared_statements_take_parameters() {
     let sql = "SELECT name FROM mem.t WHERE id = $1 OR name = $2 ORDER BY id";
     let mut statement = client.prepare(sql.into(), None).await.unwrap();
     let parameters = statement.parameter_schema().unwrap();
-    let types: Vec<_> = parameters.fields().iter().map(|f| f.data_type().clone()).collect();
+    let types: Vec<_> = parameters
+        .fields()
+        .iter()
+        .map(|f| f.data_type().clone())
+        .collect();
     assert_eq!(types, [DataType::Int64, DataType::Utf8]);
     assert_eq!(statement.dataset_schema().unwrap().field(0).name(), "name");
 
@@ -83,7 +123,9 @@ async fn prepared_statements_take_parameters() {
     assert_eq!(shown(&fetch(&mut client, info).await.unwrap()), ["a", "c"]);
 
     // A row of parameters is an execution.
-    statement.set_parameters(bound(&[3, 9, 1], &["", "", ""])).unwrap();
+    statement
+        .set_parameters(bound(&[3, 9, 1], &["", "", ""]))
+        .unwrap();
     let info = statement.execute().await.unwrap();
     assert_eq!(shown(&fetch(&mut client, info).await.unwrap()), ["c", "a"]);
     assert_eq!(statement.execute_update().await.unwrap(), 2);
@@ -96,11 +138,17 @@ async fn prepared_statements_take_parameters() {
     statement.set_parameters(one.unwrap()).unwrap();
     let wrong = statement.execute().await.map_err(status).unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
-    assert_eq!(wrong.message(), "the statement takes 2 parameters, 1 were given");
+    assert_eq!(
+        wrong.message(),
+        "the statement takes 2 parameters, 1 were given"
+    );
 
     let mut copy = statement.clone();
     statement.close().await.unwrap();
-    assert_eq!(copy.execute().await.map_err(status).unwrap_err().code(), Code::NotFound);
+    assert_eq!(
+        copy.execute().await.map_err(status).unwrap_err().code(),
+        Code::NotFound
+    );
 }
 
 fn bound(ids: &[i64], names: &[&str]) -> RecordBatch {
@@ -113,7 +161,10 @@ fn bound(ids: &[i64], names: &[&str]) -> RecordBatch {
 async fn the_answers_type_may_hang_on_a_parameter() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let mut statement = client.prepare("SELECT $1 AS a, $2 AS b".into(), None).await.unwrap();
+    let mut statement = client
+        .prepare("SELECT $1 AS a, $2 AS b".into(), None)
+        .await
+        .unwrap();
     statement.set_parameters(bound(&[7], &["x"])).unwrap();
     let info = statement.execute().await.unwrap();
     let schema = info.clone().try_decode_schema().unwrap();
@@ -132,18 +183,29 @@ async fn a_prepared_definition_runs_at_each_execution() {
     let info = statement.execute().await.unwrap();
     assert!(query(&mut client, "SELECT * FROM v").await.is_err());
     fetch(&mut client, info).await.unwrap();
-    assert_eq!(shown(&query(&mut client, "SELECT * FROM v").await.unwrap()), ["1"]);
+    assert_eq!(
+        shown(&query(&mut client, "SELECT * FROM v").await.unwrap()),
+        ["1"]
+    );
     assert_eq!(statement.execute_update().await.unwrap(), 0);
 }
 
 /// A source that gives one batch and then nothing, and the answer's first batch.
-async fn endless(server: &Server, client: &mut Client) -> (FlightInfo, arrow_flight::decode::FlightRecordBatchStream) {
+async fn endless(
+    server: &Server,
+    client: &mut Client,
+) -> (FlightInfo, arrow_flight::decode::FlightRecordBatchStream) {
     let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
     let batch = RecordBatch::try_from_iter([("id", id)]).unwrap();
-    server.memory.put("endless", MemoryTable::new(batch.schema(), vec![batch; 3]));
+    server
+        .memory
+        .put("endless", MemoryTable::new(batch.schema(), vec![batch; 3]));
     server.define("REFRESH SOURCE mem").await;
     server.memory.inject(Fault::HangAfter(1));
-    let info = client.execute("SELECT id FROM mem.endless".into(), None).await.unwrap();
+    let info = client
+        .execute("SELECT id FROM mem.endless".into(), None)
+        .await
+        .unwrap();
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let mut stream = client.do_get(ticket).await.unwrap();
     assert!(stream.try_next().await.unwrap().unwrap().num_rows() > 0);
@@ -158,7 +220,9 @@ async fn a_dropped_stream_ends_the_work_at_the_source() {
     let (_, stream) = endless(&server, &mut client).await;
     drop(stream);
     let ended = server.memory.until_open_streams(0);
-    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -180,7 +244,9 @@ async fn cancelling_ends_the_work_at_the_source() {
     };
     assert_eq!(end.code(), Code::Cancelled);
     let ended = server.memory.until_open_streams(0);
-    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap();
     let again = client.do_action(action).await.map_err(status).unwrap_err();
     assert_eq!(again.code(), Code::NotFound);
 }
@@ -189,31 +255,51 @@ async fn cancelling_ends_the_work_at_the_source() {
 async fn a_source_that_breaks_in_mid_stream_is_an_error() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let fault = Fault::FailAt { batch: 0, code: belvedere_connector::Code::Unreachable };
+    let fault = Fault::FailAt {
+        batch: 0,
+        code: belvedere_connector::Code::Unreachable,
+    };
     server.memory.inject(fault);
     let e = query(&mut client, "SELECT * FROM mem.t").await.unwrap_err();
     assert_eq!(e.code(), Code::Unavailable);
     assert!(e.message().contains("source mem"), "{}", e.message());
     server.memory.inject(Fault::None);
-    assert_eq!(query(&mut client, "SELECT * FROM mem.t").await.unwrap().len(), 1);
+    assert_eq!(
+        query(&mut client, "SELECT * FROM mem.t")
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn messages_fit_a_client_that_takes_four_megabytes() {
     let server = Server::start().await;
-    let text: ArrayRef =
-        Arc::new(StringArray::from_iter_values((0..20_000).map(|i| format!("{i:01000}"))));
+    let text: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..20_000).map(|i| format!("{i:01000}")),
+    ));
     server.memory.put("wide", table(vec![("text", text)]));
     let huge: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(6_000_000), "y".into()]));
     server.memory.put("huge", table(vec![("text", huge)]));
     server.define("REFRESH SOURCE mem").await;
     let mut client = server.client().await;
-    let wide = query(&mut client, "SELECT text FROM mem.wide").await.unwrap();
-    assert_eq!(wide.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
+    let wide = query(&mut client, "SELECT text FROM mem.wide")
+        .await
+        .unwrap();
+    assert_eq!(
+        wide.iter().map(RecordBatch::num_rows).sum::<usize>(),
+        20_000
+    );
     assert!(wide.len() > 6);
     let mut large = server.large_client().await;
-    let huge = query(&mut large, "SELECT text FROM mem.huge").await.unwrap();
-    assert_eq!(huge.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1, 1]);
+    let huge = query(&mut large, "SELECT text FROM mem.huge")
+        .await
+        .unwrap();
+    assert_eq!(
+        huge.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(),
+        [1, 1]
+    );
 }
 
 #[tokio::test]
@@ -237,11 +323,25 @@ async fn types_arrive_in_the_form_clients_understand() {
     server.define("REFRESH SOURCE mem").await;
     let mut client = server.client().await;
     let rows = query(&mut client, "SELECT * FROM mem.kinds").await.unwrap();
-    let types: Vec<_> =
-        rows[0].schema().fields().iter().map(|f| f.data_type().clone()).collect();
+    let types: Vec<_> = rows[0]
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.data_type().clone())
+        .collect();
     let item = Field::new("item", DataType::Int32, true);
-    assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::List(Arc::new(item))]);
-    assert_eq!(shown(&rows)[0], "a|one that is longer than twelve bytes|[1, ]");
+    assert_eq!(
+        types,
+        [
+            DataType::Utf8,
+            DataType::Utf8,
+            DataType::List(Arc::new(item))
+        ]
+    );
+    assert_eq!(
+        shown(&rows)[0],
+        "a|one that is longer than twelve bytes|[1, ]"
+    );
 }
 
 #[tokio::test]
@@ -251,12 +351,32 @@ async fn errors_have_the_code_a_client_can_act_on() {
     for (sql, code, part) in [
         ("SELEC 1", Code::InvalidArgument, "SELEC"),
         ("SELECT * FROM mem.nothing", Code::NotFound, "nothing"),
-        ("SELECT nothing FROM mem.t", Code::InvalidArgument, "nothing"),
-        ("SELECT 1 / 0 FROM mem.t", Code::InvalidArgument, "division by zero"),
-        ("SELECT CAST(name AS INT) FROM mem.t", Code::InvalidArgument, "cast"),
+        (
+            "SELECT nothing FROM mem.t",
+            Code::InvalidArgument,
+            "nothing",
+        ),
+        (
+            "SELECT 1 / 0 FROM mem.t",
+            Code::InvalidArgument,
+            "division by zero",
+        ),
+        (
+            "SELECT CAST(name AS INT) FROM mem.t",
+            Code::InvalidArgument,
+            "cast",
+        ),
         ("DROP VIEW nothing", Code::NotFound, "nothing"),
-        ("CREATE SOURCE mem FROM 'memory:mem'", Code::AlreadyExists, "mem"),
-        ("CREATE SOURCE x FROM 'sqlite:here.db'", Code::InvalidArgument, "relative"),
+        (
+            "CREATE SOURCE mem FROM 'memory:mem'",
+            Code::AlreadyExists,
+            "mem",
+        ),
+        (
+            "CREATE SOURCE x FROM 'sqlite:here.db'",
+            Code::InvalidArgument,
+            "relative",
+        ),
         ("CREATE TABLE t (a INT)", Code::Unimplemented, ""),
     ] {
         let e = query(&mut client, sql).await.unwrap_err();
@@ -277,25 +397,46 @@ async fn a_statement_over_its_time_limit_ends() {
     let e = query(&mut client, "SELECT * FROM mem.t").await.unwrap_err();
     assert_eq!(e.code(), Code::DeadlineExceeded);
     let ended = server.memory.until_open_streams(0);
-    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn what_there_is_not_is_refused() {
     let server = Server::start().await;
     let mut client = server.client().await;
-    let begin = client.begin_transaction().await.map_err(status).unwrap_err();
+    let begin = client
+        .begin_transaction()
+        .await
+        .map_err(status)
+        .unwrap_err();
     assert_eq!(begin.code(), Code::Unimplemented);
     let id = Some(b"1".to_vec().into());
-    let inside = client.execute("SELECT 1".into(), id).await.map_err(status).unwrap_err();
+    let inside = client
+        .execute("SELECT 1".into(), id)
+        .await
+        .map_err(status)
+        .unwrap_err();
     assert_eq!(inside.code(), Code::Unimplemented);
 
-    let ingest = CommandStatementIngest { table: "t".into(), ..Default::default() };
+    let ingest = CommandStatementIngest {
+        table: "t".into(),
+        ..Default::default()
+    };
     let batch = bound(&[1], &["x"]);
     let rows = futures::stream::iter([Ok(batch)]);
-    let e = client.execute_ingest(ingest, rows).await.map_err(status).unwrap_err();
+    let e = client
+        .execute_ingest(ingest, rows)
+        .await
+        .map_err(status)
+        .unwrap_err();
     assert_eq!(e.code(), Code::Unimplemented);
-    assert!(e.message().contains("cannot be ingested"), "{}", e.message());
+    assert!(
+        e.message().contains("cannot be ingested"),
+        "{}",
+        e.message()
+    );
 }
 
 #[tokio::test]
@@ -307,12 +448,25 @@ async fn get_schema_and_poll_answer() {
         transaction_id: None,
     };
     let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let schema = client.inner_mut().get_schema(descriptor.clone()).await.unwrap().into_inner();
+    let schema = client
+        .inner_mut()
+        .get_schema(descriptor.clone())
+        .await
+        .unwrap()
+        .into_inner();
     let schema = Schema::try_from(&schema).unwrap();
     assert_eq!(schema.field(0).name(), "id");
-    let poll = client.inner_mut().poll_flight_info(descriptor).await.unwrap().into_inner();
+    let poll = client
+        .inner_mut()
+        .poll_flight_info(descriptor)
+        .await
+        .unwrap()
+        .into_inner();
     assert!(poll.flight_descriptor.is_none());
-    assert_eq!(fetch(&mut client, poll.info.unwrap()).await.unwrap()[0].num_rows(), 3);
+    assert_eq!(
+        fetch(&mut client, poll.info.unwrap()).await.unwrap()[0].num_rows(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -321,7 +475,12 @@ async fn a_ticket_from_elsewhere_is_an_error() {
     let mut client = server.client().await;
     for ticket in [&b"nonsense"[..], b""] {
         let ticket = arrow_flight::Ticket::new(ticket.to_vec());
-        let e: Status = client.do_get(ticket).await.map(|_| ()).map_err(status).unwrap_err();
+        let e: Status = client
+            .do_get(ticket)
+            .await
+            .map(|_| ())
+            .map_err(status)
+            .unwrap_err();
         assert_ne!(e.code(), Code::Ok);
     }
 }

@@ -42,7 +42,8 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let name: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
-        let memory = MemorySource::new("mem").with_table("t", table(vec![("id", id), ("name", name)]));
+        let memory =
+            MemorySource::new("mem").with_table("t", table(vec![("id", id), ("name", name)]));
         let connector = MemoryConnector::new().with(memory.clone());
         let engine = Engine::builder()
             .base_dir(dir.path())
@@ -51,26 +52,48 @@ impl Server {
             .await
             .unwrap();
         let shop = dir.path().join("shop.db");
-        rusqlite::Connection::open(&shop).unwrap().execute_batch(SHOP).unwrap();
+        rusqlite::Connection::open(&shop)
+            .unwrap()
+            .execute_batch(SHOP)
+            .unwrap();
         let session = engine.session();
         for sql in [
             "CREATE SOURCE mem FROM 'memory:mem'".to_string(),
             format!("CREATE SOURCE shop FROM 'sqlite:{}'", shop.display()),
         ] {
-            session.execute(&sql).await.unwrap().collect().await.unwrap();
+            session
+                .execute(&sql)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap();
         }
         let any = "127.0.0.1:0".parse().unwrap();
-        let bound = FlightServer::bind(engine.clone(), any, options).await.unwrap();
+        let bound = FlightServer::bind(engine.clone(), any, options)
+            .await
+            .unwrap();
         let address = bound.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(bound.run(async {
             let _ = stopped.await;
         }));
-        Self { engine, memory, address, stop: Some(stop), task, _dir: dir }
+        Self {
+            engine,
+            memory,
+            address,
+            stop: Some(stop),
+            task,
+            _dir: dir,
+        }
     }
 
     pub async fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+        Endpoint::from_shared(format!("http://{}", self.address))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
     }
 
     pub async fn client(&self) -> Client {
@@ -95,7 +118,14 @@ impl Server {
 
     /// Run at the engine, without the server.
     pub async fn define(&self, sql: &str) {
-        self.engine.session().execute(sql).await.unwrap().collect().await.unwrap();
+        self.engine
+            .session()
+            .execute(sql)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
     }
 }
 
@@ -121,7 +151,10 @@ pub async fn fetch(client: &mut Client, info: FlightInfo) -> Result<Vec<RecordBa
 }
 
 pub async fn query(client: &mut Client, sql: &str) -> Result<Vec<RecordBatch>, Status> {
-    let info = client.execute(sql.to_string(), None).await.map_err(Status::from)?;
+    let info = client
+        .execute(sql.to_string(), None)
+        .await
+        .map_err(Status::from)?;
     fetch(client, info).await
 }
 

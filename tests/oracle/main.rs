@@ -12,10 +12,12 @@
 //! | `systems.rs` | SQLite, PostgreSQL, MariaDB: their column types, filling them |
 //! | `query.rs`, `expr.rs` | choices → SQL |
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
+//! | `cases.rs` | what it has found, by name |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_SEED` repeats a run,
 //! `BELVEDERE_ORACLE_VERBOSE` prints each query's plan and each failure.
 
+mod cases;
 mod draw;
 mod expr;
 mod oracle;

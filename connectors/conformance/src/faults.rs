@@ -32,7 +32,10 @@ async fn until_idle(fixture: &Arc<dyn Fixture>) {
         if open == 0 {
             return;
         }
-        assert!(started.elapsed() < SOON, "{open} reads are still going on at the source");
+        assert!(
+            started.elapsed() < SOON,
+            "{open} reads are still going on at the source"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -40,9 +43,21 @@ async fn until_idle(fixture: &Arc<dyn Fixture>) {
 pub(crate) async fn cancelled_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome {
     need(&fixture, Ability::SeesReads)?;
     let lab = large(&fixture).await;
-    let mut answer = lab.session.execute("SELECT id, pad FROM src.big").await.expect("it begins");
-    answer.stream.next().await.expect("a batch").expect("no error");
-    assert!(fixture.reads_open().await > 0, "the read is seen at the source");
+    let mut answer = lab
+        .session
+        .execute("SELECT id, pad FROM src.big")
+        .await
+        .expect("it begins");
+    answer
+        .stream
+        .next()
+        .await
+        .expect("a batch")
+        .expect("no error");
+    assert!(
+        fixture.reads_open().await > 0,
+        "the read is seen at the source"
+    );
     drop(answer);
     until_idle(&fixture).await;
     lab.gives("SELECT count(*) FROM src.item", &["8"]).await;
@@ -53,14 +68,32 @@ pub(crate) async fn cancelled_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome 
 pub(crate) async fn cancelled_again_and_again(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = large(&fixture).await;
     for _ in 0..12 {
-        let mut answer = lab.session.execute("SELECT id, pad FROM src.big").await.expect("it begins");
-        answer.stream.next().await.expect("a batch").expect("no error");
+        let mut answer = lab
+            .session
+            .execute("SELECT id, pad FROM src.big")
+            .await
+            .expect("it begins");
+        answer
+            .stream
+            .next()
+            .await
+            .expect("a batch")
+            .expect("no error");
     }
     let next = tokio::time::timeout(SOON, lab.rows("SELECT count(*) FROM src.item")).await;
-    assert_eq!(next.expect("the connections are free again").expect("no error").rows, ["8"]);
+    assert_eq!(
+        next.expect("the connections are free again")
+            .expect("no error")
+            .rows,
+        ["8"]
+    );
     // Ended by a limit here, not by the reader.
     for _ in 0..6 {
-        lab.gives("SELECT count(*) FROM (SELECT pad FROM src.big WHERE md5(pad) <> '' LIMIT 5)", &["5"]).await;
+        lab.gives(
+            "SELECT count(*) FROM (SELECT pad FROM src.big WHERE md5(pad) <> '' LIMIT 5)",
+            &["5"],
+        )
+        .await;
     }
     Ok(())
 }
@@ -68,8 +101,17 @@ pub(crate) async fn cancelled_again_and_again(fixture: Arc<dyn Fixture>) -> Outc
 pub(crate) async fn interrupted_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome {
     need(&fixture, Ability::Interrupts)?;
     let lab = large(&fixture).await;
-    let mut answer = lab.session.execute("SELECT id, pad FROM src.big").await.expect("it begins");
-    answer.stream.next().await.expect("a batch").expect("no error");
+    let mut answer = lab
+        .session
+        .execute("SELECT id, pad FROM src.big")
+        .await
+        .expect("it begins");
+    answer
+        .stream
+        .next()
+        .await
+        .expect("a batch")
+        .expect("no error");
     fixture.interrupt().await;
     let mut failure = None;
     while let Some(batch) = answer.stream.next().await {
@@ -79,8 +121,15 @@ pub(crate) async fn interrupted_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcom
         }
     }
     let failure = failure.expect("a broken read is an error, never a shorter answer");
-    assert!(failure.to_string().contains(SOURCE), "names the source: {failure}");
-    assert_eq!(failure.kind(), belvedere_connector::Kind::Transient, "{failure}");
+    assert!(
+        failure.to_string().contains(SOURCE),
+        "names the source: {failure}"
+    );
+    assert_eq!(
+        failure.kind(),
+        belvedere_connector::Kind::Transient,
+        "{failure}"
+    );
     drop(answer);
     lab.gives("SELECT count(*) FROM src.item", &["8"]).await;
     Ok(())
@@ -90,8 +139,14 @@ pub(crate) async fn past_its_deadline(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = large(&fixture).await;
     lab.run("SET statement_timeout = '500ms'").await;
     let started = Instant::now();
-    let error = lab.error("SELECT count(*) FROM src.big a, src.big b WHERE a.id + b.id = -1").await;
-    assert!(matches!(error.code(), "timeout" | "source_timeout"), "{}: {error}", error.code());
+    let error = lab
+        .error("SELECT count(*) FROM src.big a, src.big b WHERE a.id + b.id = -1")
+        .await;
+    assert!(
+        matches!(error.code(), "timeout" | "source_timeout"),
+        "{}: {error}",
+        error.code()
+    );
     assert!(started.elapsed() < SOON, "it took {:?}", started.elapsed());
     if fixture.lacks(Ability::SeesReads).is_none() {
         until_idle(&fixture).await;
@@ -113,9 +168,16 @@ async fn refused(fixture: Arc<dyn Fixture>, how: Refusal, codes: &[&str]) -> Out
         Err(error) => error,
         Ok(_) => lab.error("SELECT * FROM src.item").await,
     };
-    assert!(started.elapsed() < Duration::from_secs(60), "it took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(60),
+        "it took {:?}",
+        started.elapsed()
+    );
     assert!(codes.contains(&error.code()), "{}: {error}", error.code());
-    assert!(error.to_string().contains(SOURCE), "names the source: {error}");
+    assert!(
+        error.to_string().contains(SOURCE),
+        "names the source: {error}"
+    );
     Ok(())
 }
 
@@ -128,14 +190,29 @@ pub(crate) async fn unknown_host(fixture: Arc<dyn Fixture>) -> Outcome {
 }
 
 pub(crate) async fn unknown_place(fixture: Arc<dyn Fixture>) -> Outcome {
-    refused(fixture, Refusal::UnknownPlace, &["source_unreachable", "invalid_url", "source_permission_denied"]).await
+    refused(
+        fixture,
+        Refusal::UnknownPlace,
+        &[
+            "source_unreachable",
+            "invalid_url",
+            "source_permission_denied",
+        ],
+    )
+    .await
 }
 
 pub(crate) async fn unknown_option(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::empty(&fixture).await;
-    let error = lab.error(&fixture.definition().with("colums", "x").create(SOURCE)).await;
+    let error = lab
+        .error(&fixture.definition().with("colums", "x").create(SOURCE))
+        .await;
     assert!(error.to_string().contains("colums"), "{error}");
-    assert_eq!(lab.run("SELECT count(*) FROM system.sources").await.rows, ["0"], "nothing was defined");
+    assert_eq!(
+        lab.run("SELECT count(*) FROM system.sources").await.rows,
+        ["0"],
+        "nothing was defined"
+    );
     Ok(())
 }
 
@@ -146,7 +223,13 @@ pub(crate) async fn forbidden_table(fixture: Arc<dyn Fixture>) -> Outcome {
     fixture.forbid("item").await;
     let error = lab.error("SELECT id FROM src.item").await;
     // Some systems do not even show what may not be read.
-    assert!(matches!(error.code(), "source_permission_denied" | "source_table_missing" | "unknown_name"), "{error}");
+    assert!(
+        matches!(
+            error.code(),
+            "source_permission_denied" | "source_table_missing" | "unknown_name"
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("item"), "{error}");
     lab.gives("SELECT count(*) FROM src.sale", &["7"]).await;
     lab.run("REFRESH SOURCE src").await;
@@ -192,13 +275,20 @@ pub(crate) async fn more_than_memory(fixture: Arc<dyn Fixture>) -> Outcome {
     lab.run("SET memory_limit = '8MB'").await;
     for pushdown in ["on", "off"] {
         lab.run(&format!("SET pushdown = '{pushdown}'")).await;
-        let mut answer = lab.session.execute("SELECT id, pad FROM src.big").await.expect("it begins");
+        let mut answer = lab
+            .session
+            .execute("SELECT id, pad FROM src.big")
+            .await
+            .expect("it begins");
         let mut rows = 0;
         while let Some(batch) = answer.stream.next().await {
             rows += batch.expect("a read larger than memory streams").num_rows() as i64;
         }
         assert_eq!(rows, LARGE);
-        let found = lab.run("SELECT count(*), sum(id), max(pad) FROM src.big").await.rows;
+        let found = lab
+            .run("SELECT count(*), sum(id), max(pad) FROM src.big")
+            .await
+            .rows;
         let sum: i64 = (0..LARGE / 16).sum::<i64>() * 16;
         assert_eq!(found, [format!("{LARGE}|{sum}|{:0>400}", LARGE / 16 - 1)]);
     }
@@ -207,8 +297,18 @@ pub(crate) async fn more_than_memory(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn slow_reader(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = large(&fixture).await;
-    let mut answer = lab.session.execute("SELECT id, pad FROM src.big").await.expect("it begins");
-    let mut rows = answer.stream.next().await.expect("a batch").expect("no error").num_rows() as i64;
+    let mut answer = lab
+        .session
+        .execute("SELECT id, pad FROM src.big")
+        .await
+        .expect("it begins");
+    let mut rows = answer
+        .stream
+        .next()
+        .await
+        .expect("a batch")
+        .expect("no error")
+        .num_rows() as i64;
     tokio::time::sleep(Duration::from_secs(2)).await;
     while let Some(batch) = answer.stream.next().await {
         rows += batch.expect("it waits for its reader").num_rows() as i64;

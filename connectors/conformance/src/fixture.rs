@@ -40,19 +40,28 @@ pub trait Fixture: Send + Sync + 'static {
     /// Create the table with these rows, instead of another of that name. Every column's type is one that
     /// [`Fixture::reads`] knows.
     async fn put(&self, table: &str, data: &RecordBatch) {
-        let sql = self.sql().expect("a system without SQL puts tables in its own way");
+        let sql = self
+            .sql()
+            .expect("a system without SQL puts tables in its own way");
         self.execute_all(&seed::statements(sql, table, data)).await;
     }
 
     /// Add a copy of all its rows to a table.
     async fn double(&self, table: &str) {
-        let table = self.sql().expect("a system without SQL doubles tables in its own way").quoted(table);
-        self.execute(&format!("INSERT INTO {table} SELECT * FROM {table}")).await;
+        let table = self
+            .sql()
+            .expect("a system without SQL doubles tables in its own way")
+            .quoted(table);
+        self.execute(&format!("INSERT INTO {table} SELECT * FROM {table}"))
+            .await;
     }
 
     async fn remove(&self, table: &str) {
-        let sql = self.sql().expect("a system without SQL removes tables in its own way");
-        self.execute(&format!("DROP TABLE {}", sql.quoted(table))).await;
+        let sql = self
+            .sql()
+            .expect("a system without SQL removes tables in its own way");
+        self.execute(&format!("DROP TABLE {}", sql.quoted(table)))
+            .await;
     }
 
     /// What a column put as this type is read as; None if the system has no type for it.
@@ -109,7 +118,10 @@ pub struct Definition {
 
 impl Definition {
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), options: Vec::new() }
+        Self {
+            url: url.into(),
+            options: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -123,7 +135,11 @@ impl Definition {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let mut sql = format!("CREATE SOURCE {name} FROM {}", quoted(&self.url));
         if !self.options.is_empty() {
-            let options: Vec<_> = self.options.iter().map(|(k, v)| format!("{k} = {}", quoted(v))).collect();
+            let options: Vec<_> = self
+                .options
+                .iter()
+                .map(|(k, v)| format!("{k} = {}", quoted(v)))
+                .collect();
             sql.push_str(&format!(" WITH ({})", options.join(", ")));
         }
         sql

@@ -40,17 +40,29 @@ impl Debug for Rows {
 
 impl Rows {
     fn of(schema: &Schema, batches: &[RecordBatch]) -> Self {
-        let types = schema.fields().iter().map(|f| f.data_type().to_string()).collect();
+        let types = schema
+            .fields()
+            .iter()
+            .map(|f| f.data_type().to_string())
+            .collect();
         let options = FormatOptions::default().with_null(NULL);
         let mut rows = Vec::new();
         for batch in batches {
             let columns: Vec<_> = batch
                 .columns()
                 .iter()
-                .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).expect("values can be shown"))
+                .map(|c| {
+                    ArrayFormatter::try_new(c.as_ref(), &options).expect("values can be shown")
+                })
                 .collect();
             for row in 0..batch.num_rows() {
-                rows.push(columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|"));
+                rows.push(
+                    columns
+                        .iter()
+                        .map(|c| c.value(row).to_string())
+                        .collect::<Vec<_>>()
+                        .join("|"),
+                );
             }
         }
         Self { types, rows }
@@ -75,14 +87,20 @@ impl Lab {
 
     /// An engine without a source.
     pub async fn empty(fixture: &Arc<dyn Fixture>) -> Self {
-        let engine = Engine::builder().connector(fixture.connector()).open().await.expect("the engine opens");
+        let engine = Engine::builder()
+            .connector(fixture.connector())
+            .open()
+            .await
+            .expect("the engine opens");
         let session = engine.session();
         Self { engine, session }
     }
 
     /// A statement that must succeed.
     pub async fn run(&self, sql: &str) -> Rows {
-        self.rows(sql).await.unwrap_or_else(|e| panic!("{sql}\n{e}"))
+        self.rows(sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}\n{e}"))
     }
 
     /// An answer, in its order.
@@ -90,7 +108,12 @@ impl Lab {
         self.answer(sql, &[], &[]).await
     }
 
-    async fn answer(&self, sql: &str, values: &[ScalarValue], settings: &[(String, String)]) -> Result<Rows, Error> {
+    async fn answer(
+        &self,
+        sql: &str,
+        values: &[ScalarValue],
+        settings: &[(String, String)],
+    ) -> Result<Rows, Error> {
         let answer = if values.is_empty() {
             self.session.execute_with(sql, settings).await?
         } else {
@@ -124,11 +147,17 @@ impl Lab {
         let pushed = self.answer(sql, values, &[]).await;
         match (plain, pushed) {
             (Ok(plain), Ok(pushed)) if is_ordered(sql) => {
-                assert_eq!(plain, pushed, "pushdown off and on differ:\n{sql}\n{values:?}");
+                assert_eq!(
+                    plain, pushed,
+                    "pushdown off and on differ:\n{sql}\n{values:?}"
+                );
             }
             (Ok(plain), Ok(pushed)) => {
                 let (plain, pushed) = (plain.sorted(), pushed.sorted());
-                assert_eq!(plain, pushed, "pushdown off and on differ:\n{sql}\n{values:?}");
+                assert_eq!(
+                    plain, pushed,
+                    "pushdown off and on differ:\n{sql}\n{values:?}"
+                );
             }
             (Ok(_), Err(e)) => panic!("fails only when pushed down:\n{sql}\n{values:?}\n{e}"),
             (Err(plain), _) => panic!("{sql}\n{values:?}\n{plain}"),
@@ -193,8 +222,13 @@ fn readable(fixture: &Arc<dyn Fixture>, data: &RecordBatch) -> RecordBatch {
                 columns.push(column.clone());
             }
             None => {
-                let text = cast(column, &arrow::datatypes::DataType::Utf8).expect("anything is text");
-                fields.push(Field::new(field.name(), text.data_type().clone(), field.is_nullable()));
+                let text =
+                    cast(column, &arrow::datatypes::DataType::Utf8).expect("anything is text");
+                fields.push(Field::new(
+                    field.name(),
+                    text.data_type().clone(),
+                    field.is_nullable(),
+                ));
                 columns.push(text);
             }
         }
@@ -203,7 +237,10 @@ fn readable(fixture: &Arc<dyn Fixture>, data: &RecordBatch) -> RecordBatch {
 }
 
 pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    let fields: Vec<_> = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, c)| Field::new(*name, c.data_type().clone(), true))
+        .collect();
     let columns = columns.into_iter().map(|(_, c)| c).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length")
 }
@@ -224,11 +261,44 @@ pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Ar
 pub(crate) fn item() -> RecordBatch {
     batch(vec![
         ("id", numbers(1..=8)),
-        ("grp", ints([Some(1), Some(1), Some(2), Some(2), Some(2), None, None, Some(3)])),
-        ("qty", ints([Some(10), Some(-3), Some(0), None, Some(10), Some(7), None, Some(10)])),
+        (
+            "grp",
+            ints([
+                Some(1),
+                Some(1),
+                Some(2),
+                Some(2),
+                Some(2),
+                None,
+                None,
+                Some(3),
+            ]),
+        ),
+        (
+            "qty",
+            ints([
+                Some(10),
+                Some(-3),
+                Some(0),
+                None,
+                Some(10),
+                Some(7),
+                None,
+                Some(10),
+            ]),
+        ),
         (
             "name",
-            texts([Some("apple"), Some("Apple"), Some("apple "), Some(""), None, Some("Äpfel"), Some("zebra"), Some("a_p%e")]),
+            texts([
+                Some("apple"),
+                Some("Apple"),
+                Some("apple "),
+                Some(""),
+                None,
+                Some("Äpfel"),
+                Some("zebra"),
+                Some("a_p%e"),
+            ]),
         ),
     ])
 }
@@ -237,14 +307,34 @@ pub(crate) fn item() -> RecordBatch {
 pub(crate) fn sale() -> RecordBatch {
     batch(vec![
         ("no", numbers(1..=7)),
-        ("item_id", ints([Some(1), Some(1), Some(3), None, Some(99), Some(8), Some(5)])),
-        ("amount", ints([Some(5), Some(6), Some(7), Some(8), None, Some(5), Some(-5)])),
-        ("word", texts([Some("apple"), Some("APPLE"), Some("apple"), None, Some(""), Some("zebra"), Some("Apple")])),
+        (
+            "item_id",
+            ints([Some(1), Some(1), Some(3), None, Some(99), Some(8), Some(5)]),
+        ),
+        (
+            "amount",
+            ints([Some(5), Some(6), Some(7), Some(8), None, Some(5), Some(-5)]),
+        ),
+        (
+            "word",
+            texts([
+                Some("apple"),
+                Some("APPLE"),
+                Some("apple"),
+                None,
+                Some(""),
+                Some("zebra"),
+                Some("Apple"),
+            ]),
+        ),
     ])
 }
 
 /// So many rows of some 400 bytes.
 pub(crate) fn padded(rows: i64) -> RecordBatch {
     let pad: Vec<String> = (0..rows).map(|i| format!("{i:0>400}")).collect();
-    batch(vec![("id", numbers(0..rows)), ("pad", texts(pad.iter().map(|p| Some(p.as_str()))))])
+    batch(vec![
+        ("id", numbers(0..rows)),
+        ("pad", texts(pad.iter().map(|p| Some(p.as_str())))),
+    ])
 }

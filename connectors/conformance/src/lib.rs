@@ -44,7 +44,9 @@ macro_rules! conformance {
     ($start:expr) => {
         #[test]
         fn conformance() {
-            $crate::run(async { ::std::sync::Arc::new($start.await) as ::std::sync::Arc<dyn $crate::Fixture> });
+            $crate::run(async {
+                ::std::sync::Arc::new($start.await) as ::std::sync::Arc<dyn $crate::Fixture>
+            });
         }
     };
 }

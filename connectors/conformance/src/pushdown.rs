@@ -60,6 +60,9 @@ pub(crate) async fn off_sends_no_more_than_scans(fixture: Arc<dyn Fixture>) -> O
     lab.run("SET pushdown = 'off'").await;
     let sql = "SELECT grp, count(*) FROM src.item WHERE qty > 3 GROUP BY grp";
     let plan = lab.explained(sql).await;
-    assert!(plan.contains("Runs here") && plan.contains("Aggregate") && plan.contains("Filter"), "{plan}");
+    assert!(
+        plan.contains("Runs here") && plan.contains("Aggregate") && plan.contains("Filter"),
+        "{plan}"
+    );
     Ok(())
 }

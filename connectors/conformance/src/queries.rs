@@ -38,10 +38,23 @@ pub(crate) async fn projections(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn filters_on_numbers(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
-    lab.gives("SELECT id FROM src.item WHERE qty > 3 ORDER BY id", &["1", "5", "6", "8"]).await;
-    lab.gives("SELECT id FROM src.item WHERE NOT (qty > 3) ORDER BY id", &["2", "3"]).await;
-    lab.gives("SELECT id FROM src.item WHERE qty NOT IN (10, 7) ORDER BY id", &["2", "3"]).await;
-    lab.gives("SELECT id FROM src.item WHERE qty NOT IN (10, NULL)", &[]).await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE qty > 3 ORDER BY id",
+        &["1", "5", "6", "8"],
+    )
+    .await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE NOT (qty > 3) ORDER BY id",
+        &["2", "3"],
+    )
+    .await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE qty NOT IN (10, 7) ORDER BY id",
+        &["2", "3"],
+    )
+    .await;
+    lab.gives("SELECT id FROM src.item WHERE qty NOT IN (10, NULL)", &[])
+        .await;
     all(
         fixture,
         &[
@@ -68,9 +81,15 @@ pub(crate) async fn filters_on_numbers(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn filters_on_text(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
-    lab.gives("SELECT id FROM src.item WHERE name = 'apple'", &["1"]).await;
-    lab.gives("SELECT id FROM src.item WHERE name = ''", &["4"]).await;
-    lab.gives("SELECT id FROM src.item WHERE name >= 'a' ORDER BY id", &["1", "3", "6", "7", "8"]).await;
+    lab.gives("SELECT id FROM src.item WHERE name = 'apple'", &["1"])
+        .await;
+    lab.gives("SELECT id FROM src.item WHERE name = ''", &["4"])
+        .await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE name >= 'a' ORDER BY id",
+        &["1", "3", "6", "7", "8"],
+    )
+    .await;
     all(
         fixture,
         &[
@@ -107,10 +126,19 @@ pub(crate) async fn filters_on_null(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn like_patterns(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
-    lab.gives("SELECT id FROM src.item WHERE name LIKE 'a%' ORDER BY id", &["1", "3", "8"]).await;
-    lab.gives("SELECT id FROM src.item WHERE name LIKE 'a\\_p\\%e'", &["8"]).await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE name LIKE 'a%' ORDER BY id",
+        &["1", "3", "8"],
+    )
+    .await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE name LIKE 'a\\_p\\%e'",
+        &["8"],
+    )
+    .await;
     // The engine knows no escape but the backslash.
-    lab.fails_here("SELECT id FROM src.item WHERE name LIKE 'a!_p!%e' ESCAPE '!'").await;
+    lab.fails_here("SELECT id FROM src.item WHERE name LIKE 'a!_p!%e' ESCAPE '!'")
+        .await;
     all(
         fixture,
         &[
@@ -130,31 +158,63 @@ pub(crate) async fn like_patterns(fixture: Arc<dyn Fixture>) -> Outcome {
 pub(crate) async fn limits(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
     for (sql, rows) in [
-        ("SELECT count(*) FROM (SELECT id FROM src.item LIMIT 3)", "3"),
-        ("SELECT count(*) FROM (SELECT id FROM src.item LIMIT 0)", "0"),
-        ("SELECT count(*) FROM (SELECT id FROM src.item LIMIT 100)", "8"),
-        ("SELECT count(*) FROM (SELECT id FROM src.item LIMIT 3 OFFSET 6)", "2"),
-        ("SELECT count(*) FROM (SELECT id FROM src.item OFFSET 5)", "3"),
-        ("SELECT count(*) FROM (SELECT id FROM src.item WHERE qty = 10 LIMIT 2)", "2"),
-        ("SELECT count(*) FROM (SELECT * FROM (SELECT id FROM src.item LIMIT 4) LIMIT 9)", "4"),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item LIMIT 3)",
+            "3",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item LIMIT 0)",
+            "0",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item LIMIT 100)",
+            "8",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item LIMIT 3 OFFSET 6)",
+            "2",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item OFFSET 5)",
+            "3",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT id FROM src.item WHERE qty = 10 LIMIT 2)",
+            "2",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT * FROM (SELECT id FROM src.item LIMIT 4) LIMIT 9)",
+            "4",
+        ),
     ] {
         lab.gives(sql, &[rows]).await;
     }
     // A condition above a limit sees only what the limit left.
-    lab.gives("SELECT id FROM (SELECT id FROM src.item ORDER BY id LIMIT 2) WHERE id > 1", &["2"]).await;
+    lab.gives(
+        "SELECT id FROM (SELECT id FROM src.item ORDER BY id LIMIT 2) WHERE id > 1",
+        &["2"],
+    )
+    .await;
     Ok(())
 }
 
 pub(crate) async fn orders(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
     let by_qty = ["2|-3", "3|0", "6|7", "1|10", "5|10", "8|10", "4|∅", "7|∅"];
-    lab.gives("SELECT id, qty FROM src.item ORDER BY qty, id", &by_qty).await;
-    let by_name = ["∅", "zebra", "apple ", "apple", "a_p%e", "Äpfel", "Apple", ""];
+    lab.gives("SELECT id, qty FROM src.item ORDER BY qty, id", &by_qty)
+        .await;
+    let by_name = [
+        "∅", "zebra", "apple ", "apple", "a_p%e", "Äpfel", "Apple", "",
+    ];
     let mut by_name = by_name.to_vec();
     // By bytes: Ä comes after every ASCII letter.
     by_name.retain(|n| *n != "Äpfel");
     by_name.insert(1, "Äpfel");
-    lab.gives("SELECT name FROM src.item ORDER BY name DESC NULLS FIRST", &by_name).await;
+    lab.gives(
+        "SELECT name FROM src.item ORDER BY name DESC NULLS FIRST",
+        &by_name,
+    )
+    .await;
     for sql in [
         "SELECT id FROM src.item ORDER BY qty DESC, id",
         "SELECT id FROM src.item ORDER BY qty NULLS FIRST, id DESC",
@@ -170,9 +230,17 @@ pub(crate) async fn orders(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn top_n(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT id, qty FROM src.item ORDER BY qty DESC NULLS LAST, id LIMIT 2", &["1|10", "5|10"]).await;
+    lab.gives(
+        "SELECT id, qty FROM src.item ORDER BY qty DESC NULLS LAST, id LIMIT 2",
+        &["1|10", "5|10"],
+    )
+    .await;
     // Ties break by the remaining columns.
-    lab.gives("SELECT qty, id FROM src.item ORDER BY qty DESC NULLS LAST LIMIT 2", &["10|1", "10|5"]).await;
+    lab.gives(
+        "SELECT qty, id FROM src.item ORDER BY qty DESC NULLS LAST LIMIT 2",
+        &["10|1", "10|5"],
+    )
+    .await;
     for sql in [
         "SELECT id FROM src.item ORDER BY name LIMIT 3",
         "SELECT id, name FROM src.item ORDER BY name DESC LIMIT 3 OFFSET 2",
@@ -188,9 +256,18 @@ pub(crate) async fn top_n(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn aggregates(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT count(*), count(qty), sum(qty), min(qty), max(qty) FROM src.item", &["8|6|34|-3|10"]).await;
-    lab.gives("SELECT min(name), max(name) FROM src.item", &["|Äpfel"]).await;
-    lab.gives("SELECT sum(qty), count(*) FROM src.item WHERE id > 99", &["∅|0"]).await;
+    lab.gives(
+        "SELECT count(*), count(qty), sum(qty), min(qty), max(qty) FROM src.item",
+        &["8|6|34|-3|10"],
+    )
+    .await;
+    lab.gives("SELECT min(name), max(name) FROM src.item", &["|Äpfel"])
+        .await;
+    lab.gives(
+        "SELECT sum(qty), count(*) FROM src.item WHERE id > 99",
+        &["∅|0"],
+    )
+    .await;
     for sql in [
         "SELECT avg(qty), avg(id) FROM src.item",
         "SELECT count(DISTINCT qty), sum(DISTINCT qty), count(DISTINCT name) FROM src.item",
@@ -207,7 +284,11 @@ pub(crate) async fn aggregates(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn grouping(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT grp, count(*), sum(qty) FROM src.item GROUP BY grp", &["1|2|7", "2|3|10", "∅|2|7", "3|1|10"]).await;
+    lab.gives(
+        "SELECT grp, count(*), sum(qty) FROM src.item GROUP BY grp",
+        &["1|2|7", "2|3|10", "∅|2|7", "3|1|10"],
+    )
+    .await;
     for sql in [
         "SELECT name, count(*) FROM src.item GROUP BY name",
         "SELECT word, count(*) FROM src.sale GROUP BY word",
@@ -241,7 +322,11 @@ pub(crate) async fn distinct_values(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn inner_joins(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT no, name FROM src.sale JOIN src.item ON id = item_id ORDER BY no", &["1|apple", "2|apple", "3|apple ", "6|a_p%e", "7|∅"]).await;
+    lab.gives(
+        "SELECT no, name FROM src.sale JOIN src.item ON id = item_id ORDER BY no",
+        &["1|apple", "2|apple", "3|apple ", "6|a_p%e", "7|∅"],
+    )
+    .await;
     for sql in [
         "SELECT no, id FROM src.sale JOIN src.item ON id = item_id AND amount > 5",
         "SELECT no, id FROM src.sale JOIN src.item ON id = item_id WHERE qty = 10",
@@ -259,7 +344,11 @@ pub(crate) async fn inner_joins(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn outer_joins(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT id FROM src.item LEFT JOIN src.sale ON id = item_id WHERE no IS NULL ORDER BY id", &["2", "4", "6", "7"]).await;
+    lab.gives(
+        "SELECT id FROM src.item LEFT JOIN src.sale ON id = item_id WHERE no IS NULL ORDER BY id",
+        &["2", "4", "6", "7"],
+    )
+    .await;
     for sql in [
         "SELECT id, no FROM src.item LEFT JOIN src.sale ON id = item_id",
         "SELECT id, no FROM src.item RIGHT JOIN src.sale ON id = item_id",
@@ -279,9 +368,17 @@ pub(crate) async fn outer_joins(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn semi_and_anti_joins(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item()), ("sale", sale())]).await;
-    lab.gives("SELECT id FROM src.item WHERE id IN (SELECT item_id FROM src.sale) ORDER BY id", &["1", "3", "5", "8"]).await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE id IN (SELECT item_id FROM src.sale) ORDER BY id",
+        &["1", "3", "5", "8"],
+    )
+    .await;
     // A NULL in the list makes every miss unknown.
-    lab.gives("SELECT id FROM src.item WHERE id NOT IN (SELECT item_id FROM src.sale)", &[]).await;
+    lab.gives(
+        "SELECT id FROM src.item WHERE id NOT IN (SELECT item_id FROM src.sale)",
+        &[],
+    )
+    .await;
     for sql in [
         "SELECT id FROM src.item WHERE EXISTS (SELECT 1 FROM src.sale WHERE item_id = id)",
         "SELECT id FROM src.item WHERE NOT EXISTS (SELECT 1 FROM src.sale WHERE item_id = id)",
@@ -349,8 +446,21 @@ pub(crate) async fn subqueries(fixture: Arc<dyn Fixture>) -> Outcome {
 pub(crate) async fn arithmetic(fixture: Arc<dyn Fixture>) -> Outcome {
     let data = batch(vec![
         ("id", numbers(0..6)),
-        ("v", ints([Some(i64::MAX), Some(i64::MIN), Some(-7), Some(7), Some(0), None])),
-        ("w", ints([Some(1), Some(-1), Some(2), Some(-2), Some(5), Some(3)])),
+        (
+            "v",
+            ints([
+                Some(i64::MAX),
+                Some(i64::MIN),
+                Some(-7),
+                Some(7),
+                Some(0),
+                None,
+            ]),
+        ),
+        (
+            "w",
+            ints([Some(1), Some(-1), Some(2), Some(-2), Some(5), Some(3)]),
+        ),
     ]);
     let lab = Lab::with(&fixture, &[("t", data)]).await;
     for sql in [
@@ -382,10 +492,14 @@ pub(crate) async fn errors_of_values(fixture: Arc<dyn Fixture>) -> Outcome {
     ] {
         let error = lab.error(sql).await;
         assert!(error.code() != "internal", "{sql}: {error}");
-        assert!(!error.to_string().contains("zebra"), "an error quotes a value: {error}");
+        assert!(
+            !error.to_string().contains("zebra"),
+            "an error quotes a value: {error}"
+        );
     }
     // Both sides of AND may be evaluated for every row.
-    lab.fails_here("SELECT id FROM src.item WHERE qty <> 0 AND 10 / qty > 1").await;
+    lab.fails_here("SELECT id FROM src.item WHERE qty <> 0 AND 10 / qty > 1")
+        .await;
     for sql in [
         "SELECT id, 10 / qty FROM src.item WHERE qty <> 0",
         "SELECT qty, 10 / qty + id FROM src.item WHERE qty <> 0",
@@ -423,14 +537,38 @@ pub(crate) async fn prepared_values(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = Lab::with(&fixture, &[("item", item())]).await;
     let text = |t: &str| ScalarValue::Utf8(Some(t.to_string()));
     for (sql, values) in [
-        ("SELECT id FROM src.item WHERE qty = $1", vec![ScalarValue::Int64(Some(10))]),
-        ("SELECT id FROM src.item WHERE qty = $1", vec![ScalarValue::Int64(None)]),
-        ("SELECT id FROM src.item WHERE qty > $1 AND id < $2", vec![ScalarValue::Int64(Some(0)), ScalarValue::Int64(Some(5))]),
-        ("SELECT id FROM src.item WHERE name = $1", vec![text("Äpfel")]),
-        ("SELECT id FROM src.item WHERE name = $1", vec![text("'; DROP TABLE item; --")]),
-        ("SELECT id FROM src.item WHERE name LIKE $1", vec![text("%p%")]),
-        ("SELECT id FROM src.item WHERE qty IN ($1, $2)", vec![ScalarValue::Int64(Some(7)), ScalarValue::Int64(Some(0))]),
-        ("SELECT id + $1 FROM src.item", vec![ScalarValue::Int64(Some(100))]),
+        (
+            "SELECT id FROM src.item WHERE qty = $1",
+            vec![ScalarValue::Int64(Some(10))],
+        ),
+        (
+            "SELECT id FROM src.item WHERE qty = $1",
+            vec![ScalarValue::Int64(None)],
+        ),
+        (
+            "SELECT id FROM src.item WHERE qty > $1 AND id < $2",
+            vec![ScalarValue::Int64(Some(0)), ScalarValue::Int64(Some(5))],
+        ),
+        (
+            "SELECT id FROM src.item WHERE name = $1",
+            vec![text("Äpfel")],
+        ),
+        (
+            "SELECT id FROM src.item WHERE name = $1",
+            vec![text("'; DROP TABLE item; --")],
+        ),
+        (
+            "SELECT id FROM src.item WHERE name LIKE $1",
+            vec![text("%p%")],
+        ),
+        (
+            "SELECT id FROM src.item WHERE qty IN ($1, $2)",
+            vec![ScalarValue::Int64(Some(7)), ScalarValue::Int64(Some(0))],
+        ),
+        (
+            "SELECT id + $1 FROM src.item",
+            vec![ScalarValue::Int64(Some(100))],
+        ),
     ] {
         lab.same_with(sql, &values).await;
     }

@@ -1,7 +1,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, TimeUnit, Time64MicrosecondType,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
@@ -53,15 +53,25 @@ pub(crate) fn statements(sql: &dyn SqlNames, table: &str, data: &RecordBatch) ->
         .iter()
         .map(|f| {
             let null = if f.is_nullable() { "" } else { " NOT NULL" };
-            format!("{} {}{null}", sql.quoted(f.name()), sql.type_name(f.data_type()))
+            format!(
+                "{} {}{null}",
+                sql.quoted(f.name()),
+                sql.type_name(f.data_type())
+            )
         })
         .collect();
-    let mut statements =
-        vec![format!("DROP TABLE IF EXISTS {name}"), format!("CREATE TABLE {name} ({})", columns.join(", "))];
+    let mut statements = vec![
+        format!("DROP TABLE IF EXISTS {name}"),
+        format!("CREATE TABLE {name} ({})", columns.join(", ")),
+    ];
     for start in (0..data.num_rows()).step_by(ROWS) {
         let rows: Vec<_> = (start..data.num_rows().min(start + ROWS))
             .map(|row| {
-                let values: Vec<_> = data.columns().iter().map(|c| constant(sql, c.as_ref(), row)).collect();
+                let values: Vec<_> = data
+                    .columns()
+                    .iter()
+                    .map(|c| constant(sql, c.as_ref(), row))
+                    .collect();
                 format!("({})", values.join(", "))
             })
             .collect();
@@ -84,17 +94,27 @@ fn constant(sql: &dyn SqlNames, array: &dyn Array, row: usize) -> String {
         DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
         data_type @ DataType::Date32 => {
             let day = array.as_primitive::<Date32Type>().value_as_date(row);
-            sql.moment(data_type, &iso(day.map(|d| d.format("%Y-%m-%d").to_string())))
+            sql.moment(
+                data_type,
+                &iso(day.map(|d| d.format("%Y-%m-%d").to_string())),
+            )
         }
         data_type @ DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let moment = array.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row);
+            let moment = array
+                .as_primitive::<TimestampMicrosecondType>()
+                .value_as_datetime(row);
             let text = iso(moment.map(|m| m.format("%Y-%m-%d %H:%M:%S%.6f").to_string()));
             let offset = if zone.is_some() { "+00:00" } else { "" };
             sql.moment(data_type, &format!("{text}{offset}"))
         }
         data_type @ DataType::Time64(TimeUnit::Microsecond) => {
-            let time = array.as_primitive::<Time64MicrosecondType>().value_as_time(row);
-            sql.moment(data_type, &iso(time.map(|t| t.format("%H:%M:%S%.6f").to_string())))
+            let time = array
+                .as_primitive::<Time64MicrosecondType>()
+                .value_as_time(row);
+            sql.moment(
+                data_type,
+                &iso(time.map(|t| t.format("%H:%M:%S%.6f").to_string())),
+            )
         }
         _ => array_value_to_string(array, row).expect("an integer"),
     }

@@ -12,7 +12,10 @@ use crate::{discovery, faults, pushdown, queries, shapes, types};
 /// A behaviour passes, or cannot be shown by this system, for this reason. It fails by panicking.
 pub(crate) type Outcome = Result<(), &'static str>;
 
-type Behaviour = (&'static str, fn(Arc<dyn Fixture>) -> BoxFuture<'static, Outcome>);
+type Behaviour = (
+    &'static str,
+    fn(Arc<dyn Fixture>) -> BoxFuture<'static, Outcome>,
+);
 
 /// A behaviour that has not ended by then has failed.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -62,7 +65,12 @@ pub fn run(start: impl Future<Output = Arc<dyn Fixture>>) {
         let fixture = start.await;
         report(fixture).await
     });
-    assert!(failed.is_empty(), "{} behaviours failed: {}", failed.len(), failed.join(", "));
+    assert!(
+        failed.is_empty(),
+        "{} behaviours failed: {}",
+        failed.len(),
+        failed.join(", ")
+    );
 }
 
 async fn report(fixture: Arc<dyn Fixture>) -> Vec<&'static str> {
@@ -70,7 +78,10 @@ async fn report(fixture: Arc<dyn Fixture>) -> Vec<&'static str> {
     let only = std::env::var(ONLY).unwrap_or_default();
     let (mut passed, mut impossible, mut failed) = (0, 0, Vec::new());
     let started = Instant::now();
-    for (behaviour, check) in ALL.iter().filter(|(behaviour, _)| behaviour.contains(only.as_str())) {
+    for (behaviour, check) in ALL
+        .iter()
+        .filter(|(behaviour, _)| behaviour.contains(only.as_str()))
+    {
         fixture.clear().await;
         // A task of its own: its panic is a failure, not the end.
         let outcome = tokio::spawn(tokio::time::timeout(PATIENCE, check(fixture.clone()))).await;
@@ -81,7 +92,10 @@ async fn report(fixture: Arc<dyn Fixture>) -> Vec<&'static str> {
                 say(&format!("{name}: {behaviour} cannot be shown: {reason}"));
             }
             Ok(Err(_)) => {
-                say(&format!("{name}: {behaviour} FAILED: it did not end within {} s", PATIENCE.as_secs()));
+                say(&format!(
+                    "{name}: {behaviour} FAILED: it did not end within {} s",
+                    PATIENCE.as_secs()
+                ));
                 failed.push(*behaviour);
             }
             Err(_) => {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
-    Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array,
-    UInt16Array, UInt32Array, UInt64Array, new_null_array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array, new_null_array,
 };
 use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
@@ -25,11 +26,28 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
     };
     let more = [values.slice(0, 1), new_null_array(values.data_type(), 2)];
     let all = concat(&[&values, &more[0], &more[1]]).expect("one type");
-    let data = batch(vec![("id", numbers(0..all.len() as i64)), ("v", all.clone())]);
-    let lab = Lab::with(&fixture, &[("t", data), ("u", batch(vec![("w", values.slice(0, values.len().min(4)))]))]).await;
+    let data = batch(vec![
+        ("id", numbers(0..all.len() as i64)),
+        ("v", all.clone()),
+    ]);
+    let lab = Lab::with(
+        &fixture,
+        &[
+            ("t", data),
+            (
+                "u",
+                batch(vec![("w", values.slice(0, values.len().min(4)))]),
+            ),
+        ],
+    )
+    .await;
 
     let found = lab.run("SELECT id, v FROM src.t ORDER BY id").await;
-    assert_eq!(found.types[1], read_as.to_string(), "what the column is read as");
+    assert_eq!(
+        found.types[1],
+        read_as.to_string(),
+        "what the column is read as"
+    );
     let expected = cast(&all, &read_as).expect("the type it is read as holds it");
     same_values(&found.rows, &expected);
 
@@ -60,11 +78,23 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
             _ => &["=", "<"],
         };
         for op in operators {
-            lab.same_with(&format!("SELECT id FROM src.t WHERE v {op} $1"), std::slice::from_ref(&value)).await;
+            lab.same_with(
+                &format!("SELECT id FROM src.t WHERE v {op} $1"),
+                std::slice::from_ref(&value),
+            )
+            .await;
         }
         if i < 3 {
-            lab.same_with("SELECT id FROM src.t WHERE NOT (v < $1)", std::slice::from_ref(&value)).await;
-            lab.same_with("SELECT count(*) FROM src.t WHERE v IN ($1, NULL)", std::slice::from_ref(&value)).await;
+            lab.same_with(
+                "SELECT id FROM src.t WHERE NOT (v < $1)",
+                std::slice::from_ref(&value),
+            )
+            .await;
+            lab.same_with(
+                "SELECT count(*) FROM src.t WHERE v IN ($1, NULL)",
+                std::slice::from_ref(&value),
+            )
+            .await;
         }
     }
     Ok(())
@@ -76,7 +106,10 @@ fn same_values(rows: &[String], expected: &ArrayRef) {
     let shown = ArrayFormatter::try_new(expected.as_ref(), &options).expect("values can be shown");
     for (row, text) in rows.iter().enumerate() {
         let value = shown.value(row).to_string();
-        assert!(*text == format!("{row}|{value}"), "row {row}: {text:.300} is not {value:.300}");
+        assert!(
+            *text == format!("{row}|{value}"),
+            "row {row}: {text:.300} is not {value:.300}"
+        );
     }
     assert_eq!(rows.len(), expected.len());
 }
@@ -107,16 +140,42 @@ pub(crate) async fn booleans(fixture: Arc<dyn Fixture>) -> Outcome {
 }
 
 pub(crate) async fn float32(fixture: Arc<dyn Fixture>) -> Outcome {
-    let all = [f32::MIN, f32::MAX, f32::MIN_POSITIVE, 0.1, 1.5, 0.0, 16_777_216.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-    let held = all.into_iter().filter(|v| fixture.holds_float(f64::from(*v)));
+    let all = [
+        f32::MIN,
+        f32::MAX,
+        f32::MIN_POSITIVE,
+        0.1,
+        1.5,
+        0.0,
+        16_777_216.0,
+        -0.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+    let held = all
+        .into_iter()
+        .filter(|v| fixture.holds_float(f64::from(*v)));
     let values = Float32Array::from_iter_values(held);
     check(fixture, Arc::new(values)).await
 }
 
 pub(crate) async fn float64(fixture: Arc<dyn Fixture>) -> Outcome {
     let all = [
-        f64::MIN, f64::MAX, f64::MIN_POSITIVE, 0.1, 1.0 / 3.0, 0.0, 9_007_199_254_740_993.0, 1e300, -1e-300, 5e-324, -0.0,
-        f64::INFINITY, f64::NEG_INFINITY, f64::NAN,
+        f64::MIN,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        0.1,
+        1.0 / 3.0,
+        0.0,
+        9_007_199_254_740_993.0,
+        1e300,
+        -1e-300,
+        5e-324,
+        -0.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
     ];
     let held = all.into_iter().filter(|v| fixture.holds_float(*v));
     let values = Float64Array::from_iter_values(held);
@@ -125,8 +184,17 @@ pub(crate) async fn float64(fixture: Arc<dyn Fixture>) -> Outcome {
 
 async fn decimals(fixture: Arc<dyn Fixture>, precision: u8, scale: i8) -> Outcome {
     let nines = 10_i128.pow(u32::from(precision)) - 1;
-    let values = Decimal128Array::from_iter_values([nines, -nines, 0, 1, -1, 10_i128.pow(scale as u32), 5]);
-    check(fixture, Arc::new(values.with_precision_and_scale(precision, scale).expect("they fit"))).await
+    let values =
+        Decimal128Array::from_iter_values([nines, -nines, 0, 1, -1, 10_i128.pow(scale as u32), 5]);
+    check(
+        fixture,
+        Arc::new(
+            values
+                .with_precision_and_scale(precision, scale)
+                .expect("they fit"),
+        ),
+    )
+    .await
 }
 
 pub(crate) async fn decimal(fixture: Arc<dyn Fixture>) -> Outcome {
@@ -139,31 +207,90 @@ pub(crate) async fn wide_decimal(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn dates(fixture: Arc<dyn Fixture>) -> Outcome {
     // 1000-01-01, 1969-12-31, 1970-01-01, 2000-02-29, 2024-12-31, 9999-12-31
-    check(fixture, Arc::new(Date32Array::from_iter_values([-354_285, -1, 0, 11_016, 20_088, 2_932_896]))).await
+    check(
+        fixture,
+        Arc::new(Date32Array::from_iter_values([
+            -354_285, -1, 0, 11_016, 20_088, 2_932_896,
+        ])),
+    )
+    .await
 }
 
 pub(crate) async fn times(fixture: Arc<dyn Fixture>) -> Outcome {
-    check(fixture, Arc::new(Time64MicrosecondArray::from_iter_values([0, 1, 43_200_000_000, 86_399_999_999]))).await
+    check(
+        fixture,
+        Arc::new(Time64MicrosecondArray::from_iter_values([
+            0,
+            1,
+            43_200_000_000,
+            86_399_999_999,
+        ])),
+    )
+    .await
 }
 
 pub(crate) async fn timestamps(fixture: Arc<dyn Fixture>) -> Outcome {
     // 1000-01-01, a microsecond before and at the epoch, 2024-02-29 12:34:56.789012, the last of 9999
-    let values = [-30_610_224_000_000_000, -1, 0, 1_709_210_096_789_012, 253_402_300_799_999_999];
-    check(fixture, Arc::new(TimestampMicrosecondArray::from_iter_values(values))).await
+    let values = [
+        -30_610_224_000_000_000,
+        -1,
+        0,
+        1_709_210_096_789_012,
+        253_402_300_799_999_999,
+    ];
+    check(
+        fixture,
+        Arc::new(TimestampMicrosecondArray::from_iter_values(values)),
+    )
+    .await
 }
 
 pub(crate) async fn timestamps_with_zone(fixture: Arc<dyn Fixture>) -> Outcome {
     // Within what every system's type of this kind reaches: 1970-01-02 to 2037.
     let values = [86_400_000_000, 1_709_210_096_789_012, 2_145_916_799_999_999];
-    check(fixture, Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))).await
+    check(
+        fixture,
+        Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC")),
+    )
+    .await
 }
 
 pub(crate) async fn text(fixture: Arc<dyn Fixture>) -> Outcome {
     let long = "ab".repeat(5_000);
     let values = [
-        "a", "", " ", "A", "a ", " a", "b", "B", "Ä", "ä", "ss", "ß", "é", "e\u{301}", "日本語", "𝄞🎉", "I", "ı", "İ", "i",
-        "it's", "\"quoted\"", "back\\slash", "100%", "a_c", "line\nbreak", "tab\t", "; DROP TABLE t; --", "NULL", "1",
-        "\u{feff}bom", "\u{7f}\u{1}", long.as_str(),
+        "a",
+        "",
+        " ",
+        "A",
+        "a ",
+        " a",
+        "b",
+        "B",
+        "Ä",
+        "ä",
+        "ss",
+        "ß",
+        "é",
+        "e\u{301}",
+        "日本語",
+        "𝄞🎉",
+        "I",
+        "ı",
+        "İ",
+        "i",
+        "it's",
+        "\"quoted\"",
+        "back\\slash",
+        "100%",
+        "a_c",
+        "line\nbreak",
+        "tab\t",
+        "; DROP TABLE t; --",
+        "NULL",
+        "1",
+        "\u{feff}bom",
+        "\u{7f}\u{1}",
+        long.as_str(),
     ];
     check(fixture, Arc::new(StringArray::from_iter_values(values))).await
 }
@@ -182,17 +309,42 @@ pub(crate) async fn natives(fixture: Arc<dyn Fixture>) -> Outcome {
     let (id, integer) = (sql.quoted("id"), sql.type_name(&DataType::Int64));
     for (i, native) in natives.iter().enumerate() {
         let table = sql.quoted(&format!("n{i}"));
-        fixture.execute(&format!("CREATE TABLE {table} ({id} {integer}, {} {})", sql.quoted("v"), native.declared)).await;
+        fixture
+            .execute(&format!(
+                "CREATE TABLE {table} ({id} {integer}, {} {})",
+                sql.quoted("v"),
+                native.declared
+            ))
+            .await;
         for (row, (constant, _)) in native.values.iter().enumerate() {
-            fixture.execute(&format!("INSERT INTO {table} VALUES ({row}, {constant})")).await;
+            fixture
+                .execute(&format!("INSERT INTO {table} VALUES ({row}, {constant})"))
+                .await;
         }
-        fixture.execute(&format!("INSERT INTO {table} VALUES ({}, NULL)", native.values.len())).await;
+        fixture
+            .execute(&format!(
+                "INSERT INTO {table} VALUES ({}, NULL)",
+                native.values.len()
+            ))
+            .await;
     }
     let lab = Lab::with(&fixture, &[]).await;
     for (i, native) in natives.iter().enumerate() {
-        let found = lab.run(&format!("SELECT v FROM src.n{i} ORDER BY id")).await;
-        assert_eq!(found.types, [native.reads.to_string()], "what {} is read as", native.declared);
-        let expected: Vec<_> = native.values.iter().map(|(_, shown)| *shown).chain([NULL]).collect();
+        let found = lab
+            .run(&format!("SELECT v FROM src.n{i} ORDER BY id"))
+            .await;
+        assert_eq!(
+            found.types,
+            [native.reads.to_string()],
+            "what {} is read as",
+            native.declared
+        );
+        let expected: Vec<_> = native
+            .values
+            .iter()
+            .map(|(_, shown)| *shown)
+            .chain([NULL])
+            .collect();
         assert_eq!(found.rows, expected, "{}", native.declared);
         for sql in [
             "SELECT id, v FROM src.n",

@@ -140,7 +140,11 @@ impl Reading {
 
     /// An error of the CSV reader: its text has row, column and type between the words, and the value.
     fn text(&self, path: &str, whole: bool, message: &str) -> Error {
-        let row = number_after(message, "line ").filter(|_| whole);
+        // Arrow counts lines from 1 where fields are missing, from 0 where a value does not fit.
+        let from_zero = u64::from(message.contains("as type '"));
+        let row = number_after(message, "line ")
+            .filter(|_| whole)
+            .map(|line| line + from_zero);
         let column =
             number_after(message, "for column ").and_then(|i| self.columns.get(i as usize));
         let wanted = message
@@ -153,7 +157,7 @@ impl Reading {
             )
             .at_column(column)
             .help(format!(
-                "Correct the file, or decide: ALTER SOURCE {} with (columns = '{}.{column}: text')",
+                "Correct the file, or decide: ALTER SOURCE {} SET (columns = '{}.{column}: text')",
                 self.settings.name(),
                 self.table
             )),

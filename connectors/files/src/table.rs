@@ -8,7 +8,7 @@ use belvedere_connector::{Code, Error, Table};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{
-    DFSchema, DataFusionError, Result, ScalarValue, Statistics, project_schema,
+    ColumnStatistics, DFSchema, DataFusionError, Result, ScalarValue, Statistics, project_schema,
 };
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::PartitionedFile;
@@ -313,7 +313,10 @@ impl TableProvider for FilesTable {
                     }
                     _ => Arc::new(Statistics::new_unknown(&self.file_schema)),
                 };
-                Ok::<_, DataFusionError>(read.with_statistics(statistics))
+                let own = statistics.column_statistics.len();
+                let mut read = read.with_statistics(statistics);
+                count_null_folders(&mut read, own);
+                Ok::<_, DataFusionError>(read)
             })
             .buffered(CONCURRENCY)
             .try_collect()
@@ -344,6 +347,22 @@ impl TableProvider for FilesTable {
                 .collect(),
         };
         named(plan, reading)
+    }
+}
+
+/// DataFusion 55 takes folders' values for never NULL: of a file in `…__HIVE_DEFAULT_PARTITION__` all are. The
+/// statistics of the folders' columns follow `own` ones of the file's.
+fn count_null_folders(file: &mut PartitionedFile, own: usize) {
+    let Some(statistics) = &mut file.statistics else {
+        return;
+    };
+    let statistics = Arc::make_mut(statistics);
+    let folders = statistics.column_statistics.iter_mut().skip(own);
+    for (column, value) in folders.zip(&file.partition_values) {
+        if value.is_null() {
+            *column = ColumnStatistics::new_unknown();
+            column.null_count = statistics.num_rows;
+        }
     }
 }
 

@@ -172,6 +172,15 @@ pub(crate) fn is_bare(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::CompoundIdentifier(_))
 }
 
+/// A constant in the text: in ORDER BY or GROUP BY a number names a column, and PostgreSQL refuses any other.
+pub(crate) fn is_constant(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Value(value) => !matches!(value.value, ast::Value::Placeholder(_)),
+        ast::Expr::Nested(inner) | ast::Expr::UnaryOp { expr: inner, .. } => is_constant(inner),
+        _ => false,
+    }
+}
+
 fn output_name(i: usize) -> ast::Ident {
     sql::word(format!("c{i}"))
 }

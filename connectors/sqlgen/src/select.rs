@@ -6,7 +6,7 @@ use sqlparser::ast::{
     self, Join, JoinConstraint, JoinOperator, OrderByExpr, OrderByOptions, TableFactor,
 };
 
-use crate::block::{self, Block, Column, is_bare};
+use crate::block::{self, Block, Column, is_bare, is_constant};
 use crate::dialect::{Dialect, Facts, Nulls, Operand, Position, Use};
 use crate::render::{Rendered, Renderer, Scope, has_parameter, only_where};
 use crate::{sql, standard};
@@ -259,8 +259,12 @@ impl Renderer<'_> {
                 facts: operand.facts,
             });
         }
-        if group_by.iter().any(|key| has_parameter(&key.sql)) {
-            // The key must be recognised as itself in the output, which placeholders by place prevent.
+        if group_by
+            .iter()
+            .any(|key| has_parameter(&key.sql) || is_constant(&key.sql))
+        {
+            // The key must be recognised as itself in the output, which placeholders by place prevent; and a
+            // constant that a projection below has put in a column's place is none.
             let width = block.columns.len();
             block.columns.extend(group_by);
             block.add_guards(scope.into_guards().into_iter().map(|(_, guard)| guard));
@@ -317,8 +321,11 @@ impl Renderer<'_> {
         let mut order_by = Vec::new();
         for key in keys {
             // A constant orders nothing, and a number would name a column.
-            if !matches!(key.expr.kind, ExprKind::Literal(_)) {
-                let operand = self.exact(&key.expr, &scope)?;
+            if matches!(key.expr.kind, ExprKind::Literal(_)) {
+                continue;
+            }
+            let operand = self.exact(&key.expr, &scope)?;
+            if !is_constant(&operand.sql) {
                 let value = self.dialect.key(&operand, Use::Sort)?;
                 order_by.extend(order_by_exprs(self.dialect, value, key));
             }

@@ -1,4 +1,4 @@
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_connector::{
     Aggregate, AggregateFunction, BinaryOp, DatePart, ExprKind, Function, Literal,
 };
@@ -298,6 +298,18 @@ impl Dialect for SqliteDialect {
 
     fn no_limit(&self) -> Option<&'static str> {
         Some("-1")
+    }
+
+    fn output(
+        &self,
+        field: &Field,
+        _facts: &Facts,
+        column: ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        match Reading::of(field.data_type()) {
+            Some(_) => Ok(column),
+            None => Err(format!("a result of type {}", field.data_type())),
+        }
     }
 }
 

@@ -90,14 +90,19 @@ pub(super) async fn apply(engine: &Engine, body: &[u8]) -> Result<Vec<u8>, Statu
         strict: request.strict,
     };
     let changes = engine.apply(files.collect(), options).await.or_status()?;
-    let reply = Reply { changes: changes.into_iter().map(RemoteChange::from).collect() };
+    let reply = Reply {
+        changes: changes.into_iter().map(RemoteChange::from).collect(),
+    };
     serde_json::to_vec(&reply).map_err(|e| Status::internal(e.to_string()))
 }
 
 fn refuse_relative_paths(file: &File) -> Result<(), Status> {
     let at = |line: u64, message: &str| {
         let message = format!("{}, line {line}: {message}", file.name);
-        status(&Error::Invalid { message, help: None })
+        status(&Error::Invalid {
+            message,
+            help: None,
+        })
     };
     let statements = belvedere_sql::parse(&file.text).map_err(|e| at(e.line, &e.to_string()))?;
     for spanned in statements {

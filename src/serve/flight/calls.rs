@@ -35,7 +35,10 @@ pub(super) struct Call {
 
 impl Sessions {
     pub fn new(engine: Engine) -> Self {
-        Self { engine, open: Handles::new(SESSIONS, IDLE) }
+        Self {
+            engine,
+            open: Handles::new(SESSIONS, IDLE),
+        }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -69,7 +72,10 @@ impl Sessions {
         for (header, name, value) in overrides {
             own.set(&name, &value).map_err(|e| {
                 let message = format!("header {header}: {e}");
-                status(&Error::Invalid { message, help: None })
+                status(&Error::Invalid {
+                    message,
+                    help: None,
+                })
             })?;
         }
         Ok(own)
@@ -83,8 +89,12 @@ impl Sessions {
         }
         let id = hex(&super::handles::random::<16>()?);
         let session = self.engine.session();
-        self.open.insert_at(id.clone().into_bytes(), session.clone());
-        Ok((session, Some(format!("{COOKIE}={id}; Path=/; HttpOnly; SameSite=Strict"))))
+        self.open
+            .insert_at(id.clone().into_bytes(), session.clone());
+        Ok((
+            session,
+            Some(format!("{COOKIE}={id}; Path=/; HttpOnly; SameSite=Strict")),
+        ))
     }
 
     /// End the session of the call's cookie. False: there is none.
@@ -154,7 +164,9 @@ fn ended() -> Status {
 fn cookie(metadata: &MetadataMap) -> Option<String> {
     let headers = metadata.get_all("cookie");
     let texts = headers.iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
+    let mut pairs = texts
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.split_once('='));
     let (_, id) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
     Some(id.trim().trim_matches('"').to_string()).filter(|id| !id.is_empty())
 }
@@ -168,11 +180,19 @@ fn overrides(metadata: &MetadataMap) -> Result<Vec<(String, String, String)>, St
         let Some(setting) = key.as_str().strip_prefix(SETTING) else {
             continue;
         };
-        let value = metadata.get(key.as_str()).and_then(|value| value.to_str().ok());
+        let value = metadata
+            .get(key.as_str())
+            .and_then(|value| value.to_str().ok());
         let Some(value) = value else {
-            return Err(Status::invalid_argument(format!("header {key} is not text")));
+            return Err(Status::invalid_argument(format!(
+                "header {key} is not text"
+            )));
         };
-        found.push((key.to_string(), setting.replace('-', "_"), value.to_string()));
+        found.push((
+            key.to_string(),
+            setting.replace('-', "_"),
+            value.to_string(),
+        ));
     }
     Ok(found)
 }
@@ -184,17 +204,34 @@ mod tests {
     #[test]
     fn cookies_are_found_among_others() {
         let mut metadata = MetadataMap::new();
-        metadata.append("cookie", "a=b; arrow_flight_session_id=x1; c=d".parse().unwrap());
+        metadata.append(
+            "cookie",
+            "a=b; arrow_flight_session_id=x1; c=d".parse().unwrap(),
+        );
         assert_eq!(cookie(&metadata).as_deref(), Some("x1"));
         assert_eq!(cookie(&MetadataMap::new()), None);
     }
 
     #[test]
     fn relative_paths_are_refused() {
-        for url in ["shop.db", "./dir", "sqlite:shop.db", "file:dir", "sqlite:./a.db", "a/b:c"] {
+        for url in [
+            "shop.db",
+            "./dir",
+            "sqlite:shop.db",
+            "file:dir",
+            "sqlite:./a.db",
+            "a/b:c",
+        ] {
             assert!(refuse_relative(url).is_err(), "{url}");
         }
-        for url in ["/dir", "sqlite:/a.db", "sqlite:///a.db", "sqlite::memory:", "s3://b/c/", "postgres://h/d"] {
+        for url in [
+            "/dir",
+            "sqlite:/a.db",
+            "sqlite:///a.db",
+            "sqlite::memory:",
+            "s3://b/c/",
+            "postgres://h/d",
+        ] {
             assert!(refuse_relative(url).is_ok(), "{url}");
         }
     }

@@ -92,9 +92,13 @@ impl RemoteSession {
             request.metadata_mut().insert("authorization", header);
         }
         let response = self.client.inner_mut().do_action(request).await?;
-        let cookie = response.metadata().get("set-cookie").and_then(|c| c.to_str().ok());
+        let cookie = response
+            .metadata()
+            .get("set-cookie")
+            .and_then(|c| c.to_str().ok());
         let cookie = cookie.and_then(|c| c.split(';').next()).map(str::to_string);
-        let cookie = cookie.ok_or_else(|| failed("the server opened no session: it is not Belvedere"))?;
+        let cookie =
+            cookie.ok_or_else(|| failed("the server opened no session: it is not Belvedere"))?;
         self.client.set_header("cookie", cookie);
         Ok(())
     }
@@ -109,9 +113,8 @@ impl RemoteSession {
         let stream: FlightRecordBatchStream = client.do_get(ticket).await?;
         let headers = stream.headers();
         let notices = headers.get_all_bin(NOTICE).iter();
-        let notices = notices.filter_map(|notice| {
-            String::from_utf8(notice.to_bytes().ok()?.to_vec()).ok()
-        });
+        let notices =
+            notices.filter_map(|notice| String::from_utf8(notice.to_bytes().ok()?.to_vec()).ok());
         Ok(RemoteAnswer {
             schema: schema.into(),
             notices: notices.collect(),
@@ -123,11 +126,16 @@ impl RemoteSession {
     /// Set a setting of this session.
     pub async fn set(&self, name: &str, value: &str) -> Result<()> {
         let options = [(name.to_string(), OptionValue::text(value))].into();
-        let body = self.action(options::SET, SetRequest { options }.encode_to_vec()).await?;
+        let body = self
+            .action(options::SET, SetRequest { options }.encode_to_vec())
+            .await?;
         let result = SetResult::decode(&*body).map_err(|e| failed(&e.to_string()))?;
         match options::explained(&result) {
             None => Ok(()),
-            Some(message) => Err(RemoteError { code: "invalid".into(), ..failed(&message) }),
+            Some(message) => Err(RemoteError {
+                code: "invalid".into(),
+                ..failed(&message)
+            }),
         }
     }
 
@@ -136,8 +144,9 @@ impl RemoteSession {
         let body = self.action(options::GET, Vec::new()).await?;
         let result = GetResult::decode(&*body).map_err(|e| failed(&e.to_string()))?;
         let values = result.options.into_iter();
-        let mut settings: Vec<_> =
-            values.map(|(name, value)| (name, value.into_text().unwrap_or_default())).collect();
+        let mut settings: Vec<_> = values
+            .map(|(name, value)| (name, value.into_text().unwrap_or_default()))
+            .collect();
         settings.sort();
         Ok(settings)
     }
@@ -149,7 +158,10 @@ impl RemoteSession {
         options: crate::engine::ApplyOptions,
     ) -> Result<Vec<RemoteChange>> {
         let request = Request {
-            files: files.into_iter().map(|(name, text)| File { name, text }).collect(),
+            files: files
+                .into_iter()
+                .map(|(name, text)| File { name, text })
+                .collect(),
             prune: options.prune,
             check_only: options.check_only,
             strict: options.strict,
@@ -169,13 +181,17 @@ impl RemoteSession {
         let mut client = self.client.clone();
         let mut results = client.do_action(Action::new(name, body)).await?;
         let result = results.message().await?;
-        Ok(result.map(|result| result.body.to_vec()).unwrap_or_default())
+        Ok(result
+            .map(|result| result.body.to_vec())
+            .unwrap_or_default())
     }
 }
 
 impl std::fmt::Debug for RemoteAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RemoteAnswer").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("RemoteAnswer")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,7 +207,10 @@ impl Target {
     fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
             let message = format!("'{text}' is not an address like grpc://127.0.0.1:50051: {why}");
-            RemoteError { code: "address".to_string(), ..failed(&message) }
+            RemoteError {
+                code: "address".to_string(),
+                ..failed(&message)
+            }
         };
         let tls = match text.split_once("://") {
             Some(("grpc" | "grpc+tcp", _)) => false,
@@ -200,9 +219,14 @@ impl Target {
         };
         let url = Url::parse(text).map_err(|e| wrong(&e.to_string()))?;
         if url.password().is_some() {
-            return Err(failed("a password does not belong in the address, where others can read it"));
+            return Err(failed(
+                "a password does not belong in the address, where others can read it",
+            ));
         }
-        let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| wrong("it has no host"))?;
+        let host = url
+            .host_str()
+            .filter(|h| !h.is_empty())
+            .ok_or_else(|| wrong("it has no host"))?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(wrong("nothing follows the port"));
         }
@@ -217,13 +241,19 @@ impl Target {
 
     /// Host and port.
     fn authority(&self) -> &str {
-        self.address.split_once("://").map_or(&self.address, |(_, authority)| authority)
+        self.address
+            .split_once("://")
+            .map_or(&self.address, |(_, authority)| authority)
     }
 
     async fn channel(&self, authority: Option<Vec<u8>>) -> Result<Channel> {
         let unreachable = |e: tonic::transport::Error| RemoteError {
             code: "connection".to_string(),
-            ..failed(&format!("cannot connect to {}: {}", self.authority(), causes(&e)))
+            ..failed(&format!(
+                "cannot connect to {}: {}",
+                self.authority(),
+                causes(&e)
+            ))
         };
         let mut endpoint = Endpoint::from_shared(self.address.clone())
             .map_err(unreachable)?
@@ -270,7 +300,10 @@ fn failed(message: &str) -> RemoteError {
 impl From<Status> for RemoteError {
     fn from(status: Status) -> Self {
         let text = |name: &str| {
-            let value = status.metadata().get(name).and_then(|value| value.to_str().ok());
+            let value = status
+                .metadata()
+                .get(name)
+                .and_then(|value| value.to_str().ok());
             value.map(str::to_string)
         };
         let position = text(POSITION).and_then(|position| {
@@ -311,8 +344,17 @@ mod tests {
         assert_eq!(plain.address, "http://127.0.0.1:5000");
         let user = target("grpc+tls://ana%40x@host").unwrap();
         assert_eq!(user.user.as_deref(), Some("ana@x"));
-        assert_eq!((user.address.as_str(), user.tls), ("https://host:50051", true));
-        for wrong in ["127.0.0.1:5000", "http://host", "grpc://", "grpc://u:p@host", "grpc://host/x"] {
+        assert_eq!(
+            (user.address.as_str(), user.tls),
+            ("https://host:50051", true)
+        );
+        for wrong in [
+            "127.0.0.1:5000",
+            "http://host",
+            "grpc://",
+            "grpc://u:p@host",
+            "grpc://host/x",
+        ] {
             assert!(target(wrong).is_err(), "{wrong}");
         }
     }

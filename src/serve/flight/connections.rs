@@ -78,7 +78,11 @@ impl Drop for AtWork {
 
 impl Connections {
     pub fn new(limit: usize, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), limit: limit.max(1), stop })
+        Arc::new(Self {
+            open: Mutex::default(),
+            limit: limit.max(1),
+            stop,
+        })
     }
 
     /// The connections as they arrive.
@@ -86,25 +90,28 @@ impl Connections {
         self: &Arc<Self>,
         listener: TcpListener,
     ) -> impl Stream<Item = io::Result<Connection>> + use<> {
-        stream::unfold((Arc::clone(self), listener), |(open, listener)| async move {
-            loop {
-                match listener.accept().await {
-                    Ok((tcp, address)) => {
-                        // Small messages go at once; a client that left already needs no answer.
-                        let _ = tcp.set_nodelay(true);
-                        if let Some(connection) = open.admit(tcp, address) {
-                            return Some((Ok(connection), (open, listener)));
+        stream::unfold(
+            (Arc::clone(self), listener),
+            |(open, listener)| async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((tcp, address)) => {
+                            // Small messages go at once; a client that left already needs no answer.
+                            let _ = tcp.set_nodelay(true);
+                            if let Some(connection) = open.admit(tcp, address) {
+                                return Some((Ok(connection), (open, listener)));
+                            }
+                        }
+                        // The client's fault (it left), or no descriptor is free: give one back and wait a little.
+                        Err(e) => {
+                            tracing::warn!("a connection cannot be accepted: {e}");
+                            open.close_idlest();
+                            tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
-                    // The client's fault (it left), or no descriptor is free: give one back and wait a little.
-                    Err(e) => {
-                        tracing::warn!("a connection cannot be accepted: {e}");
-                        open.close_idlest();
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
                 }
-            }
-        })
+            },
+        )
     }
 
     fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) -> Option<Connection> {
@@ -114,7 +121,10 @@ impl Connections {
         let peer = Arc::new(Peer {
             address,
             close: self.stop.child_token(),
-            activity: Mutex::new(Activity { calls: 0, last: Instant::now() }),
+            activity: Mutex::new(Activity {
+                calls: 0,
+                last: Instant::now(),
+            }),
         });
         let mut open = self.open();
         let id = open.next_id;
@@ -125,14 +135,20 @@ impl Connections {
             tcp,
             closed: Box::pin(peer.close.clone().cancelled_owned()),
             first_bytes: Some((Box::pin(tokio::time::sleep(FIRST_BYTES)), 0)),
-            _entry: Entry { connections: Arc::clone(self), id },
+            _entry: Entry {
+                connections: Arc::clone(self),
+                id,
+            },
             peer,
         })
     }
 
     fn close_idlest(&self) -> bool {
         let mut open = self.open();
-        let idle = open.peers.iter().filter_map(|(id, peer)| Some((peer.idle_since()?, *id)));
+        let idle = open
+            .peers
+            .iter()
+            .filter_map(|(id, peer)| Some((peer.idle_since()?, *id)));
         let Some((_, id)) = idle.min() else {
             return false;
         };

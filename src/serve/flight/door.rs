@@ -33,7 +33,9 @@ impl Door {
 
     fn enter<T>(&self, request: &mut Request<T>) -> Result<Option<AtWork>, Status> {
         let peer = peer(request);
-        let user = self.login.caller(request.metadata(), address(peer.as_ref()))?;
+        let user = self
+            .login
+            .caller(request.metadata(), address(peer.as_ref()))?;
         request.extensions_mut().insert(user);
         Ok(peer.map(|peer| peer.at_work()))
     }
@@ -61,7 +63,11 @@ impl Door {
 fn peer<T>(request: &Request<T>) -> Option<Arc<Peer>> {
     let extensions = request.extensions();
     let plain = extensions.get::<Arc<Peer>>();
-    let encrypted = || extensions.get::<TlsConnectInfo<Arc<Peer>>>().map(TlsConnectInfo::get_ref);
+    let encrypted = || {
+        extensions
+            .get::<TlsConnectInfo<Arc<Peer>>>()
+            .map(TlsConnectInfo::get_ref)
+    };
     plain.or_else(encrypted).cloned()
 }
 
@@ -70,11 +76,16 @@ fn address(peer: Option<&Arc<Peer>>) -> Option<SocketAddr> {
 }
 
 fn panicked() -> Status {
-    Status::internal("internal error. This is a bug of Belvedere; please report it with the statement")
+    Status::internal(
+        "internal error. This is a bug of Belvedere; please report it with the statement",
+    )
 }
 
 async fn caught<R>(answer: impl Future<Output = Result<R, Status>>) -> Result<R, Status> {
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(panicked()))
 }
 
 /// The replies, until a panic ends them; their connection is at work as long as they are read.
@@ -101,10 +112,15 @@ impl FlightService for Door {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
         let peer = peer(&request);
-        let token = self.login.handshake(request.metadata(), address(peer.as_ref()))?;
+        let token = self
+            .login
+            .handshake(request.metadata(), address(peer.as_ref()))?;
         let header = format!("Bearer {token}").parse();
         let header = header.map_err(|_| Status::internal("a token that is not ASCII"))?;
-        let reply = HandshakeResponse { protocol_version: 0, payload: token.into() };
+        let reply = HandshakeResponse {
+            protocol_version: 0,
+            payload: token.into(),
+        };
         let mut response: Response<Self::HandshakeStream> =
             Response::new(Box::pin(stream::iter([Ok(reply)])));
         response.metadata_mut().insert("authorization", header);
@@ -117,7 +133,9 @@ impl FlightService for Door {
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
         // Nothing is prepared for those who did not ask: the list is empty.
         self.streamed(request, async |_| {
-            Ok(Response::new(Box::pin(stream::empty()) as Self::ListFlightsStream))
+            Ok(Response::new(
+                Box::pin(stream::empty()) as Self::ListFlightsStream
+            ))
         })
         .await
     }
@@ -126,7 +144,8 @@ impl FlightService for Door {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        self.whole(request, async |r| self.inside.get_flight_info(r).await).await
+        self.whole(request, async |r| self.inside.get_flight_info(r).await)
+            .await
     }
 
     /// A query's answer can be fetched as soon as it is planned: the first poll is the last.
@@ -149,7 +168,9 @@ impl FlightService for Door {
             let info = self.inside.get_flight_info(r).await?;
             Ok(info.map(|info| {
                 self.inside.forget(&info);
-                SchemaResult { schema: info.schema }
+                SchemaResult {
+                    schema: info.schema,
+                }
             }))
         })
         .await
@@ -159,21 +180,24 @@ impl FlightService for Door {
         &self,
         request: Request<Ticket>,
     ) -> Result<Response<Self::DoGetStream>, Status> {
-        self.streamed(request, async |r| self.inside.do_get(r).await).await
+        self.streamed(request, async |r| self.inside.do_get(r).await)
+            .await
     }
 
     async fn do_put(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        self.streamed(request, async |r| self.inside.do_put(r).await).await
+        self.streamed(request, async |r| self.inside.do_put(r).await)
+            .await
     }
 
     async fn do_action(
         &self,
         request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        self.streamed(request, async |r| self.inside.do_action(r).await).await
+        self.streamed(request, async |r| self.inside.do_action(r).await)
+            .await
     }
 
     async fn list_actions(
@@ -182,9 +206,14 @@ impl FlightService for Door {
     ) -> Result<Response<Self::ListActionsStream>, Status> {
         self.streamed(request, async |_| {
             let actions = super::sql::ACTIONS.iter().map(|(name, description)| {
-                Ok(ActionType { r#type: name.to_string(), description: description.to_string() })
+                Ok(ActionType {
+                    r#type: name.to_string(),
+                    description: description.to_string(),
+                })
             });
-            Ok(Response::new(Box::pin(stream::iter(actions)) as Self::ListActionsStream))
+            Ok(Response::new(
+                Box::pin(stream::iter(actions)) as Self::ListActionsStream
+            ))
         })
         .await
     }
@@ -194,7 +223,9 @@ impl FlightService for Door {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
         self.streamed(request, async |_| {
-            Err(Status::unimplemented("DoExchange is not part of Flight SQL"))
+            Err(Status::unimplemented(
+                "DoExchange is not part of Flight SQL",
+            ))
         })
         .await
     }

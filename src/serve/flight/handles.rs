@@ -21,7 +21,11 @@ struct Held<V> {
 
 impl<V: Clone> Handles<V> {
     pub fn new(capacity: usize, idle: Duration) -> Self {
-        Self { held: Mutex::default(), capacity, idle }
+        Self {
+            held: Mutex::default(),
+            capacity,
+            idle,
+        }
     }
 
     /// Keep a value under a new handle.
@@ -39,7 +43,10 @@ impl<V: Clone> Handles<V> {
             held.retain(|_, h| now.duration_since(h.used) < self.idle);
         }
         while held.len() >= self.capacity {
-            let oldest = held.iter().min_by_key(|(_, h)| h.used).map(|(key, _)| key.clone());
+            let oldest = held
+                .iter()
+                .min_by_key(|(_, h)| h.used)
+                .map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { break };
             held.remove(&oldest);
         }
@@ -72,7 +79,9 @@ impl<V: Clone> Handles<V> {
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Status> {
     let mut bytes = [0; N];
     let source = rustls::crypto::ring::default_provider().secure_random;
-    source.fill(&mut bytes).map_err(|_| Status::internal("no random bytes are to be had"))?;
+    source
+        .fill(&mut bytes)
+        .map_err(|_| Status::internal("no random bytes are to be had"))?;
     Ok(bytes)
 }
 

@@ -24,7 +24,10 @@ pub(super) struct Login {
 
 impl Login {
     pub fn new(trust_all: bool) -> Self {
-        Self { tokens: Handles::new(TOKENS, IDLE), trust_all }
+        Self {
+            tokens: Handles::new(TOKENS, IDLE),
+            trust_all,
+        }
     }
 
     /// Exchange a name and password for a bearer token.
@@ -80,7 +83,8 @@ fn credentials(metadata: &MetadataMap) -> Result<Option<Credentials>, Status> {
     let Some(value) = metadata.get("authorization") else {
         return Ok(None);
     };
-    let malformed = || Status::unauthenticated("the header authorization is neither Basic nor Bearer");
+    let malformed =
+        || Status::unauthenticated("the header authorization is neither Basic nor Bearer");
     let text = value.to_str().map_err(|_| malformed())?;
     let (scheme, rest) = text.split_once(' ').ok_or_else(malformed)?;
     let rest = rest.trim();
@@ -91,7 +95,10 @@ fn credentials(metadata: &MetadataMap) -> Result<Option<Credentials>, Status> {
         return Err(malformed());
     }
     let decoded = base64(rest).and_then(|bytes| String::from_utf8(bytes).ok());
-    let (user, _password) = decoded.as_deref().and_then(|d| d.split_once(':')).ok_or_else(malformed)?;
+    let (user, _password) = decoded
+        .as_deref()
+        .and_then(|d| d.split_once(':'))
+        .ok_or_else(malformed)?;
     if user.is_empty() {
         return Err(Status::unauthenticated("the user's name is empty"));
     }
@@ -101,7 +108,12 @@ fn credentials(metadata: &MetadataMap) -> Result<Option<Credentials>, Status> {
 fn sha256(text: &str) -> Result<Vec<u8>, Status> {
     let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
     let suite = suite.ok_or_else(|| Status::internal("SHA-256 is missing in this build"))?;
-    Ok(suite.common.hash_provider.hash(text.as_bytes()).as_ref().to_vec())
+    Ok(suite
+        .common
+        .hash_provider
+        .hash(text.as_bytes())
+        .as_ref()
+        .to_vec())
 }
 
 /// Standard base64, its padding optional.
@@ -143,7 +155,9 @@ mod tests {
         let local = Some("127.0.0.1:9".parse().unwrap());
         let basic = header("Basic YW5hOnNlY3JldA=="); // ana:secret
         let token = login.handshake(&basic, local).unwrap();
-        let caller = login.caller(&header(&format!("Bearer {token}")), local).unwrap();
+        let caller = login
+            .caller(&header(&format!("Bearer {token}")), local)
+            .unwrap();
         assert_eq!(caller.as_deref(), Some("ana"));
         assert!(login.caller(&header("Bearer x"), local).is_err());
         assert!(login.caller(&header("Basic ???"), local).is_err());
@@ -157,6 +171,10 @@ mod tests {
         assert!(Login::new(false).caller(&MetadataMap::new(), away).is_err());
         assert!(Login::new(true).caller(&MetadataMap::new(), away).is_ok());
         let mapped = Some("[::ffff:127.0.0.1]:9".parse().unwrap());
-        assert!(Login::new(false).caller(&MetadataMap::new(), mapped).is_ok());
+        assert!(
+            Login::new(false)
+                .caller(&MetadataMap::new(), mapped)
+                .is_ok()
+        );
     }
 }

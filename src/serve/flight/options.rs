@@ -90,7 +90,9 @@ pub(super) enum CloseStatus {
 
 impl OptionValue {
     pub fn text(text: impl Into<String>) -> Self {
-        Self { value: Some(Value::Text(text.into())) }
+        Self {
+            value: Some(Value::Text(text.into())),
+        }
     }
 
     /// As SET takes it.
@@ -121,11 +123,22 @@ pub(super) fn set(
         let known = defaults.get(&name);
         let error = match (known, value.into_text()) {
             (Err(_), _) => Some(ErrorValue::InvalidName),
-            (Ok(default), None) => session.set(&name, &default).err().map(|_| ErrorValue::Error),
-            (Ok(_), Some(text)) => session.set(&name, &text).err().map(|_| ErrorValue::InvalidValue),
+            (Ok(default), None) => session
+                .set(&name, &default)
+                .err()
+                .map(|_| ErrorValue::Error),
+            (Ok(_), Some(text)) => session
+                .set(&name, &text)
+                .err()
+                .map(|_| ErrorValue::InvalidValue),
         };
         if let Some(error) = error {
-            errors.insert(name, SetError { value: error as i32 });
+            errors.insert(
+                name,
+                SetError {
+                    value: error as i32,
+                },
+            );
         }
     }
     let mut response = Response::new(SetResult { errors }.encode_to_vec());
@@ -141,8 +154,15 @@ pub(super) fn get(
 ) -> Result<Response<Vec<u8>>, Status> {
     let call = sessions.call(metadata)?;
     let settings = call.named()?.settings();
-    let options = settings.iter().map(|(name, value, _)| (name.into(), OptionValue::text(value)));
-    Ok(Response::new(GetResult { options: options.collect() }.encode_to_vec()))
+    let options = settings
+        .iter()
+        .map(|(name, value, _)| (name.into(), OptionValue::text(value)));
+    Ok(Response::new(
+        GetResult {
+            options: options.collect(),
+        }
+        .encode_to_vec(),
+    ))
 }
 
 pub(super) fn close(
@@ -159,7 +179,9 @@ pub(super) fn close(
 }
 
 fn set_cookie(response: &mut Response<Vec<u8>>, cookie: &str) -> Result<(), Status> {
-    let value = cookie.parse().map_err(|_| Status::internal("a cookie that is not ASCII"))?;
+    let value = cookie
+        .parse()
+        .map_err(|_| Status::internal("a cookie that is not ASCII"))?;
     response.metadata_mut().insert("set-cookie", value);
     Ok(())
 }

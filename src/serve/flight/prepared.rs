@@ -50,7 +50,11 @@ pub(super) struct Bound {
 impl PreparedStatement {
     pub async fn new(session: Session, sql: &str) -> Result<Self, Status> {
         let prepared = Arc::new(session.prepare(sql).await.or_status()?);
-        Ok(Self { session, prepared, bound: Mutex::default() })
+        Ok(Self {
+            session,
+            prepared,
+            bound: Mutex::default(),
+        })
     }
 
     pub fn session(&self) -> &Session {
@@ -60,7 +64,9 @@ impl PreparedStatement {
     /// Of the answer; empty for a definition, by which clients tell it from a query.
     pub fn schema(&self) -> Schema {
         match self.prepared.is_query {
-            true => super::wire::wire_schema(&self.prepared.schema).as_ref().clone(),
+            true => super::wire::wire_schema(&self.prepared.schema)
+                .as_ref()
+                .clone(),
             false => Schema::empty(),
         }
     }
@@ -70,7 +76,13 @@ impl PreparedStatement {
         let field = |(name, data_type): &(String, Option<DataType>)| {
             Field::new(name, data_type.clone().unwrap_or(DataType::Null), true)
         };
-        Schema::new(self.prepared.parameters.iter().map(field).collect::<Vec<_>>())
+        Schema::new(
+            self.prepared
+                .parameters
+                .iter()
+                .map(field)
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// What to execute: with the parameters last given, or without any.
@@ -90,9 +102,15 @@ impl PreparedStatement {
         let Some((types, rows)) = self.read(messages).await? else {
             return Ok(());
         };
-        let prepared = self.typed(&types).await?.unwrap_or_else(|| Arc::clone(&self.prepared));
+        let prepared = self
+            .typed(&types)
+            .await?
+            .unwrap_or_else(|| Arc::clone(&self.prepared));
         let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        *bound = Some(Bound { prepared, rows: rows.into() });
+        *bound = Some(Bound {
+            prepared,
+            rows: rows.into(),
+        });
         Ok(())
     }
 
@@ -101,8 +119,9 @@ impl PreparedStatement {
         messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
     ) -> Result<Option<(Vec<DataType>, Vec<Vec<ScalarValue>>)>, Status> {
         // A message that only names the command has no header.
-        let messages =
-            messages.try_filter(|m| std::future::ready(!m.data_header.is_empty())).boxed();
+        let messages = messages
+            .try_filter(|m| std::future::ready(!m.data_header.is_empty()))
+            .boxed();
         let mut batches =
             FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from));
         let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -115,7 +134,10 @@ impl PreparedStatement {
                 )));
             }
             for row in 0..batch.num_rows() {
-                let values = batch.columns().iter().map(|c| ScalarValue::try_from_array(c, row));
+                let values = batch
+                    .columns()
+                    .iter()
+                    .map(|c| ScalarValue::try_from_array(c, row));
                 let values: Result<Vec<_>, _> = values.collect();
                 rows.push(values.map_err(|e| Status::invalid_argument(e.to_string()))?);
             }
@@ -129,14 +151,23 @@ impl PreparedStatement {
                 "the statement takes {taken} parameters, {given} were given"
             )));
         }
-        let types = schema.fields().iter().map(|f| f.data_type().clone()).collect();
+        let types = schema
+            .fields()
+            .iter()
+            .map(|f| f.data_type().clone())
+            .collect();
         Ok(Some((types, rows)))
     }
 
     /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the
     /// schema is known before it runs.
     async fn typed(&self, types: &[DataType]) -> Result<Option<Arc<Prepared>>, Status> {
-        let open = self.prepared.schema.fields().iter().any(|f| f.data_type().is_null());
+        let open = self
+            .prepared
+            .schema
+            .fields()
+            .iter()
+            .any(|f| f.data_type().is_null());
         let untyped = self.prepared.parameters.iter().zip(types);
         let untyped: HashMap<_, _> = untyped
             .filter(|((_, known), _)| known.as_ref().is_none_or(DataType::is_null))
@@ -148,7 +179,9 @@ impl PreparedStatement {
         let Some(sql) = with_types(&self.prepared.sql, &untyped) else {
             return Ok(None);
         };
-        Ok(Some(Arc::new(self.session.prepare(&sql).await.or_status()?)))
+        Ok(Some(Arc::new(
+            self.session.prepare(&sql).await.or_status()?,
+        )))
     }
 }
 

@@ -38,14 +38,20 @@ pub struct FlightOptions {
 
 impl Default for FlightOptions {
     fn default() -> Self {
-        Self { tls: None, insecure: false, max_connections: 512 }
+        Self {
+            tls: None,
+            insecure: false,
+            max_connections: 512,
+        }
     }
 }
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("the address {address} is taken by another process. --flight HOST:PORT takes another one")]
+    #[error(
+        "the address {address} is taken by another process. --flight HOST:PORT takes another one"
+    )]
     Taken { address: SocketAddr },
     #[error(
         "{address} is not on this machine's loopback, and no users are defined: everybody who reaches it would be \
@@ -53,16 +59,26 @@ pub enum BindError {
     )]
     Exposed { address: SocketAddr },
     #[error("cannot listen on {address} (--flight): {cause}")]
-    Address { address: SocketAddr, cause: io::Error },
+    Address {
+        address: SocketAddr,
+        cause: io::Error,
+    },
     #[error("{}, given with {flag}, cannot be read: {cause}", path.display())]
-    TlsFile { flag: &'static str, path: PathBuf, cause: io::Error },
+    TlsFile {
+        flag: &'static str,
+        path: PathBuf,
+        cause: io::Error,
+    },
     #[error("the certificate or key (--tls-cert, --tls-key) cannot be used: {cause}")]
     Tls { cause: String },
 }
 
 impl From<BindError> for crate::Error {
     fn from(e: BindError) -> Self {
-        Self::Invalid { message: e.to_string(), help: None }
+        Self::Invalid {
+            message: e.to_string(),
+            help: None,
+        }
     }
 }
 
@@ -99,9 +115,16 @@ impl FlightServer {
             _ => BindError::Address { address, cause },
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address =
-            listener.local_addr().map_err(|cause| BindError::Address { address, cause })?;
-        Ok(Bound { listener, address, engine, options, tls })
+        let address = listener
+            .local_addr()
+            .map_err(|cause| BindError::Address { address, cause })?;
+        Ok(Bound {
+            listener,
+            address,
+            engine,
+            options,
+            tls,
+        })
     }
 }
 
@@ -113,7 +136,11 @@ impl Bound {
 
     /// How clients write the address.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "grpc+tls" } else { "grpc" };
+        let scheme = if self.tls.is_some() {
+            "grpc+tls"
+        } else {
+            "grpc"
+        };
         format!("{scheme}://{}", self.address)
     }
 
@@ -160,16 +187,21 @@ fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
     if let Some(tls) = tls {
         server = server.tls_config(tls).map_err(failed)?;
     }
-    Ok(server
-        .add_service(FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES)))
+    Ok(server.add_service(FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES)))
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<ServerTlsConfig, BindError> {
     let read = |flag: &'static str, path: &Path| {
-        std::fs::read(path).map_err(|cause| BindError::TlsFile { flag, path: path.into(), cause })
+        std::fs::read(path).map_err(|cause| BindError::TlsFile {
+            flag,
+            path: path.into(),
+            cause,
+        })
     };
     let identity = Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
-    let tls = ServerTlsConfig::new().identity(identity).timeout(Duration::from_secs(10));
+    let tls = ServerTlsConfig::new()
+        .identity(identity)
+        .timeout(Duration::from_secs(10));
     // What is wrong with them should be known before the address is taken.
     let tried = Server::builder().tls_config(tls.clone());
     tried.map_err(|e| BindError::Tls { cause: causes(&e) })?;

@@ -18,8 +18,8 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
-    FlightEndpoint, FlightInfo, HandshakeRequest, IpcMessage,
-    RenewFlightEndpointRequest, SchemaAsIpc, Ticket,
+    FlightEndpoint, FlightInfo, HandshakeRequest, IpcMessage, RenewFlightEndpointRequest,
+    SchemaAsIpc, Ticket,
 };
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
@@ -51,15 +51,42 @@ const RENEW_FLIGHT_ENDPOINT: &str = "RenewFlightEndpoint";
 
 /// Name and description of each action.
 pub(super) const ACTIONS: &[(&str, &str)] = &[
-    ("CreatePreparedStatement", "Prepare a statement. ActionCreatePreparedStatementRequest → …Result"),
-    ("ClosePreparedStatement", "Close a prepared statement. ActionClosePreparedStatementRequest → nothing"),
-    ("CancelQuery", "End a statement (older form). ActionCancelQueryRequest → …Result"),
-    (CANCEL_FLIGHT_INFO, "End a statement. CancelFlightInfoRequest → CancelFlightInfoResult"),
-    (RENEW_FLIGHT_ENDPOINT, "Keep a ticket. RenewFlightEndpointRequest → FlightEndpoint"),
-    (options::SET, "Set options of a session, opening one. SetSessionOptionsRequest → …Result"),
-    (options::GET, "The options of a session. GetSessionOptionsRequest → …Result"),
-    (options::CLOSE, "End a session. CloseSessionRequest → …Result"),
-    (APPLY, "Apply or check files of definitions. JSON → JSON; see docs/flight.md"),
+    (
+        "CreatePreparedStatement",
+        "Prepare a statement. ActionCreatePreparedStatementRequest → …Result",
+    ),
+    (
+        "ClosePreparedStatement",
+        "Close a prepared statement. ActionClosePreparedStatementRequest → nothing",
+    ),
+    (
+        "CancelQuery",
+        "End a statement (older form). ActionCancelQueryRequest → …Result",
+    ),
+    (
+        CANCEL_FLIGHT_INFO,
+        "End a statement. CancelFlightInfoRequest → CancelFlightInfoResult",
+    ),
+    (
+        RENEW_FLIGHT_ENDPOINT,
+        "Keep a ticket. RenewFlightEndpointRequest → FlightEndpoint",
+    ),
+    (
+        options::SET,
+        "Set options of a session, opening one. SetSessionOptionsRequest → …Result",
+    ),
+    (
+        options::GET,
+        "The options of a session. GetSessionOptionsRequest → …Result",
+    ),
+    (
+        options::CLOSE,
+        "End a session. CloseSessionRequest → …Result",
+    ),
+    (
+        APPLY,
+        "Apply or check files of definitions. JSON → JSON; see docs/flight.md",
+    ),
 ];
 
 /// The commands of Flight SQL, over an engine.
@@ -112,7 +139,9 @@ impl FlightSql {
         let handle = info.as_ref().and_then(handle_of);
         match handle.is_some_and(|handle| self.statements.cancel(&handle)) {
             true => Ok(()),
-            false => Err(Status::not_found("the statement to cancel is not known; it may have been cancelled before")),
+            false => Err(Status::not_found(
+                "the statement to cancel is not known; it may have been cancelled before",
+            )),
         }
     }
 }
@@ -155,7 +184,9 @@ fn handle_of(info: &FlightInfo) -> Option<Bytes> {
 
 fn schema_message(schema: &Schema) -> Result<Bytes, Status> {
     let options = IpcWriteOptions::default();
-    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into().map_err(encoding)?;
+    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options)
+        .try_into()
+        .map_err(encoding)?;
     Ok(bytes)
 }
 
@@ -167,7 +198,9 @@ fn no_transactions<T>(id: Option<T>) -> Result<(), Status> {
 }
 
 fn transactions() -> Status {
-    Status::unimplemented("there are no transactions: each statement stands for itself (connect with autocommit)")
+    Status::unimplemented(
+        "there are no transactions: each statement stands for itself (connect with autocommit)",
+    )
 }
 
 fn substrait() -> Status {
@@ -208,7 +241,11 @@ impl FlightSqlService for FlightSql {
         let call = self.sessions.call(request.metadata())?;
         let session = call.session_for(&query.query)?;
         let prepared = Arc::new(session.prepare(&query.query).await.or_status()?);
-        self.planned(self.statements.work(session, prepared, Arc::new([Vec::new()])), request)
+        self.planned(
+            self.statements
+                .work(session, prepared, Arc::new([Vec::new()])),
+            request,
+        )
     }
 
     async fn do_get_statement(
@@ -218,16 +255,23 @@ impl FlightSqlService for FlightSql {
     ) -> Get {
         let work = self.statements.get(&ticket.statement_handle)?;
         let session = match work.is_query() {
-            true => self.sessions.overridden(work.session().clone(), request.metadata())?,
+            true => self
+                .sessions
+                .overridden(work.session().clone(), request.metadata())?,
             false => work.session().clone(),
         };
         let running = work.run(session).await?;
         let messages = wire::messages(work.schema().clone(), running.batches);
-        let mut response: Response<<Self as FlightService>::DoGetStream> =
-            Response::new(messages);
+        let mut response: Response<<Self as FlightService>::DoGetStream> = Response::new(messages);
         noted(response.metadata_mut(), &running.notices);
-        let kind = if work.is_query() { "query" } else { "definition" };
-        response.metadata_mut().insert(KIND, tonic::metadata::MetadataValue::from_static(kind));
+        let kind = if work.is_query() {
+            "query"
+        } else {
+            "definition"
+        };
+        response
+            .metadata_mut()
+            .insert(KIND, tonic::metadata::MetadataValue::from_static(kind));
         Ok(response)
     }
 
@@ -237,9 +281,15 @@ impl FlightSqlService for FlightSql {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         no_transactions(update.transaction_id)?;
-        let session = self.sessions.call(request.metadata())?.session_for(&update.query)?;
+        let session = self
+            .sessions
+            .call(request.metadata())?
+            .session_for(&update.query)?;
         let prepared = Arc::new(session.prepare(&update.query).await.or_status()?);
-        self.statements.work(session, prepared, Arc::new([Vec::new()])).count().await
+        self.statements
+            .work(session, prepared, Arc::new([Vec::new()]))
+            .count()
+            .await
     }
 
     async fn do_put_statement_ingest(
@@ -261,7 +311,10 @@ impl FlightSqlService for FlightSql {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         no_transactions(query.transaction_id)?;
-        let session = self.sessions.call(request.metadata())?.session_for(&query.query)?;
+        let session = self
+            .sessions
+            .call(request.metadata())?
+            .session_for(&query.query)?;
         let statement = PreparedStatement::new(session, &query.query).await?;
         let dataset_schema = match statement.schema() {
             schema if schema.fields().is_empty() => Bytes::new(),
@@ -292,7 +345,9 @@ impl FlightSqlService for FlightSql {
         let statement = self.prepared(&query.prepared_statement_handle)?;
         statement.bind(request.into_inner()).await?;
         let prepared_statement_handle = Some(query.prepared_statement_handle);
-        Ok(DoPutPreparedStatementResult { prepared_statement_handle })
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle,
+        })
     }
 
     async fn get_flight_info_prepared_statement(
@@ -303,10 +358,15 @@ impl FlightSqlService for FlightSql {
         let statement = self.prepared(&query.prepared_statement_handle)?;
         let bound = statement.bound();
         let session = match bound.prepared.is_query {
-            true => self.sessions.overridden(statement.session().clone(), request.metadata())?,
+            true => self
+                .sessions
+                .overridden(statement.session().clone(), request.metadata())?,
             false => statement.session().clone(),
         };
-        self.planned(self.statements.work(session, bound.prepared, bound.rows), request)
+        self.planned(
+            self.statements.work(session, bound.prepared, bound.rows),
+            request,
+        )
     }
 
     async fn do_put_prepared_statement_update(
@@ -318,7 +378,10 @@ impl FlightSqlService for FlightSql {
         statement.bind(request.into_inner()).await?;
         let bound = statement.bound();
         let session = statement.session().clone();
-        self.statements.work(session, bound.prepared, bound.rows).count().await
+        self.statements
+            .work(session, bound.prepared, bound.rows)
+            .count()
+            .await
     }
 
     /// The ticket of a prepared statement is that of its execution.
@@ -327,7 +390,9 @@ impl FlightSqlService for FlightSql {
         _: CommandPreparedStatementQuery,
         _: Request<Ticket>,
     ) -> Get {
-        Err(Status::invalid_argument("a prepared statement is executed through GetFlightInfo, whose answer has the ticket"))
+        Err(Status::invalid_argument(
+            "a prepared statement is executed through GetFlightInfo, whose answer has the ticket",
+        ))
     }
 
     // Metadata
@@ -455,7 +520,11 @@ impl FlightSqlService for FlightSql {
         info(query, &query.into_builder(types::all()?).schema(), request)
     }
 
-    async fn do_get_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, _: Request<Ticket>) -> Get {
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        _: Request<Ticket>,
+    ) -> Get {
         one(query.into_builder(types::all()?).build()?)
     }
 
@@ -521,7 +590,9 @@ impl FlightSqlService for FlightSql {
     }
 
     async fn do_get_fallback(&self, _: Request<Ticket>, _: Any) -> Get {
-        Err(Status::invalid_argument("the ticket is not one of this server's"))
+        Err(Status::invalid_argument(
+            "the ticket is not one of this server's",
+        ))
     }
 
     // Other actions
@@ -534,7 +605,9 @@ impl FlightSqlService for FlightSql {
         let info = FlightInfo::decode(&*query.info).ok();
         self.cancel(info)?;
         // The older enumeration has the same values.
-        Ok(ActionCancelQueryResult { result: CancelStatus::Cancelled as i32 })
+        Ok(ActionCancelQueryResult {
+            result: CancelStatus::Cancelled as i32,
+        })
     }
 
     async fn do_action_fallback(
@@ -568,8 +641,10 @@ impl FlightSqlService for FlightSql {
                 )));
             }
         };
-        Ok(reply.map(|body| -> <Self as FlightService>::DoActionStream {
-            Box::pin(stream::iter([Ok(arrow_flight::Result::new(body))]))
-        }))
+        Ok(
+            reply.map(|body| -> <Self as FlightService>::DoActionStream {
+                Box::pin(stream::iter([Ok(arrow_flight::Result::new(body))]))
+            }),
+        )
     }
 }

@@ -57,7 +57,10 @@ pub(super) struct Running {
 
 impl Statements {
     pub fn new(stop: CancellationToken) -> Self {
-        Self { planned: Handles::new(STATEMENTS, IDLE), stop }
+        Self {
+            planned: Handles::new(STATEMENTS, IDLE),
+            stop,
+        }
     }
 
     pub fn work(
@@ -134,7 +137,11 @@ impl Work {
         while let Some(batch) = running.batches.try_next().await? {
             rows += batch.num_rows();
         }
-        Ok(if self.is_query() { i64::try_from(rows).unwrap_or(i64::MAX) } else { 0 })
+        Ok(if self.is_query() {
+            i64::try_from(rows).unwrap_or(i64::MAX)
+        } else {
+            0
+        })
     }
 
     async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
@@ -147,12 +154,17 @@ impl Work {
         }
         let start = (Arc::clone(self), session, first, 1);
         let batches = stream::try_unfold(start, |(work, session, current, next)| async move {
-            let (mut current, mut next): (Option<SendableRecordBatchStream>, usize) = (current, next);
+            let (mut current, mut next): (Option<SendableRecordBatchStream>, usize) =
+                (current, next);
             loop {
-                let Some(mut answer) = current else { return Ok(None) };
+                let Some(mut answer) = current else {
+                    return Ok(None);
+                };
                 let batch = work.unless_cancelled(answer.next()).await?;
                 match batch {
-                    Some(Ok(batch)) => return Ok(Some((batch, (work, session, Some(answer), next)))),
+                    Some(Ok(batch)) => {
+                        return Ok(Some((batch, (work, session, Some(answer), next))));
+                    }
                     Some(Err(e)) => return Err(status(&Error::from(e))),
                     None => {
                         current = match work.parameters.get(next) {
@@ -164,7 +176,10 @@ impl Work {
                 }
             }
         });
-        Ok(Running { batches: batches.boxed(), notices })
+        Ok(Running {
+            batches: batches.boxed(),
+            notices,
+        })
     }
 
     async fn execute(&self, session: &Session, values: &[ScalarValue]) -> Result<Answer, Status> {
@@ -175,14 +190,19 @@ impl Work {
     async fn define(self: &Arc<Self>) -> Result<Arc<Defined>, Status> {
         let outcome = {
             let mut defined = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
-            defined.get_or_insert_with(|| Arc::clone(self).carry_out()).clone()
+            defined
+                .get_or_insert_with(|| Arc::clone(self).carry_out())
+                .clone()
         };
         outcome.await
     }
 
     fn carry_out(self: Arc<Self>) -> Outcome {
         let task = tokio::spawn(async move {
-            let mut defined = Defined { batches: Vec::new(), notices: Vec::new() };
+            let mut defined = Defined {
+                batches: Vec::new(),
+                notices: Vec::new(),
+            };
             for values in self.parameters.iter() {
                 let answer = self.execute(&self.session, values).await?;
                 defined.notices.extend(answer.notices.iter().cloned());
@@ -211,6 +231,8 @@ impl Work {
 
 impl std::fmt::Debug for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Work").field("prepared", &self.prepared).finish_non_exhaustive()
+        f.debug_struct("Work")
+            .field("prepared", &self.prepared)
+            .finish_non_exhaustive()
     }
 }

@@ -56,7 +56,11 @@ fn grpc_code(error: &Error) -> Code {
 fn shortened(message: String) -> String {
     let mut sent = 0;
     for (at, char) in message.char_indices() {
-        sent += if char.is_ascii_graphic() || char == ' ' { 1 } else { 3 * char.len_utf8() };
+        sent += if char.is_ascii_graphic() || char == ' ' {
+            1
+        } else {
+            3 * char.len_utf8()
+        };
         if sent > MESSAGE_BYTES {
             return format!("{}…", &message[..at]);
         }
@@ -85,7 +89,11 @@ mod tests {
 
     #[test]
     fn errors_say_what_they_are() {
-        let error = Error::Unknown { what: "table", name: "t".into(), hint: None };
+        let error = Error::Unknown {
+            what: "table",
+            name: "t".into(),
+            hint: None,
+        };
         let status = status(&error);
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.message(), "table t does not exist");

@@ -8,8 +8,8 @@ use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, OffsetSizeTrait, RecordBatch,
-    RecordBatchOptions, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
+    StringViewArray,
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -26,7 +26,10 @@ const BATCH_BYTES: usize = 2_700_000;
 /// keep (an outer join moved by the optimizer), and no client needs it.
 pub(super) fn wire_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
-        let field = field.as_ref().clone().with_data_type(wire_type(field.data_type()));
+        let field = field
+            .as_ref()
+            .clone()
+            .with_data_type(wire_type(field.data_type()));
         field.with_nullable(true)
     });
     Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
@@ -34,12 +37,21 @@ pub(super) fn wire_schema(schema: &Schema) -> SchemaRef {
 
 /// The field as clients get it of a table: its own nullability, and nothing of ours in its metadata.
 pub(super) fn plain_field(field: &Field) -> Field {
-    Field::new(field.name(), wire_type(field.data_type()), field.is_nullable())
+    Field::new(
+        field.name(),
+        wire_type(field.data_type()),
+        field.is_nullable(),
+    )
 }
 
 fn wire_type(data_type: &DataType) -> DataType {
     let inner = |field: &FieldRef| -> FieldRef {
-        Arc::new(field.as_ref().clone().with_data_type(wire_type(field.data_type())))
+        Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(wire_type(field.data_type())),
+        )
     };
     match data_type {
         DataType::Dictionary(_, value) => wire_type(value),
@@ -103,7 +115,10 @@ fn as_wire(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Statu
     if batch.num_columns() != schema.fields().len() {
         return Err(changed());
     }
-    let options = CastOptions { safe: false, ..Default::default() };
+    let options = CastOptions {
+        safe: false,
+        ..Default::default()
+    };
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (column, field) in batch.columns().iter().zip(schema.fields()) {
         let (from, to) = (column.data_type(), field.data_type());
@@ -124,7 +139,11 @@ fn changed() -> Status {
 }
 
 fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| bytes(column.as_ref())).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|column| bytes(column.as_ref()))
+        .sum()
 }
 
 /// Bytes of a column as it is sent.
@@ -137,8 +156,18 @@ fn bytes(array: &dyn Array) -> usize {
         DataType::LargeUtf8 => offset_bytes(array.as_string::<i64>().value_offsets()),
         DataType::Binary => offset_bytes(array.as_binary::<i32>().value_offsets()),
         DataType::LargeBinary => offset_bytes(array.as_binary::<i64>().value_offsets()),
-        DataType::Utf8View => view_bytes(array.as_any().downcast_ref::<StringViewArray>().map(|a| a.views().as_ref())),
-        DataType::BinaryView => view_bytes(array.as_any().downcast_ref::<BinaryViewArray>().map(|a| a.views().as_ref())),
+        DataType::Utf8View => view_bytes(
+            array
+                .as_any()
+                .downcast_ref::<StringViewArray>()
+                .map(|a| a.views().as_ref()),
+        ),
+        DataType::BinaryView => view_bytes(
+            array
+                .as_any()
+                .downcast_ref::<BinaryViewArray>()
+                .map(|a| a.views().as_ref()),
+        ),
         DataType::FixedSizeBinary(width) => rows * usize::try_from(*width).unwrap_or(0),
         DataType::List(_) => {
             let list = array.as_list::<i32>();
@@ -154,7 +183,12 @@ fn bytes(array: &dyn Array) -> usize {
             list_bytes(map.value_offsets(), &entries)
         }
         DataType::FixedSizeList(..) => bytes(array.as_fixed_size_list().values().as_ref()),
-        DataType::Struct(_) => array.as_struct().columns().iter().map(|c| bytes(c.as_ref())).sum(),
+        DataType::Struct(_) => array
+            .as_struct()
+            .columns()
+            .iter()
+            .map(|c| bytes(c.as_ref()))
+            .sum(),
         DataType::Dictionary(..) => dictionary_bytes(array),
         other => match other.primitive_width() {
             Some(width) => rows * width,
@@ -175,7 +209,11 @@ fn range<O: OffsetSizeTrait>(offsets: &[O]) -> Option<(usize, usize)> {
 /// A view's length is its lowest four bytes.
 fn view_bytes(views: Option<&[u128]>) -> usize {
     let views = views.unwrap_or_default();
-    views.iter().map(|view| *view as u32 as usize).sum::<usize>() + 4 * (views.len() + 1)
+    views
+        .iter()
+        .map(|view| *view as u32 as usize)
+        .sum::<usize>()
+        + 4 * (views.len() + 1)
 }
 
 fn list_bytes<O: OffsetSizeTrait>(offsets: &[O], values: &ArrayRef) -> usize {
@@ -190,10 +228,13 @@ fn dictionary_bytes(array: &dyn Array) -> usize {
     if values.is_empty() {
         return 0;
     }
-    let each: Vec<usize> =
-        (0..values.len()).map(|i| bytes(values.slice(i, 1).as_ref())).collect();
+    let each: Vec<usize> = (0..values.len())
+        .map(|i| bytes(values.slice(i, 1).as_ref()))
+        .collect();
     let keys = dictionary.normalized_keys();
-    keys.iter().map(|key| each.get(*key).copied().unwrap_or(0)).sum()
+    keys.iter()
+        .map(|key| each.get(*key).copied().unwrap_or(0))
+        .sum()
 }
 
 #[cfg(test)]
@@ -247,8 +288,15 @@ mod tests {
     fn nested_types_are_plain_inside() {
         let item = Arc::new(Field::new("item", DataType::Utf8View, true));
         let inner = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::BinaryView));
-        let fields = vec![Field::new("a", DataType::List(item), true), Field::new("b", inner, false)];
-        let schema = Schema::new(vec![Field::new("s", DataType::Struct(fields.into()), false)]);
+        let fields = vec![
+            Field::new("a", DataType::List(item), true),
+            Field::new("b", inner, false),
+        ];
+        let schema = Schema::new(vec![Field::new(
+            "s",
+            DataType::Struct(fields.into()),
+            false,
+        )]);
         let plain = Arc::new(Field::new("item", DataType::Utf8, true));
         let fields = vec![
             Field::new("a", DataType::List(plain), true),
@@ -262,6 +310,9 @@ mod tests {
     fn another_schema_than_planned_is_an_error() {
         let batch = batch(Arc::new(Int32Array::from(vec![1])));
         let planned = wire_schema(&Schema::new(vec![Field::new("c", DataType::Utf8, true)]));
-        assert_eq!(as_wire(&batch, &planned).unwrap_err().code(), tonic::Code::Aborted);
+        assert_eq!(
+            as_wire(&batch, &planned).unwrap_err().code(),
+            tonic::Code::Aborted
+        );
     }
 }

@@ -22,15 +22,23 @@ pub fn open(url: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Source>, Erro
     FilesConnector.open(SourceConfig {
         name: "lake".into(),
         url: url.into(),
-        options: options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>(),
+        options: options
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect::<BTreeMap<_, _>>(),
     })
 }
 
 impl Lake {
     pub async fn open(url: &str, options: &[(&str, &str)]) -> Result<Self, Error> {
         let source = open(url, options)?;
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-        let mut lake = Self { source, tables: Vec::new(), context };
+        let context =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        let mut lake = Self {
+            source,
+            tables: Vec::new(),
+            context,
+        };
         lake.refresh().await?;
         Ok(lake)
     }
@@ -52,13 +60,21 @@ impl Lake {
     }
 
     pub fn table(&self, name: &str) -> &Table {
-        self.tables.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no table {name}"))
+        self.tables
+            .iter()
+            .find(|t| t.name == name)
+            .unwrap_or_else(|| panic!("no table {name}"))
     }
 
     /// `name type, …` of a table's columns.
     pub fn columns(&self, name: &str) -> String {
         let column = |c: &belvedere_connector::Column| format!("{} {}", c.name, c.data_type);
-        self.table(name).columns.iter().map(column).collect::<Vec<_>>().join(", ")
+        self.table(name)
+            .columns
+            .iter()
+            .map(column)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     pub async fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
@@ -67,10 +83,21 @@ impl Lake {
 
     /// The rows of an answer, values separated by `|`.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
-        let batches = self.batches(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let batches = self
+            .batches(sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
         let table = pretty_format_batches(&batches).unwrap().to_string();
         let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
-        lines.map(|l| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|")).collect()
+        lines
+            .map(|l| {
+                l.trim_matches('|')
+                    .split('|')
+                    .map(str::trim)
+                    .collect::<Vec<_>>()
+                    .join("|")
+            })
+            .collect()
     }
 
     /// The connector's error that a query fails with.
@@ -86,10 +113,12 @@ pub fn source_error(e: &DataFusionError) -> Option<Error> {
         DataFusionError::Context(_, inner) => source_error(inner),
         DataFusionError::Shared(inner) => source_error(inner),
         DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            arrow::error::ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
-                Some(inner) => source_error(inner),
-                None => inner.downcast_ref::<Error>().cloned(),
-            },
+            arrow::error::ArrowError::ExternalError(inner) => {
+                match inner.downcast_ref::<DataFusionError>() {
+                    Some(inner) => source_error(inner),
+                    None => inner.downcast_ref::<Error>().cloned(),
+                }
+            }
             _ => None,
         },
         _ => None,
@@ -104,7 +133,8 @@ pub fn write(dir: &Path, file: &str, content: impl AsRef<[u8]>) {
 
 pub fn parquet_bytes(batch: &RecordBatch) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();
     bytes

@@ -48,11 +48,25 @@ async fn keys(engine: &Engine) -> Result<Vec<Key>, Status> {
     let sql = "SELECT source, schema, \"table\", kind, name, columns, \
                referenced_schema, referenced_table, referenced_columns FROM system.keys";
     let found: Vec<Row<9>> = rows(&engine.session(), sql).await?;
-    let key = |[source, schema, table, kind, name, columns, schema2, table2, columns2]: Row<9>| {
+    let key = |[
+        source,
+        schema,
+        table,
+        kind,
+        name,
+        columns,
+        schema2,
+        table2,
+        columns2,
+    ]: Row<9>| {
         let catalog = source.unwrap_or_default();
         let refers_to = table2.map(|table| {
             let schema = schema2.unwrap_or_default();
-            let to = Table { catalog: catalog.clone(), schema, name: table };
+            let to = Table {
+                catalog: catalog.clone(),
+                schema,
+                name: table,
+            };
             (to, listed(&columns2.unwrap_or_default()))
         });
         Key {
@@ -86,7 +100,11 @@ pub(in crate::serve::flight) async fn primary(
     engine: &Engine,
     query: CommandGetPrimaryKeys,
 ) -> Result<RecordBatch, Status> {
-    let wanted = Wanted { catalog: query.catalog, schema: query.db_schema, name: query.table };
+    let wanted = Wanted {
+        catalog: query.catalog,
+        schema: query.db_schema,
+        name: query.table,
+    };
     let keys = keys(engine).await?;
     let mut found: Vec<(&Key, usize)> = keys
         .iter()
@@ -95,9 +113,16 @@ pub(in crate::serve::flight) async fn primary(
         .collect();
     found.sort_by_key(|(key, i)| (key.table.clone(), key.name.clone(), *i));
     let text = |get: fn(&Key) -> Option<&str>| -> ArrayRef {
-        Arc::new(found.iter().map(|(key, _)| get(key)).collect::<StringArray>())
+        Arc::new(
+            found
+                .iter()
+                .map(|(key, _)| get(key))
+                .collect::<StringArray>(),
+        )
     };
-    let columns = found.iter().map(|(key, i)| key.columns.get(*i).map(String::as_str));
+    let columns = found
+        .iter()
+        .map(|(key, i)| key.columns.get(*i).map(String::as_str));
     RecordBatch::try_new(
         primary_schema(),
         vec![
@@ -106,7 +131,9 @@ pub(in crate::serve::flight) async fn primary(
             text(|key| Some(&key.table.name)),
             Arc::new(columns.collect::<StringArray>()),
             text(|key| key.name.as_deref()),
-            Arc::new(Int32Array::from_iter_values(found.iter().map(|(_, i)| ordinal(*i)))),
+            Arc::new(Int32Array::from_iter_values(
+                found.iter().map(|(_, i)| ordinal(*i)),
+            )),
         ],
     )
     .map_err(encoding)
@@ -149,13 +176,22 @@ struct Reference<'a> {
 fn references(keys: &[Key]) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
     for key in keys {
-        let Some((to, to_columns)) = &key.refers_to else { continue };
-        let to_key = keys.iter().find(|k| {
-            k.refers_to.is_none() && k.table == *to && k.columns == *to_columns
-        });
+        let Some((to, to_columns)) = &key.refers_to else {
+            continue;
+        };
+        let to_key = keys
+            .iter()
+            .find(|k| k.refers_to.is_none() && k.table == *to && k.columns == *to_columns);
         for (index, (column, to_column)) in key.columns.iter().zip(to_columns).enumerate() {
             let to_key = to_key.and_then(|k| k.name.as_deref());
-            found.push(Reference { key, to, to_key, column, to_column, index });
+            found.push(Reference {
+                key,
+                to,
+                to_key,
+                column,
+                to_column,
+                index,
+            });
         }
     }
     found
@@ -165,7 +201,11 @@ pub(in crate::serve::flight) async fn imported(
     engine: &Engine,
     query: CommandGetImportedKeys,
 ) -> Result<RecordBatch, Status> {
-    let of = Wanted { catalog: query.catalog, schema: query.db_schema, name: query.table };
+    let of = Wanted {
+        catalog: query.catalog,
+        schema: query.db_schema,
+        name: query.table,
+    };
     let keys = keys(engine).await?;
     let mut found = references(&keys);
     found.retain(|r| of.is(&r.key.table));
@@ -177,7 +217,11 @@ pub(in crate::serve::flight) async fn exported(
     engine: &Engine,
     query: CommandGetExportedKeys,
 ) -> Result<RecordBatch, Status> {
-    let to = Wanted { catalog: query.catalog, schema: query.db_schema, name: query.table };
+    let to = Wanted {
+        catalog: query.catalog,
+        schema: query.db_schema,
+        name: query.table,
+    };
     let keys = keys(engine).await?;
     let mut found = references(&keys);
     found.retain(|r| to.is(r.to));

@@ -25,7 +25,13 @@ type Row<const N: usize> = [Option<String>; N];
 
 /// The rows of a small query, as text.
 async fn rows<const N: usize>(session: &Session, sql: &str) -> Result<Vec<Row<N>>, Status> {
-    let batches = session.execute(sql).await.or_status()?.collect().await.or_status()?;
+    let batches = session
+        .execute(sql)
+        .await
+        .or_status()?
+        .collect()
+        .await
+        .or_status()?;
     let mut rows = Vec::new();
     for batch in batches {
         let mut columns = Vec::with_capacity(N);

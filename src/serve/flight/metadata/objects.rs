@@ -26,7 +26,10 @@ const TABLE_TYPES: &[(&str, &str)] = &[
 ];
 
 fn table_type(kind: &str) -> &str {
-    TABLE_TYPES.iter().find(|(own, _)| *own == kind).map_or(kind, |(_, name)| name)
+    TABLE_TYPES
+        .iter()
+        .find(|(own, _)| *own == kind)
+        .map_or(kind, |(_, name)| name)
 }
 
 pub(in crate::serve::flight) async fn catalogs(
@@ -73,12 +76,21 @@ pub(in crate::serve::flight) async fn tables(
     let sql = "SELECT source, schema, name, kind FROM system.tables";
     let found: Vec<Row<4>> = rows(&session, sql).await?;
     // Names are filtered and sorted first: a table's schema costs planning a query over it.
-    let names = CommandGetTables { include_schema: false, ..query.clone() };
+    let names = CommandGetTables {
+        include_schema: false,
+        ..query.clone()
+    };
     let mut builder = names.into_builder();
     for [source, schema, name, kind] in found {
         let text = Option::unwrap_or_default;
         let kind = text(kind);
-        builder.append(text(source), text(schema), text(name), table_type(&kind), &Schema::empty())?;
+        builder.append(
+            text(source),
+            text(schema),
+            text(name),
+            table_type(&kind),
+            &Schema::empty(),
+        )?;
     }
     let names = builder.build()?;
     if !query.include_schema {
@@ -99,7 +111,9 @@ pub(in crate::serve::flight) async fn tables(
 
 fn encode(schema: &Schema) -> Result<Vec<u8>, Status> {
     let options = IpcWriteOptions::default();
-    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into().map_err(encoding)?;
+    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options)
+        .try_into()
+        .map_err(encoding)?;
     Ok(bytes.to_vec())
 }
 
@@ -129,7 +143,11 @@ impl Columns {
                 return Schema::empty();
             }
         };
-        let fields = prepared.schema.fields().iter().map(|field| self.described(field, table));
+        let fields = prepared
+            .schema
+            .fields()
+            .iter()
+            .map(|field| self.described(field, table));
         Schema::new(fields.collect::<Vec<_>>())
     }
 

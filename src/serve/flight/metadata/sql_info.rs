@@ -38,11 +38,17 @@ fn build() -> Result<SqlInfoData, Status> {
 fn server(info: &mut SqlInfoDataBuilder) {
     info.append(Info::FlightSqlServerName, "Belvedere");
     info.append(Info::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-    info.append(Info::FlightSqlServerArrowVersion, datafusion::arrow::ARROW_VERSION);
+    info.append(
+        Info::FlightSqlServerArrowVersion,
+        datafusion::arrow::ARROW_VERSION,
+    );
     info.append(Info::FlightSqlServerReadOnly, true);
     info.append(Info::FlightSqlServerSql, true);
     info.append(Info::FlightSqlServerSubstrait, false);
-    info.append(Info::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
+    info.append(
+        Info::FlightSqlServerTransaction,
+        SqlSupportedTransaction::None as i32,
+    );
     info.append(Info::FlightSqlServerCancel, true);
     info.append(Info::FlightSqlServerBulkIngestion, false);
     info.append(Info::FlightSqlServerIngestTransactionsSupported, false);
@@ -66,8 +72,14 @@ fn names(info: &mut SqlInfoDataBuilder) {
         SqlSupportedCaseSensitivity::SqlCaseSensitivityUnknown as i32,
     );
     info.append(Info::SqlAllTablesAreSelectable, true);
-    info.append(Info::SqlNullOrdering, SqlNullOrdering::SqlNullsSortedHigh as i32);
-    info.append(Info::SqlKeywords, words("COMMENT DESCRIBE EXPLAIN OWNS REFRESH SHOW SOURCE"));
+    info.append(
+        Info::SqlNullOrdering,
+        SqlNullOrdering::SqlNullsSortedHigh as i32,
+    );
+    info.append(
+        Info::SqlKeywords,
+        words("COMMENT DESCRIBE EXPLAIN OWNS REFRESH SHOW SOURCE"),
+    );
     info.append(Info::SqlNumericFunctions, words(
         "abs acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh cot degrees exp factorial floor gcd lcm ln log \
          log10 log2 mod nanvl pi power radians random round signum sin sinh sqrt tan tanh trunc",
@@ -78,7 +90,10 @@ fn names(info: &mut SqlInfoDataBuilder) {
          regexp_replace repeat replace reverse right rpad rtrim split_part starts_with strpos substr substr_index \
          to_hex translate trim upper uuid",
     ));
-    info.append(Info::SqlSystemFunctions, words("arrow_cast arrow_typeof coalesce greatest ifnull least nullif nvl version"));
+    info.append(
+        Info::SqlSystemFunctions,
+        words("arrow_cast arrow_typeof coalesce greatest ifnull least nullif nvl version"),
+    );
     info.append(Info::SqlDatetimeFunctions, words(
         "current_date current_time current_timestamp date_bin date_part date_trunc extract from_unixtime make_date now \
          to_char to_date to_timestamp to_unixtime",
@@ -153,7 +168,10 @@ fn grammar(info: &mut SqlInfoDataBuilder) {
     );
     info.append(
         Info::SqlSupportedUnions,
-        bits(&[SqlSupportedUnions::SqlUnion as i32, SqlSupportedUnions::SqlUnionAll as i32]),
+        bits(&[
+            SqlSupportedUnions::SqlUnion as i32,
+            SqlSupportedUnions::SqlUnionAll as i32,
+        ]),
     );
 }
 
@@ -198,9 +216,18 @@ fn transactions(info: &mut SqlInfoDataBuilder) {
     info.append(Info::SqlSupportedResultSetTypes, bits(&[forward]));
     info.append(Info::SqlSupportedConcurrenciesForResultSetUnspecified, 0);
     let read_only = SqlSupportedResultSetConcurrency::SqlResultSetConcurrencyReadOnly as i32;
-    info.append(Info::SqlSupportedConcurrenciesForResultSetForwardOnly, bits(&[read_only]));
-    info.append(Info::SqlSupportedConcurrenciesForResultSetScrollSensitive, 0);
-    info.append(Info::SqlSupportedConcurrenciesForResultSetScrollInsensitive, 0);
+    info.append(
+        Info::SqlSupportedConcurrenciesForResultSetForwardOnly,
+        bits(&[read_only]),
+    );
+    info.append(
+        Info::SqlSupportedConcurrenciesForResultSetScrollSensitive,
+        0,
+    );
+    info.append(
+        Info::SqlSupportedConcurrenciesForResultSetScrollInsensitive,
+        0,
+    );
 }
 
 /// A set of an enumeration's values.
@@ -216,8 +243,15 @@ fn words(text: &str) -> Vec<String> {
 fn conversions() -> BTreeMap<i32, Vec<i32>> {
     use SqlSupportsConvert::*;
     let numbers = [
-        SqlConvertBigint, SqlConvertBit, SqlConvertDecimal, SqlConvertFloat, SqlConvertInteger,
-        SqlConvertNumeric, SqlConvertReal, SqlConvertSmallint, SqlConvertTinyint,
+        SqlConvertBigint,
+        SqlConvertBit,
+        SqlConvertDecimal,
+        SqlConvertFloat,
+        SqlConvertInteger,
+        SqlConvertNumeric,
+        SqlConvertReal,
+        SqlConvertSmallint,
+        SqlConvertTinyint,
     ];
     let times = [SqlConvertDate, SqlConvertTimestamp];
     let texts = [SqlConvertChar, SqlConvertVarchar, SqlConvertLongvarchar];
@@ -233,7 +267,14 @@ fn conversions() -> BTreeMap<i32, Vec<i32>> {
     }
     for from in texts() {
         let binary = [SqlConvertVarbinary as i32];
-        all.insert(from, numbers().chain(times()).chain(texts()).chain(binary).collect());
+        all.insert(
+            from,
+            numbers()
+                .chain(times())
+                .chain(texts())
+                .chain(binary)
+                .collect(),
+        );
     }
     all
 }

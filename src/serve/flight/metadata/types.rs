@@ -57,7 +57,13 @@ fn types() -> Vec<XdbcTypeInfo> {
         },
         time("date", Type::XdbcDate, 10, Sub::XdbcSubcodeYear, "DATE '"),
         time("time", Type::XdbcTime, 18, Sub::XdbcSubcodeTime, "TIME '"),
-        time("timestamp", Type::XdbcTimestamp, 29, Sub::XdbcSubcodeTimestamp, "TIMESTAMP '"),
+        time(
+            "timestamp",
+            Type::XdbcTimestamp,
+            29,
+            Sub::XdbcSubcodeTimestamp,
+            "TIMESTAMP '",
+        ),
         time(
             "timestamp with time zone",
             Type::XdbcTimestamp,
@@ -65,7 +71,13 @@ fn types() -> Vec<XdbcTypeInfo> {
             Sub::XdbcSubcodeTimestampWithTimezone,
             "TIMESTAMP WITH TIME ZONE '",
         ),
-        time("interval", Type::XdbcInterval, 40, Sub::XdbcSubcodeUnknown, "INTERVAL '"),
+        time(
+            "interval",
+            Type::XdbcInterval,
+            40,
+            Sub::XdbcSubcodeUnknown,
+            "INTERVAL '",
+        ),
     ]
 }
 
