@@ -7,17 +7,14 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use super::names::PATH;
 use super::sources::LiveSource;
 use super::world::{Inner, World};
-use super::{Engine, connectors};
+use super::{Engine, connectors, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
-use crate::federation::CarefulProjections;
 
 /// Opens an [`Engine`].
 #[derive(Debug, Default)]
@@ -117,8 +114,9 @@ impl EngineBuilder {
             .with_config(config)
             .with_runtime_env(Arc::new(runtime.build()?))
             .with_default_features()
-            .with_physical_optimizer_rules(physical_rules())
+            .with_physical_optimizer_rules(upstream::physical_rules())
             .build();
+        upstream::register_functions(&mut state)?;
         for function in &self.functions {
             datafusion::execution::FunctionRegistry::register_udf(
                 &mut state,
@@ -127,22 +125,6 @@ impl EngineBuilder {
         }
         Ok(state)
     }
-}
-
-/// DataFusion's rules, projections being moved with care.
-fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let careful: Arc<dyn PhysicalOptimizerRule + Send + Sync> =
-        Arc::new(CarefulProjections::default());
-    let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules
-        .map(|rule| {
-            if rule.name() == careful.name() {
-                careful.clone()
-            } else {
-                rule
-            }
-        })
-        .collect()
 }
 
 /// A pool that shares `limit` bytes fairly among what can spill, and names the largest consumers when it is met.

@@ -11,7 +11,6 @@
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
-//! | `projections.rs` | [`CarefulProjections`]: nothing is computed over rows that a filter drops |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
@@ -21,13 +20,11 @@ mod cut;
 mod exec;
 mod expr;
 mod node;
-mod projections;
 mod provider;
 mod ties;
 
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
-pub use projections::CarefulProjections;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use ties::break_ties;

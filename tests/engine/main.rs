@@ -12,6 +12,7 @@
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
+//! | `upstream.rs` | answers that DataFusion alone gets wrong |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
 mod apply;
@@ -25,3 +26,4 @@ mod names;
 mod reference;
 mod sources;
 mod statements;
+mod upstream;

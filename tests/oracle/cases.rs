@@ -38,7 +38,43 @@ const ANYWHERE: &[Case] = &[
         ],
         query: "SELECT a, CAST(NULL AS TIMESTAMP) FROM s.t GROUP BY a",
     },
+    Case {
+        name: "a top-n by constants that are bound",
+        tables: &[
+            "CREATE TABLE t (a INTEGER)",
+            "INSERT INTO t VALUES (1), (2)",
+        ],
+        query: "SELECT * FROM (SELECT CAST(NULL AS DATE) AS a, 2147483647 AS b, DATE '0001-01-01' AS c FROM s.t) AS q
+                ORDER BY a, b, c LIMIT 3",
+    },
+    Case {
+        name: "a condition on a computed group key",
+        tables: &[
+            "CREATE TABLE t (a INTEGER, b VARCHAR(20))",
+            "INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'Y')",
+        ],
+        query: "SELECT k, n FROM (SELECT lower(b) AS k, count(*) AS n, min(b) AS least FROM s.t GROUP BY lower(b)) AS q
+                WHERE k > least OR n = 1",
+    },
+    Case {
+        name: "zeros of either sign are equal",
+        tables: &[
+            "CREATE TABLE t (a DOUBLE PRECISION, b DOUBLE PRECISION)",
+            "INSERT INTO t VALUES (0, 1), (-0.0, 0), (1, 1), (NULL, NULL)",
+        ],
+        query: "SELECT t.a, t.b FROM s.t JOIN s.t AS u ON t.a = u.b
+                WHERE t.a = CAST('-0' AS DOUBLE) OR t.a IN (CAST('-0' AS DOUBLE), 1, 7, 8) OR t.b <> t.a",
+    },
 ];
+
+const POSTGRES: &[Case] = &[Case {
+    name: "texts of two collations",
+    tables: &[
+        "CREATE TABLE t (a text COLLATE \"en-x-icu\", b text COLLATE \"C\", c text)",
+        "INSERT INTO t VALUES ('a', 'a', 'b'), ('B', 'a', NULL), (NULL, NULL, 'c')",
+    ],
+    query: "SELECT * FROM s.t WHERE a IS NOT DISTINCT FROM b OR a IS DISTINCT FROM c OR b IN (a, c) OR a < b",
+}];
 
 async fn agree(system: &dyn System, cases: &[Case]) {
     for case in cases {
@@ -71,7 +107,9 @@ async fn sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres() {
-    agree(&Postgres::start().await, ANYWHERE).await;
+    let system = Postgres::start().await;
+    agree(&system, ANYWHERE).await;
+    agree(&system, POSTGRES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

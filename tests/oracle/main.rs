@@ -14,7 +14,8 @@
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
 //! | `cases.rs` | what it has found, by name |
 //!
-//! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_SEED` repeats a run,
+//! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_SEED` (1) says which
+//! queries,
 //! `BELVEDERE_ORACLE_VERBOSE` prints each query's plan and each failure.
 
 mod cases;

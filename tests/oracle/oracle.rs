@@ -1,6 +1,6 @@
 //! Rounds of random queries, compared, and what differs made small.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use belvedere::{Engine, Session};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -10,6 +10,9 @@ use crate::query::{Query, query};
 use crate::systems::{Sqlite, System};
 use crate::world::Table;
 
+/// Where nothing is stated the same queries are asked again, so that a change is what breaks them; `scripts/test --all`
+/// states a new one.
+const SEED: u64 = 1;
 /// Queries over one set of tables.
 const QUERIES: usize = 80;
 /// Differences to report before giving up.
@@ -27,7 +30,8 @@ struct Round<'a> {
 /// What two ways to answer gave.
 pub enum Outcome {
     Same,
-    /// The plain query fails (or the pushed one in a way that is none of ours), mostly on a value or for what DataFusion lacks: any answer of the pushed one is right.
+    /// The plain query fails, mostly on a value or for what DataFusion lacks: any answer of the pushed one is right. Or
+    /// the pushed one meets a value that the plain one did not read.
     Fails,
     Differs(String),
 }
@@ -40,10 +44,7 @@ pub async fn search(system: &dyn System) {
             .and_then(|text| text.parse::<u64>().ok())
     };
     let budget = Duration::from_secs(number("BELVEDERE_ORACLE_SECONDS").unwrap_or(20));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seed = number("BELVEDERE_ORACLE_SEED").unwrap_or(now.as_millis() as u64);
+    let seed = number("BELVEDERE_ORACLE_SEED").unwrap_or(SEED);
     println!("oracle {}: BELVEDERE_ORACLE_SEED={seed}", system.name());
     let started = Instant::now();
     let (mut count, mut failing, mut found) = (0, 0, Vec::new());

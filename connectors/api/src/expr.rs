@@ -70,7 +70,8 @@ pub enum UnaryOp {
 }
 
 /// Integer arithmetic wraps on overflow; integer division by zero is an error; float division is IEEE's; text is
-/// compared by bytes; floats by IEEE total order (NaN equals NaN and is above everything, -0.0 is below 0.0).
+/// compared by bytes; floats as numbers (-0.0 equals 0.0), NaN being equal to NaN and above everything. Sorting puts -0.0
+/// below 0.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BinaryOp {
     Eq,

@@ -142,17 +142,12 @@ impl Dialect for MysqlDialect {
             // As text, sorting fills the shorter with NULs, so that 'a' and 'a\0' would be the same; as bytes, the
             // length counts.
             Class::Text if whole => Ok(sql::cast(operand.sql.clone(), sql::type_name("BINARY"))),
-            Class::Float => {
-                Err("floats, where 0.0 and -0.0 are the same at the source".to_string())
-            }
+            // There is no NaN and no infinity.
+            Class::Float if matches!(usage, Use::Equality | Use::Order) => Ok(operand.sql.clone()),
+            Class::Float => Err("floats: which of 0.0 and -0.0 is open at the source".to_string()),
             Class::Interval | Class::Other => Err(format!("comparing {}", operand.data_type())),
             _ => Ok(operand.sql.clone()),
         }
-    }
-
-    /// There is no NaN and no infinity.
-    fn compares_float_constants(&self, _data_type: &DataType) -> bool {
-        true
     }
 
     /// The column as it is stored, too, so that its index serves: equal bytes are equal under every collation.

@@ -99,9 +99,9 @@ impl Dialect for PostgresDialect {
                 (Use::Equality | Use::Group, Collation::Deterministic) => sql,
                 _ => by_bytes(sql),
             }),
-            Class::Float => {
-                Err("floats but by a constant: 0.0 and -0.0 are equal at the source".to_string())
-            }
+            // NaN is one value, above all others, here and there.
+            Class::Float if matches!(usage, Use::Equality | Use::Order) => Ok(sql),
+            Class::Float => Err("floats: which of 0.0 and -0.0 is open at the source".to_string()),
             Class::Interval => Err("intervals: a month equals 30 days at the source".to_string()),
             Class::Other | Class::UInt => Err(format!(
                 "values of {} are not compared",
@@ -109,11 +109,6 @@ impl Dialect for PostgresDialect {
             )),
             _ => Ok(sql),
         }
-    }
-
-    /// NaN is one value, above all others, also where it is decoded.
-    fn compares_float_constants(&self, _data_type: &DataType) -> bool {
-        true
     }
 
     fn compare(
@@ -125,23 +120,6 @@ impl Dialect for PostgresDialect {
     ) -> Option<Result<Rendering, String>> {
         match Class::of(left.data_type()) {
             Class::Text => Some(Ok(compare_text(op, left, right, position)?)),
-            Class::Float
-                if position == Position::Predicate
-                    && !left.is_plain_float()
-                    && !right.is_plain_float() =>
-            {
-                // Below as the engine orders is at most equal as PostgreSQL does.
-                let op = match op {
-                    BinaryOp::Eq => BinaryOperator::Eq,
-                    BinaryOp::Lt | BinaryOp::LtEq => BinaryOperator::LtEq,
-                    BinaryOp::Gt | BinaryOp::GtEq => BinaryOperator::GtEq,
-                    _ => return None,
-                };
-                Some(Ok(Rendering::superset(
-                    sql::binary(left.sql.clone(), op, right.sql.clone()),
-                    "0.0 and -0.0 are equal at the source",
-                )))
-            }
             _ => None,
         }
     }
@@ -153,14 +131,21 @@ impl Dialect for PostgresDialect {
         negated: bool,
         _position: Position,
     ) -> Option<Result<Rendering, String>> {
-        let items = list
+        let (arg, list) = if let Some(items) = list
             .iter()
             .map(|item| stored::as_itself(arg, item))
-            .collect::<Option<Vec<_>>>()?;
-        let (arg, _) = items.first()?.clone();
+            .collect::<Option<Vec<_>>>()
+        {
+            let (arg, _) = items.first()?.clone();
+            (arg, items.into_iter().map(|(_, item)| item).collect())
+        } else if list.iter().all(|item| collations_agree(arg, item)) {
+            return None;
+        } else {
+            (stated(arg), list.iter().map(stated).collect())
+        };
         Some(Ok(Rendering::exact(ast::Expr::InList {
             expr: Box::new(sql::nested(arg)),
-            list: items.into_iter().map(|(_, item)| item).collect(),
+            list,
             negated,
         })))
     }
@@ -239,6 +224,20 @@ pub fn by_bytes(expr: ast::Expr) -> ast::Expr {
     }
 }
 
+/// Whether PostgreSQL knows by which collation to compare the two.
+fn collations_agree(left: &Operand<'_>, right: &Operand<'_>) -> bool {
+    let constant = left.as_literal().is_some() || right.as_literal().is_some();
+    constant || left.facts.collation == right.facts.collation
+}
+
+/// Text that says by which collation it is compared: by bytes.
+fn stated(operand: &Operand<'_>) -> ast::Expr {
+    match (Class::of(operand.data_type()), operand.as_literal()) {
+        (Class::Text, None) => by_bytes(operand.sql.clone()),
+        _ => operand.sql.clone(),
+    }
+}
+
 /// Where neither side's collation decides, `C` is stated.
 fn compare_text(
     op: BinaryOp,
@@ -254,7 +253,14 @@ fn compare_text(
         LtEq => BinaryOperator::LtEq,
         Gt => BinaryOperator::Gt,
         GtEq => BinaryOperator::GtEq,
-        _ => return None,
+        _ if collations_agree(left, right) => return None,
+        _ => {
+            let (l, r) = (Box::new(stated(left)), Box::new(stated(right)));
+            return Some(Rendering::exact(match op {
+                IsDistinctFrom => ast::Expr::IsDistinctFrom(l, r),
+                _ => ast::Expr::IsNotDistinctFrom(l, r),
+            }));
+        }
     };
     let plain = |l: &ast::Expr, r: &ast::Expr| sql::binary(l.clone(), operator.clone(), r.clone());
     if let Some((l, r)) = stored::as_itself(left, right)
@@ -264,13 +270,12 @@ fn compare_text(
         return Some(Rendering::exact(plain(&l, &r)));
     }
     let one_column = left.as_literal().is_some() || right.as_literal().is_some();
-    let same = left.facts.collation == right.facts.collation;
     let column = if left.as_literal().is_some() {
         right
     } else {
         left
     };
-    let plain_holds = (one_column || same)
+    let plain_holds = collations_agree(left, right)
         && match collation(column) {
             Collation::Bytes => true,
             Collation::Deterministic => matches!(op, Eq | NotEq),
@@ -279,10 +284,6 @@ fn compare_text(
     if plain_holds {
         return Some(Rendering::exact(plain(&left.sql, &right.sql)));
     }
-    let stated = |operand: &Operand<'_>| match operand.as_literal() {
-        Some(_) => operand.sql.clone(),
-        None => by_bytes(operand.sql.clone()),
-    };
     let exact = plain(&stated(left), &stated(right));
     let indexed = op == Eq
         && one_column

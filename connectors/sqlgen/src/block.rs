@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
     self, GroupByExpr, Join, LimitClause, Offset, OffsetRows, OrderBy, OrderByExpr, OrderByKind,
     Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias,
@@ -172,13 +174,14 @@ pub(crate) fn is_bare(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::CompoundIdentifier(_))
 }
 
-/// A constant in the text: in ORDER BY or GROUP BY a number names a column, and PostgreSQL refuses any other.
+/// Without a column: in ORDER BY or GROUP BY a number, bound or not, may name a column, and PostgreSQL refuses any other
+/// constant.
 pub(crate) fn is_constant(expr: &ast::Expr) -> bool {
-    match expr {
-        ast::Expr::Value(value) => !matches!(value.value, ast::Value::Placeholder(_)),
-        ast::Expr::Nested(inner) | ast::Expr::UnaryOp { expr: inner, .. } => is_constant(inner),
-        _ => false,
-    }
+    let found = ast::visit_expressions(expr, |part| match part {
+        ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_continue()
 }
 
 fn output_name(i: usize) -> ast::Ident {

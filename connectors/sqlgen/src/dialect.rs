@@ -67,12 +67,6 @@ pub trait Dialect: Debug + Send + Sync {
     /// collation made explicit, say. The form must have the same value.
     fn key(&self, operand: &Operand<'_>, usage: Use) -> Result<ast::Expr, String>;
 
-    /// Whether comparing floats of this type with a finite constant that is not zero is the engine's comparison: there
-    /// is no NaN, or it is above everything.
-    fn compares_float_constants(&self, _data_type: &DataType) -> bool {
-        false
-    }
-
     /// A comparison better than the standard one over [`Dialect::key`]s, e.g. one that keeps an index usable. None is
     /// the standard one.
     fn compare(
@@ -189,11 +183,6 @@ impl Operand<'_> {
             belvedere_connector::ExprKind::Literal(literal) => Some(literal),
             _ => None,
         }
-    }
-
-    /// A float that compares as numbers do: finite, and not a zero (whose sign the engine sees).
-    pub fn is_plain_float(&self) -> bool {
-        matches!(self.as_literal(), Some(Literal::Float(f)) if f.is_finite() && *f != 0.0)
     }
 }
 

@@ -118,8 +118,10 @@ impl Renderer<'_> {
     }
 
     fn filter(&self, block: Block, predicates: &[Expr]) -> Result<Block, String> {
-        let one_group = block.group_by.as_ref().is_some_and(Vec::is_empty);
-        let mut block = match block.is_limited() || one_group {
+        // HAVING over one group cannot do without it, and MariaDB's does not know a computed key for the same.
+        let groups = block.group_by.as_ref();
+        let needs_rows = groups.is_some_and(|keys| keys.is_empty() || !keys.iter().all(is_bare));
+        let mut block = match block.is_limited() || needs_rows {
             true => self.wrap(block),
             false => block,
         };

@@ -4,7 +4,6 @@ use belvedere_connector::{
 use sqlparser::ast::{self, BinaryOperator};
 
 use crate::dialect::{Dialect, Operand, Position, Rendering, Use};
-use crate::rules::Class;
 use crate::sql;
 
 /// Renderings that are right in every SQL system, given the dialect's facts about comparisons.
@@ -85,14 +84,7 @@ pub(crate) fn compare(
         BinaryOp::Lt | BinaryOp::LtEq | BinaryOp::Gt | BinaryOp::GtEq => Use::Order,
         _ => Use::Equality,
     };
-    let (l, r) = if Class::of(left.data_type()) == Class::Float
-        && (left.is_plain_float() || right.is_plain_float())
-        && dialect.compares_float_constants(left.data_type())
-    {
-        (left.sql.clone(), right.sql.clone())
-    } else {
-        (dialect.key(left, usage)?, dialect.key(right, usage)?)
-    };
+    let (l, r) = (dialect.key(left, usage)?, dialect.key(right, usage)?);
     Ok(Rendering::exact(comparison(dialect, op, l, r)?))
 }
 
@@ -135,13 +127,7 @@ fn in_list(
     if let Some(own) = dialect.in_list(arg, list, negated, position) {
         return own;
     }
-    let plain_floats = Class::of(arg.data_type()) == Class::Float
-        && list.iter().all(Operand::is_plain_float)
-        && dialect.compares_float_constants(arg.data_type());
-    let key = |operand: &Operand<'_>| match plain_floats {
-        true => Ok(operand.sql.clone()),
-        false => dialect.key(operand, Use::Equality),
-    };
+    let key = |operand: &Operand<'_>| dialect.key(operand, Use::Equality);
     Ok(Rendering::exact(ast::Expr::InList {
         expr: Box::new(sql::nested(key(arg)?)),
         list: list.iter().map(key).collect::<Result<_, _>>()?,

@@ -80,10 +80,6 @@ impl Dialect for Numbered {
     fn key(&self, operand: &Operand<'_>, _: Use) -> Result<ast::Expr, String> {
         text_key(operand)
     }
-
-    fn compares_float_constants(&self, _: &DataType) -> bool {
-        true
-    }
 }
 
 impl Dialect for Positional {
@@ -540,17 +536,6 @@ fn supersets_only_where_rows_are_checked_again() {
         capabilities.node(&project(t.clone(), vec![fails])),
         Support::No("a division can fail".to_string())
     );
-    let float = |value| Expr::literal(Literal::Float(value), DataType::Float64);
-    assert_eq!(
-        support(&op(BinaryOp::Gt, col(&t, "f"), float(1.5))),
-        Support::Exact
-    );
-    for odd in [0.0, -0.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(
-            support(&op(BinaryOp::Gt, col(&t, "f"), float(odd))),
-            Support::No(_)
-        ));
-    }
     let deep = (0..500).fold(op(BinaryOp::Eq, col(&t, "id"), int(1)), |e, _| not(e));
     assert!(matches!(support(&deep), Support::No(why) if why.contains("nested")));
 }

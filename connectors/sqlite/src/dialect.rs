@@ -209,7 +209,9 @@ impl Dialect for SqliteDialect {
                 )),
             },
             Class::Float => match usage {
-                Use::Equality | Use::Order | Use::Sort => Ok(sql::call("float_order", vec![value])),
+                // There is no NaN.
+                Use::Equality | Use::Order => Ok(value),
+                Use::Sort => Ok(sql::call("float_order", vec![value])),
                 Use::Group | Use::MinMax => Err("grouping by floats".to_string()),
             },
             Class::Text => {
@@ -225,10 +227,6 @@ impl Dialect for SqliteDialect {
             }
             _ => Err(format!("comparing {}", operand.data_type())),
         }
-    }
-
-    fn compares_float_constants(&self, data_type: &DataType) -> bool {
-        *data_type == DataType::Float64
     }
 
     /// `x = ?1` under NOCASE or RTRIM holds for more than it should, and can use the column's index: both are said.

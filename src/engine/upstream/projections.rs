@@ -8,15 +8,16 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
+use super::Rule;
+
 /// `SELECT b, a / b + c FROM t WHERE b <> 0` divides only where b is not zero: a plan that computes anything over a
 /// filter's rows keeps its projections where they are.
-#[derive(Debug, Default)]
-pub struct CarefulProjections(ProjectionPushdown);
+#[derive(Debug)]
+pub struct CarefulProjections(pub Rule);
 
 impl PhysicalOptimizerRule for CarefulProjections {
     fn optimize(
