@@ -31,157 +31,94 @@ const fn exact(
     rule(Operation::Call(function), of, Form::Exact(render))
 }
 
+#[rustfmt::skip]
 pub(crate) const RULES: &[Rule] = &[
     // An index serves IS NULL of the column as it is stored.
-    rule(
-        Operation::Unary(UnaryOp::IsNull),
-        TEXT,
-        Form::Exact(|c| Ok(sql::is_null(peel(&c.args[0].sql).clone()))),
-    ),
-    rule(
-        Operation::Unary(UnaryOp::IsNotNull),
-        TEXT,
-        Form::Exact(|c| Ok(sql::is_not_null(peel(&c.args[0].sql).clone()))),
-    ),
-    rule(
-        Operation::Unary(UnaryOp::Negate),
-        &[Class::Decimal],
-        Form::Exact(|c| {
-            Ok(ast::Expr::UnaryOp {
-                op: ast::UnaryOperator::Minus,
-                expr: Box::new(sql::nested(c.args[0].sql.clone())),
-            })
-        }),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Plus),
-        &[Class::Int],
-        Form::Exact(integers),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Minus),
-        &[Class::Int],
-        Form::Exact(integers),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Multiply),
-        &[Class::Int],
-        Form::Exact(integers),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Plus),
-        &[Class::Decimal],
-        Form::Exact(decimals),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Minus),
-        &[Class::Decimal],
-        Form::Exact(decimals),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Multiply),
-        &[Class::Decimal],
-        Form::Exact(decimals),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Divide),
-        &[],
-        Form::No("division, which is NULL by zero at the source and rounds its own way"),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Modulo),
-        &[],
-        Form::No("modulo, which is NULL by zero at the source"),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Concat),
-        TEXT,
-        Form::Exact(|c| joined(c, "concat", c.sql())),
-    ),
-    exact(Function::Concat, TEXT, |c| {
-        // NULLs are skipped; the separator is empty.
-        let mut args = vec![sql::text("")];
-        args.extend(c.sql());
-        joined(c, "concat_ws", args)
-    }),
+    rule(Operation::Unary(UnaryOp::IsNull), TEXT, Form::Exact(|c| Ok(sql::is_null(stored(c))))),
+    rule(Operation::Unary(UnaryOp::IsNotNull), TEXT, Form::Exact(|c| Ok(sql::is_not_null(stored(c))))),
+    rule(Operation::Unary(UnaryOp::Negate), &[Class::Decimal], Form::Exact(negated)),
+    rule(Operation::Binary(BinaryOp::Plus), &[Class::Int], Form::Exact(integers)),
+    rule(Operation::Binary(BinaryOp::Minus), &[Class::Int], Form::Exact(integers)),
+    rule(Operation::Binary(BinaryOp::Multiply), &[Class::Int], Form::Exact(integers)),
+    rule(Operation::Binary(BinaryOp::Plus), &[Class::Decimal], Form::Exact(decimals)),
+    rule(Operation::Binary(BinaryOp::Minus), &[Class::Decimal], Form::Exact(decimals)),
+    rule(Operation::Binary(BinaryOp::Multiply), &[Class::Decimal], Form::Exact(decimals)),
+    rule(Operation::Binary(BinaryOp::Divide), &[], Form::No("division, which is NULL by zero at the source")),
+    rule(Operation::Binary(BinaryOp::Modulo), &[], Form::No("modulo, which is NULL by zero at the source")),
+    rule(Operation::Binary(BinaryOp::Concat), TEXT, Form::Exact(|c| joined(c, "concat", c.sql()))),
     rule(Operation::Like, TEXT, Form::Exact(like)),
-    rule(
-        Operation::ILike,
-        &[],
-        Form::No("LIKE without regard to case, which is the server version's own"),
-    ),
+    rule(Operation::ILike, &[], Form::No("LIKE without regard to case, which is the server version's own")),
     rule(Operation::Cast(Class::Any), &[], Form::Exact(cast)),
-    exact(Function::Abs, &[Class::Decimal], |c| {
-        Ok(sql::call("abs", c.sql()))
-    }),
-    exact(Function::Lower, &[], |_| {
-        Err("lower(), whose case mapping is the server version's own".to_string())
-    }),
-    exact(Function::Upper, &[], |_| {
-        Err("upper(), whose case mapping is the server version's own".to_string())
-    }),
-    exact(Function::CharacterLength, TEXT, |c| {
-        Ok(sql::call("char_length", c.sql()))
-    }),
-    exact(Function::OctetLength, TEXT, |c| {
-        Ok(sql::call("octet_length", c.sql()))
-    }),
-    exact(Function::Substring, &[Class::Text, Class::Int], |c| {
-        constant_at_least(c, 1, 1)?;
-        if c.args.len() > 2 {
-            constant_at_least(c, 2, 0)?;
-        }
-        Ok(sql::call("substring", c.sql()))
-    }),
-    exact(Function::Left, &[Class::Text, Class::Int], |c| {
-        constant_at_least(c, 1, 0)?;
-        Ok(sql::call("left", c.sql()))
-    }),
-    exact(Function::Right, &[Class::Text, Class::Int], |c| {
-        constant_at_least(c, 1, 0)?;
-        Ok(sql::call("right", c.sql()))
-    }),
+    exact(Function::Abs, &[Class::Decimal], |c| Ok(sql::call("abs", c.sql()))),
+    // Text.
+    exact(Function::Concat, TEXT, concat),
+    exact(Function::Lower, &[], |_| Err("lower(), whose case mapping is the server version's own".to_string())),
+    exact(Function::Upper, &[], |_| Err("upper(), whose case mapping is the server version's own".to_string())),
+    exact(Function::CharacterLength, TEXT, |c| Ok(sql::call("char_length", c.sql()))),
+    exact(Function::OctetLength, TEXT, |c| Ok(sql::call("octet_length", c.sql()))),
+    exact(Function::Substring, &[Class::Text, Class::Int], substring),
+    exact(Function::Left, &[Class::Text, Class::Int], |c| end(c, "left")),
+    exact(Function::Right, &[Class::Text, Class::Int], |c| end(c, "right")),
     exact(Function::Trim, TEXT, |c| trimmed(c, "trim")),
     exact(Function::LeftTrim, TEXT, |c| trimmed(c, "ltrim")),
     exact(Function::RightTrim, TEXT, |c| trimmed(c, "rtrim")),
-    exact(Function::StrPos, TEXT, |c| {
-        needle(c, 1)?;
-        Ok(sql::call(
-            "locate",
-            vec![c.args[1].sql.clone(), c.args[0].sql.clone()],
-        ))
-    }),
+    exact(Function::StrPos, TEXT, locate),
     exact(Function::StartsWith, TEXT, |c| side(c, "left")),
     exact(Function::EndsWith, TEXT, |c| side(c, "right")),
-    exact(Function::Replace, TEXT, |c| {
-        needle(c, 1)?;
-        match c.args[2].as_literal() {
-            Some(Literal::Text(to)) if to.len() <= 16 => joined(c, "replace", c.sql()),
-            _ => Err("replace() by anything but a short constant".to_string()),
-        }
-    }),
+    exact(Function::Replace, TEXT, replaced),
+    // Dates.
     rule(Operation::DatePart, &[Class::Date], Form::Exact(date_part)),
-    rule(
-        Operation::DatePart,
-        &[Class::Timestamp],
-        Form::Exact(date_part),
-    ),
-    rule(
-        Operation::DatePart,
-        &[Class::TimestampTz],
-        Form::Exact(date_part),
-    ),
-    rule(
-        Operation::DateTrunc,
-        &[Class::Timestamp],
-        Form::Exact(date_trunc),
-    ),
-    rule(
-        Operation::DateTrunc,
-        &[Class::TimestampTz],
-        Form::Exact(date_trunc),
-    ),
+    rule(Operation::DatePart, &[Class::Timestamp], Form::Exact(date_part)),
+    rule(Operation::DatePart, &[Class::TimestampTz], Form::Exact(date_part)),
+    rule(Operation::DateTrunc, &[Class::Timestamp], Form::Exact(date_trunc)),
+    rule(Operation::DateTrunc, &[Class::TimestampTz], Form::Exact(date_trunc)),
 ];
+
+fn stored(c: &Call<'_>) -> ast::Expr {
+    peel(&c.args[0].sql).clone()
+}
+
+fn negated(c: &Call<'_>) -> Result<ast::Expr, String> {
+    Ok(ast::Expr::UnaryOp {
+        op: ast::UnaryOperator::Minus,
+        expr: Box::new(sql::nested(c.args[0].sql.clone())),
+    })
+}
+
+/// NULLs are skipped.
+fn concat(c: &Call<'_>) -> Result<ast::Expr, String> {
+    let separator = sql::text("");
+    let args = std::iter::once(separator).chain(c.sql()).collect();
+    joined(c, "concat_ws", args)
+}
+
+fn substring(c: &Call<'_>) -> Result<ast::Expr, String> {
+    constant_at_least(c, 1, 1)?;
+    if c.args.len() > 2 {
+        constant_at_least(c, 2, 0)?;
+    }
+    Ok(sql::call("substring", c.sql()))
+}
+
+/// So many characters from one end.
+fn end(c: &Call<'_>, function: &str) -> Result<ast::Expr, String> {
+    constant_at_least(c, 1, 0)?;
+    Ok(sql::call(function, c.sql()))
+}
+
+fn locate(c: &Call<'_>) -> Result<ast::Expr, String> {
+    needle(c, 1)?;
+    let args = vec![c.args[1].sql.clone(), c.args[0].sql.clone()];
+    Ok(sql::call("locate", args))
+}
+
+fn replaced(c: &Call<'_>) -> Result<ast::Expr, String> {
+    needle(c, 1)?;
+    match c.args[2].as_literal() {
+        Some(Literal::Text(to)) if to.len() <= 16 => joined(c, "replace", c.sql()),
+        _ => Err("replace() by anything but a short constant".to_string()),
+    }
+}
 
 /// Integers whose result cannot leave its type: leaving it is an error there and wraps here.
 fn integers(c: &Call<'_>) -> Result<ast::Expr, String> {

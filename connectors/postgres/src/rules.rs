@@ -25,173 +25,54 @@ const INT: &[Class] = &[Class::Int];
 const DECIMAL: &[Class] = &[Class::Decimal];
 
 /// The capability table. What has no line here and no standard rendering stays in the engine.
+#[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     // Arithmetic: an overflow is an error there and wraps here, so only what cannot overflow.
     rule(Operation::Binary(BinaryOp::Plus), INT, Form::Exact(integer)),
-    rule(
-        Operation::Binary(BinaryOp::Minus),
-        INT,
-        Form::Exact(integer),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Multiply),
-        INT,
-        Form::Exact(integer),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Divide),
-        INT,
-        Form::Exact(divided),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Modulo),
-        INT,
-        Form::Exact(divided),
-    ),
+    rule(Operation::Binary(BinaryOp::Minus), INT, Form::Exact(integer)),
+    rule(Operation::Binary(BinaryOp::Multiply), INT, Form::Exact(integer)),
+    rule(Operation::Binary(BinaryOp::Divide), INT, Form::Exact(divided)),
+    rule(Operation::Binary(BinaryOp::Modulo), INT, Form::Exact(divided)),
     rule(Operation::Unary(UnaryOp::Negate), INT, Form::Exact(negated)),
     call(Function::Abs, INT, Form::Exact(absolute)),
-    rule(
-        Operation::Binary(BinaryOp::Plus),
-        DECIMAL,
-        Form::Exact(decimal),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Minus),
-        DECIMAL,
-        Form::Exact(decimal),
-    ),
-    rule(
-        Operation::Binary(BinaryOp::Multiply),
-        DECIMAL,
-        Form::Exact(decimal),
-    ),
-    rule(
-        Operation::Unary(UnaryOp::Negate),
-        DECIMAL,
-        Form::Exact(negated_decimal),
-    ),
-    call(
-        Function::Abs,
-        DECIMAL,
-        Form::Exact(|c| Ok(sql::call("abs", c.sql()))),
-    ),
+    rule(Operation::Binary(BinaryOp::Plus), DECIMAL, Form::Exact(decimal)),
+    rule(Operation::Binary(BinaryOp::Minus), DECIMAL, Form::Exact(decimal)),
+    rule(Operation::Binary(BinaryOp::Multiply), DECIMAL, Form::Exact(decimal)),
+    rule(Operation::Unary(UnaryOp::Negate), DECIMAL, Form::Exact(negated_decimal)),
+    call(Function::Abs, DECIMAL, Form::Exact(|c| Ok(sql::call("abs", c.sql())))),
     // Casts between types of which one holds all values of the other.
     rule(Operation::Cast(Class::Int), INT, Form::Exact(widened)),
     rule(Operation::Cast(Class::Decimal), INT, Form::Exact(widened)),
-    rule(
-        Operation::Cast(Class::Decimal),
-        DECIMAL,
-        Form::Exact(widened),
-    ),
+    rule(Operation::Cast(Class::Decimal), DECIMAL, Form::Exact(widened)),
     rule(Operation::Cast(Class::Float), INT, Form::Exact(widened)),
-    rule(
-        Operation::Cast(Class::Float),
-        &[Class::Float],
-        Form::Exact(widened),
-    ),
-    rule(
-        Operation::Cast(Class::Timestamp),
-        &[Class::Date],
-        Form::Exact(cast),
-    ),
-    rule(
-        Operation::Cast(Class::Date),
-        &[Class::Timestamp],
-        Form::Exact(cast),
-    ),
-    rule(
-        Operation::Cast(Class::Text),
-        TEXT,
-        Form::Exact(|c| Ok(c.args[0].sql.clone())),
-    ),
+    rule(Operation::Cast(Class::Float), &[Class::Float], Form::Exact(widened)),
+    rule(Operation::Cast(Class::Timestamp), &[Class::Date], Form::Exact(cast)),
+    rule(Operation::Cast(Class::Date), &[Class::Timestamp], Form::Exact(cast)),
+    rule(Operation::Cast(Class::Text), TEXT, Form::Exact(|c| Ok(c.args[0].sql.clone()))),
     // Dates.
     rule(Operation::DatePart, &[Class::Date], Form::Exact(date_part)),
-    rule(
-        Operation::DatePart,
-        &[Class::Timestamp],
-        Form::Exact(date_part),
-    ),
-    rule(
-        Operation::DatePart,
-        &[Class::TimestampTz],
-        Form::Exact(date_part),
-    ),
-    rule(
-        Operation::DateTrunc,
-        &[Class::Timestamp],
-        Form::Exact(date_trunc),
-    ),
-    rule(
-        Operation::DateTrunc,
-        &[Class::TimestampTz],
-        Form::Exact(date_trunc),
-    ),
+    rule(Operation::DatePart, &[Class::Timestamp], Form::Exact(date_part)),
+    rule(Operation::DatePart, &[Class::TimestampTz], Form::Exact(date_part)),
+    rule(Operation::DateTrunc, &[Class::Timestamp], Form::Exact(date_trunc)),
+    rule(Operation::DateTrunc, &[Class::TimestampTz], Form::Exact(date_trunc)),
     // Text.
-    rule(
-        Operation::Binary(BinaryOp::Concat),
-        TEXT,
-        Form::Exact(joined),
-    ),
-    call(
-        Function::Concat,
-        TEXT,
-        Form::Exact(|c| Ok(sql::call("concat", c.sql()))),
-    ),
-    call(
-        Function::CharacterLength,
-        TEXT,
-        Form::Exact(|c| length(c, "char_length")),
-    ),
-    call(
-        Function::OctetLength,
-        TEXT,
-        Form::Exact(|c| length(c, "octet_length")),
-    ),
-    call(
-        Function::Substring,
-        &[Class::Text, Class::Int],
-        Form::Exact(substring),
-    ),
+    rule(Operation::Binary(BinaryOp::Concat), TEXT, Form::Exact(joined)),
+    call(Function::Concat, TEXT, Form::Exact(|c| Ok(sql::call("concat", c.sql())))),
+    call(Function::CharacterLength, TEXT, Form::Exact(|c| length(c, "char_length"))),
+    call(Function::OctetLength, TEXT, Form::Exact(|c| length(c, "octet_length"))),
+    call(Function::Substring, &[Class::Text, Class::Int], Form::Exact(substring)),
     call(Function::Trim, TEXT, Form::Exact(|c| trimmed(c, "btrim"))),
-    call(
-        Function::LeftTrim,
-        TEXT,
-        Form::Exact(|c| trimmed(c, "ltrim")),
-    ),
-    call(
-        Function::RightTrim,
-        TEXT,
-        Form::Exact(|c| trimmed(c, "rtrim")),
-    ),
-    call(
-        Function::Left,
-        &[Class::Text, Class::Int],
-        Form::Exact(|c| side(c, "left")),
-    ),
-    call(
-        Function::Right,
-        &[Class::Text, Class::Int],
-        Form::Exact(|c| side(c, "right")),
-    ),
+    call(Function::LeftTrim, TEXT, Form::Exact(|c| trimmed(c, "ltrim"))),
+    call(Function::RightTrim, TEXT, Form::Exact(|c| trimmed(c, "rtrim"))),
+    call(Function::Left, &[Class::Text, Class::Int], Form::Exact(|c| side(c, "left"))),
+    call(Function::Right, &[Class::Text, Class::Int], Form::Exact(|c| side(c, "right"))),
     call(Function::StrPos, TEXT, Form::Exact(position)),
     call(Function::StartsWith, TEXT, Form::Exact(starts_with)),
     call(Function::Replace, TEXT, Form::Exact(replaced)),
     rule(Operation::Like, TEXT, Form::Exact(like)),
-    rule(
-        Operation::ILike,
-        &[],
-        Form::No("ILIKE folds case by the source's locale"),
-    ),
-    call(
-        Function::Lower,
-        &[],
-        Form::No("lower() folds case by the source's locale"),
-    ),
-    call(
-        Function::Upper,
-        &[],
-        Form::No("upper() folds case by the source's locale"),
-    ),
+    rule(Operation::ILike, &[], Form::No("ILIKE folds case by the source's locale")),
+    call(Function::Lower, &[], Form::No("lower() folds case by the source's locale")),
+    call(Function::Upper, &[], Form::No("upper() folds case by the source's locale")),
 ];
 
 fn integer(call: &Call<'_>) -> Rendered {

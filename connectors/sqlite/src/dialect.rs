@@ -24,6 +24,7 @@ pub struct SqliteDialect {
     pub orders_text: bool,
 }
 
+#[rustfmt::skip]
 const RULES: &[Rule] = {
     use BinaryOp::*;
     use Class::*;
@@ -38,82 +39,22 @@ const RULES: &[Rule] = {
     }
     &[
         // Arithmetic that wraps. Division fails on zero, float results can be NaN, which SQLite has not.
-        rule(
-            Operation::Binary(Plus),
-            &[Int],
-            Form::Exact(|c| wrapping(c, "wrapping_add")),
-        ),
-        rule(
-            Operation::Binary(Minus),
-            &[Int],
-            Form::Exact(|c| wrapping(c, "wrapping_subtract")),
-        ),
-        rule(
-            Operation::Binary(Multiply),
-            &[Int],
-            Form::Exact(|c| wrapping(c, "wrapping_multiply")),
-        ),
-        rule(
-            Operation::Binary(Plus),
-            &[Float],
-            Form::No("float arithmetic: SQLite has no NaN"),
-        ),
-        rule(
-            Operation::Binary(Minus),
-            &[Float],
-            Form::No("float arithmetic: SQLite has no NaN"),
-        ),
-        rule(
-            Operation::Binary(Multiply),
-            &[Float],
-            Form::No("float arithmetic: SQLite has no NaN"),
-        ),
-        rule(
-            Operation::Binary(Divide),
-            &[],
-            Form::No("a division can fail"),
-        ),
-        rule(
-            Operation::Binary(Modulo),
-            &[],
-            Form::No("a division can fail"),
-        ),
+        rule(Operation::Binary(Plus), &[Int], Form::Exact(|c| wrapping(c, "wrapping_add"))),
+        rule(Operation::Binary(Minus), &[Int], Form::Exact(|c| wrapping(c, "wrapping_subtract"))),
+        rule(Operation::Binary(Multiply), &[Int], Form::Exact(|c| wrapping(c, "wrapping_multiply"))),
+        rule(Operation::Binary(Plus), &[Float], Form::No("float arithmetic: SQLite has no NaN")),
+        rule(Operation::Binary(Minus), &[Float], Form::No("float arithmetic: SQLite has no NaN")),
+        rule(Operation::Binary(Multiply), &[Float], Form::No("float arithmetic: SQLite has no NaN")),
+        rule(Operation::Binary(Divide), &[], Form::No("a division can fail")),
+        rule(Operation::Binary(Modulo), &[], Form::No("a division can fail")),
         // Text, in characters and by bytes.
-        rule(
-            Operation::Binary(BinaryOp::Concat),
-            &[Text],
-            Form::Exact(concat),
-        ),
-        rule(
-            Function_(Lower),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("unicode_lower", c.sql()))),
-        ),
-        rule(
-            Function_(Upper),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("unicode_upper", c.sql()))),
-        ),
-        rule(
-            Function_(CharacterLength),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("character_length", c.sql()))),
-        ),
-        rule(
-            Function_(OctetLength),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("byte_length", c.sql()))),
-        ),
-        rule(
-            Function_(StartsWith),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("text_starts_with", c.sql()))),
-        ),
-        rule(
-            Function_(EndsWith),
-            &[Text],
-            Form::Exact(|c| Ok(sql::call("text_ends_with", c.sql()))),
-        ),
+        rule(Operation::Binary(BinaryOp::Concat), &[Text], Form::Exact(concat)),
+        rule(Function_(Lower), &[Text], Form::Exact(|c| Ok(sql::call("unicode_lower", c.sql())))),
+        rule(Function_(Upper), &[Text], Form::Exact(|c| Ok(sql::call("unicode_upper", c.sql())))),
+        rule(Function_(CharacterLength), &[Text], Form::Exact(|c| Ok(sql::call("character_length", c.sql())))),
+        rule(Function_(OctetLength), &[Text], Form::Exact(|c| Ok(sql::call("byte_length", c.sql())))),
+        rule(Function_(StartsWith), &[Text], Form::Exact(|c| Ok(sql::call("text_starts_with", c.sql())))),
+        rule(Function_(EndsWith), &[Text], Form::Exact(|c| Ok(sql::call("text_ends_with", c.sql())))),
         rule(Function_(Trim), &[Text], Form::Exact(trim)),
         rule(Like, &[Text], Form::Exact(like)),
         rule(ILike, &[], Form::No("LIKE without regard to case")),
