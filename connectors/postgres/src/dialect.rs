@@ -153,16 +153,23 @@ impl Dialect for PostgresDialect {
         negated: bool,
         _position: Position,
     ) -> Option<Result<Rendering, String>> {
+        let within = |arg, list| {
+            Some(Ok(Rendering::exact(ast::Expr::InList {
+                expr: Box::new(sql::nested(arg)),
+                list,
+                negated,
+            })))
+        };
+        if list.iter().any(|item| collations_conflict(arg, item)) {
+            let items = list.iter().map(|item| item.sql.clone()).collect();
+            return within(by_bytes(arg.sql.clone()), items);
+        }
         let items = list
             .iter()
             .map(|item| stored::as_itself(arg, item))
             .collect::<Option<Vec<_>>>()?;
         let (arg, _) = items.first()?.clone();
-        Some(Ok(Rendering::exact(ast::Expr::InList {
-            expr: Box::new(sql::nested(arg)),
-            list: items.into_iter().map(|(_, item)| item).collect(),
-            negated,
-        })))
+        within(arg, items.into_iter().map(|(_, item)| item).collect())
     }
 
     fn aggregate(
@@ -239,6 +246,13 @@ pub fn by_bytes(expr: ast::Expr) -> ast::Expr {
     }
 }
 
+/// PostgreSQL refuses to decide between the collations of two columns.
+fn collations_conflict(left: &Operand<'_>, right: &Operand<'_>) -> bool {
+    left.as_literal().is_none()
+        && right.as_literal().is_none()
+        && left.facts.collation != right.facts.collation
+}
+
 /// Where neither side's collation decides, `C` is stated.
 fn compare_text(
     op: BinaryOp,
@@ -248,7 +262,7 @@ fn compare_text(
 ) -> Option<Rendering> {
     use BinaryOp::*;
     let operator = match op {
-        Eq => BinaryOperator::Eq,
+        Eq | IsNotDistinctFrom | IsDistinctFrom => BinaryOperator::Eq,
         NotEq => BinaryOperator::NotEq,
         Lt => BinaryOperator::Lt,
         LtEq => BinaryOperator::LtEq,
@@ -256,7 +270,14 @@ fn compare_text(
         GtEq => BinaryOperator::GtEq,
         _ => return None,
     };
-    let plain = |l: &ast::Expr, r: &ast::Expr| sql::binary(l.clone(), operator.clone(), r.clone());
+    let plain = |l: &ast::Expr, r: &ast::Expr| {
+        let boxed = |side: &ast::Expr| Box::new(sql::nested(side.clone()));
+        match op {
+            IsNotDistinctFrom => ast::Expr::IsNotDistinctFrom(boxed(l), boxed(r)),
+            IsDistinctFrom => ast::Expr::IsDistinctFrom(boxed(l), boxed(r)),
+            _ => sql::binary(l.clone(), operator.clone(), r.clone()),
+        }
+    };
     if let Some((l, r)) = stored::as_itself(left, right)
         .or_else(|| stored::as_itself(right, left).map(|(r, l)| (l, r)))
         && matches!(op, Eq | NotEq)
@@ -264,16 +285,17 @@ fn compare_text(
         return Some(Rendering::exact(plain(&l, &r)));
     }
     let one_column = left.as_literal().is_some() || right.as_literal().is_some();
-    let same = left.facts.collation == right.facts.collation;
     let column = if left.as_literal().is_some() {
         right
     } else {
         left
     };
-    let plain_holds = (one_column || same)
+    let plain_holds = !collations_conflict(left, right)
         && match collation(column) {
             Collation::Bytes => true,
-            Collation::Deterministic => matches!(op, Eq | NotEq),
+            Collation::Deterministic => {
+                matches!(op, Eq | NotEq | IsNotDistinctFrom | IsDistinctFrom)
+            }
             Collation::Nondeterministic | Collation::Unknown => false,
         };
     if plain_holds {
