@@ -13,24 +13,36 @@ pub fn store(settings: &Settings, path: Option<&str>, e: &object_store::Error) -
         Some(path) => format!("file {path}"),
         None => settings.url().to_string(),
     };
+    let refused = || {
+        Error::new(
+            Code::Authentication,
+            format!("the credentials for {what} were refused"),
+        )
+    };
     let error = match e {
         E::NotFound { .. } if path.is_some() => {
             Error::new(Code::TableMissing, format!("{what} is no longer there"))
         }
         E::NotFound { .. } => Error::new(Code::Unreachable, format!("there is no {what}")),
+        E::PermissionDenied { .. } if unknown_to_s3(e) => refused(),
         E::PermissionDenied { .. } => {
             Error::new(Code::PermissionDenied, format!("{what} may not be read"))
         }
-        E::Unauthenticated { .. } => Error::new(
-            Code::Authentication,
-            format!("the credentials for {what} were refused"),
-        ),
+        E::Unauthenticated { .. } => refused(),
         _ if refused_for_permission(e) => {
             Error::new(Code::PermissionDenied, format!("{what} may not be read"))
         }
         _ => Error::new(Code::Unreachable, format!("{what} cannot be read")),
     };
     error.at_source(settings.name()).caused_by(e.to_string())
+}
+
+/// S3 answers an unknown key and a wrong signature like a missing permission: its code tells them apart.
+fn unknown_to_s3(e: &object_store::Error) -> bool {
+    let text = e.to_string();
+    ["InvalidAccessKeyId", "SignatureDoesNotMatch"]
+        .iter()
+        .any(|code| text.contains(&format!("<Code>{code}</Code>")))
 }
 
 /// The operating system's refusal arrives inside a generic error.
