@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use insta::assert_snapshot;
 
 use super::support::Place;
@@ -50,6 +52,33 @@ fn a_server_answers_shells_until_it_is_told_to_end() {
         "SELECT count(*) AS n FROM shop.item",
     ]);
     assert_eq!(count.ok(), "n\n3\n");
+}
+
+#[test]
+fn tls() {
+    let place = Place::new();
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flight/tls");
+    let file = |name: &str| files.join(name).display().to_string();
+    let (certificate, key) = (file("server.pem"), file("server.key"));
+    let server = place.serve_with("data", &["--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(server.url.starts_with("grpc+tls://"), "{}", server.url);
+    let authority = file("ca.pem");
+    let ask = |url: &str, more: &[&str]| {
+        let arguments = ["sql", "--connect", url, "--format", "csv", "-c", "SELECT 7"];
+        place.run(&[&arguments, more].concat())
+    };
+    let url = server.url.as_str();
+    assert_eq!(ask(url, &["--tls-ca", &authority]).ok(), "Int64(7)\n7\n");
+    let localhost = url.replace("127.0.0.1", "ana@localhost");
+    assert_eq!(
+        ask(&localhost, &["--tls-ca", &authority]).ok(),
+        "Int64(7)\n7\n"
+    );
+    // An authority that is not known here, and no TLS at all.
+    for url in [url, &url.replace("grpc+tls", "grpc")] {
+        let said = ask(url, &[]).failed();
+        assert_snapshot!(said.replace(server.address(), "[address]"));
+    }
 }
 
 #[test]

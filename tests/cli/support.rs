@@ -117,15 +117,17 @@ impl Place {
     }
 
     pub fn serve(&self, data: &str) -> Server {
-        let mut child = self
-            .command(&["serve", "--data", data, "--flight", "127.0.0.1:0"])
-            .spawn()
-            .unwrap();
+        self.serve_with(data, &[])
+    }
+
+    pub fn serve_with(&self, data: &str, more: &[&str]) -> Server {
+        let arguments = ["serve", "--data", data, "--flight", "127.0.0.1:0"];
+        let mut child = self.command(&[&arguments, more].concat()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| {
             let line = line.unwrap();
             line.split_whitespace()
-                .find(|word| word.starts_with("grpc://"))
+                .find(|word| word.starts_with("grpc://") || word.starts_with("grpc+tls://"))
                 .map(str::to_string)
         });
         let Some(url) = url else {
@@ -150,7 +152,7 @@ pub struct Server {
 
 impl Server {
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("grpc://")
+        self.url.split_once("://").unwrap().1
     }
 
     /// Tell it to end, and wait for that: its exit code.

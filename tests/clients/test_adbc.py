@@ -1,10 +1,12 @@
 """The Python ADBC driver against a running server.
 
 BELVEDERE_FLIGHT is its address, e.g. grpc://127.0.0.1:50051. The server must run on this machine: the tests make a
-SQLite file and name it as a source.
+SQLite file and name it as a source. BELVEDERE_FLIGHT_TLS is that of one with the certificate of tests/flight/tls, e.g.
+grpc+tls://127.0.0.1:50052; without it TLS is skipped.
 """
 
 import os
+import pathlib
 import sqlite3
 import uuid
 
@@ -278,3 +280,27 @@ def test_a_cursor_left_in_the_middle(cursor):
         cursor.fetchone()
     cursor.execute("SELECT 1")
     assert cursor.fetchall() == [(1,)]
+
+
+AUTHORITY = pathlib.Path(__file__).parent.parent / "flight" / "tls" / "ca.pem"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_tls(host):
+    if "BELVEDERE_FLIGHT_TLS" not in os.environ:
+        pytest.skip("BELVEDERE_FLIGHT_TLS is not set")
+    url = os.environ["BELVEDERE_FLIGHT_TLS"].replace("127.0.0.1", host)
+
+    def ask(url, **options):
+        with flight_sql.connect(url, db_kwargs=options, autocommit=True) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT $1 AS a", (7,))
+                return cursor.fetchall()
+
+    roots = DatabaseOptions.TLS_ROOT_CERTS.value
+    assert ask(url, **{roots: AUTHORITY.read_text()}, username="ana", password="secret") == [(7,)]
+    # An authority that is not known to the client, and no TLS at all.
+    with pytest.raises(adbc_driver_manager.Error, match="certificate"):
+        ask(url)
+    with pytest.raises(adbc_driver_manager.Error):
+        ask(url.replace("grpc+tls", "grpc"))

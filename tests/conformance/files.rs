@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,31 +8,80 @@ use belvedere_connector::Connector;
 use belvedere_files::FilesConnector;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::object_store::aws::AmazonS3Builder;
+use datafusion::object_store::local::LocalFileSystem;
+use datafusion::object_store::path::Path;
+use datafusion::object_store::prefix::PrefixStore;
+use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use datafusion::parquet::arrow::ArrowWriter;
+use futures::{StreamExt, TryStreamExt};
 
-conformance!(Files::start());
+conformance!(Files::in_a_folder());
 
-/// A folder with a folder of Parquet files for each table.
+mod bucket {
+    //! At the server that `BELVEDERE_TEST_S3` names; run by `scripts/test --all s3`.
+    super::conformance!(
+        #[ignore = "needs an S3-compatible server"]
+        super::Files::in_a_bucket()
+    );
+}
+
+/// A place with a folder of Parquet files for each table.
 struct Files {
-    folder: tempfile::TempDir,
+    name: &'static str,
+    store: Arc<dyn ObjectStore>,
+    definition: Definition,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Files {
-    async fn start() -> Self {
+    async fn in_a_folder() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            name: "files",
+            store: Arc::new(store.with_automatic_cleanup(true)),
+            definition: Definition::new(folder.path().display().to_string()),
+            _folder: Some(folder),
         }
     }
 
-    fn table(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    async fn in_a_bucket() -> Self {
+        let variable =
+            |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let endpoint = variable("BELVEDERE_TEST_S3");
+        let store = AmazonS3Builder::new()
+            .with_endpoint(&endpoint)
+            .with_allow_http(true)
+            .with_bucket_name("belvedere")
+            .with_access_key_id(variable("BELVEDERE_TEST_S3_KEY"))
+            .with_secret_access_key(variable("BELVEDERE_TEST_S3_SECRET"))
+            .build()
+            .unwrap();
+        Self {
+            name: "files (S3)",
+            store: Arc::new(PrefixStore::new(store, "conformance")),
+            definition: Definition::new("s3://belvedere/conformance/")
+                .with("endpoint", &endpoint)
+                .with("access_key_id", "env:BELVEDERE_TEST_S3_KEY")
+                .with("secret_access_key", "env:BELVEDERE_TEST_S3_SECRET"),
+            _folder: None,
+        }
+    }
+
+    /// Remove what is in the folder, or everything.
+    async fn delete(&self, folder: Option<Path>) {
+        let found = self.store.list(folder.as_ref());
+        let found = found.map_ok(|object| object.location).boxed();
+        let deleted = self.store.delete_stream(found);
+        deleted.try_collect::<Vec<_>>().await.unwrap();
     }
 }
 
 #[async_trait]
 impl Fixture for Files {
     fn name(&self) -> &'static str {
-        "files"
+        self.name
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
@@ -41,13 +89,11 @@ impl Fixture for Files {
     }
 
     fn definition(&self) -> Definition {
-        Definition::new(self.folder.path().display().to_string())
+        self.definition.clone()
     }
 
     async fn clear(&self) {
-        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
-            std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
-        }
+        self.delete(None).await;
     }
 
     async fn execute(&self, sql: &str) {
@@ -59,34 +105,31 @@ impl Fixture for Files {
     }
 
     async fn put(&self, table: &str, data: &RecordBatch) {
-        let folder = self.table(table);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).unwrap();
-        }
-        std::fs::create_dir(&folder).unwrap();
-        let file = std::fs::File::create(folder.join("0.parquet")).unwrap();
-        let mut writer = ArrowWriter::try_new(file, data.schema(), None).unwrap();
+        self.remove(table).await;
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, data.schema(), None).unwrap();
         writer.write(data).unwrap();
         writer.close().unwrap();
+        let path = Path::from_iter([table, "0.parquet"]);
+        self.store.put(&path, bytes.into()).await.unwrap();
     }
 
     async fn double(&self, table: &str) {
-        let files: Vec<_> = std::fs::read_dir(self.table(table))
-            .unwrap()
-            .map(|f| f.unwrap().path())
-            .collect();
-        for (i, file) in files.iter().enumerate() {
-            std::fs::copy(
-                file,
-                self.table(table)
-                    .join(format!("{}.parquet", files.len() + i)),
-            )
+        let files: Vec<_> = self
+            .store
+            .list(Some(&Path::from_iter([table])))
+            .try_collect()
+            .await
             .unwrap();
+        for (i, file) in files.iter().enumerate() {
+            let copy = format!("{}.parquet", files.len() + i);
+            let copy = Path::from_iter([table, &copy]);
+            self.store.copy(&file.location, &copy).await.unwrap();
         }
     }
 
     async fn remove(&self, table: &str) {
-        std::fs::remove_dir_all(self.table(table)).unwrap();
+        self.delete(Some(Path::from_iter([table]))).await;
     }
 
     fn reads(&self, data_type: &DataType) -> Option<DataType> {

@@ -1,8 +1,6 @@
 //! The one conformance suite over every connector, each against the real system.
 //!
 //! `BELVEDERE_CONFORMANCE=part` runs only behaviours whose name contains that part.
-//!
-//! Not yet here, each with behaviours that do not pass: `postgres`, `mysql`.
 
 #[cfg(feature = "files")]
 mod files;

@@ -26,6 +26,7 @@ use data::Table;
 use places::Places;
 use rows::Rows;
 
+/// Unless `BELVEDERE_TPCH_SCALE` says another.
 const SCALE: f64 = 0.01;
 
 /// Queries whose ORDER BY leaves the order of some rows open.
@@ -100,7 +101,10 @@ async fn sent(session: &Session, sql: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
-    let tables = data::generate(SCALE);
+    let scale = std::env::var("BELVEDERE_TPCH_SCALE").map_or(SCALE, |text| {
+        text.parse().expect("BELVEDERE_TPCH_SCALE is a number")
+    });
+    let tables = data::generate(scale);
     let places = Places::start(&tables).await;
     let session = four_systems(&places).await;
     let copy = one_copy(&tables);
@@ -137,7 +141,7 @@ async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
         }
     }
     eprintln!(
-        "TPC-H: {} of 22 queries over four systems equal one copy, pushdown on and off",
+        "TPC-H at scale {scale}: {} of 22 queries over four systems equal one copy, pushdown on and off",
         22 - failures.len()
     );
     assert!(failures.is_empty(), "{}", failures.join("\n"));

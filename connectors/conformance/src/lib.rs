@@ -41,12 +41,19 @@ pub use suite::run;
 /// One test that runs all behaviours over the fixture this future gives.
 #[macro_export]
 macro_rules! conformance {
-    ($start:expr) => {
+    (#[$attribute:meta] $start:expr) => {
         #[test]
+        #[$attribute]
         fn conformance() {
             $crate::run(async {
                 ::std::sync::Arc::new($start.await) as ::std::sync::Arc<dyn $crate::Fixture>
             });
         }
+    };
+    ($start:expr) => {
+        $crate::conformance!(
+            #[cfg(test)]
+            $start
+        );
     };
 }

@@ -8,29 +8,54 @@ use crate::settings::Settings;
 
 /// An error of the store. `path` is the file it was about, if one.
 pub fn store(settings: &Settings, path: Option<&str>, e: &object_store::Error) -> Error {
-    use object_store::Error as E;
     let what = match path {
         Some(path) => format!("file {path}"),
         None => settings.url().to_string(),
     };
-    let error = match e {
-        E::NotFound { .. } if path.is_some() => {
+    let error = match refusal(e) {
+        Some(Refusal::Absent) if path.is_some() => {
             Error::new(Code::TableMissing, format!("{what} is no longer there"))
         }
-        E::NotFound { .. } => Error::new(Code::Unreachable, format!("there is no {what}")),
-        E::PermissionDenied { .. } => {
+        Some(Refusal::Absent) => Error::new(Code::Unreachable, format!("there is no {what}")),
+        Some(Refusal::Forbidden) => {
             Error::new(Code::PermissionDenied, format!("{what} may not be read"))
         }
-        E::Unauthenticated { .. } => Error::new(
+        Some(Refusal::Unknown) => Error::new(
             Code::Authentication,
             format!("the credentials for {what} were refused"),
         ),
-        _ if refused_for_permission(e) => {
-            Error::new(Code::PermissionDenied, format!("{what} may not be read"))
-        }
-        _ => Error::new(Code::Unreachable, format!("{what} cannot be read")),
+        None => Error::new(Code::Unreachable, format!("{what} cannot be read")),
     };
     error.at_source(settings.name()).caused_by(e.to_string())
+}
+
+enum Refusal {
+    /// There is no such thing.
+    Absent,
+    /// The caller may not.
+    Forbidden,
+    /// The caller is not known.
+    Unknown,
+}
+
+/// What a store's error says: in its type if it is about an object, in the answer's text alone if about a listing. S3
+/// answers an unknown key and a wrong signature like a missing permission; its code tells them apart.
+fn refusal(e: &object_store::Error) -> Option<Refusal> {
+    use object_store::Error as E;
+    let text = e.to_string();
+    let status = |status: &str| text.contains(&format!("status code: {status} "));
+    let unknown = ["InvalidAccessKeyId", "SignatureDoesNotMatch"]
+        .iter()
+        .any(|code| text.contains(&format!("<Code>{code}</Code>")));
+    match e {
+        E::Unauthenticated { .. } => Some(Refusal::Unknown),
+        _ if unknown || status("401") => Some(Refusal::Unknown),
+        E::NotFound { .. } => Some(Refusal::Absent),
+        E::PermissionDenied { .. } => Some(Refusal::Forbidden),
+        _ if status("404") => Some(Refusal::Absent),
+        _ if status("403") || refused_for_permission(e) => Some(Refusal::Forbidden),
+        _ => None,
+    }
 }
 
 /// The operating system's refusal arrives inside a generic error.

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use crate::failure;
 use crate::kind::Kind;
 use crate::settings::Settings;
+use crate::store;
 
 /// What Hive writes for NULL.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -38,7 +39,7 @@ pub async fn entries(settings: &Settings, store: &Arc<dyn ObjectStore>) -> Resul
     if let Some(only) = &settings.only {
         found.push(Entry {
             name: Kind::stem(only).to_string(),
-            place: TablePlace::File(Path::from(only.as_str())),
+            place: TablePlace::File(store::path(settings, only)?),
             warning: None,
         });
         return Ok(found);
@@ -117,8 +118,12 @@ pub async fn files(
 ) -> Result<Vec<DataFile>> {
     let mut found = match place {
         TablePlace::File(path) => match store.head(path).await {
-            Ok(meta) if meta.size == 0 => Vec::new(),
-            Ok(meta) => data_file(meta, &Path::default()).into_iter().collect(),
+            Ok(meta) => {
+                // Of a folder in a bucket, the answer names the path from the bucket on.
+                let location = path.clone();
+                let meta = ObjectMeta { location, ..meta };
+                data_file(meta, &Path::default()).into_iter().collect()
+            }
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(e) => return Err(failure::store(settings, Some(path.as_ref()), &e)),
         },

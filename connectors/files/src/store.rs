@@ -30,10 +30,10 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
                 LocalFileSystem::new_with_prefix(path).map_err(failed)?,
             ))
         }
-        Place::S3 { bucket, folder } => Ok(within(
-            s3(settings, bucket)?.build().map_err(failed)?,
-            folder,
-        )),
+        Place::S3 { bucket, folder } => {
+            let store = s3(settings, bucket)?.build().map_err(failed)?;
+            within(settings, store, folder)
+        }
         Place::Google { bucket, folder } => {
             let mut builder = GoogleCloudStorageBuilder::from_env()
                 .with_bucket_name(bucket)
@@ -45,7 +45,7 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
             if let Some(endpoint) = settings.config.option("endpoint") {
                 builder = builder.with_base_url(endpoint);
             }
-            Ok(within(builder.build().map_err(failed)?, folder))
+            within(settings, builder.build().map_err(failed)?, folder)
         }
         Place::Azure { url, folder } => {
             let mut builder = MicrosoftAzureBuilder::from_env()
@@ -63,7 +63,7 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
                     .with_endpoint(endpoint.to_string())
                     .with_allow_http(endpoint.starts_with("http://"));
             }
-            Ok(within(builder.build().map_err(failed)?, folder))
+            within(settings, builder.build().map_err(failed)?, folder)
         }
     }
 }
@@ -113,9 +113,28 @@ fn retry() -> RetryConfig {
     }
 }
 
-fn within(store: impl ObjectStore, folder: &str) -> Arc<dyn ObjectStore> {
-    match folder {
+fn within(
+    settings: &Settings,
+    store: impl ObjectStore,
+    folder: &str,
+) -> Result<Arc<dyn ObjectStore>> {
+    Ok(match folder {
         "" => Arc::new(store),
-        _ => Arc::new(PrefixStore::new(store, Path::from(folder))),
-    }
+        _ => Arc::new(PrefixStore::new(store, path(settings, folder)?)),
+    })
+}
+
+/// A path as it is written: `Path::from` would escape what is not ASCII.
+pub fn path(settings: &Settings, text: &str) -> Result<Path> {
+    Path::parse(text).map_err(|e| {
+        Error::new(
+            Code::InvalidUrl,
+            format!(
+                "the URL {} has a path that no object can have",
+                settings.url()
+            ),
+        )
+        .at_source(settings.name())
+        .caused_by(e)
+    })
 }

@@ -506,6 +506,14 @@ async fn names_that_clash_or_need_care() {
             .await,
         ["1|3"]
     );
+    // The file alone.
+    let one = d.join("my \"odd\" näme.csv");
+    let lake = Lake::open(one.to_str().unwrap(), &[]).await.unwrap();
+    assert_eq!(lake.names(), ["my \"odd\" näme"]);
+    assert_eq!(
+        lake.rows("SELECT a_3 FROM \"my \"\"odd\"\" näme\"").await,
+        ["3"]
+    );
 }
 
 #[tokio::test]

@@ -131,23 +131,23 @@ impl Dialect for PostgresDialect {
         negated: bool,
         _position: Position,
     ) -> Option<Result<Rendering, String>> {
-        let (arg, list) = if let Some(items) = list
+        let within = |arg, list| {
+            Some(Ok(Rendering::exact(ast::Expr::InList {
+                expr: Box::new(sql::nested(arg)),
+                list,
+                negated,
+            })))
+        };
+        if list.iter().any(|item| collations_conflict(arg, item)) {
+            let items = list.iter().map(|item| item.sql.clone()).collect();
+            return within(by_bytes(arg.sql.clone()), items);
+        }
+        let items = list
             .iter()
             .map(|item| stored::as_itself(arg, item))
-            .collect::<Option<Vec<_>>>()
-        {
-            let (arg, _) = items.first()?.clone();
-            (arg, items.into_iter().map(|(_, item)| item).collect())
-        } else if list.iter().all(|item| collations_agree(arg, item)) {
-            return None;
-        } else {
-            (stated(arg), list.iter().map(stated).collect())
-        };
-        Some(Ok(Rendering::exact(ast::Expr::InList {
-            expr: Box::new(sql::nested(arg)),
-            list,
-            negated,
-        })))
+            .collect::<Option<Vec<_>>>()?;
+        let (arg, _) = items.first()?.clone();
+        within(arg, items.into_iter().map(|(_, item)| item).collect())
     }
 
     fn aggregate(
@@ -224,18 +224,11 @@ pub fn by_bytes(expr: ast::Expr) -> ast::Expr {
     }
 }
 
-/// Whether PostgreSQL knows by which collation to compare the two.
-fn collations_agree(left: &Operand<'_>, right: &Operand<'_>) -> bool {
-    let constant = left.as_literal().is_some() || right.as_literal().is_some();
-    constant || left.facts.collation == right.facts.collation
-}
-
-/// Text that says by which collation it is compared: by bytes.
-fn stated(operand: &Operand<'_>) -> ast::Expr {
-    match (Class::of(operand.data_type()), operand.as_literal()) {
-        (Class::Text, None) => by_bytes(operand.sql.clone()),
-        _ => operand.sql.clone(),
-    }
+/// PostgreSQL refuses to decide between the collations of two columns.
+fn collations_conflict(left: &Operand<'_>, right: &Operand<'_>) -> bool {
+    left.as_literal().is_none()
+        && right.as_literal().is_none()
+        && left.facts.collation != right.facts.collation
 }
 
 /// Where neither side's collation decides, `C` is stated.
@@ -247,22 +240,22 @@ fn compare_text(
 ) -> Option<Rendering> {
     use BinaryOp::*;
     let operator = match op {
-        Eq => BinaryOperator::Eq,
+        Eq | IsNotDistinctFrom | IsDistinctFrom => BinaryOperator::Eq,
         NotEq => BinaryOperator::NotEq,
         Lt => BinaryOperator::Lt,
         LtEq => BinaryOperator::LtEq,
         Gt => BinaryOperator::Gt,
         GtEq => BinaryOperator::GtEq,
-        _ if collations_agree(left, right) => return None,
-        _ => {
-            let (l, r) = (Box::new(stated(left)), Box::new(stated(right)));
-            return Some(Rendering::exact(match op {
-                IsDistinctFrom => ast::Expr::IsDistinctFrom(l, r),
-                _ => ast::Expr::IsNotDistinctFrom(l, r),
-            }));
+        _ => return None,
+    };
+    let plain = |l: &ast::Expr, r: &ast::Expr| {
+        let boxed = |side: &ast::Expr| Box::new(sql::nested(side.clone()));
+        match op {
+            IsNotDistinctFrom => ast::Expr::IsNotDistinctFrom(boxed(l), boxed(r)),
+            IsDistinctFrom => ast::Expr::IsDistinctFrom(boxed(l), boxed(r)),
+            _ => sql::binary(l.clone(), operator.clone(), r.clone()),
         }
     };
-    let plain = |l: &ast::Expr, r: &ast::Expr| sql::binary(l.clone(), operator.clone(), r.clone());
     if let Some((l, r)) = stored::as_itself(left, right)
         .or_else(|| stored::as_itself(right, left).map(|(r, l)| (l, r)))
         && matches!(op, Eq | NotEq)
@@ -275,15 +268,21 @@ fn compare_text(
     } else {
         left
     };
-    let plain_holds = collations_agree(left, right)
+    let plain_holds = !collations_conflict(left, right)
         && match collation(column) {
             Collation::Bytes => true,
-            Collation::Deterministic => matches!(op, Eq | NotEq),
+            Collation::Deterministic => {
+                matches!(op, Eq | NotEq | IsNotDistinctFrom | IsDistinctFrom)
+            }
             Collation::Nondeterministic | Collation::Unknown => false,
         };
     if plain_holds {
         return Some(Rendering::exact(plain(&left.sql, &right.sql)));
     }
+    let stated = |operand: &Operand<'_>| match operand.as_literal() {
+        Some(_) => operand.sql.clone(),
+        None => by_bytes(operand.sql.clone()),
+    };
     let exact = plain(&stated(left), &stated(right));
     let indexed = op == Eq
         && one_column

@@ -43,9 +43,10 @@ FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
 
 /// The attributes of collations and databases have other names in each version.
 const COLLATIONS: &str = r#"
-SELECT c.oid, c.collname::text, c.collprovider::text, c.collisdeterministic,
+SELECT c.oid, concat(nullif(n.nspname, 'pg_catalog') || '.', c.collname),
+       c.collprovider::text, c.collisdeterministic,
        coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'collcollate')
-FROM pg_catalog.pg_collation c
+FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
 WHERE c.oid = ANY ($1)
 UNION ALL
 SELECT 0, 'default', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'), true,
@@ -211,10 +212,12 @@ impl Collations {
             let bytewise =
                 matches!(provider.as_str(), "c" | "b") && matches!(locale.as_str(), "C" | "POSIX");
             let shown = match (bytewise, oid) {
-                (true, _) => "C".to_string(),
+                (true, 0) => "C".to_string(),
                 (false, 0) if provider == "i" => format!("{locale}-x-icu"),
                 (false, 0) => locale,
-                (false, _) => name,
+                // Also of one that is a copy of C: PostgreSQL refuses to compare a column of one collation with a
+                // column of another, even if they compare alike.
+                (_, _) => name,
             };
             let mark = if deterministic { "" } else { "*" };
             let shown = format!("{mark}{shown}{suffix}");

@@ -52,6 +52,30 @@ impl Database {
         self.client.batch_execute(sql).await.unwrap();
     }
 
+    /// A collation of ICU's. A server built without ICU gets one of bytes; false, and said, as less is shown then.
+    pub async fn icu_collation(&self, name: &str, how: &str) -> bool {
+        let icu = self
+            .client
+            .query_opt(
+                "SELECT 1 FROM pg_collation WHERE collname = 'und-x-icu'",
+                &[],
+            )
+            .await
+            .unwrap()
+            .is_some();
+        if icu {
+            self.run(&format!("CREATE COLLATION {name} (provider = icu, {how})"))
+                .await;
+        } else {
+            not_shown(&format!(
+                "the collation {how}: this PostgreSQL is built without ICU"
+            ));
+            self.run(&format!("CREATE COLLATION {name} FROM \"C\""))
+                .await;
+        }
+        icu
+    }
+
     pub fn source(&self, options: &[(&str, &str)]) -> Arc<dyn Source> {
         self.source_as("postgres", options)
     }
@@ -78,6 +102,12 @@ impl Database {
         let tables = source.discover().await.unwrap();
         (source, tables)
     }
+}
+
+/// Past the test harness, which keeps what a passing test prints.
+pub fn not_shown(what: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "not shown: {what}");
 }
 
 pub async fn connect(port: u16, database: &str) -> Client {

@@ -1,4 +1,6 @@
 //! A private PostgreSQL for tests, in a temporary folder, on a free port of loopback, stopped when dropped.
+//!
+//! Its programs are those of the folder `BELVEDERE_POSTGRES_BIN`, otherwise the newest that Debian's packages installed.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -152,7 +154,7 @@ fn is_root() -> bool {
 
 /// PostgreSQL refuses to run as root.
 fn postgres(program: &str, args: &[&str], data: &Path) {
-    let program = newest(program);
+    let program = found(program);
     let mut command = if is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(program);
@@ -171,7 +173,10 @@ fn postgres(program: &str, args: &[&str], data: &Path) {
     assert!(status.success(), "{args:?}: {status}");
 }
 
-fn newest(program: &str) -> PathBuf {
+fn found(program: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os("BELVEDERE_POSTGRES_BIN") {
+        return Path::new(&folder).join(program);
+    }
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
