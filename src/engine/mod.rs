@@ -13,7 +13,7 @@
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
 //! | `explain.rs` | `EXPLAIN` |
-//! | `define.rs` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
+//! | `define/` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
 //! | `apply.rs` | several files of definitions as one change |
 //! | `options.rs` | the options and URLs of sources |
 //! | `sources.rs` | an opened source and the providers of its tables |

@@ -1,0 +1,190 @@
+//! Views: planned as they are defined, so that one over what is not there is refused.
+
+use std::sync::Arc;
+
+use belvedere_sql::{AlterView, CreateView, DropView, Name, ViewAction, fold};
+
+use super::schema::{own_schema_name, writable_schema};
+use super::{Context, drop_view, drop_views, move_comments, nothing_depends, taken};
+use crate::catalog::{About, CATALOG, ObjectId, PUBLIC, ViewDefinition};
+use crate::engine::world::World;
+use crate::engine::{nearest, options, query};
+use crate::error::{Error, Result};
+
+impl Context<'_> {
+    pub(super) async fn create_view(
+        &mut self,
+        world: &mut World,
+        create: &CreateView,
+    ) -> Result<&'static str> {
+        let (schema, name) = self.own_name(world, &create.name)?;
+        let key = (schema.clone(), name.clone());
+        let id = ObjectId::new([CATALOG, &schema, &name]);
+        let old = world.definitions.views.get(&key).cloned();
+        match &old {
+            Some(_) if create.if_not_exists => return Ok("CREATE VIEW"),
+            Some(_) if !create.or_replace => return Err(taken("view", &id.to_string(), "VIEW")),
+            _ => {}
+        }
+        let mut about = About::default();
+        options::of_view(&create.options, &mut about)?;
+        let names = self.names(world);
+        let planned = query::plan(names, &create.query).await?;
+        if !planned.plan.get_parameter_types()?.is_empty() {
+            return Err(Error::invalid(format!(
+                "view {id} has parameters; a view takes none"
+            )));
+        }
+        let depends_on = planned.names.referenced();
+        let reads_itself = depends_on.contains(&id)
+            || world
+                .definitions
+                .dependents(&id)
+                .iter()
+                .any(|v| depends_on.contains(&v.id()));
+        if reads_itself {
+            return Err(Error::invalid(format!("view {id} would read itself")));
+        }
+        let named: Vec<String> = create.columns.iter().map(fold).collect();
+        let view = ViewDefinition {
+            columns: query::view_columns(&planned.plan, &named)?,
+            named_columns: !named.is_empty(),
+            query: create
+                .text
+                .0
+                .clone()
+                .unwrap_or_else(|| create.query.to_string()),
+            search_path: self.settings.search_path.clone(),
+            depends_on,
+            about,
+            comment: old.and_then(|old| old.comment.clone()),
+            schema,
+            name,
+        };
+        world.definitions.views.insert(key, Arc::new(view));
+        self.still_readable(world, &id).await?;
+        Ok("CREATE VIEW")
+    }
+
+    /// The views over a replaced one must still find their columns in it.
+    async fn still_readable(&self, world: &World, replaced: &ObjectId) -> Result<()> {
+        let names = self.names(world);
+        for view in world.definitions.dependents(replaced) {
+            query::view_provider(&names, &view).await.map_err(|e| {
+                Error::invalid_with_help(
+                    format!("{replaced} cannot be replaced like this: {e}"),
+                    "Drop the views over it first, or keep its columns",
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn alter_view(&self, world: &mut World, alter: &AlterView) -> Result<&'static str> {
+        let key = self.existing_view(world, &alter.name)?;
+        let mut new = world.definitions.views[&key].as_ref().clone();
+        match &alter.action {
+            ViewAction::RenameTo(to) => new.name = fold(to),
+            ViewAction::SetSchema(schema) => {
+                new.schema = own_schema_name(schema)?;
+                writable_schema(world, &new.schema)?;
+            }
+            ViewAction::SetOptions(set) => options::of_view(set, &mut new.about)?,
+            ViewAction::ResetOptions(reset) => {
+                for option in reset.iter().map(fold) {
+                    if let Some(slot) = new.about.field_mut(&option) {
+                        *slot = None;
+                    }
+                }
+            }
+        }
+        let new_key = (new.schema.clone(), new.name.clone());
+        if new_key != key {
+            let old = &world.definitions.views[&key];
+            nothing_depends("view", world, &old.id(), &[])?;
+            if world.definitions.views.contains_key(&new_key) {
+                return Err(taken("view", &new.id().to_string(), "VIEW"));
+            }
+        }
+        let from = world.definitions.views.remove(&key).map(|old| old.id());
+        if let Some(from) = from.filter(|from| *from != new.id()) {
+            move_comments(world, &from, &new.id());
+        }
+        world.definitions.views.insert(new_key, Arc::new(new));
+        Ok("ALTER VIEW")
+    }
+
+    pub(super) fn drop_view(&self, world: &mut World, drop: &DropView) -> Result<&'static str> {
+        let mut keys = Vec::new();
+        for name in &drop.names {
+            match self.existing_view(world, name) {
+                Ok(key) => keys.push(key),
+                Err(Error::Unknown { .. }) if drop.if_exists => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let ids: Vec<ObjectId> = keys
+            .iter()
+            .map(|(s, n)| ObjectId::new([CATALOG, s, n]))
+            .collect();
+        for (id, key) in ids.iter().zip(&keys) {
+            if drop.cascade {
+                drop_views(world, id);
+            } else {
+                nothing_depends("view", world, id, &ids)?;
+            }
+            drop_view(world, key);
+        }
+        Ok("DROP VIEW")
+    }
+
+    /// Schema and name that a new view of this name gets.
+    fn own_name(&self, world: &World, name: &Name) -> Result<(String, String)> {
+        let (schema, name) = match name.fold().as_slice() {
+            [name] => {
+                let own = |entry: &&String| world.definitions.has_schema(entry);
+                let schema = self.settings.search_path.iter().find(own);
+                (
+                    schema.cloned().unwrap_or_else(|| PUBLIC.to_string()),
+                    name.clone(),
+                )
+            }
+            [schema, name] => (schema.clone(), name.clone()),
+            [catalog, schema, name] if catalog == CATALOG => (schema.clone(), name.clone()),
+            _ => {
+                return Err(Error::invalid_with_help(
+                    format!("views live in the catalog {CATALOG}, not in {name}"),
+                    "Write a name, or schema.name",
+                ));
+            }
+        };
+        writable_schema(world, &schema)?;
+        Ok((schema, name))
+    }
+
+    pub(super) fn existing_view(&self, world: &World, name: &Name) -> Result<(String, String)> {
+        let views = &world.definitions.views;
+        let candidates: Vec<(String, String)> = match name.fold().as_slice() {
+            [name] => {
+                let path = self.settings.search_path.iter();
+                path.map(|schema| (schema.clone(), name.clone())).collect()
+            }
+            [schema, name] => vec![(schema.clone(), name.clone())],
+            [_, schema, name] => vec![(schema.clone(), name.clone())],
+            _ => Vec::new(),
+        };
+        candidates
+            .into_iter()
+            .find(|key| views.contains_key(key))
+            .ok_or_else(|| {
+                let text = name.fold().pop().unwrap_or_default();
+                let near = nearest(&text, views.keys().map(|(_, n)| n.as_str()));
+                let hint = near.map(|near| format!("Did you mean {near}?"));
+                Error::Unknown {
+                    what: "view",
+                    name: name.to_string(),
+                    hint,
+                }
+            })
+    }
+}
