@@ -139,10 +139,17 @@ impl Remote {
         let session = RemoteSession::connect(url, options).await.map_err(|e| {
             let failure = Failure::from(&e);
             match e.code.as_str() {
+                "connection" if e.message.contains("peer certificate") => failure.help(
+                    "--tls-ca FILE names the certificate of the authority that signed the server's",
+                ),
                 "connection" => {
                     failure.help("Is the server running? belvedere serve --data DIR starts one")
                 }
                 "address" => Failure::usage(&e.message),
+                // What a server with TLS answers is no HTTP/2.
+                _ if e.message.contains("http2 error") && !url.starts_with("grpc+tls:") => {
+                    failure.help("Is it a server with TLS? Its address is grpc+tls://…")
+                }
                 _ => failure,
             }
         })?;

@@ -19,7 +19,7 @@ WHERE i.indrelid = ANY ($1) AND i.indisunique AND i.indisvalid AND i.indislive
 ORDER BY i.indrelid, i.indexrelid
 "#;
 
-/// Declared once, on the topmost table of a partitioned one.
+/// Declared once, on the topmost table of a partitioned one. Keys of periods (since 18) relate rows by more than equality.
 const FOREIGN: &str = r#"
 SELECT k.conrelid, k.conname::text, n.nspname::text, f.relname::text,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u (attnum, n)
@@ -32,6 +32,7 @@ FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class f ON f.oid = k.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = f.relnamespace
 WHERE k.conrelid = ANY ($1) AND k.contype = 'f' AND k.conparentid = 0
+  AND NOT coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false)
 ORDER BY k.conrelid, k.conname
 "#;
 

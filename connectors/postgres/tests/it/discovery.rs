@@ -1,7 +1,9 @@
 use arrow::datatypes::{DataType, TimeUnit};
-use belvedere_connector::TableKind;
+use belvedere_connector::{BinaryOp, Expr, Literal, TableKind};
 
-use crate::fixture::{Database, table};
+use crate::fixture::{
+    Database, column, compare, filter, lines, not_shown, read, scan_of, table, text,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_in_the_catalog_is_found() {
@@ -136,6 +138,63 @@ async fn everything_in_the_catalog_is_found() {
 
     let (_, only) = db.discovered(&[("schemas", "zoo, nix")]).await;
     assert!(only.iter().all(|t| t.schema == "zoo") && only.len() == 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_version_18_has_new() {
+    let db = Database::new("eighteen").await;
+    let version: String = db
+        .client
+        .query_one("SHOW server_version_num", &[])
+        .await
+        .unwrap()
+        .get(0);
+    if version.as_str() < "180000" {
+        not_shown("what PostgreSQL 18 has new: this one is older");
+        return;
+    }
+    db.run(
+        r#"
+        CREATE TABLE late (a int, b int NOT NULL, twice int GENERATED ALWAYS AS (b * 2) VIRTUAL);
+        INSERT INTO late (a, b) VALUES (NULL, 1), (3, 4);
+        ALTER TABLE late ADD CONSTRAINT checked_later NOT NULL a NOT VALID;
+        CREATE TABLE parent (a int, CONSTRAINT own NOT NULL a NO INHERIT);
+        CREATE TABLE child () INHERITS (parent);
+        INSERT INTO parent VALUES (1);
+        INSERT INTO child VALUES (NULL);
+        CREATE TABLE room (block int4range, held daterange, PRIMARY KEY (block, held WITHOUT OVERLAPS));
+        CREATE TABLE stay (block int4range, held daterange,
+                           FOREIGN KEY (block, PERIOD held) REFERENCES room (block, PERIOD held));
+        CREATE TABLE word (w text COLLATE pg_unicode_fast);
+        INSERT INTO word VALUES ('B'), ('a'), ('ä');
+        "#,
+    )
+    .await;
+    let (source, tables) = db.discovered(&[]).await;
+    let nullable = |name: &str| -> Vec<bool> {
+        let columns = &table(&tables, name).columns;
+        columns.iter().map(|column| column.nullable).collect()
+    };
+    assert_eq!(nullable("late"), [true, false, true]);
+    assert_eq!(nullable("parent"), [true]);
+    let rows = async |name: &str| {
+        let rel = scan_of(table(&tables, name));
+        let mut rows = lines(&read(&source, rel).await.unwrap());
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows("late").await, ["3|4|8", "NULL|1|2"]);
+    assert_eq!(rows("parent").await, ["1", "NULL"]);
+    let late = table(&tables, "late");
+    let eight = Expr::literal(Literal::Int(8), DataType::Int32);
+    let eight = compare(column(late, "twice"), BinaryOp::Eq, eight);
+    let found = read(&source, filter(scan_of(late), eight)).await.unwrap();
+    assert_eq!(lines(&found), ["3|4|8"]);
+    assert!(table(&tables, "stay").foreign_keys.is_empty());
+    let word = table(&tables, "word");
+    let after = compare(column(word, "w"), BinaryOp::Gt, text("a"));
+    let found = read(&source, filter(scan_of(word), after)).await.unwrap();
+    assert_eq!(lines(&found), ["ä"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

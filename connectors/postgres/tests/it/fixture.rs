@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::compute::concat_batches;
@@ -104,10 +105,13 @@ impl Database {
     }
 }
 
-/// Past the test harness, which keeps what a passing test prints.
+/// Said once, past the test harness, which keeps what a passing test prints.
 pub fn not_shown(what: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "not shown: {what}");
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(what.to_string()) {
+        let _ = writeln!(std::io::stderr(), "not shown: {what}");
+    }
 }
 
 pub async fn connect(port: u16, database: &str) -> Client {
