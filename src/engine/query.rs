@@ -23,6 +23,7 @@ use super::builder::memory_pool;
 use super::names::Names;
 use super::settings::Settings;
 use super::stop::Stop;
+use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::{self, Cut, FragmentPlanner, StatementContext};
@@ -113,7 +114,8 @@ pub(super) async fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
-    let plan = planner.create_physical_plan(plan, state).await?;
+    let plan = upstream::one_zero(plan.clone())?;
+    let plan = planner.create_physical_plan(&plan, state).await?;
     stop(state).within(plan)
 }
 

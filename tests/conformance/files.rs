@@ -78,6 +78,11 @@ impl Files {
     }
 }
 
+/// As it is written: what is not ASCII would else be escaped.
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
 #[async_trait]
 impl Fixture for Files {
     fn name(&self) -> &'static str {
@@ -110,26 +115,26 @@ impl Fixture for Files {
         let mut writer = ArrowWriter::try_new(&mut bytes, data.schema(), None).unwrap();
         writer.write(data).unwrap();
         writer.close().unwrap();
-        let path = Path::from_iter([table, "0.parquet"]);
+        let path = path(&format!("{table}/0.parquet"));
         self.store.put(&path, bytes.into()).await.unwrap();
     }
 
     async fn double(&self, table: &str) {
         let files: Vec<_> = self
             .store
-            .list(Some(&Path::from_iter([table])))
+            .list(Some(&path(table)))
             .try_collect()
             .await
             .unwrap();
         for (i, file) in files.iter().enumerate() {
             let copy = format!("{}.parquet", files.len() + i);
-            let copy = Path::from_iter([table, &copy]);
+            let copy = path(&format!("{table}/{copy}"));
             self.store.copy(&file.location, &copy).await.unwrap();
         }
     }
 
     async fn remove(&self, table: &str) {
-        self.delete(Some(Path::from_iter([table]))).await;
+        self.delete(Some(path(table))).await;
     }
 
     fn reads(&self, data_type: &DataType) -> Option<DataType> {

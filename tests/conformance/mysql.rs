@@ -116,6 +116,8 @@ impl Fixture for Mysql {
 
     fn definition(&self) -> Definition {
         Definition::new(self.url("reader", DATABASE))
+            // The suites run side by side, and leave little of a small machine to each.
+            .with("connect_timeout", "60")
     }
 
     async fn clear(&self) {

@@ -90,3 +90,16 @@ async fn extremes_of_floats_do_not_depend_on_the_order_of_rows() {
     ");
     assert_eq!(found, fixture.ok(&query("REAL")).await);
 }
+
+#[tokio::test]
+async fn zeros_are_equal_in_every_comparison() {
+    let fixture = fixture("CREATE TABLE t (x REAL); INSERT INTO t VALUES (0.0), (1.0);").await;
+    let found = fixture
+        .ok("SELECT x, y IN (x, 5, 6, 7, 8) AS listed, y NOT IN (x, 5, 6, 7, 8) AS missing, nullif(y, x) AS n,
+                CASE y WHEN x THEN 'same' ELSE 'other' END AS c,
+                CASE x WHEN CAST('-0' AS DOUBLE) THEN 'same' WHEN 5 THEN 'five' ELSE 'other' END AS d
+             FROM (SELECT x, CAST('-0' AS DOUBLE) * x + CAST('-0' AS DOUBLE) AS y FROM own.main.t) AS q
+             WHERE x IN (CAST('-0' AS DOUBLE), 1, 2, 3, 4) ORDER BY x")
+        .await;
+    insta::assert_snapshot!(found, @"");
+}

@@ -521,15 +521,6 @@ async fn left_here(server: &Server) {
             ),
         ),
         (
-            "0.0",
-            compare(
-                Eq,
-                column("d"),
-                Expr::literal(Literal::Float(0.0), DataType::Float64),
-            ),
-        ),
-        ("0.0", compare(Lt, column("d"), column("d"))),
-        (
             "not finite",
             compare(
                 Lt,

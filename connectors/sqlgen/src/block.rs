@@ -174,11 +174,13 @@ pub(crate) fn is_bare(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::CompoundIdentifier(_))
 }
 
-/// Without a column: in ORDER BY or GROUP BY a number, bound or not, may name a column, and PostgreSQL refuses any other
-/// constant.
+/// Neither column nor call: in ORDER BY or GROUP BY a number, bound or not, may name a column, and PostgreSQL refuses any
+/// other constant.
 pub(crate) fn is_constant(expr: &ast::Expr) -> bool {
     let found = ast::visit_expressions(expr, |part| match part {
-        ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) | ast::Expr::Function(_) => {
+            ControlFlow::Break(())
+        }
         _ => ControlFlow::Continue(()),
     });
     found.is_continue()

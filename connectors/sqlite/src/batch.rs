@@ -135,7 +135,7 @@ impl Batch {
 }
 
 /// How a computed column of this type is read: in the widest type of its kind.
-fn reading(data_type: &DataType) -> Option<Reading> {
+pub fn reading(data_type: &DataType) -> Option<Reading> {
     Reading::of(data_type).or(match data_type {
         DataType::Int8 | DataType::Int16 | DataType::Int32 => Some(Reading::Integer),
         DataType::LargeUtf8 | DataType::Utf8View => Some(Reading::Text),

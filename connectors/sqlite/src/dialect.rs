@@ -7,6 +7,7 @@ use belvedere_sqlgen::{
     Rule, Use, ast, sql,
 };
 
+use crate::batch;
 use crate::reading::Reading;
 use crate::types::{Affinity, Native};
 
@@ -245,7 +246,7 @@ impl Dialect for SqliteDialect {
         _facts: &Facts,
         column: ast::Expr,
     ) -> Result<ast::Expr, String> {
-        match Reading::of(field.data_type()) {
+        match batch::reading(field.data_type()) {
             Some(_) => Ok(column),
             None => Err(format!("a result of type {}", field.data_type())),
         }

@@ -6,6 +6,7 @@
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
+//! | `zeros.rs` | telling 0.0 from -0.0, which are equal, in some places |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -20,6 +21,9 @@ mod extremes;
 mod filters;
 mod projections;
 mod topk;
+mod zeros;
+
+pub(super) use zeros::one_zero;
 
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
