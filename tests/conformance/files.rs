@@ -31,7 +31,11 @@ struct Files {
     name: &'static str,
     store: Arc<dyn ObjectStore>,
     definition: Definition,
-    _folder: Option<tempfile::TempDir>,
+    /// The same, but for the place; and but for the secret, where there is one.
+    elsewhere: Definition,
+    wrong: Option<Definition>,
+    /// The place, or a secret.
+    _folder: tempfile::TempDir,
 }
 
 impl Files {
@@ -42,7 +46,9 @@ impl Files {
             name: "files",
             store: Arc::new(store.with_automatic_cleanup(true)),
             definition: Definition::new(folder.path().display().to_string()),
-            _folder: Some(folder),
+            elsewhere: Definition::new("/no/such/folder"),
+            wrong: None,
+            _folder: folder,
         }
     }
 
@@ -58,14 +64,25 @@ impl Files {
             .with_secret_access_key(variable("BELVEDERE_TEST_S3_SECRET"))
             .build()
             .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "not the secret").unwrap();
+        let definition = |bucket: &str, secret: &str| {
+            Definition::new(format!("s3://{bucket}/conformance/"))
+                .with("endpoint", &endpoint)
+                .with("access_key_id", "env:BELVEDERE_TEST_S3_KEY")
+                .with("secret_access_key", secret)
+        };
         Self {
             name: "files (S3)",
             store: Arc::new(PrefixStore::new(store, "conformance")),
-            definition: Definition::new("s3://belvedere/conformance/")
-                .with("endpoint", &endpoint)
-                .with("access_key_id", "env:BELVEDERE_TEST_S3_KEY")
-                .with("secret_access_key", "env:BELVEDERE_TEST_S3_SECRET"),
-            _folder: None,
+            definition: definition("belvedere", "env:BELVEDERE_TEST_S3_SECRET"),
+            elsewhere: definition("no-such-bucket", "env:BELVEDERE_TEST_S3_SECRET"),
+            wrong: Some(definition(
+                "belvedere",
+                &format!("file:{}", secret.display()),
+            )),
+            _folder: folder,
         }
     }
 
@@ -78,9 +95,9 @@ impl Files {
     }
 }
 
-/// As it is written: what is not ASCII would else be escaped.
-fn path(text: &str) -> Path {
-    Path::parse(text).unwrap()
+/// As it is written: `Path::from` would escape what is not ASCII.
+fn named(table: &str, file: &str) -> Path {
+    Path::parse(format!("{table}/{file}")).unwrap()
 }
 
 #[async_trait]
@@ -115,26 +132,26 @@ impl Fixture for Files {
         let mut writer = ArrowWriter::try_new(&mut bytes, data.schema(), None).unwrap();
         writer.write(data).unwrap();
         writer.close().unwrap();
-        let path = path(&format!("{table}/0.parquet"));
+        let path = named(table, "0.parquet");
         self.store.put(&path, bytes.into()).await.unwrap();
     }
 
     async fn double(&self, table: &str) {
         let files: Vec<_> = self
             .store
-            .list(Some(&path(table)))
+            .list(Some(&named(table, "")))
             .try_collect()
             .await
             .unwrap();
         for (i, file) in files.iter().enumerate() {
             let copy = format!("{}.parquet", files.len() + i);
-            let copy = path(&format!("{table}/{copy}"));
+            let copy = named(table, &copy);
             self.store.copy(&file.location, &copy).await.unwrap();
         }
     }
 
     async fn remove(&self, table: &str) {
-        self.delete(Some(path(table))).await;
+        self.delete(Some(named(table, ""))).await;
     }
 
     fn reads(&self, data_type: &DataType) -> Option<DataType> {
@@ -158,13 +175,13 @@ impl Fixture for Files {
 
     fn refused(&self, how: Refusal) -> Option<Definition> {
         match how {
-            Refusal::UnknownPlace => Some(Definition::new("/no/such/folder")),
+            Refusal::UnknownPlace => Some(self.elsewhere.clone()),
             Refusal::UnknownHost => {
                 let bucket =
                     Definition::new("s3://bucket/").with("endpoint", "http://no-such-host.invalid");
                 Some(bucket.with("anonymous", "true"))
             }
-            Refusal::WrongPassword => None,
+            Refusal::WrongPassword => self.wrong.clone(),
         }
     }
 }

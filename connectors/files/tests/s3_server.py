@@ -1,9 +1,8 @@
 """A small S3-compatible server for the tests, on a free port of loopback, until it is ended.
 
-It holds the bucket `belvedere`, which its user may read and write, and `private`, which it may not; signatures are
-checked.
-The first line that is printed is its address and the user's key and secret: BELVEDERE_TEST_S3, BELVEDERE_TEST_S3_KEY
-and BELVEDERE_TEST_S3_SECRET of the tests.
+Signatures are checked. Its one user may read and write the bucket `belvedere`, and not `private`. The first line that
+is printed is the address and the user's key and secret: BELVEDERE_TEST_S3, BELVEDERE_TEST_S3_KEY and
+BELVEDERE_TEST_S3_SECRET of the tests.
 """
 
 import threading
@@ -12,11 +11,20 @@ import urllib.request
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-endpoint = "http://%s:%s" % server.get_host_and_port()
+
+class Application(DomainDispatcherApplication):
+    def __call__(self, environ, start_response):
+        # Both are a blank in a query, and are signed alike; moto's check of signatures takes only the latter as such.
+        environ["QUERY_STRING"] = environ["QUERY_STRING"].replace("+", "%20")
+        return super().__call__(environ, start_response)
+
+
+server = make_server("127.0.0.1", 0, Application(create_backend_app), threaded=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+endpoint = f"http://127.0.0.1:{server.server_port}"
 
 
 def client(service):

@@ -48,11 +48,8 @@ impl Server {
         open_to_all(folder.path());
         let data = folder.path().join("data");
         let made = Command::new("mariadb-install-db")
-            .args([
-                "--no-defaults",
-                "--user=mysql",
-                "--auth-root-authentication-method=normal",
-            ])
+            .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+            .args(user())
             .args(["--skip-test-db", "--innodb-log-file-size=8M"])
             .arg(format!("--datadir={}", data.display()))
             .stdout(Stdio::null())
@@ -83,7 +80,8 @@ impl Server {
     pub async fn launch_with(&mut self, options: &[String]) {
         let folder = self.folder();
         let process = Command::new("mariadbd")
-            .args(["--no-defaults", "--user=mysql", "--bind-address=127.0.0.1"])
+            .args(["--no-defaults", "--bind-address=127.0.0.1"])
+            .args(user())
             .args([
                 "--innodb-buffer-pool-size=32M",
                 "--innodb-flush-log-at-trx-commit=0",
@@ -194,7 +192,13 @@ pub fn config(url: &str, options: &[(&str, &str)]) -> SourceConfig {
     }
 }
 
-/// The server runs as a user of its own.
+/// MariaDB refuses to run as root. Nobody else may choose.
+fn user() -> Option<&'static str> {
+    let id = Command::new("id").arg("-u").output().expect("id");
+    (id.stdout == b"0\n").then_some("--user=mysql")
+}
+
+/// The server may run as a user of its own.
 fn open_to_all(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("permissions");
