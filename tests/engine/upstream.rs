@@ -101,5 +101,12 @@ async fn zeros_are_equal_in_every_comparison() {
              FROM (SELECT x, CAST('-0' AS DOUBLE) * x + CAST('-0' AS DOUBLE) AS y FROM own.main.t) AS q
              WHERE x IN (CAST('-0' AS DOUBLE), 1, 2, 3, 4) ORDER BY x")
         .await;
-    insta::assert_snapshot!(found, @"");
+    insta::assert_snapshot!(found, @r"
+    +-----+--------+---------+------+-------+-------+
+    | x   | listed | missing | n    | c     | d     |
+    +-----+--------+---------+------+-------+-------+
+    | 0.0 | true   | false   |      | same  | same  |
+    | 1.0 | false  | true    | -0.0 | other | other |
+    +-----+--------+---------+------+-------+-------+
+    ");
 }

@@ -32,7 +32,7 @@ pub enum Outcome {
     Same,
     /// The plain query fails, mostly on a value or for what DataFusion lacks: any answer of the pushed one is right. Or
     /// the pushed one meets a value that the plain one did not read.
-    Fails,
+    Fails(String),
     Differs(String),
 }
 
@@ -66,7 +66,7 @@ pub async fn search(system: &dyn System) {
             }
             match round.compare(&query).await {
                 Outcome::Same => {}
-                Outcome::Fails => failing += 1,
+                Outcome::Fails(_) => failing += 1,
                 Outcome::Differs(_) => {
                     let report = round.smallest(draw.tape).await;
                     println!("oracle {}: {report}", system.name());
@@ -196,11 +196,13 @@ pub async fn compare(session: &Session, sql: &str, ordered: bool) -> Outcome {
             if verbose() {
                 println!("fails: {sql}\n  {error}");
             }
-            Outcome::Fails
+            Outcome::Fails(error)
         }
         // Which side a join reads first, and so whether it reads the other at all, follows from
         // estimates of rows: an error of a row that no answer needs may be met by either plan.
-        (Ok(_), Err(error)) if error.starts_with("data: ") && has_join(sql) => Outcome::Fails,
+        (Ok(_), Err(error)) if error.starts_with("data: ") && has_join(sql) => {
+            Outcome::Fails(error)
+        }
         (Ok(_), Err(error)) => Outcome::Differs(format!("fails when pushed down: {error}")),
         (Ok(mut plain), Ok(mut pushed)) => {
             if !ordered {
