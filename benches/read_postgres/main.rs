@@ -86,7 +86,6 @@ fn main() {
         let count = readers.len();
         for i in 0..count {
             let reader = &mut readers[(round + i) % count];
-            eprintln!("round {} of {rounds}: {}", round + 1, reader.title);
             let reading = match &python {
                 Some(python) if PEERS.iter().any(|(name, _)| *name == reader.name) => {
                     reading(Command::new(python).args([PEERS_PY, reader.name, &url]))
@@ -97,6 +96,8 @@ fn main() {
                 }
             };
             assert_eq!(reading.rows, rows, "{} lost rows", reader.title);
+            let (title, took) = (reader.title, reading.time);
+            eprintln!("round {} of {rounds}: {title}: {took:.2?}", round + 1);
             reader.readings.push(reading);
         }
     }
