@@ -69,7 +69,6 @@ async fn main() -> Result<()> {
     for (i, &count) in counts.iter().enumerate() {
         eprintln!("{} rows", grouped(count as u64));
         let (mut plan, mut ours, mut limit) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
         for _ in 0..rounds {
             let mut client = bare.clone();
             let got = fetch(&mut client, Ticket::new(vec![i as u8]), count).await?;
@@ -84,9 +83,6 @@ async fn main() -> Result<()> {
             let ticket = info.endpoint.into_iter().next().and_then(|e| e.ticket);
             ours.push(fetch(&mut client, ticket.ok_or("a ticket")?, count).await?);
         }
-        for batch in first(&batches, count) {
-            bytes += batch.get_array_memory_size();
-        }
         let (plan, ours, limit) = (median(&plan), median(&ours), median(&limit));
         let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
         lines.push([
@@ -96,7 +92,10 @@ async fn main() -> Result<()> {
             ms(limit),
             format!("{:.2}", ours.as_secs_f64() / limit.as_secs_f64()),
             grouped((count as f64 / ours.as_secs_f64()) as u64),
-            format!("{:.0}", bytes as f64 / ours.as_secs_f64() / 1e6),
+            format!(
+                "{:.0}",
+                bytes(&first(&batches, count)) as f64 / ours.as_secs_f64() / 1e6
+            ),
         ]);
     }
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -180,6 +179,14 @@ fn arrow_type(declared: &str) -> DataType {
         Some("DATE") => DataType::Date32,
         _ => DataType::Utf8,
     }
+}
+
+/// Of the values, as they are sent.
+fn bytes(batches: &[RecordBatch]) -> usize {
+    let columns = batches.iter().flat_map(RecordBatch::columns);
+    columns
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+        .sum()
 }
 
 /// The first rows.

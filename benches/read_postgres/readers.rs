@@ -18,20 +18,25 @@ pub struct Reading {
     pub peak_kb: u64,
 }
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// In this process, which is to do nothing else.
 #[tokio::main]
 pub async fn read(reader: &str, url: &str) -> Reading {
-    let read = match reader {
-        "server" => server(url).await,
-        "copy-1" => copy(url, 1).await,
-        "copy-2" => copy(url, 2).await,
-        "belvedere" => belvedere(url, "").await,
-        "belvedere-1" => belvedere(url, " WITH (max_connections = '1')").await,
-        other => Err(format!("no reader is called {other}").into()),
-    };
-    read.expect(reader)
+    let (reader, url) = (reader.to_string(), url.to_string());
+    // As a server does it: on the thread of `main`, every wake would go from one thread to another.
+    let read = tokio::spawn(async move {
+        match reader.as_str() {
+            "server" => server(&url).await,
+            "copy-1" => copy(&url, 1).await,
+            "copy-2" => copy(&url, 2).await,
+            "belvedere" => belvedere(&url, "").await,
+            "belvedere-1" => belvedere(&url, " WITH (max_connections = '1')").await,
+            other => Err(format!("no reader is called {other}").into()),
+        }
+    });
+    let read = read.await.expect("a reader does not panic");
+    read.expect("the table is read")
 }
 
 /// Without a client: the server reads, makes the tuples and drops them.
