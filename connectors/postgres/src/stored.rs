@@ -15,6 +15,8 @@ pub fn on_the_wire(native: &str, data_type: &DataType, column: ast::Expr) -> ast
     let value = match (data_type, native) {
         // Sent as 16 bytes.
         (DataType::Utf8, "uuid" | "jsonb" | "json") => column,
+        // The decoder takes the padding off: the server.s own conversion is slow.
+        (DataType::Utf8, _) if is_padded(native) && is_stored(&column) => column,
         (DataType::List(element), _) if is_sent_as_is(element.data_type(), native) => column,
         _ => converted(native, data_type, column),
     };
@@ -66,6 +68,11 @@ fn is_padded(native: &str) -> bool {
     native == "bpchar"
         || native == "character"
         || (native.starts_with("character(") && native.ends_with(')'))
+}
+
+/// Not an expression over it, which may be text already.
+fn is_stored(column: &ast::Expr) -> bool {
+    matches!(column, ast::Expr::CompoundIdentifier(_))
 }
 
 fn is_plain_text(native: &str) -> bool {

@@ -36,6 +36,8 @@ pub enum ColumnDecoder {
     Decimal128(Decimal128Builder, u8, i8),
     Decimal256(Decimal256Builder, u8, i8),
     Text(StringBuilder),
+    /// `character(n)`: text without the blanks at its end, as PostgreSQL's own conversion to text gives it.
+    Padded(StringBuilder),
     /// Text behind a version byte.
     Jsonb(StringBuilder),
     Uuid(StringBuilder),
@@ -74,6 +76,7 @@ impl ColumnDecoder {
             (DataType::Utf8, &Type::TEXT | &Type::VARCHAR | &Type::NAME | &Type::JSON) => {
                 Self::Text(Default::default())
             }
+            (DataType::Utf8, &Type::BPCHAR) => Self::Padded(Default::default()),
             (DataType::Utf8, &Type::JSONB) => Self::Jsonb(Default::default()),
             (DataType::Utf8, &Type::UUID) => Self::Uuid(Default::default()),
             (DataType::Binary, &Type::BYTEA) => Self::Binary(Default::default()),
@@ -127,6 +130,7 @@ impl ColumnDecoder {
             Self::Decimal128(b, p, s) => b.append_value(numeric::decimal128(v, *p, *s)?),
             Self::Decimal256(b, p, s) => b.append_value(numeric::decimal256(v, *p, *s)?),
             Self::Text(b) => b.append_value(text(v)?),
+            Self::Padded(b) => b.append_value(text(without_padding(v))?),
             Self::Jsonb(b) => match v.split_first() {
                 Some((1, json)) => b.append_value(text(json)?),
                 _ => return Err(Unfit::Format),
@@ -155,7 +159,7 @@ impl ColumnDecoder {
             Self::Float64(b) => b.append_null(),
             Self::Decimal128(b, ..) => b.append_null(),
             Self::Decimal256(b, ..) => b.append_null(),
-            Self::Text(b) | Self::Jsonb(b) | Self::Uuid(b) => b.append_null(),
+            Self::Text(b) | Self::Padded(b) | Self::Jsonb(b) | Self::Uuid(b) => b.append_null(),
             Self::Binary(b) => b.append_null(),
             Self::Date(b) => b.append_null(),
             Self::Time(b) => b.append_null(),
@@ -176,7 +180,9 @@ impl ColumnDecoder {
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Decimal128(b, ..) => Arc::new(b.finish()),
             Self::Decimal256(b, ..) => Arc::new(b.finish()),
-            Self::Text(b) | Self::Jsonb(b) | Self::Uuid(b) => Arc::new(b.finish()),
+            Self::Text(b) | Self::Padded(b) | Self::Jsonb(b) | Self::Uuid(b) => {
+                Arc::new(b.finish())
+            }
             Self::Binary(b) => Arc::new(b.finish()),
             Self::Date(b) => Arc::new(b.finish()),
             Self::Time(b) => Arc::new(b.finish()),
@@ -272,6 +278,11 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Unfit> {
 fn text(bytes: &[u8]) -> Result<&str, Unfit> {
     // Only a server of encoding SQL_ASCII can send it.
     std::str::from_utf8(bytes).map_err(|_| Unfit::Value("the text is not UTF-8"))
+}
+
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b' ');
+    &bytes[..end.map_or(0, |last| last + 1)]
 }
 
 fn date(bytes: &[u8]) -> Result<i32, Unfit> {

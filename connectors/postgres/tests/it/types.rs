@@ -63,6 +63,7 @@ const EXTREMES: &[(&str, &str, &str, &str, &str)] = &[
     ),
     ("varchar(3)", "'a  '", "'äöü'", "a  ", "äöü"),
     ("char(5)", "'ab'", "' x'", "ab", " x"),
+    ("char(2)", "''", "'é'", "", "é"),
     ("name", "'n'", "''", "n", ""),
     ("\"char\"", "'x'", "'y'", "x", "y"),
     ("citext", "'Ab'", "'aC'", "Ab", "aC"),
