@@ -66,6 +66,9 @@ struct Remote {
     rows: Option<usize>,
 }
 
+/// What was to grow, as it was, and why it does not.
+type Refused = Box<(Remote, String)>;
+
 impl Piece {
     fn finish(self) -> LogicalPlan {
         match self {
@@ -144,7 +147,7 @@ impl Remote {
         rows: Option<usize>,
         top: impl FnOnce(Box<Rel>) -> Rel,
         undo: impl FnOnce(Rel) -> Rel,
-    ) -> Result<Self, (Self, String)> {
+    ) -> Result<Self, Refused> {
         let Self {
             handle,
             rel,
@@ -161,7 +164,7 @@ impl Remote {
             }),
             Support::Superset(why) | Support::No(why) => {
                 let rel = undo(rel);
-                Err((
+                Err(Box::new((
                     Self {
                         handle,
                         rel,
@@ -169,7 +172,7 @@ impl Remote {
                         rows: own_rows,
                     },
                     why,
-                ))
+                )))
             }
         }
     }
@@ -307,7 +310,8 @@ impl Cutter {
                     residual.extend(sent.into_iter().filter_map(|(_, again)| again));
                     grown
                 }
-                Err((remote, why)) => {
+                Err(refused) => {
+                    let (remote, why) = *refused;
                     self.keep(&remote, &filter.predicate, why);
                     residual = split_conjunction_owned(filter.predicate.clone());
                     remote
@@ -338,7 +342,7 @@ impl Cutter {
                 let top = |input| Rel::Project { input, columns };
                 match remote.grow(schema, rows, top, only_input) {
                     Ok(grown) => return Ok(Ok(Piece::Remote(grown))),
-                    Err(refused) => refused,
+                    Err(refused) => *refused,
                 }
             }
             Err(why) => (remote, why),
@@ -378,7 +382,7 @@ impl Cutter {
                 };
                 match remote.grow(&aggregate.schema, rows, top, only_input) {
                     Ok(grown) => return Ok(Piece::Remote(grown)),
-                    Err(refused) => refused,
+                    Err(refused) => *refused,
                 }
             }
             Err(why) => (remote, why),
@@ -417,7 +421,7 @@ impl Cutter {
                         };
                         return Ok(Piece::Local(LogicalPlan::Sort(kept)));
                     }
-                    Err(refused) => refused,
+                    Err(refused) => *refused,
                 }
             }
             Err(why) => (remote, why),
@@ -444,7 +448,8 @@ impl Cutter {
                 };
                 Ok(Piece::Local(LogicalPlan::Limit(kept)))
             }
-            Err((remote, why)) => {
+            Err(refused) => {
+                let (remote, why) = *refused;
                 self.keep(&remote, plan_line(&LogicalPlan::Limit(limit.clone())), why);
                 Err(vec![Piece::Remote(remote)])
             }
@@ -541,7 +546,7 @@ fn remote_scan(scan: &TableScan, pushdown: bool) -> Option<Remote> {
     };
     match scan.fetch {
         // The limit above has stayed in the plan: this one only spares work.
-        Some(fetch) if pushdown => Some(limited(remote, fetch).unwrap_or_else(|(r, _)| r)),
+        Some(fetch) if pushdown => Some(limited(remote, fetch).unwrap_or_else(|refused| refused.0)),
         _ => Some(remote),
     }
 }
@@ -554,7 +559,7 @@ fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
     Some(rows.map_or(limit, |n| n.min(limit)))
 }
 
-fn limited(remote: Remote, fetch: usize) -> Result<Remote, (Remote, String)> {
+fn limited(remote: Remote, fetch: usize) -> Result<Remote, Refused> {
     let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
     let top = |input| Rel::Limit {
         input,

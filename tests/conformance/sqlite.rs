@@ -98,7 +98,7 @@ impl Fixture for Sqlite {
 
     fn holds_float(&self, value: f64) -> bool {
         // NaN is stored as NULL, -0.0 as 0.
-        !value.is_nan() && !(value == 0.0 && value.is_sign_negative())
+        !(value.is_nan() || value == 0.0 && value.is_sign_negative())
     }
 
     fn natives(&self) -> Vec<Native> {

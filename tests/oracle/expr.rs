@@ -145,7 +145,7 @@ impl Value<'_> {
                 7 => format!("octet_length({})", of(Kind::Text)),
                 8 => format!("abs({a})"),
                 9 => {
-                    let of = of(if a.len() % 2 == 0 {
+                    let of = of(if a.len().is_multiple_of(2) {
                         Kind::Date
                     } else {
                         Kind::Timestamp
@@ -158,7 +158,7 @@ impl Value<'_> {
                 }
                 10 => format!(
                     "CAST({} AS BIGINT)",
-                    of(if a.len() % 2 == 0 {
+                    of(if a.len().is_multiple_of(2) {
                         Kind::Decimal
                     } else {
                         Kind::Boolean

@@ -39,13 +39,13 @@ impl Places {
             found
         };
         places
-            .into_postgres(&named(&["part", "supplier", "partsupp"]))
+            .fill_postgres(&named(&["part", "supplier", "partsupp"]))
             .await;
         places
-            .into_mariadb(&named(&["customer", "nation", "region"]))
+            .fill_mariadb(&named(&["customer", "nation", "region"]))
             .await;
-        places.into_sqlite(&named(&["orders"]));
-        places.into_parquet(&named(&["lineitem"]));
+        places.fill_sqlite(&named(&["orders"]));
+        places.fill_parquet(&named(&["lineitem"]));
         places
     }
 
@@ -67,7 +67,7 @@ impl Places {
         ]
     }
 
-    async fn into_postgres(&self, tables: &[&Table]) {
+    async fn fill_postgres(&self, tables: &[&Table]) {
         let (_, url) = &self.urls()[0];
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -91,7 +91,7 @@ impl Places {
         client.batch_execute("ANALYZE").await.unwrap();
     }
 
-    async fn into_mariadb(&self, tables: &[&Table]) {
+    async fn fill_mariadb(&self, tables: &[&Table]) {
         let mut statements = Vec::new();
         for Table {
             name,
@@ -108,7 +108,7 @@ impl Places {
         self.mariadb.database("tpch", &statements).await;
     }
 
-    fn into_sqlite(&self, tables: &[&Table]) {
+    fn fill_sqlite(&self, tables: &[&Table]) {
         let mut file = rusqlite::Connection::open(self.files.path().join("orders.db")).unwrap();
         let transaction = file.transaction().unwrap();
         for Table {
@@ -133,7 +133,7 @@ impl Places {
         transaction.commit().unwrap();
     }
 
-    fn into_parquet(&self, tables: &[&Table]) {
+    fn fill_parquet(&self, tables: &[&Table]) {
         let folder = self.files.path().join("lake");
         std::fs::create_dir(&folder).unwrap();
         for table in tables {

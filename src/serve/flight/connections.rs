@@ -211,7 +211,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         self.poll_closed(cx)?;
         let before = buf.filled().len();
-        if let Poll::Pending = Pin::new(&mut self.tcp).poll_read(cx, buf)? {
+        if Pin::new(&mut self.tcp).poll_read(cx, buf)?.is_pending() {
             if let Some((late, _)) = &mut self.first_bytes {
                 ready!(late.as_mut().poll(cx));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
