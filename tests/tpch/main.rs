@@ -2,7 +2,8 @@
 //!
 //! The eight tables are made once, as text. The text is loaded into PostgreSQL, MariaDB, SQLite and a Parquet file, and
 //! read by Arrow into tables in memory, which plain DataFusion queries. Belvedere answers each query twice: pushdown on,
-//! and off. On stderr stands what each query sent where.
+//! and off. On stderr stands what each query sent where. DuckDB's opinion of the same copy is asked for afterwards, in
+//! `tests/clients/test_tpch.py`, if `BELVEDERE_TPCH_KEEP` names a folder in which to leave tables and answers.
 //!
 //! | file | owns |
 //! |---|---|
@@ -15,11 +16,13 @@ mod places;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use belvedere::{Engine, Session};
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 
 use data::Table;
@@ -65,15 +68,24 @@ async fn four_systems(places: &Places) -> Session {
     session
 }
 
-async fn answer(session: &Session, sql: &str, pushdown: &str) -> Result<Rows, String> {
+async fn answer(session: &Session, sql: &str, pushdown: &str) -> Result<Vec<RecordBatch>, String> {
     let settings = [("pushdown".to_string(), pushdown.to_string())];
     let answer = session
         .execute_with(sql, &settings)
         .await
         .map_err(|e| e.to_string())?;
-    Ok(Rows::new(
-        &answer.collect().await.map_err(|e| e.to_string())?,
-    ))
+    answer.collect().await.map_err(|e| e.to_string())
+}
+
+/// `batches` as the Parquet file `folder/name.parquet`.
+fn write(folder: &Path, name: &str, batches: &[RecordBatch]) {
+    std::fs::create_dir_all(folder).unwrap();
+    let file = File::create(folder.join(format!("{name}.parquet"))).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batches[0].schema(), None).unwrap();
+    batches
+        .iter()
+        .for_each(|batch| writer.write(batch).unwrap());
+    writer.close().unwrap();
 }
 
 /// How many fragments each source is sent. Files are scanned here: theirs are scans.
@@ -108,6 +120,12 @@ async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
     let places = Places::start(&tables).await;
     let session = four_systems(&places).await;
     let copy = one_copy(&tables);
+    let kept = std::env::var_os("BELVEDERE_TPCH_KEEP").map(PathBuf::from);
+    if let Some(folder) = &kept {
+        for table in &tables {
+            write(&folder.join("tables"), table.name, &[table.batch()]);
+        }
+    }
     let mut failures = Vec::new();
     for number in 1..=22 {
         let sql = query(number);
@@ -120,14 +138,14 @@ async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
         let started = Instant::now();
         let mut bad = Vec::new();
         for pushdown in ["on", "off"] {
-            let compared = answer(&session, &sql, pushdown)
-                .await
-                .and_then(|rows| rows.same_as(&expected, !OPEN_ORDER.contains(&number)));
-            bad.extend(
-                compared
-                    .err()
-                    .map(|why| format!("Q{number}, pushdown {pushdown}: {why}")),
-            );
+            let compared = answer(&session, &sql, pushdown).await.and_then(|batches| {
+                if let Some(folder) = kept.as_ref().filter(|_| pushdown == "on") {
+                    write(&folder.join("answers"), &format!("q{number:02}"), &batches);
+                }
+                Rows::new(&batches).same_as(&expected, !OPEN_ORDER.contains(&number))
+            });
+            let failed = |why| format!("Q{number}, pushdown {pushdown}: {why}");
+            bad.extend(compared.err().map(failed));
         }
         eprintln!(
             "Q{number}: {}, {} rows, {} ms on and off; sent: {}",

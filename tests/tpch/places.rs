@@ -1,8 +1,6 @@
-use std::fs::File;
 use std::io::Cursor;
 use std::pin::pin;
 
-use datafusion::parquet::arrow::ArrowWriter;
 use futures::SinkExt;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
@@ -134,14 +132,12 @@ impl Places {
     }
 
     fn fill_parquet(&self, tables: &[&Table]) {
-        let folder = self.files.path().join("lake");
-        std::fs::create_dir(&folder).unwrap();
         for table in tables {
-            let batch = table.batch();
-            let file = File::create(folder.join(format!("{}.parquet", table.name))).unwrap();
-            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-            writer.write(&batch).unwrap();
-            writer.close().unwrap();
+            crate::write(
+                &self.files.path().join("lake"),
+                table.name,
+                &[table.batch()],
+            );
         }
     }
 }
