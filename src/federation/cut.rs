@@ -1,20 +1,18 @@
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use belvedere_connector::{Fragment, JoinKind, Rel, Support, Table};
+use belvedere_connector::{JoinKind, Rel, Support};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DFSchemaRef, JoinType, NullEquality, Result};
-use datafusion::datasource::source_as_provider;
+use datafusion::common::{DFSchema, JoinType, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Extension, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType,
-    Sort, SubqueryAlias, TableScan, Union,
+    Aggregate, Expr, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType, Sort,
+    SubqueryAlias, Union,
 };
 
 use super::expr;
 use super::node::FragmentNode;
-use super::provider::{SourceHandle, SourceTable};
+use super::remote::{Remote, at_most};
 
 /// A plan whose leaves are fragments, and what was kept above them.
 #[derive(Debug)]
@@ -57,18 +55,6 @@ enum Piece {
     Local(LogicalPlan),
 }
 
-/// A relation at a source, growing. `schema` has its columns in order, under the plan's names.
-struct Remote {
-    handle: Arc<SourceHandle>,
-    rel: Rel,
-    schema: DFSchemaRef,
-    /// Estimated rows.
-    rows: Option<usize>,
-}
-
-/// What was to grow, as it was, and why it does not.
-type Refused = Box<(Remote, String)>;
-
 impl Piece {
     fn finish(self) -> LogicalPlan {
         match self {
@@ -78,121 +64,10 @@ impl Piece {
     }
 }
 
-impl Remote {
-    fn finish(self) -> LogicalPlan {
-        LogicalPlan::Extension(Extension {
-            node: Arc::new(FragmentNode {
-                handle: self.handle,
-                fragment: Arc::new(Fragment::new(self.rel)),
-                schema: self.schema,
-                rows: self.rows,
-            }),
-        })
-    }
-
-    /// Only the given columns, in order.
-    fn narrow(self, columns: &BTreeSet<usize>) -> Result<Self> {
-        if columns.len() == self.schema.fields().len() {
-            return Ok(self);
-        }
-        let fields = columns.iter().map(|i| {
-            let (qualifier, field) = self.schema.qualified_field(*i);
-            (qualifier.cloned(), field.clone())
-        });
-        let metadata = self.schema.metadata().clone();
-        let schema = DFSchema::new_with_metadata(fields.collect(), metadata)?;
-        let input = self.rel.schema();
-        let kept = columns.iter().map(|i| {
-            let field = input.field(*i);
-            let column = belvedere_connector::Expr::column(
-                *i,
-                field.data_type().clone(),
-                field.is_nullable(),
-            );
-            (column, field.name().clone())
-        });
-        let rel = Rel::Project {
-            columns: kept.collect(),
-            input: Box::new(self.rel),
-        };
-        if !self.handle.source.capabilities().node(&rel).is_exact() {
-            let Rel::Project { input, .. } = rel else {
-                unreachable!("just made")
-            };
-            return Ok(Self {
-                rel: *input,
-                ..self
-            });
-        }
-        Ok(Self {
-            rel,
-            schema: Arc::new(schema),
-            ..self
-        })
-    }
-
-    /// The columns of this relation that the expressions read.
-    fn columns_of<'e>(&self, exprs: impl IntoIterator<Item = &'e Expr>) -> BTreeSet<usize> {
-        exprs
-            .into_iter()
-            .flat_map(|e| e.column_refs())
-            .filter_map(|c| self.schema.maybe_index_of_column(c))
-            .collect()
-    }
-
-    /// This relation with `rel` on top of it, if the source answers that exactly; else itself again, and why not.
-    fn grow(
-        self,
-        schema: &DFSchemaRef,
-        rows: Option<usize>,
-        top: impl FnOnce(Box<Rel>) -> Rel,
-        undo: impl FnOnce(Rel) -> Rel,
-    ) -> Result<Self, Refused> {
-        let Self {
-            handle,
-            rel,
-            schema: own_schema,
-            rows: own_rows,
-        } = self;
-        let rel = top(Box::new(rel));
-        match handle.source.capabilities().node(&rel) {
-            Support::Exact => Ok(Self {
-                handle,
-                rel,
-                schema: schema.clone(),
-                rows,
-            }),
-            Support::Superset(why) | Support::No(why) => {
-                let rel = undo(rel);
-                Err(Box::new((
-                    Self {
-                        handle,
-                        rel,
-                        schema: own_schema,
-                        rows: own_rows,
-                    },
-                    why,
-                )))
-            }
-        }
-    }
-}
-
-fn only_input(rel: Rel) -> Rel {
-    match rel {
-        Rel::Filter { input, .. }
-        | Rel::Project { input, .. }
-        | Rel::Aggregate { input, .. }
-        | Rel::Sort { input, .. }
-        | Rel::Limit { input, .. } => *input,
-        other => other,
-    }
-}
-
 impl Cutter {
     fn cut(&mut self, plan: LogicalPlan) -> Result<Piece> {
         if let LogicalPlan::TableScan(scan) = &plan {
-            return Ok(match remote_scan(scan, self.pushdown) {
+            return Ok(match Remote::scan(scan, self.pushdown) {
                 Some(remote) => Piece::Remote(remote),
                 None => Piece::Local(plan),
             });
@@ -305,7 +180,7 @@ impl Cutter {
             let predicates = sent.iter().map(|(sent, _)| sent.clone()).collect();
             let (schema, rows) = (remote.schema.clone(), remote.rows.map(|n| n.div_ceil(5)));
             let top = |input| Rel::Filter { input, predicates };
-            remote = match remote.grow(&schema, rows, top, only_input) {
+            remote = match remote.grow(&schema, rows, top) {
                 Ok(grown) => {
                     residual.extend(sent.into_iter().filter_map(|(_, again)| again));
                     grown
@@ -340,7 +215,7 @@ impl Cutter {
                 let columns = exprs.into_iter().zip(names).collect();
                 let rows = remote.rows;
                 let top = |input| Rel::Project { input, columns };
-                match remote.grow(schema, rows, top, only_input) {
+                match remote.grow(schema, rows, top) {
                     Ok(grown) => return Ok(Ok(Piece::Remote(grown))),
                     Err(refused) => *refused,
                 }
@@ -380,7 +255,7 @@ impl Cutter {
                     group_by,
                     aggregates,
                 };
-                match remote.grow(&aggregate.schema, rows, top, only_input) {
+                match remote.grow(&aggregate.schema, rows, top) {
                     Ok(grown) => return Ok(Piece::Remote(grown)),
                     Err(refused) => *refused,
                 }
@@ -413,7 +288,7 @@ impl Cutter {
                     keys,
                     fetch: Some(fetch as u64),
                 };
-                match remote.grow(&schema, rows, top, only_input) {
+                match remote.grow(&schema, rows, top) {
                     Ok(grown) => {
                         let kept = Sort {
                             input: Arc::new(grown.finish()),
@@ -438,7 +313,7 @@ impl Cutter {
             return Err(vec![Piece::Remote(remote)]);
         };
         let rows = skip.saturating_add(fetch);
-        match limited(without_limit(remote, rows), rows) {
+        match remote.without_limit(rows).limited(rows) {
             // The fragment ends: what is above a limit without an order would see other rows than here.
             Ok(grown) if skip == 0 => Ok(Piece::Local(grown.finish())),
             Ok(grown) => {
@@ -461,9 +336,7 @@ impl Cutter {
             return datafusion::common::internal_err!("a join has two inputs");
         };
         let (left, right) = match (left, right) {
-            (Piece::Remote(left), Piece::Remote(right)) if same_source(&left, &right) => {
-                (left, right)
-            }
+            (Piece::Remote(left), Piece::Remote(right)) if left.is_beside(&right) => (left, right),
             (left, right) => return Ok(Err(vec![left, right])),
         };
         let why = match translated_join(join, &left.schema, &right.schema) {
@@ -509,7 +382,7 @@ impl Cutter {
         let [first, rest @ ..] = remotes.as_slice() else {
             return Err(pieces);
         };
-        if !rest.iter().all(|remote| same_source(first, remote)) {
+        if !rest.iter().all(|remote| first.is_beside(remote)) {
             return Err(pieces);
         }
         let rel = Rel::UnionAll {
@@ -530,62 +403,6 @@ impl Cutter {
             }
         }
     }
-}
-
-fn remote_scan(scan: &TableScan, pushdown: bool) -> Option<Remote> {
-    let provider = source_as_provider(&scan.source).ok()?;
-    let any: &dyn std::any::Any = provider.as_ref();
-    let table = any.downcast_ref::<SourceTable>()?;
-    // Providers that take no filters are given none.
-    debug_assert!(scan.filters.is_empty());
-    let remote = Remote {
-        handle: table.handle.clone(),
-        rel: table.rel(scan.projection.as_deref()),
-        schema: scan.projected_schema.clone(),
-        rows: row_estimate(&table.table),
-    };
-    match scan.fetch {
-        // The limit above has stayed in the plan: this one only spares work.
-        Some(fetch) if pushdown => Some(limited(remote, fetch).unwrap_or_else(|refused| refused.0)),
-        _ => Some(remote),
-    }
-}
-
-fn row_estimate(table: &Table) -> Option<usize> {
-    table.row_count.and_then(|n| usize::try_from(n).ok())
-}
-
-fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
-    Some(rows.map_or(limit, |n| n.min(limit)))
-}
-
-fn limited(remote: Remote, fetch: usize) -> Result<Remote, Refused> {
-    let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
-    let top = |input| Rel::Limit {
-        input,
-        skip: 0,
-        fetch: Some(fetch as u64),
-    };
-    remote.grow(&schema, rows, top, only_input)
-}
-
-/// Without the limit it ends with, if that is of these rows or more: the optimizer hands a limit on to the scan below.
-fn without_limit(remote: Remote, rows: usize) -> Remote {
-    match remote.rel {
-        Rel::Limit {
-            input,
-            skip: 0,
-            fetch: Some(fetch),
-        } if fetch >= rows as u64 => Remote {
-            rel: *input,
-            ..remote
-        },
-        _ => remote,
-    }
-}
-
-fn same_source(left: &Remote, right: &Remote) -> bool {
-    Arc::ptr_eq(&left.handle.source, &right.handle.source)
 }
 
 type JoinParts = (

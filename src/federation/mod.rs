@@ -9,6 +9,7 @@
 //! | `provider.rs` | [`SourceTable`]: a source's table as a DataFusion table provider |
 //! | `expr.rs` | the one translator of expressions |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
+//! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
@@ -21,6 +22,7 @@ mod exec;
 mod expr;
 mod node;
 mod provider;
+mod remote;
 mod ties;
 
 pub use cut::{Cut, Kept, cut};

@@ -1,0 +1,190 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use belvedere_connector::{Fragment, Rel, Support};
+use datafusion::common::{DFSchema, DFSchemaRef, Result};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
+
+use super::node::FragmentNode;
+use super::provider::{SourceHandle, SourceTable};
+
+/// A relation at a source, growing. `schema` has its columns in order, under the plan's names.
+pub struct Remote {
+    pub handle: Arc<SourceHandle>,
+    pub rel: Rel,
+    pub schema: DFSchemaRef,
+    /// Estimated rows.
+    pub rows: Option<usize>,
+}
+
+/// What was to grow, as it was, and why it does not.
+pub type Refused = Box<(Remote, String)>;
+
+impl Remote {
+    /// The scan of a source's table, if it is one.
+    pub fn scan(scan: &TableScan, pushdown: bool) -> Option<Self> {
+        let provider = source_as_provider(&scan.source).ok()?;
+        let any: &dyn std::any::Any = provider.as_ref();
+        let table = any.downcast_ref::<SourceTable>()?;
+        // Providers that take no filters are given none.
+        debug_assert!(scan.filters.is_empty());
+        let remote = Self {
+            handle: table.handle.clone(),
+            rel: table.rel(scan.projection.as_deref()),
+            schema: scan.projected_schema.clone(),
+            rows: table.table.row_count.and_then(|n| usize::try_from(n).ok()),
+        };
+        match scan.fetch {
+            // The limit above has stayed in the plan: this one only spares work.
+            Some(fetch) if pushdown => {
+                Some(remote.limited(fetch).unwrap_or_else(|refused| refused.0))
+            }
+            _ => Some(remote),
+        }
+    }
+
+    pub fn finish(self) -> LogicalPlan {
+        LogicalPlan::Extension(Extension {
+            node: Arc::new(FragmentNode {
+                handle: self.handle,
+                fragment: Arc::new(Fragment::new(self.rel)),
+                schema: self.schema,
+                rows: self.rows,
+            }),
+        })
+    }
+
+    /// Only the given columns, in order.
+    pub fn narrow(self, columns: &BTreeSet<usize>) -> Result<Self> {
+        if columns.len() == self.schema.fields().len() {
+            return Ok(self);
+        }
+        let fields = columns.iter().map(|i| {
+            let (qualifier, field) = self.schema.qualified_field(*i);
+            (qualifier.cloned(), field.clone())
+        });
+        let metadata = self.schema.metadata().clone();
+        let schema = DFSchema::new_with_metadata(fields.collect(), metadata)?;
+        let input = self.rel.schema();
+        let kept = columns.iter().map(|i| {
+            let field = input.field(*i);
+            let column = belvedere_connector::Expr::column(
+                *i,
+                field.data_type().clone(),
+                field.is_nullable(),
+            );
+            (column, field.name().clone())
+        });
+        let rel = Rel::Project {
+            columns: kept.collect(),
+            input: Box::new(self.rel),
+        };
+        if !self.handle.source.capabilities().node(&rel).is_exact() {
+            let Rel::Project { input, .. } = rel else {
+                unreachable!("just made")
+            };
+            return Ok(Self {
+                rel: *input,
+                ..self
+            });
+        }
+        Ok(Self {
+            rel,
+            schema: Arc::new(schema),
+            ..self
+        })
+    }
+
+    /// The columns of this relation that the expressions read.
+    pub fn columns_of<'e>(&self, exprs: impl IntoIterator<Item = &'e Expr>) -> BTreeSet<usize> {
+        exprs
+            .into_iter()
+            .flat_map(|e| e.column_refs())
+            .filter_map(|c| self.schema.maybe_index_of_column(c))
+            .collect()
+    }
+
+    /// This relation with `rel` on top of it, if the source answers that exactly; else itself again, and why not.
+    pub fn grow(
+        self,
+        schema: &DFSchemaRef,
+        rows: Option<usize>,
+        top: impl FnOnce(Box<Rel>) -> Rel,
+    ) -> Result<Self, Refused> {
+        let Self {
+            handle,
+            rel,
+            schema: own_schema,
+            rows: own_rows,
+        } = self;
+        let rel = top(Box::new(rel));
+        match handle.source.capabilities().node(&rel) {
+            Support::Exact => Ok(Self {
+                handle,
+                rel,
+                schema: schema.clone(),
+                rows,
+            }),
+            Support::Superset(why) | Support::No(why) => {
+                let rel = only_input(rel);
+                Err(Box::new((
+                    Self {
+                        handle,
+                        rel,
+                        schema: own_schema,
+                        rows: own_rows,
+                    },
+                    why,
+                )))
+            }
+        }
+    }
+
+    /// At most `fetch` rows of it.
+    pub fn limited(self, fetch: usize) -> Result<Self, Refused> {
+        let (schema, rows) = (self.schema.clone(), at_most(self.rows, fetch));
+        let top = |input| Rel::Limit {
+            input,
+            skip: 0,
+            fetch: Some(fetch as u64),
+        };
+        self.grow(&schema, rows, top)
+    }
+
+    /// Without the limit it ends with, if that is of these rows or more: the optimizer hands a limit on to the scan
+    /// below.
+    pub fn without_limit(self, rows: usize) -> Self {
+        match self.rel {
+            Rel::Limit {
+                input,
+                skip: 0,
+                fetch: Some(fetch),
+            } if fetch >= rows as u64 => Self {
+                rel: *input,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle.source, &other.handle.source)
+    }
+}
+
+pub fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
+    Some(rows.map_or(limit, |n| n.min(limit)))
+}
+
+/// What a relation of one input was made over.
+fn only_input(rel: Rel) -> Rel {
+    match rel {
+        Rel::Filter { input, .. }
+        | Rel::Project { input, .. }
+        | Rel::Aggregate { input, .. }
+        | Rel::Sort { input, .. }
+        | Rel::Limit { input, .. } => *input,
+        other => other,
+    }
+}
