@@ -37,6 +37,9 @@ impl PhysicalOptimizerRule for UnambiguousFilters {
                 false => Transformed::yes(Arc::new(Guard { node, clear }) as _),
             })
         })?;
+        if !guarded.transformed {
+            return self.0.optimize(guarded.data, config);
+        }
         let pushed = self.0.optimize(guarded.data, config)?;
         let bare = pushed.transform_up(|node| {
             Ok(match node.downcast_ref::<Guard>() {

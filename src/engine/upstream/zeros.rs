@@ -1,7 +1,7 @@
 //! `0.0 = -0.0` holds, but `0.0 IN (-0.0, 1, 2, 3)`, `CASE 0.0 WHEN -0.0` and `nullif(0.0, -0.0)` compare bits.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -10,6 +10,14 @@ use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, when};
 /// The plan with one zero in the places that would tell two.
 pub fn one_zero(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_down_with_subqueries(|node| {
+        let mut found = false;
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|expr| Ok(may_compare_bits(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if !found {
+            return Ok(Transformed::no(node));
+        }
         let schema = merge_schema(&node.inputs());
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
@@ -19,6 +27,16 @@ pub fn one_zero(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     })?;
     Ok(plan.data)
+}
+
+/// Whether [`rewritten`] may have something to do, without knowing types.
+fn may_compare_bits(expr: &Expr) -> bool {
+    match expr {
+        Expr::InList(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        Expr::ScalarFunction(call) => call.name() == "nullif",
+        _ => false,
+    }
 }
 
 fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
