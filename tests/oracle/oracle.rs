@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use belvedere::{Engine, Session};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use belvedere_conformance::lines;
 
 use crate::draw::{Draw, simpler};
 use crate::query::{Query, query};
@@ -245,22 +245,6 @@ pub async fn rows_of(session: &Session, sql: &str, pushdown: bool) -> Result<Vec
         .collect();
     // Sorted before any row.
     let mut rows = vec![format!("\u{0}{}", types.join("|"))];
-    let options = FormatOptions::default().with_null("∅");
-    for batch in answer.collect().await.map_err(failed)? {
-        let columns: Vec<_> = batch
-            .columns()
-            .iter()
-            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap())
-            .collect();
-        for row in 0..batch.num_rows() {
-            rows.push(
-                columns
-                    .iter()
-                    .map(|c| c.value(row).to_string())
-                    .collect::<Vec<_>>()
-                    .join("|"),
-            );
-        }
-    }
+    rows.extend(lines(&answer.collect().await.map_err(failed)?));
     Ok(rows)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use belvedere::Error;
+use belvedere::{Answer, Error};
 use futures::StreamExt;
 
 use crate::fixture::{Ability, Fixture, Refusal};
@@ -22,6 +22,15 @@ async fn large(fixture: &Arc<dyn Fixture>) -> Lab {
         fixture.double("big").await;
     }
     Lab::with(fixture, &[("item", item())]).await
+}
+
+/// A read of the large table, its first batch taken.
+async fn begun(lab: &Lab) -> Answer {
+    let begun = lab.session.execute("SELECT id, pad FROM src.big").await;
+    let mut answer = begun.expect("it begins");
+    let first = answer.stream.next().await;
+    first.expect("a batch").expect("no error");
+    answer
 }
 
 /// Wait until the source does nothing for us.
@@ -43,17 +52,7 @@ async fn until_idle(fixture: &Arc<dyn Fixture>) {
 pub(crate) async fn cancelled_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome {
     need(&fixture, Ability::SeesReads)?;
     let lab = large(&fixture).await;
-    let mut answer = lab
-        .session
-        .execute("SELECT id, pad FROM src.big")
-        .await
-        .expect("it begins");
-    answer
-        .stream
-        .next()
-        .await
-        .expect("a batch")
-        .expect("no error");
+    let answer = begun(&lab).await;
     assert!(
         fixture.reads_open().await > 0,
         "the read is seen at the source"
@@ -68,17 +67,7 @@ pub(crate) async fn cancelled_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome 
 pub(crate) async fn cancelled_again_and_again(fixture: Arc<dyn Fixture>) -> Outcome {
     let lab = large(&fixture).await;
     for _ in 0..12 {
-        let mut answer = lab
-            .session
-            .execute("SELECT id, pad FROM src.big")
-            .await
-            .expect("it begins");
-        answer
-            .stream
-            .next()
-            .await
-            .expect("a batch")
-            .expect("no error");
+        drop(begun(&lab).await);
     }
     let next = tokio::time::timeout(SOON, lab.rows("SELECT count(*) FROM src.item")).await;
     assert_eq!(
@@ -101,17 +90,7 @@ pub(crate) async fn cancelled_again_and_again(fixture: Arc<dyn Fixture>) -> Outc
 pub(crate) async fn interrupted_in_mid_read(fixture: Arc<dyn Fixture>) -> Outcome {
     need(&fixture, Ability::Interrupts)?;
     let lab = large(&fixture).await;
-    let mut answer = lab
-        .session
-        .execute("SELECT id, pad FROM src.big")
-        .await
-        .expect("it begins");
-    answer
-        .stream
-        .next()
-        .await
-        .expect("a batch")
-        .expect("no error");
+    let mut answer = begun(&lab).await;
     fixture.interrupt().await;
     let mut failure = None;
     while let Some(batch) = answer.stream.next().await {

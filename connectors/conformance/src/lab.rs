@@ -28,6 +28,23 @@ pub(crate) struct Rows {
     pub rows: Vec<String>,
 }
 
+/// Each row as a line: its values separated by bars, NULL as `∅`.
+pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default().with_null(NULL);
+    let mut lines = Vec::new();
+    for batch in batches {
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).expect("values can be shown"))
+            .collect();
+        lines.extend((0..batch.num_rows()).map(|row| {
+            let values = columns.iter().map(|c| c.value(row).to_string());
+            values.collect::<Vec<_>>().join("|")
+        }));
+    }
+    lines
+}
+
 impl Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "({})", self.types.join(", "))?;
@@ -45,27 +62,10 @@ impl Rows {
             .iter()
             .map(|f| f.data_type().to_string())
             .collect();
-        let options = FormatOptions::default().with_null(NULL);
-        let mut rows = Vec::new();
-        for batch in batches {
-            let columns: Vec<_> = batch
-                .columns()
-                .iter()
-                .map(|c| {
-                    ArrayFormatter::try_new(c.as_ref(), &options).expect("values can be shown")
-                })
-                .collect();
-            for row in 0..batch.num_rows() {
-                rows.push(
-                    columns
-                        .iter()
-                        .map(|c| c.value(row).to_string())
-                        .collect::<Vec<_>>()
-                        .join("|"),
-                );
-            }
+        Self {
+            types,
+            rows: lines(batches),
         }
-        Self { types, rows }
     }
 
     fn sorted(mut self) -> Self {

@@ -35,6 +35,7 @@ mod suite;
 mod types;
 
 pub use fixture::{Ability, Definition, Feature, Fixture, Native, Refusal};
+pub use lab::lines;
 pub use seed::SqlNames;
 pub use suite::run;
 
