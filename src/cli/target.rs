@@ -11,7 +11,9 @@ use super::args::Where;
 use super::failure::{Failure, Result};
 use super::password;
 use crate::engine::{ApplyOptions, SqlFile};
-use crate::serve::flight::client::{ConnectOptions, RemoteChange, RemoteError, RemoteSession};
+use crate::serve::flight::client::{
+    BROKEN, ConnectOptions, RemoteChange, RemoteError, RemoteSession,
+};
 use crate::{Engine, Error, Session};
 
 /// What statements are sent to: an engine in this process, or a server.
@@ -146,9 +148,10 @@ impl Remote {
                     failure.help("Is the server running? belvedere serve --data DIR starts one")
                 }
                 "address" => Failure::usage(&e.message),
-                // What a server with TLS answers is no HTTP/2.
-                _ if e.message.contains("http2 error") && !url.starts_with("grpc+tls:") => {
-                    failure.help("Is it a server with TLS? Its address is grpc+tls://…")
+                // What a server with TLS answers is no HTTP/2, and it hangs up: which is seen first is open.
+                BROKEN if !url.starts_with("grpc+tls:") => {
+                    Failure::new("the connection broke before the server had answered")
+                        .help("Is it a server with TLS? Its address is grpc+tls://…")
                 }
                 _ => failure,
             }
@@ -198,8 +201,8 @@ impl From<&RemoteError> for Failure {
     fn from(e: &RemoteError) -> Self {
         let failure = Self::new(&e.message);
         match e.code.as_str() {
-            "connection" | "unavailable" | "timeout" | "source_unreachable" | "source_timeout"
-            | "source_busy" | "source_refused" => failure.transient(),
+            "connection" | BROKEN | "unavailable" | "timeout" | "source_unreachable"
+            | "source_timeout" | "source_busy" | "source_refused" => failure.transient(),
             _ => failure,
         }
     }

@@ -90,7 +90,7 @@ fn tls() {
      help: --tls-ca FILE names the certificate of the authority that signed the server's
     ");
     assert_snapshot!(said(&url.replace("grpc+tls", "grpc")), @r"
-    1: error: h2 protocol error: http2 error
+    1: error: the connection broke before the server had answered
      help: Is it a server with TLS? Its address is grpc+tls://…
     ");
 }

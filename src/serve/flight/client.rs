@@ -288,6 +288,9 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The code of a [`RemoteError`]: the connection broke, or what came over it was no gRPC.
+pub const BROKEN: &str = "broken_connection";
+
 fn failed(message: &str) -> RemoteError {
     RemoteError {
         message: message.to_string(),
@@ -314,9 +317,14 @@ impl From<Status> for RemoteError {
             "" => format!("the server answered: {}", status.code().description()),
             message => message.to_string(),
         };
+        // A cause is on this side of the wire: no server has answered with this status.
+        let code = match std::error::Error::source(&status) {
+            Some(_) => BROKEN.to_string(),
+            None => text(CODE).unwrap_or_else(|| format!("{:?}", status.code()).to_lowercase()),
+        };
         Self {
             message,
-            code: text(CODE).unwrap_or_else(|| format!("{:?}", status.code()).to_lowercase()),
+            code,
             sqlstate: text(SQLSTATE),
             position,
         }
