@@ -51,7 +51,8 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
     config.options_mut().execution.time_zone = Some(settings.timezone.clone());
     let mut builder = SessionStateBuilder::new_from_existing(base.clone())
         .with_config(config)
-        .with_catalog_list(Arc::new(names.clone()));
+        .with_catalog_list(Arc::new(names.clone()))
+        .with_relation_planners(upstream::relation_planners());
     if let Some(limit) = settings.memory_limit {
         let runtime = RuntimeEnvBuilder::from_runtime_env(base.runtime_env())
             .with_memory_pool(memory_pool(limit));
@@ -67,6 +68,7 @@ pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<P
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
         .await?;
+    let plan = upstream::bare_recursion(plan)?;
     Ok(Planned { plan, names })
 }
 

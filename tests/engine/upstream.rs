@@ -110,3 +110,124 @@ async fn zeros_are_equal_in_every_comparison() {
     +-----+--------+---------+------+-------+-------+
     ");
 }
+
+#[tokio::test]
+async fn the_key_of_a_joined_table_is_no_key_of_groups() {
+    let fixture = fixture(
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, name TEXT);
+         CREATE TABLE o (n INTEGER PRIMARY KEY, c INTEGER, month INTEGER);
+         INSERT INTO c VALUES (1, 'a'), (2, 'b');
+         INSERT INTO o VALUES (1, 1, 3), (2, 1, 2), (3, 1, 1), (4, 2, 3), (5, 2, 2), (6, 2, 1);",
+    )
+    .await;
+    let groups = "SELECT c.id, o.month, sum(o.n) AS total
+                  FROM own.main.c AS c JOIN own.main.o AS o ON c.id = o.c GROUP BY c.id, o.month";
+    let found = fixture
+        .ok(&format!("{groups} ORDER BY c.id, o.month LIMIT 4"))
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+-------+-------+
+    | id | month | total |
+    +----+-------+-------+
+    | 1  | 1     | 3     |
+    | 1  | 2     | 2     |
+    | 1  | 3     | 1     |
+    | 2  | 1     | 6     |
+    +----+-------+-------+
+    ");
+    let found = fixture
+        .ok(&format!(
+            "SELECT 'groups' AS what, count(*) AS n
+             FROM (SELECT id, month FROM ({groups}) AS q GROUP BY id, month) AS r
+             UNION ALL SELECT 'joined', count(c.id)
+             FROM own.main.c AS c JOIN ({groups}) AS q ON c.id = q.id
+             UNION ALL SELECT 'distinct', count(*)
+             FROM (SELECT DISTINCT id FROM (SELECT DISTINCT c.id, o.month FROM own.main.c AS c
+                   JOIN own.main.o AS o ON c.id = o.c) AS q) AS r"
+        ))
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----------+---+
+    | what     | n |
+    +----------+---+
+    | groups   | 6 |
+    | joined   | 6 |
+    | distinct | 2 |
+    +----------+---+
+    ");
+    // What the key of the table does determine may be selected; what it does not, may not.
+    let found = fixture
+        .ok(&format!(
+            "SELECT q.id, c.name, count(*) AS months, avg(q.total) AS mean
+             FROM ({groups}) AS q JOIN own.main.c AS c ON c.id = q.id
+             GROUP BY q.id, c.id ORDER BY q.id"
+        ))
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+------+--------+------+
+    | id | name | months | mean |
+    +----+------+--------+------+
+    | 1  | a    | 3      | 2.0  |
+    | 2  | b    | 3      | 5.0  |
+    +----+------+--------+------+
+    ");
+    let error = fixture
+        .err(&format!(
+            "WITH q AS ({groups}) SELECT id, month FROM q GROUP BY id"
+        ))
+        .await;
+    insta::assert_snapshot!(error, @r#"plan: Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column "q.month" must appear in the GROUP BY clause or must be part of an aggregate function, currently only "q.id" appears in the SELECT clause satisfies this requirement"#);
+}
+
+#[tokio::test]
+async fn an_unnested_row_has_lost_its_key() {
+    let fixture = fixture(
+        "CREATE TABLE c (id INTEGER PRIMARY KEY);
+         INSERT INTO c VALUES (1), (2);",
+    )
+    .await;
+    let found = fixture
+        .ok(
+            "SELECT DISTINCT id, x FROM (SELECT id, unnest([3, 2, 1]) AS x FROM own.main.c) AS q
+             ORDER BY id, x",
+        )
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+---+
+    | id | x |
+    +----+---+
+    | 1  | 1 |
+    | 1  | 2 |
+    | 1  | 3 |
+    | 2  | 1 |
+    | 2  | 2 |
+    | 2  | 3 |
+    +----+---+
+    ");
+}
+
+#[tokio::test]
+async fn recursion_starts_at_a_column_of_a_source() {
+    let fixture = fixture(
+        "CREATE TABLE part (id INTEGER PRIMARY KEY, parent INTEGER, name TEXT);
+         INSERT INTO part VALUES (1, NULL, 'pump'), (2, 1, 'motor'), (3, 2, 'coil'), (4, NULL, 'valve');",
+    )
+    .await;
+    let found = fixture
+        .ok("WITH RECURSIVE tree AS (
+                SELECT id, name, name AS path, 1 AS depth FROM own.main.part WHERE parent IS NULL
+                UNION ALL SELECT p.id, p.name, t.path || ' / ' || p.name, t.depth + 1
+                FROM own.main.part AS p JOIN tree AS t ON p.parent = t.id)
+             SELECT * FROM tree ORDER BY path")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+-------+---------------------+-------+
+    | id | name  | path                | depth |
+    +----+-------+---------------------+-------+
+    | 1  | pump  | pump                | 1     |
+    | 2  | motor | pump / motor        | 2     |
+    | 3  | coil  | pump / motor / coil | 3     |
+    | 4  | valve | valve               | 1     |
+    +----+-------+---------------------+-------+
+    ");
+}

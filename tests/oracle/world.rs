@@ -113,6 +113,8 @@ pub struct Table {
     /// As a query names it: `s.t0`.
     pub name: String,
     pub columns: Vec<Column>,
+    /// The first column is its primary key, `id`.
+    keyed: bool,
     /// Constants in the system's SQL.
     pub rows: Vec<Vec<String>>,
 }
@@ -126,6 +128,12 @@ impl Table {
         text: fn(&str) -> String,
     ) -> Self {
         let mut columns = Vec::new();
+        let integer = natives.iter().find(|native| native.kind == Kind::Int);
+        let key = integer.filter(|_| draw.chance(50));
+        columns.extend(key.map(|native| Column {
+            name: "id".into(),
+            native: *native,
+        }));
         for i in 0..3 + draw.below(5) {
             // Names that are told from others by case alone, and such that must be quoted, are the conformance suite's.
             columns.push(Column {
@@ -134,16 +142,18 @@ impl Table {
             });
         }
         let rows = (0..[0, 1, 5, 9, 14][draw.below(15).div_ceil(3).min(4)])
-            .map(|_| {
-                columns
-                    .iter()
-                    .map(|column| constant(draw, &column.native, text))
-                    .collect()
+            .map(|row: i32| {
+                let values = columns.iter().map(|column| match column.name.as_str() {
+                    "id" => row.to_string(),
+                    _ => constant(draw, &column.native, text),
+                });
+                values.collect()
             })
             .collect();
         Self {
             name: format!("{source}.t{n}"),
             columns,
+            keyed: key.is_some(),
             rows,
         }
     }
@@ -155,11 +165,14 @@ impl Table {
     }
 
     pub fn create(&self) -> String {
-        let columns: Vec<_> = self
+        let mut columns: Vec<_> = self
             .columns
             .iter()
             .map(|c| format!("{} {}", c.name, c.native.declared))
             .collect();
+        if self.keyed {
+            columns[0] += " NOT NULL PRIMARY KEY";
+        }
         format!(
             "CREATE TABLE {} ({})",
             self.local_name(),

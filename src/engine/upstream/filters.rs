@@ -18,11 +18,11 @@ use datafusion::physical_plan::filter_pushdown::{
 };
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-use super::Rule;
+use super::PhysicalRule;
 
 /// The rule, with a [`Guard`] before every node with columns of one name while it works.
 #[derive(Debug)]
-pub struct UnambiguousFilters(pub Rule);
+pub struct UnambiguousFilters(pub PhysicalRule);
 
 impl PhysicalOptimizerRule for UnambiguousFilters {
     fn optimize(

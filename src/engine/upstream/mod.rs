@@ -3,6 +3,8 @@
 //!
 //! | file | kept from |
 //! |---|---|
+//! | `keys.rs` | taking the key of one side of a join for the key of groups over it |
+//! | `recursion.rs` | refusing recursive queries over columns of sources |
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
@@ -14,26 +16,56 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::planner::RelationPlanner;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 mod extremes;
 mod filters;
+mod keys;
 mod projections;
+mod recursion;
 mod topk;
 mod zeros;
 
+pub(super) use recursion::bare_recursion;
 pub(super) use zeros::one_zero;
 
-type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
+type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// DataFusion's rules, in their order.
-pub(super) fn physical_rules() -> Vec<Rule> {
+/// What plans the relations of one statement.
+pub(super) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
+    vec![Arc::new(keys::KeyedRelations::default())]
+}
+
+/// DataFusion's rules over logical plans, in their order. Those that use keys find them as they are.
+pub(super) fn logical_rules() -> Vec<LogicalRule> {
+    let mut rules: Vec<LogicalRule> = Vec::new();
+    for rule in Optimizer::new().rules {
+        match rule.name() {
+            "replace_distinct_aggregate" => {
+                rules.push(Arc::new(keys::Keys));
+                rules.push(Arc::new(keys::KeyedDistinct(rule)));
+            }
+            "eliminate_join" | "eliminate_duplicated_expr" | "optimize_projections" => {
+                rules.push(Arc::new(keys::Keys));
+                rules.push(rule);
+            }
+            _ => rules.push(rule),
+        }
+    }
+    rules
+}
+
+/// DataFusion's rules over physical plans, in their order.
+pub(super) fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = Vec::new();
     for rule in PhysicalOptimizer::new().rules {
         match rule.name() {
             "ProjectionPushdown" => {
-                rules.push(Arc::new(projections::CarefulProjections(rule)) as Rule)
+                rules.push(Arc::new(projections::CarefulProjections(rule)) as PhysicalRule)
             }
             "FilterPushdown" => rules.push(Arc::new(filters::UnambiguousFilters(rule))),
             "FilterPushdown(Post)" => {

@@ -12,12 +12,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
-use super::Rule;
+use super::PhysicalRule;
 
 /// `SELECT b, a / b + c FROM t WHERE b <> 0` divides only where b is not zero: a plan that computes anything over a
 /// filter's rows keeps its projections where they are.
 #[derive(Debug)]
-pub struct CarefulProjections(pub Rule);
+pub struct CarefulProjections(pub PhysicalRule);
 
 impl PhysicalOptimizerRule for CarefulProjections {
     fn optimize(
