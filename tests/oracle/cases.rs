@@ -65,6 +65,14 @@ const ANYWHERE: &[Case] = &[
         query: "SELECT t.a, t.b FROM s.t JOIN s.t AS u ON t.a = u.b
                 WHERE t.a = CAST('-0' AS DOUBLE) OR t.a IN (CAST('-0' AS DOUBLE), 1, 7, 8) OR t.b <> t.a",
     },
+    Case {
+        name: "a constant -0.0 keeps its sign",
+        tables: &[
+            "CREATE TABLE t (a INTEGER)",
+            "INSERT INTO t VALUES (1), (2)",
+        ],
+        query: "SELECT a, CAST('-0' AS DOUBLE) AS b FROM s.t WHERE a > 1",
+    },
 ];
 
 const POSTGRES: &[Case] = &[Case {

@@ -67,6 +67,10 @@ impl Dialect for MysqlDialect {
             (Literal::Float(value), _) if !value.is_finite() => {
                 Err("a float that is not finite".to_string())
             }
+            // Sent as a parameter it comes back as 0.0.
+            (Literal::Float(value), _) if *value == 0.0 && value.is_sign_negative() => {
+                Err("the float -0.0".to_string())
+            }
             (
                 Literal::Int(_),
                 DataType::Date32
