@@ -143,16 +143,17 @@ async fn the_key_of_a_joined_table_is_no_key_of_groups() {
              FROM own.main.c AS c JOIN ({groups}) AS q ON c.id = q.id
              UNION ALL SELECT 'distinct', count(*)
              FROM (SELECT DISTINCT id FROM (SELECT DISTINCT c.id, o.month FROM own.main.c AS c
-                   JOIN own.main.o AS o ON c.id = o.c) AS q) AS r"
+                   JOIN own.main.o AS o ON c.id = o.c) AS q) AS r
+             ORDER BY what"
         ))
         .await;
     insta::assert_snapshot!(found, @r"
     +----------+---+
     | what     | n |
     +----------+---+
+    | distinct | 2 |
     | groups   | 6 |
     | joined   | 6 |
-    | distinct | 2 |
     +----------+---+
     ");
     // What the key of the table does determine may be selected; what it does not, may not.
