@@ -231,4 +231,188 @@ async fn recursion_starts_at_a_column_of_a_source() {
     | 4  | valve | valve               | 1     |
     +----+-------+---------------------+-------+
     ");
+    let found = fixture
+        .ok("SELECT name FROM own.main.part WHERE id IN (
+                WITH RECURSIVE below AS (
+                    SELECT id FROM own.main.part WHERE name = 'motor'
+                    UNION ALL SELECT p.id FROM own.main.part AS p JOIN below AS b ON p.parent = b.id)
+                SELECT id FROM below)
+             ORDER BY name")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +-------+
+    | name  |
+    +-------+
+    | coil  |
+    | motor |
+    +-------+
+    ");
+}
+
+#[tokio::test]
+async fn a_group_has_one_zero() {
+    let fixture = fixture(
+        "CREATE TABLE t (n INTEGER, x REAL);
+         INSERT INTO t VALUES (1, 0.0), (-1, 0.0), (2, 0.0), (-2, 0.0), (1, 1.0), (1, NULL);",
+    )
+    .await;
+    // SQLite keeps no -0.0.
+    let zeros = "(SELECT n, x * n AS y FROM own.main.t) AS q";
+    let mut found = String::new();
+    for query in [
+        "SELECT DISTINCT y FROM {zeros} ORDER BY y LIMIT 3",
+        "SELECT y, count(*) AS n FROM {zeros} GROUP BY y ORDER BY y",
+        "SELECT y, n > 0 AS positive, count(*) AS n FROM {zeros} GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT y, count(*) AS n FROM {zeros} GROUP BY ROLLUP (y) ORDER BY y, n",
+        "SELECT DISTINCT y, n > 0 AS positive FROM {zeros} ORDER BY 1, 2",
+        "SELECT y FROM (SELECT y FROM {zeros} UNION SELECT x FROM own.main.t) AS r GROUP BY y ORDER BY y LIMIT 2",
+        "SELECT y FROM {zeros} INTERSECT SELECT -x FROM own.main.t ORDER BY y",
+        "SELECT y FROM {zeros} EXCEPT SELECT -x FROM own.main.t ORDER BY y",
+        "SELECT max(y) AS most, n FROM {zeros} GROUP BY n ORDER BY most DESC NULLS LAST, n LIMIT 2",
+        "SELECT count(DISTINCT y) AS n FROM {zeros}",
+        "SELECT n > 1 AS g, count(DISTINCT y) AS n FROM {zeros} GROUP BY 1 ORDER BY 1",
+        "SELECT DISTINCT count(*) OVER (PARTITION BY y) AS n FROM {zeros} ORDER BY n",
+        "SELECT rank() OVER (ORDER BY y) AS r, count(*) AS n FROM {zeros} GROUP BY y ORDER BY r",
+        "SELECT DISTINCT rank() OVER (ORDER BY y) AS r FROM {zeros} ORDER BY r",
+        "SELECT count(*) AS n FROM {zeros} JOIN own.main.t AS t ON t.x = q.y",
+        "SELECT count(*) AS n FROM {zeros} JOIN own.main.t AS t ON t.x = q.y AND t.n = q.n",
+        "SELECT count(*) AS n FROM {zeros} WHERE y IN (SELECT x FROM own.main.t)",
+        "SELECT count(*) AS n FROM {zeros} WHERE y NOT IN (SELECT x FROM own.main.t WHERE x IS NOT NULL)",
+    ] {
+        let answer = fixture.ok(&query.replace("{zeros}", zeros)).await;
+        found.push_str(&format!("{query}\n{answer}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    SELECT DISTINCT y FROM {zeros} ORDER BY y LIMIT 3
+    +-----+
+    | y   |
+    +-----+
+    | 0.0 |
+    | 1.0 |
+    |     |
+    +-----+
+    SELECT y, count(*) AS n FROM {zeros} GROUP BY y ORDER BY y
+    +-----+---+
+    | y   | n |
+    +-----+---+
+    | 0.0 | 4 |
+    | 1.0 | 1 |
+    |     | 1 |
+    +-----+---+
+    SELECT y, n > 0 AS positive, count(*) AS n FROM {zeros} GROUP BY 1, 2 ORDER BY 1, 2
+    +-----+----------+---+
+    | y   | positive | n |
+    +-----+----------+---+
+    | 0.0 | false    | 2 |
+    | 0.0 | true     | 2 |
+    | 1.0 | true     | 1 |
+    |     | true     | 1 |
+    +-----+----------+---+
+    SELECT y, count(*) AS n FROM {zeros} GROUP BY ROLLUP (y) ORDER BY y, n
+    +-----+---+
+    | y   | n |
+    +-----+---+
+    | 0.0 | 4 |
+    | 1.0 | 1 |
+    |     | 1 |
+    |     | 6 |
+    +-----+---+
+    SELECT DISTINCT y, n > 0 AS positive FROM {zeros} ORDER BY 1, 2
+    +-----+----------+
+    | y   | positive |
+    +-----+----------+
+    | 0.0 | false    |
+    | 0.0 | true     |
+    | 1.0 | true     |
+    |     | true     |
+    +-----+----------+
+    SELECT y FROM (SELECT y FROM {zeros} UNION SELECT x FROM own.main.t) AS r GROUP BY y ORDER BY y LIMIT 2
+    +-----+
+    | y   |
+    +-----+
+    | 0.0 |
+    | 1.0 |
+    +-----+
+    SELECT y FROM {zeros} INTERSECT SELECT -x FROM own.main.t ORDER BY y
+    +-----+
+    | y   |
+    +-----+
+    | 0.0 |
+    |     |
+    +-----+
+    SELECT y FROM {zeros} EXCEPT SELECT -x FROM own.main.t ORDER BY y
+    +-----+
+    | y   |
+    +-----+
+    | 1.0 |
+    +-----+
+    SELECT max(y) AS most, n FROM {zeros} GROUP BY n ORDER BY most DESC NULLS LAST, n LIMIT 2
+    +------+---+
+    | most | n |
+    +------+---+
+    | 1.0  | 1 |
+    | 0.0  | 2 |
+    +------+---+
+    SELECT count(DISTINCT y) AS n FROM {zeros}
+    +---+
+    | n |
+    +---+
+    | 2 |
+    +---+
+    SELECT n > 1 AS g, count(DISTINCT y) AS n FROM {zeros} GROUP BY 1 ORDER BY 1
+    +-------+---+
+    | g     | n |
+    +-------+---+
+    | false | 2 |
+    | true  | 1 |
+    +-------+---+
+    SELECT DISTINCT count(*) OVER (PARTITION BY y) AS n FROM {zeros} ORDER BY n
+    +---+
+    | n |
+    +---+
+    | 1 |
+    | 4 |
+    +---+
+    SELECT rank() OVER (ORDER BY y) AS r, count(*) AS n FROM {zeros} GROUP BY y ORDER BY r
+    +---+---+
+    | r | n |
+    +---+---+
+    | 1 | 4 |
+    | 2 | 1 |
+    | 3 | 1 |
+    +---+---+
+    SELECT DISTINCT rank() OVER (ORDER BY y) AS r FROM {zeros} ORDER BY r
+    +---+
+    | r |
+    +---+
+    | 1 |
+    | 3 |
+    | 5 |
+    | 6 |
+    +---+
+    SELECT count(*) AS n FROM {zeros} JOIN own.main.t AS t ON t.x = q.y
+    +----+
+    | n  |
+    +----+
+    | 17 |
+    +----+
+    SELECT count(*) AS n FROM {zeros} JOIN own.main.t AS t ON t.x = q.y AND t.n = q.n
+    +---+
+    | n |
+    +---+
+    | 5 |
+    +---+
+    SELECT count(*) AS n FROM {zeros} WHERE y IN (SELECT x FROM own.main.t)
+    +---+
+    | n |
+    +---+
+    | 5 |
+    +---+
+    SELECT count(*) AS n FROM {zeros} WHERE y NOT IN (SELECT x FROM own.main.t WHERE x IS NOT NULL)
+    +---+
+    | n |
+    +---+
+    | 0 |
+    +---+
+    ");
 }

@@ -7,7 +7,10 @@
 //! | file | owns |
 //! |---|---|
 //! | `connector.rs` | [`MemoryConnector`]: names → sources |
-//! | `source.rs` | [`MemorySource`]: tables, discovery, scans |
+//! | `source.rs` | [`MemorySource`]: tables by name, discovery, scans |
+//! | `table.rs` | [`MemoryTable`]: its batches, and what discovery says of it |
+//! | `asked.rs` | what a fragment asks: columns, some rows |
+//! | `reading.rs` | one stream being read, with the faults there are |
 //! | `capability.rs` | what it answers: a scan of some columns, and a limit |
 //! | `fault.rs` | [`Fault`]: what a test makes go wrong |
 //!
@@ -18,11 +21,15 @@
 //! they are dropped; `capability.rs` declares exactly what those answers are proven to be. Then one line in the
 //! engine's `connectors.rs`, and one file in `tests/conformance`.
 
+mod asked;
 mod capability;
 mod connector;
 mod fault;
+mod reading;
 mod source;
+mod table;
 
 pub use connector::MemoryConnector;
 pub use fault::Fault;
-pub use source::{MemorySource, MemoryTable};
+pub use source::MemorySource;
+pub use table::MemoryTable;

@@ -1,22 +1,20 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::datatypes::{FieldRef, SchemaRef};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Column, Error, Fragment, Rel, Result, ScanRequest, Source,
-    Table, TableKind, TableRef,
+    BatchStream, Capabilities, Code, Error, Fragment, Rel, Result, ScanRequest, Source, Table,
 };
-use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
+use crate::asked::{Asked, sized};
 use crate::capability::ScanAndLimit;
 use crate::fault::Fault;
-
-/// The schema of its tables.
-const SCHEMA: &str = "main";
+use crate::reading::Reading;
+use crate::table::{MemoryTable, SCHEMA};
 
 /// Tables in memory. Clones are handles on the same tables: what a test changes is what the engine reads next.
 #[derive(Debug, Clone)]
@@ -36,62 +34,6 @@ struct Shared {
     scans: AtomicUsize,
     /// How often all reads were broken off.
     breaks: AtomicUsize,
-}
-
-/// A table: batches of one schema, and what discovery says of it.
-#[derive(Debug, Clone)]
-pub struct MemoryTable {
-    pub schema: SchemaRef,
-    pub batches: Vec<RecordBatch>,
-    /// Column names, in key order.
-    pub primary_key: Vec<String>,
-}
-
-impl MemoryTable {
-    /// Batches must have the schema.
-    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
-        Self {
-            schema,
-            batches,
-            primary_key: Vec::new(),
-        }
-    }
-
-    #[must_use]
-    pub fn with_primary_key(mut self, columns: &[&str]) -> Self {
-        self.primary_key = columns.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    fn described(&self, name: &str) -> Table {
-        let columns = self.schema.fields().iter().map(|field| Column {
-            name: field.name().clone(),
-            data_type: field.data_type().clone(),
-            nullable: field.is_nullable(),
-            native_type: field.data_type().to_string(),
-            collation: None,
-            comment: None,
-            note: None,
-        });
-        Table {
-            schema: SCHEMA.to_string(),
-            name: name.to_string(),
-            kind: TableKind::Table,
-            columns: columns.collect(),
-            primary_key: self.primary_key.clone(),
-            unique_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-            comment: None,
-            row_count: Some(self.batches.iter().map(|b| b.num_rows() as u64).sum()),
-            size_bytes: Some(
-                self.batches
-                    .iter()
-                    .map(|b| b.get_array_memory_size() as u64)
-                    .sum(),
-            ),
-            warnings: Vec::new(),
-        }
-    }
 }
 
 impl MemorySource {
@@ -164,19 +106,32 @@ impl MemorySource {
         let _ = open.wait_for(|now| *now == count).await;
     }
 
+    pub(crate) fn stream_opened(&self) {
+        self.shared.open.send_modify(|open| *open += 1);
+    }
+
+    pub(crate) fn stream_closed(&self) {
+        self.shared.open.send_modify(|open| *open -= 1);
+    }
+
+    /// How often [`Self::break_off`] was asked for.
+    pub(crate) fn breaks(&self) -> usize {
+        self.shared.breaks.load(Ordering::SeqCst)
+    }
+
     /// Scans asked for so far.
     pub fn scans(&self) -> usize {
         self.shared.scans.load(Ordering::Relaxed)
     }
 
-    fn tables(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, MemoryTable>> {
+    fn tables(&self) -> MutexGuard<'_, BTreeMap<String, MemoryTable>> {
         self.shared
             .tables
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> Fault {
         self.shared
             .fault
             .lock()
@@ -184,94 +139,18 @@ impl MemorySource {
             .clone()
     }
 
-    fn failed(&self, code: Code, message: &str) -> Error {
+    pub(crate) fn failed(&self, code: Code, message: &str) -> Error {
         Error::new(code, message).at_source(&self.name)
     }
 
-    /// The table's batches with the columns asked for, as they are at this moment.
     fn read(&self, asked: &Asked, output: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let table = asked.table;
         let tables = self.tables();
-        let found = tables
-            .get(&table.name)
-            .filter(|_| table.schema == SCHEMA)
-            .ok_or_else(|| {
-                self.failed(Code::TableMissing, "the table is not there any more")
-                    .at_table(&table.name)
-            })?;
-        let changed = |column: &str| {
-            self.failed(Code::SchemaChanged, "the column is not what it was")
-                .at_table(&table.name)
-                .at_column(column)
+        let Some(found) = tables.get(&table.name).filter(|_| table.schema == SCHEMA) else {
+            let missing = self.failed(Code::TableMissing, "the table is not there any more");
+            return Err(missing.at_table(&table.name));
         };
-        let mut columns = Vec::with_capacity(asked.columns.len());
-        for field in &asked.columns {
-            let index = found
-                .schema
-                .index_of(field.name())
-                .map_err(|_| changed(field.name()))?;
-            if found.schema.field(index).data_type() != field.data_type() {
-                return Err(changed(field.name()));
-            }
-            columns.push(index);
-        }
-        found
-            .batches
-            .iter()
-            .map(|batch| {
-                // A scan of no columns still has rows.
-                let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let arrays = columns.iter().map(|i| batch.column(*i).clone()).collect();
-                RecordBatch::try_new_with_options(output.clone(), arrays, &rows)
-                    .map_err(|e| Error::internal(e.to_string()).at_source(&self.name))
-            })
-            .collect()
-    }
-}
-
-/// What a fragment asks: columns of a table, skipping some rows, at most so many.
-struct Asked<'a> {
-    table: &'a TableRef,
-    /// As the table has them, in the order asked for.
-    columns: Vec<FieldRef>,
-    skip: u64,
-    fetch: Option<u64>,
-}
-
-impl<'a> Asked<'a> {
-    fn of(rel: &'a Rel) -> Option<Self> {
-        match rel {
-            Rel::Scan { table, schema } => Some(Self {
-                table,
-                columns: schema.fields().iter().cloned().collect(),
-                skip: 0,
-                fetch: None,
-            }),
-            Rel::Project { input, columns } => {
-                let Rel::Scan { table, schema } = &**input else {
-                    return None;
-                };
-                let columns = columns
-                    .iter()
-                    .map(|(expr, _)| schema.fields().get(expr.as_column()?).cloned())
-                    .collect::<Option<_>>()?;
-                Some(Self {
-                    table,
-                    columns,
-                    skip: 0,
-                    fetch: None,
-                })
-            }
-            Rel::Limit { input, skip, fetch } if !matches!(**input, Rel::Limit { .. }) => {
-                let asked = Self::of(input)?;
-                Some(Self {
-                    skip: *skip,
-                    fetch: *fetch,
-                    ..asked
-                })
-            }
-            _ => None,
-        }
+        (found.read(asked, output)).map_err(|e| e.at_source(&self.name))
     }
 }
 
@@ -338,7 +217,7 @@ impl Source for MemorySource {
             Error::internal("a source in memory scans and limits, no more").at_source(&self.name)
         })?;
         let schema = request.fragment.rel.schema();
-        let mut batches = cut(self.read(&asked, &schema)?, asked.skip, asked.fetch);
+        let mut batches = asked.cut(self.read(&asked, &schema)?);
         // All partitions are of the same moment; each takes an equal share.
         let share = batches.len().div_ceil(request.partitions.max(1)).max(1);
         let mut streams = Vec::with_capacity(request.partitions);
@@ -351,111 +230,6 @@ impl Source for MemorySource {
     }
 }
 
-/// Any `fetch` rows after any `skip` rows.
-fn cut(batches: Vec<RecordBatch>, skip: u64, fetch: Option<u64>) -> Vec<RecordBatch> {
-    let (mut skip, mut left) = (skip as usize, fetch.map_or(usize::MAX, |n| n as usize));
-    let mut kept = Vec::new();
-    for batch in batches {
-        let start = skip.min(batch.num_rows());
-        let length = (batch.num_rows() - start).min(left);
-        skip -= start;
-        left -= length;
-        if length > 0 {
-            kept.push(batch.slice(start, length));
-        }
-    }
-    kept
-}
-
-/// The same rows in batches of at most that many.
-fn sized(batches: Vec<RecordBatch>, rows: usize) -> Vec<RecordBatch> {
-    let rows = rows.max(1);
-    let pieces = batches.into_iter().flat_map(|batch| {
-        let total = batch.num_rows();
-        (0..total)
-            .step_by(rows)
-            .map(move |at| batch.slice(at, rows.min(total - at)))
-            .collect::<Vec<_>>()
-    });
-    pieces.collect()
-}
-
-/// One stream being read. Its drop is how a source learns that nobody reads any more.
-struct Reading {
-    source: MemorySource,
-    batches: std::vec::IntoIter<RecordBatch>,
-    given: usize,
-    /// [`MemorySource::break_off`]s before it.
-    breaks: usize,
-    opened: bool,
-    failed: bool,
-}
-
-impl Reading {
-    fn new(source: MemorySource, batches: Vec<RecordBatch>) -> Self {
-        let breaks = source.shared.breaks.load(Ordering::SeqCst);
-        Self {
-            source,
-            batches: batches.into_iter(),
-            given: 0,
-            breaks,
-            opened: false,
-            failed: false,
-        }
-    }
-
-    fn stream(self) -> BatchStream {
-        stream::unfold(self, |mut reading| async move {
-            let next = reading.next().await?;
-            Some((next, reading))
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        if self.failed {
-            return None;
-        }
-        if !self.opened {
-            self.opened = true;
-            self.source.shared.open.send_modify(|open| *open += 1);
-        }
-        let number = self.given;
-        let broken = self.source.shared.breaks.load(Ordering::SeqCst) != self.breaks;
-        let next = match self.source.fault() {
-            _ if broken => Err(self
-                .source
-                .failed(Code::Unreachable, "the read was broken off")),
-            Fault::Down(code) => Err(self.source.failed(code, "the system is down")),
-            Fault::FailAt { batch, code } if batch == number => {
-                Err(self.source.failed(code, "the read was broken off"))
-            }
-            Fault::HangAfter(batches) if batches <= number => std::future::pending().await,
-            Fault::WrongSchema(schema) => {
-                self.batches.next()?;
-                Ok(RecordBatch::new_empty(schema))
-            }
-            fault => {
-                if let Fault::Slow(each) = fault {
-                    tokio::time::sleep(each).await;
-                }
-                Ok(self.batches.next()?)
-            }
-        };
-        self.given += 1;
-        self.failed = next.is_err();
-        Some(next)
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        if self.opened {
-            self.source.shared.open.send_modify(|open| *open -= 1);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,7 +237,8 @@ mod tests {
 
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-    use futures::TryStreamExt;
+    use belvedere_connector::TableRef;
+    use futures::{StreamExt, TryStreamExt};
 
     fn numbers(ranges: &[std::ops::Range<i64>]) -> MemoryTable {
         let schema = Arc::new(Schema::new(vec![

@@ -8,7 +8,7 @@
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
-//! | `zeros.rs` | telling 0.0 from -0.0, which are equal, in some places |
+//! | `zeros.rs` | telling 0.0 from -0.0, which are equal, in some places, and taking any of them for a group's |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -45,11 +45,8 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     let mut rules: Vec<LogicalRule> = Vec::new();
     for rule in Optimizer::new().rules {
         match rule.name() {
-            "replace_distinct_aggregate" => {
-                rules.push(Arc::new(keys::Keys));
-                rules.push(Arc::new(keys::KeyedDistinct(rule)));
-            }
-            "eliminate_join" | "eliminate_duplicated_expr" | "optimize_projections" => {
+            "replace_distinct_aggregate" => rules.push(Arc::new(keys::KeyedDistinct(rule))),
+            "eliminate_duplicated_expr" | "optimize_projections" => {
                 rules.push(Arc::new(keys::Keys));
                 rules.push(rule);
             }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{
@@ -14,12 +14,17 @@ use datafusion::logical_expr::{
 
 /// The plan with recursive queries whose terms have no metadata, where they had different ones.
 pub fn bare_recursion(plan: LogicalPlan) -> Result<LogicalPlan> {
-    if !plan.exists(|node| Ok(differing(node)))? {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::RecursiveQuery(query) if differs(query));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !found {
         return Ok(plan);
     }
     let plan = plan.transform_up_with_subqueries(|node| {
         let node = match node {
-            LogicalPlan::RecursiveQuery(query) => {
+            LogicalPlan::RecursiveQuery(query) if differs(&query) => {
                 LogicalPlan::RecursiveQuery(RecursiveQuery::try_new(
                     query.name,
                     bare(query.static_term)?,
@@ -34,10 +39,7 @@ pub fn bare_recursion(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.data)
 }
 
-fn differing(node: &LogicalPlan) -> bool {
-    let LogicalPlan::RecursiveQuery(query) = node else {
-        return false;
-    };
+fn differs(query: &RecursiveQuery) -> bool {
     let start = query.static_term.schema().fields();
     let step = query.recursive_term.schema().fields();
     (start.iter().zip(step)).any(|(a, b)| a.metadata() != b.metadata())
