@@ -314,6 +314,13 @@ fn arrow_error(e: &ArrowError) -> Error {
             "a JSON file has a row that does not fit its schema",
             "22P04",
         ),
+        ArrowError::InvalidArgumentError(message) if message.contains(" to store in a Decimal") => {
+            data("a number is out of the range of its type", "22003")
+        }
+        ArrowError::ComputeError(message) if message.contains("overflow") => {
+            data("a number is out of the range of its type", "22003")
+        }
+        ArrowError::ComputeError(message) => execution(message),
         ArrowError::MemoryError(message) => Error::Memory(message.clone()),
         ArrowError::SchemaError(message) => Error::Plan(message.clone()),
         other => Error::Internal(other.to_string()),
@@ -327,9 +334,9 @@ fn execution(message: &str) -> Error {
             sqlstate: "22012",
         };
     }
-    // Messages of functions may quote their arguments: only the part before the first quote or colon is safe.
+    // Messages of functions may quote their arguments: only the part before them is safe.
     let safe = message
-        .split(['\'', '"', ':'])
+        .split(|c: char| matches!(c, '\'' | '"' | ':' | '(') || c.is_ascii_digit())
         .next()
         .unwrap_or_default()
         .trim();

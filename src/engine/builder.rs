@@ -109,6 +109,11 @@ impl EngineBuilder {
         // Plain strings and binaries: clients that do not know view types are many.
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.parquet.schema_force_view_types = false;
+        // The keys of a join's build side are a list, which a source can be sent, up to these; then a hash table.
+        options.optimizer.hash_join_inlist_pushdown_max_size = 16 << 20;
+        options
+            .optimizer
+            .hash_join_inlist_pushdown_max_distinct_values = 100_000;
         options.sql_parser.default_null_ordering = "nulls_max".to_string();
         let mut state = SessionStateBuilder::new()
             .with_config(config)

@@ -89,19 +89,48 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
     for fragment in fragments {
         let name = &fragment.handle.name;
         let connector = names.world.live.get(name).map_or("", |live| live.connector);
-        let sent = fragment.handle.source.describe(&fragment.fragment);
+        let own = fragment.handle.source.describe(&fragment.fragment);
         let found = counted
             .iter()
-            .position(|(source, text, _)| source == name && text == &sent)
-            .map(|at| counted.swap_remove(at).2);
-        let rows = match (found, fragment.rows) {
-            (Some(rows), _) => format!(", {rows} rows"),
+            .position(|counted| counted.source == *name && counted.text == own)
+            .map(|at| counted.swap_remove(at));
+        let rows = match (&found, fragment.rows) {
+            (Some(counted), _) => format!(", {} rows", counted.rows),
             (None, Some(rows)) => format!(", about {rows} rows"),
             (None, None) => String::new(),
         };
-        let _ = writeln!(text, "Sent to {name} ({connector}{rows})");
-        indented(text, &sent);
+        let sent = found.map_or(Some(own), |counted| counted.sent);
+        let _ = match &sent {
+            Some(_) => writeln!(text, "Sent to {name} ({connector}{rows})"),
+            None => writeln!(
+                text,
+                "Not sent to {name} ({connector}): no row could be needed"
+            ),
+        };
+        if let Some(sent) = sent {
+            indented(text, &shortened(&sent));
+        }
     }
+}
+
+/// Long lists of keys are not for reading.
+fn shortened(sent: &str) -> String {
+    const SHOWN: usize = 4_000;
+    match sent.char_indices().nth(SHOWN) {
+        None => sent.to_string(),
+        Some((end, _)) => {
+            let more = sent[end..].chars().count();
+            format!("{} … and {more} characters more", &sent[..end])
+        }
+    }
+}
+
+/// What a fragment did in a run.
+struct Counted {
+    source: String,
+    text: String,
+    sent: Option<String>,
+    rows: usize,
 }
 
 /// Each table that is read by DataFusion's own readers (files): what of it is asked for.
@@ -144,10 +173,15 @@ fn readers(text: &mut String, cut: &Cut, names: &Names) {
     }
 }
 
-fn count_rows(plan: &Arc<dyn ExecutionPlan>, into: &mut Vec<(String, String, usize)>) {
+fn count_rows(plan: &Arc<dyn ExecutionPlan>, into: &mut Vec<Counted>) {
     if let Some(exec) = plan.downcast_ref::<FragmentExec>() {
         let rows = plan.metrics().and_then(|m| m.output_rows()).unwrap_or(0);
-        into.push((exec.source_name().to_string(), exec.sent(), rows));
+        into.push(Counted {
+            source: exec.source_name().to_string(),
+            text: exec.text(),
+            sent: exec.sent(),
+            rows,
+        });
     }
     for child in plan.children() {
         count_rows(child, into);

@@ -11,6 +11,7 @@
 //! | `settings.rs` | what `SET` sets |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
 //! | `explain.rs` | `EXPLAIN` |
 //! | `define/` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
@@ -32,6 +33,7 @@ mod lineage;
 mod log;
 mod names;
 mod options;
+mod panics;
 mod query;
 mod session;
 mod settings;

@@ -48,7 +48,13 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
         .clone()
         .with_extension(Arc::new(StatementContext { deadline }));
     config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
-    config.options_mut().execution.time_zone = Some(settings.timezone.clone());
+    let options = config.options_mut();
+    options.execution.time_zone = Some(settings.timezone.clone());
+    let dynamic = settings.pushdown && settings.dynamic_filters;
+    options.optimizer.enable_dynamic_filter_pushdown = dynamic;
+    options.optimizer.enable_join_dynamic_filter_pushdown = dynamic;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = dynamic;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = dynamic;
     let mut builder = SessionStateBuilder::new_from_existing(base.clone())
         .with_config(config)
         .with_catalog_list(Arc::new(names.clone()))
@@ -116,7 +122,7 @@ pub(super) async fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
-    let plan = upstream::one_zero(plan.clone())?;
+    let plan = upstream::equal_floats(plan.clone())?;
     let plan = planner.create_physical_plan(&plan, state).await?;
     stop(state).within(plan)
 }

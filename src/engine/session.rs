@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::log::Running;
 use super::names::Names;
+use super::panics::caught;
 use super::query::{self, Planned};
 use super::settings::Settings;
 use super::world::Inner;
@@ -67,16 +68,20 @@ impl Session {
     /// The same with some settings for this call alone.
     pub async fn execute_with(&self, sql: &str, overrides: &[(String, String)]) -> Result<Answer> {
         let running = self.inner.log.begin(sql);
-        let result = async {
+        let result = caught(async {
             let statement = belvedere_sql::parse_one(sql)?;
             let settings = self.settings().with(overrides)?;
             self.dispatch(&statement, settings).await
-        };
+        });
         settled(result.await, running)
     }
 
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
+        caught(self.understand(sql)).await
+    }
+
+    async fn understand(&self, sql: &str) -> Result<Prepared> {
         let statement = belvedere_sql::parse_one(sql)?;
         let prepared =
             |schema, planned: Option<Planned>, parameters, statement, is_query| Prepared {
@@ -113,8 +118,8 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Answer> {
         let running = self.inner.log.begin(&prepared.sql);
-        let result = self.run_prepared(prepared, values).await;
-        settled(result, running)
+        let result = caught(self.run_prepared(prepared, values));
+        settled(result.await, running)
     }
 
     async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
@@ -358,7 +363,7 @@ fn limited(
         let settings = settings.clone();
         async move {
             let mut stream = stream?;
-            let next = async { Ok(stream.next().await) };
+            let next = caught(async { Ok(stream.next().await) });
             match within(&settings, deadline, next).await {
                 Ok(None) => None,
                 Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 pub struct Settings {
     /// Whether more than scans is sent to sources. Off is the oracle of pushdown.
     pub pushdown: bool,
+    /// Whether what a running query learns of the rows it needs is sent to sources, too. Only with pushdown.
+    pub dynamic_filters: bool,
     /// None: no limit.
     pub statement_timeout: Option<Duration>,
     /// Bytes one statement may hold; None: only the engine's own limit.
@@ -22,6 +24,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             pushdown: true,
+            dynamic_filters: true,
             statement_timeout: None,
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
@@ -32,6 +35,10 @@ impl Default for Settings {
 
 /// Name and help of each setting, as `SHOW ALL` lists them.
 const KNOWN: &[(&str, &str)] = &[
+    (
+        "dynamic_filters",
+        "on | off: whether the keys of a join's one side are sent to the source of the other",
+    ),
     (
         "memory_limit",
         "bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit",
@@ -78,6 +85,7 @@ impl Settings {
     fn text(&self, name: &str) -> Option<String> {
         Some(match name {
             "pushdown" => if self.pushdown { "on" } else { "off" }.to_string(),
+            "dynamic_filters" => if self.dynamic_filters { "on" } else { "off" }.to_string(),
             "statement_timeout" => match self.statement_timeout {
                 Some(limit) => format!("{}ms", limit.as_millis()),
                 None => "0".to_string(),
@@ -104,6 +112,10 @@ impl Settings {
         match (name, values) {
             ("pushdown", None) => self.pushdown = default.pushdown,
             ("pushdown", Some(values)) => self.pushdown = boolean(name, &one(values)?)?,
+            ("dynamic_filters", None) => self.dynamic_filters = default.dynamic_filters,
+            ("dynamic_filters", Some(values)) => {
+                self.dynamic_filters = boolean(name, &one(values)?)?;
+            }
             ("statement_timeout", None) => self.statement_timeout = default.statement_timeout,
             ("statement_timeout", Some(values)) => {
                 let limit = duration(name, &one(values)?)?;

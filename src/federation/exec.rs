@@ -5,11 +5,16 @@ use std::time::Instant;
 use belvedere_connector::{BatchStream, Code, Error, Fragment, ScanRequest};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation,
+};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -18,6 +23,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::dynamic::{self, Narrowed};
 use super::provider::SourceHandle;
 
 /// What a running statement's scans need to know of it; an extension of the session's configuration.
@@ -38,18 +44,24 @@ impl From<SourceFailure> for DataFusionError {
 }
 
 /// The physical scan of a fragment. All partitions are one scan of the source, opened by the first that is polled,
-/// so that they share its snapshot.
+/// so that they share its snapshot, and know what dynamic filters have learned by then.
 pub struct FragmentExec {
     handle: Arc<SourceHandle>,
     fragment: Arc<Fragment>,
+    filters: Vec<Arc<dyn PhysicalExpr>>,
     properties: Arc<PlanProperties>,
     statistics: Option<Statistics>,
     metrics: ExecutionPlanMetricsSet,
-    opened: Arc<OnceCell<Streams>>,
+    opened: Arc<OnceCell<Opened>>,
 }
 
-/// A stream for each partition, until it is taken.
-type Streams = Mutex<Vec<Option<BatchStream>>>;
+/// A scan of a source.
+struct Opened {
+    /// What was asked of it; None: no row could be needed.
+    asked: Option<Arc<Fragment>>,
+    /// A stream for each partition, until it is taken.
+    streams: Mutex<Vec<Option<BatchStream>>>,
+}
 
 impl fmt::Debug for FragmentExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +94,7 @@ impl FragmentExec {
         Self {
             handle,
             fragment,
+            filters: Vec::new(),
             properties: Arc::new(properties),
             statistics,
             metrics: ExecutionPlanMetricsSet::new(),
@@ -93,15 +106,26 @@ impl FragmentExec {
         &self.handle.name
     }
 
-    /// The text that is sent.
-    pub fn sent(&self) -> String {
+    /// The fragment's own text.
+    pub fn text(&self) -> String {
         self.handle.source.describe(&self.fragment)
+    }
+
+    /// The text that was sent, with what dynamic filters had learned; None: nothing was, since no row could be needed.
+    pub fn sent(&self) -> Option<String> {
+        let asked = self.opened.get()?.asked.as_ref()?;
+        Some(self.handle.source.describe(asked))
+    }
+
+    fn estimated_rows(&self) -> Option<usize> {
+        self.statistics.as_ref()?.num_rows.get_value().copied()
     }
 
     fn fresh(&self) -> Self {
         Self {
             handle: self.handle.clone(),
             fragment: self.fragment.clone(),
+            filters: self.filters.clone(),
             properties: self.properties.clone(),
             statistics: self.statistics.clone(),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -117,8 +141,12 @@ impl DisplayAs for FragmentExec {
             f,
             "FragmentExec: source={}, partitions={partitions}, {}",
             self.handle.name,
-            self.sent()
-        )
+            self.text()
+        )?;
+        match self.filters.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", dynamic filters={}", self.filters.len()),
+        }
     }
 }
 
@@ -135,11 +163,36 @@ impl ExecutionPlan for FragmentExec {
         Vec::new()
     }
 
+    /// A join computes its filter only if it finds it below.
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
+        for filter in &self.filters {
+            if f(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// Dynamic filters are taken, and none is promised to be applied: what the source is sent is decided at its first
+    /// poll. Others have been decided by [`cut`](super::cut()).
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offered: ChildPushdownResult,
+        _config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters = offered.parent_filters.iter().map(|f| f.filter.clone());
+        let filters: Vec<_> = filters.filter(is_dynamic).collect();
+        let propagation = FilterPushdownPropagation::all_unsupported(offered);
+        if phase != FilterPushdownPhase::Post || filters.is_empty() {
+            return Ok(propagation);
+        }
+        let mut node = self.fresh();
+        node.filters.extend(filters);
+        Ok(propagation.with_updated_node(Arc::new(node)))
     }
 
     fn with_new_children(
@@ -163,8 +216,12 @@ impl ExecutionPlan for FragmentExec {
         let statement = config
             .get_extension::<StatementContext>()
             .unwrap_or_default();
-        let request = ScanRequest {
+        let scan = Scan {
+            handle: self.handle.clone(),
             fragment: self.fragment.clone(),
+            filters: self.filters.clone(),
+            schema: self.schema(),
+            rows: self.estimated_rows(),
             partitions: self.properties.partitioning.partition_count(),
             batch_rows: config.batch_size(),
             deadline: statement.deadline,
@@ -173,8 +230,8 @@ impl ExecutionPlan for FragmentExec {
         let (handle, opened, schema) = (self.handle.clone(), self.opened.clone(), self.schema());
         let output = schema.clone();
         let batches = futures::stream::once(async move {
-            let taken = take_partition(&handle, &opened, request, partition).await;
-            if let Err(e) = &taken {
+            let taken = scan.take(&opened, partition).await;
+            if let Err(SourceFailure(e)) = &taken {
                 handle.contacted(Some(e));
             }
             let adopted = taken?.map(move |batch| {
@@ -215,33 +272,85 @@ impl ExecutionPlan for FragmentExec {
     }
 }
 
-/// The partition's stream; the first caller opens the scan. A partition asked for twice is scanned anew.
-async fn take_partition(
-    handle: &SourceHandle,
-    opened: &OnceCell<Streams>,
-    request: ScanRequest,
-    partition: usize,
-) -> Result<BatchStream, Error> {
-    let expected = request.partitions;
-    let scan = || async {
-        let streams = handle.source.scan(request.clone()).await?;
-        if streams.len() != expected {
-            let found = streams.len();
-            return Err(
-                Error::internal(format!("{found} streams for {expected} partitions"))
-                    .at_source(&handle.name),
-            );
+/// What opens a fragment's scan.
+struct Scan {
+    handle: Arc<SourceHandle>,
+    fragment: Arc<Fragment>,
+    filters: Vec<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+    rows: Option<usize>,
+    partitions: usize,
+    batch_rows: usize,
+    deadline: Option<Instant>,
+}
+
+impl Scan {
+    /// The partition's stream; the first caller opens the scan. A partition asked for twice is scanned anew.
+    async fn take(
+        &self,
+        opened: &OnceCell<Opened>,
+        partition: usize,
+    ) -> Result<BatchStream, SourceFailure> {
+        let open = opened.get_or_try_init(|| self.open()).await?;
+        if let Some(stream) = open.streams.lock().await[partition].take() {
+            return Ok(stream);
         }
-        Ok(streams.into_iter().map(Some).collect::<Vec<_>>())
-    };
-    let streams = opened
-        .get_or_try_init(|| async { scan().await.map(Mutex::new) })
-        .await?;
-    if let Some(stream) = streams.lock().await[partition].take() {
-        return Ok(stream);
+        let again = self
+            .open()
+            .await?
+            .streams
+            .into_inner()
+            .swap_remove(partition);
+        again.ok_or_else(|| self.failed("a fresh scan has all its streams"))
     }
-    let again = scan().await?.swap_remove(partition);
-    again.ok_or_else(|| Error::internal("a fresh scan has all its streams").at_source(&handle.name))
+
+    async fn open(&self) -> Result<Opened, SourceFailure> {
+        let nothing = || Some(futures::stream::empty().boxed());
+        let narrowed = dynamic::narrow(
+            &self.fragment,
+            &self.filters,
+            &self.schema,
+            &self.handle,
+            self.rows,
+        );
+        let (fragment, lookup) = match narrowed.map_err(|e| self.failed(&e.to_string()))? {
+            Narrowed::Fragment { fragment, lookup } => (fragment, lookup),
+            Narrowed::Nothing => {
+                let streams = (0..self.partitions).map(|_| nothing()).collect();
+                return Ok(Opened {
+                    asked: None,
+                    streams: Mutex::new(streams),
+                });
+            }
+        };
+        let partitions = if lookup { 1 } else { self.partitions };
+        let request = ScanRequest {
+            fragment: fragment.clone(),
+            partitions,
+            batch_rows: self.batch_rows,
+            deadline: self.deadline,
+        };
+        let streams = self.handle.source.scan(request).await?;
+        if streams.len() != partitions {
+            let found = streams.len();
+            return Err(self.failed(&format!("{found} streams for {partitions} partitions")));
+        }
+        let mut streams: Vec<_> = streams.into_iter().map(Some).collect();
+        streams.resize_with(self.partitions, nothing);
+        Ok(Opened {
+            asked: Some(fragment),
+            streams: Mutex::new(streams),
+        })
+    }
+
+    fn failed(&self, what: &str) -> SourceFailure {
+        SourceFailure(Error::internal(what).at_source(&self.handle.name))
+    }
+}
+
+fn is_dynamic(filter: &Arc<dyn PhysicalExpr>) -> bool {
+    let is = |expr: &Arc<dyn PhysicalExpr>| expr.is::<DynamicFilterPhysicalExpr>();
+    filter.exists(|expr| Ok(is(expr))).unwrap_or(false)
 }
 
 /// The batch under the names of the plan above; its types must be the fragment's.

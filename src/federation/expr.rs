@@ -255,7 +255,7 @@ fn date_part(name: &str) -> Option<DatePart> {
     })
 }
 
-fn literal(value: &ScalarValue) -> Result<Expr, Declined> {
+pub(super) fn literal(value: &ScalarValue) -> Result<Expr, Declined> {
     use ScalarValue as S;
     let data_type = value.data_type();
     if value.is_null() {

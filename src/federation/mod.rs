@@ -12,12 +12,16 @@
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
+//! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
+//! | `domain.rs` | what a physical predicate says of single columns |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
 
 mod cut;
+mod domain;
+mod dynamic;
 mod exec;
 mod expr;
 mod node;

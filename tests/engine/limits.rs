@@ -1,5 +1,11 @@
 use std::time::{Duration, Instant};
 
+use belvedere::Engine;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
 use insta::assert_snapshot;
 
 use crate::fixture::{Fixture, database, shown};
@@ -134,4 +140,53 @@ async fn views_nest_so_deep_and_no_deeper() {
     let (depth, error) = failed.unwrap();
     assert!(depth > 50, "{depth}");
     assert!(error.contains("views deep"), "{error}");
+}
+
+/// A function that panics on a row, and, of a constant, while the query is planned.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Panics(Signature);
+
+impl ScalarUDFImpl for Panics {
+    fn name(&self) -> &str {
+        "panics"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, _: &[DataType]) -> datafusion::common::Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(
+        &self,
+        arguments: ScalarFunctionArgs,
+    ) -> datafusion::common::Result<ColumnarValue> {
+        panic!("on {} rows", arguments.number_rows)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error_of_its_statement() {
+    let panics = ScalarUDF::from(Panics(Signature::any(1, Volatility::Immutable)));
+    let engine = Engine::builder().udf(panics).open().await.unwrap();
+    let session = engine.session();
+    for query in [
+        "SELECT panics(1)",
+        "SELECT panics(value) FROM generate_series(1, 3)",
+        "SELECT count(*) FROM generate_series(1, 30000) WHERE panics(value) > 1",
+    ] {
+        let failed = match session.execute(query).await {
+            Ok(answer) => answer.collect().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(failed.code(), "internal", "{query}: {failed}");
+        let rows = session.execute("SELECT 1").await.unwrap().collect().await;
+        assert_eq!(rows.unwrap().len(), 1);
+    }
+    let prepared = session.prepare("SELECT panics($1)").await.unwrap();
+    let one = [ScalarValue::Int64(Some(1))];
+    let failed = session.execute_prepared(&prepared, &one).await.unwrap_err();
+    assert_eq!(failed.code(), "internal", "{failed}");
 }

@@ -18,6 +18,7 @@
 mod apply;
 mod definitions;
 mod durability;
+mod dynamic;
 mod fixture;
 mod limits;
 mod lineage;

@@ -138,15 +138,16 @@ async fn show_and_describe() {
     +-+-+
     ");
     assert_snapshot!(t.ok("SHOW ALL").await, @r"
-    +-------------------+---------+-------------------------------------------------------------------------------+
-    | name              | setting | description                                                                   |
-    +-------------------+---------+-------------------------------------------------------------------------------+
-    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit    |
-    | pushdown          | on      | on | off: whether more than scans is sent to sources                          |
-    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public |
-    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit   |
-    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone               |
-    +-------------------+---------+-------------------------------------------------------------------------------+
+    +-------------------+---------+-------------------------------------------------------------------------------------+
+    | name              | setting | description                                                                         |
+    +-------------------+---------+-------------------------------------------------------------------------------------+
+    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other |
+    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit          |
+    | pushdown          | on      | on | off: whether more than scans is sent to sources                                |
+    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public       |
+    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit         |
+    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                     |
+    +-------------------+---------+-------------------------------------------------------------------------------------+
     ");
     assert_snapshot!(t.ok("DESCRIBE v").await, @r"
     +--------+---------------+----------+---------+
@@ -183,6 +184,7 @@ async fn settings() {
     +-------------------+---------------+
     | name              | value         |
     +-------------------+---------------+
+    | dynamic_filters   | on            |
     | memory_limit      | 0             |
     | pushdown          | on            |
     | search_path       | public        |

@@ -250,7 +250,7 @@ async fn recursion_starts_at_a_column_of_a_source() {
 }
 
 #[tokio::test]
-async fn a_group_has_one_zero() {
+async fn equal_floats_are_one_in_groups_and_orders() {
     let fixture = fixture(
         "CREATE TABLE t (n INTEGER, x REAL);
          INSERT INTO t VALUES (1, 0.0), (-1, 0.0), (2, 0.0), (-2, 0.0), (1, 1.0), (1, NULL);",
@@ -278,6 +278,11 @@ async fn a_group_has_one_zero() {
         "SELECT count(*) AS n FROM {zeros} JOIN own.main.t AS t ON t.x = q.y AND t.n = q.n",
         "SELECT count(*) AS n FROM {zeros} WHERE y IN (SELECT x FROM own.main.t)",
         "SELECT count(*) AS n FROM {zeros} WHERE y NOT IN (SELECT x FROM own.main.t WHERE x IS NOT NULL)",
+        "SELECT y, n FROM {zeros} WHERE y = 0.0 ORDER BY y, n",
+        "SELECT n, row_number() OVER (ORDER BY y) AS r FROM {zeros} ORDER BY r",
+        "SELECT DISTINCT y / y AS nan FROM {zeros} ORDER BY nan LIMIT 3",
+        "SELECT y / y AS nan, count(*) AS n FROM {zeros} GROUP BY 1 ORDER BY nan",
+        "SELECT coalesce(y / y, CAST('NaN' AS DOUBLE)) AS nan, n FROM {zeros} ORDER BY nan DESC, n",
     ] {
         let answer = fixture.ok(&query.replace("{zeros}", zeros)).await;
         found.push_str(&format!("{query}\n{answer}\n"));
@@ -347,12 +352,12 @@ async fn a_group_has_one_zero() {
     | 1.0 |
     +-----+
     SELECT max(y) AS most, n FROM {zeros} GROUP BY n ORDER BY most DESC NULLS LAST, n LIMIT 2
-    +------+---+
-    | most | n |
-    +------+---+
-    | 1.0  | 1 |
-    | 0.0  | 2 |
-    +------+---+
+    +------+----+
+    | most | n  |
+    +------+----+
+    | 1.0  | 1  |
+    | -0.0 | -2 |
+    +------+----+
     SELECT count(DISTINCT y) AS n FROM {zeros}
     +---+
     | n |
@@ -386,7 +391,6 @@ async fn a_group_has_one_zero() {
     | r |
     +---+
     | 1 |
-    | 3 |
     | 5 |
     | 6 |
     +---+
@@ -414,5 +418,78 @@ async fn a_group_has_one_zero() {
     +---+
     | 0 |
     +---+
+    SELECT y, n FROM {zeros} WHERE y = 0.0 ORDER BY y, n
+    +------+----+
+    | y    | n  |
+    +------+----+
+    | -0.0 | -2 |
+    | -0.0 | -1 |
+    | 0.0  | 1  |
+    | 0.0  | 2  |
+    +------+----+
+    SELECT n, row_number() OVER (ORDER BY y) AS r FROM {zeros} ORDER BY r
+    +----+---+
+    | n  | r |
+    +----+---+
+    | -2 | 1 |
+    | -1 | 2 |
+    | 1  | 3 |
+    | 2  | 4 |
+    | 1  | 5 |
+    | 1  | 6 |
+    +----+---+
+    SELECT DISTINCT y / y AS nan FROM {zeros} ORDER BY nan LIMIT 3
+    +-----+
+    | nan |
+    +-----+
+    | 1.0 |
+    | NaN |
+    |     |
+    +-----+
+    SELECT y / y AS nan, count(*) AS n FROM {zeros} GROUP BY 1 ORDER BY nan
+    +-----+---+
+    | nan | n |
+    +-----+---+
+    | 1.0 | 1 |
+    | NaN | 4 |
+    |     | 1 |
+    +-----+---+
+    SELECT coalesce(y / y, CAST('NaN' AS DOUBLE)) AS nan, n FROM {zeros} ORDER BY nan DESC, n
+    +-----+----+
+    | nan | n  |
+    +-----+----+
+    | NaN | -2 |
+    | NaN | -1 |
+    | NaN | 1  |
+    | NaN | 1  |
+    | NaN | 2  |
+    | 1.0 | 1  |
+    +-----+----+
+    ");
+}
+
+#[tokio::test]
+async fn a_number_out_of_range_is_an_error_of_the_data_and_is_not_shown() {
+    let fixture =
+        fixture("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (-128), (987654);").await;
+    let mut found = String::new();
+    for value in [
+        "abs(CAST(n AS TINYINT)) FROM own.main.t WHERE n < 0",
+        "CAST(n AS DECIMAL(4, 0)) FROM own.main.t",
+        "CAST(CAST(n AS DECIMAL(12, 2)) AS DECIMAL(4, 1)) FROM own.main.t",
+        "CAST(n AS TINYINT) FROM own.main.t",
+    ] {
+        let query = format!("SELECT {value}");
+        found.push_str(&format!("{query}\n  {}\n", fixture.err(&query).await));
+    }
+    insta::assert_snapshot!(found, @r"
+    SELECT abs(CAST(n AS TINYINT)) FROM own.main.t WHERE n < 0
+      data: a number is out of the range of its type
+    SELECT CAST(n AS DECIMAL(4, 0)) FROM own.main.t
+      data: a number is out of the range of its type
+    SELECT CAST(CAST(n AS DECIMAL(12, 2)) AS DECIMAL(4, 1)) FROM own.main.t
+      data: a number is out of the range of its type
+    SELECT CAST(n AS TINYINT) FROM own.main.t
+      data: a value cannot be cast to the type asked for
     ");
 }

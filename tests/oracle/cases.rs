@@ -73,16 +73,45 @@ const ANYWHERE: &[Case] = &[
         ],
         query: "SELECT a, CAST('-0' AS DOUBLE) AS b FROM s.t WHERE a > 1",
     },
+    Case {
+        name: "a table made of groups that a semi join keeps",
+        tables: &[
+            "CREATE TABLE t (a INTEGER, b INTEGER)",
+            "CREATE TABLE u (a INTEGER)",
+            "INSERT INTO t VALUES (1, 2), (3, 4), (NULL, 5)",
+            "INSERT INTO u VALUES (1), (NULL)",
+        ],
+        query: "SELECT coalesce(coalesce(m, m), coalesce(m, m)) AS m
+                FROM (SELECT min(a) AS k, max(b) AS m FROM s.t GROUP BY b) AS q LEFT SEMI JOIN s.u AS r ON q.k = r.a",
+    },
 ];
 
-const POSTGRES: &[Case] = &[Case {
-    name: "texts of two collations",
-    tables: &[
-        "CREATE TABLE t (a text COLLATE \"en-x-icu\", b text COLLATE \"C\", c text)",
-        "INSERT INTO t VALUES ('a', 'a', 'b'), ('B', 'a', NULL), (NULL, NULL, 'c')",
-    ],
-    query: "SELECT * FROM s.t WHERE (a IS NOT DISTINCT FROM b) OR (a IS DISTINCT FROM c) OR b IN (a, c) OR a < b",
-}];
+const POSTGRES: &[Case] = &[
+    Case {
+        name: "texts of two collations",
+        tables: &[
+            "CREATE TABLE t (a text COLLATE \"en-x-icu\", b text COLLATE \"C\", c text)",
+            "INSERT INTO t VALUES ('a', 'a', 'b'), ('B', 'a', NULL), (NULL, NULL, 'c')",
+        ],
+        query: "SELECT * FROM s.t WHERE (a IS NOT DISTINCT FROM b) OR (a IS DISTINCT FROM c) OR b IN (a, c) OR a < b",
+    },
+    Case {
+        name: "zeros in their order, where a condition makes them one",
+        tables: &[
+            "CREATE TABLE t (a real, b bigint)",
+            "INSERT INTO t VALUES ('0', -1), ('-0', NULL), ('-0', -2), ('1', 1)",
+        ],
+        query: "SELECT a, b FROM s.t WHERE a = 0.0 ORDER BY a, b",
+    },
+    Case {
+        name: "the first groups by floats",
+        tables: &[
+            "CREATE TABLE t (a double precision)",
+            "INSERT INTO t VALUES ('NaN'), ('-0'), ('0'), ('1'), ('NaN'), ('Infinity'), (NULL), (2), (3)",
+        ],
+        query: "SELECT DISTINCT a FROM s.t ORDER BY a DESC LIMIT 3",
+    },
+];
 
 async fn agree(system: &dyn System, cases: &[Case]) {
     for case in cases {

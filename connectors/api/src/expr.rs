@@ -70,8 +70,8 @@ pub enum UnaryOp {
 }
 
 /// Integer arithmetic wraps on overflow; integer division by zero is an error; float division is IEEE's; text is
-/// compared by bytes; floats as numbers (-0.0 equals 0.0), NaN being equal to NaN and above everything. Sorting puts -0.0
-/// below 0.0.
+/// compared by bytes; floats as numbers (-0.0 equals 0.0), NaN being equal to NaN and above everything; in
+/// sorting, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BinaryOp {
     Eq,
@@ -177,6 +177,9 @@ pub enum Literal {
     Decimal(i128),
     Text(String),
     Binary(Vec<u8>),
+    /// A batch of constants of the list type's element type, none of them NULL: a parameter of a connector's own, for
+    /// many constants at once.
+    List(Vec<Literal>),
     Interval {
         months: i32,
         days: i32,

@@ -66,6 +66,8 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
         "SELECT id FROM src.t WHERE v IN (SELECT w FROM src.u)",
         "SELECT id FROM src.t LEFT JOIN src.u ON v = w WHERE w IS NULL",
         "SELECT a.id, b.id FROM src.t a JOIN src.t b ON a.v < b.v",
+        // The limit ends its fragment: its keys are sent to the other.
+        "SELECT a.id, b.id FROM (SELECT * FROM src.t ORDER BY id LIMIT 4) AS a JOIN src.t AS b ON a.v = b.v",
         "SELECT CASE WHEN id > 2 THEN v END, coalesce(v, v) FROM src.t",
     ] {
         lab.same(sql).await;

@@ -234,6 +234,11 @@ impl Dialect for MysqlDialect {
         Some("18446744073709551615")
     }
 
+    /// MariaDB 10.11 merges it, and then, in a prepared statement, no longer knows the table that EXISTS reads.
+    fn merges_exists(&self) -> bool {
+        false
+    }
+
     fn join(&self, kind: JoinKind, _has_keys: bool, _has_filter: bool) -> Result<(), String> {
         match kind {
             JoinKind::Full => Err("the source has no FULL JOIN".to_string()),

@@ -30,8 +30,14 @@ impl Dialect for PostgresDialect {
     }
 
     fn bind(&self, placeholder: ast::Expr, data_type: &DataType) -> ast::Expr {
-        match type_name(data_type) {
-            Some(name) => sql::cast(placeholder, sql::type_name(name)),
+        let name = match data_type {
+            DataType::List(element) => {
+                type_name(element.data_type()).map(|name| format!("{name}[]"))
+            }
+            _ => type_name(data_type).map(str::to_string),
+        };
+        match name {
+            Some(name) => sql::cast(placeholder, sql::type_name(&name)),
             None => placeholder,
         }
     }
@@ -148,6 +154,35 @@ impl Dialect for PostgresDialect {
             .collect::<Option<Vec<_>>>()?;
         let (arg, _) = items.first()?.clone();
         within(arg, items.into_iter().map(|(_, item)| item).collect())
+    }
+
+    fn in_batch(
+        &self,
+        arg: &Operand<'_>,
+        keys: &[&Literal],
+        bind: &dyn Fn(Vec<Literal>) -> ast::Expr,
+    ) -> Option<Result<ast::Expr, String>> {
+        let data_type = arg.data_type();
+        type_name(data_type)?;
+        let held = |fits: &dyn Fn(&Literal) -> bool| {
+            let keys = keys.iter().filter(|key| fits(key));
+            bind(keys.map(|key| (*key).clone()).collect())
+        };
+        if let Some((column, name)) = stored::all_as_itself(arg) {
+            let list = held(&|key| stored::is_key_of(name, key));
+            let list = sql::cast(list, sql::type_name(&format!("{name}[]")));
+            return Some(Ok(sql::any(column, list)));
+        }
+        let list = held(&|key| crate::params::fits(key, data_type));
+        let exact = |key: Result<ast::Expr, String>| key.map(|key| sql::any(key, list.clone()));
+        let is_in = exact(self.key(arg, Use::Equality));
+        // The same bytes are equal under any collation: said as well, since an index knows it.
+        let indexed = Class::of(data_type) == Class::Text
+            && matches!(collation(arg), Collation::Nondeterministic);
+        Some(match indexed {
+            true => is_in.map(|exact| sql::and(sql::any(arg.sql.clone(), list), exact)),
+            false => is_in,
+        })
     }
 
     fn aggregate(

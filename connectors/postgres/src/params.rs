@@ -21,20 +21,45 @@ impl Param {
 
     pub fn sent_as(&self) -> Type {
         match &self.data_type {
-            DataType::Boolean => Type::BOOL,
-            DataType::Int8 | DataType::Int16 => Type::INT2,
-            DataType::Int32 => Type::INT4,
-            DataType::Int64 => Type::INT8,
-            DataType::Float32 => Type::FLOAT4,
-            DataType::Float64 => Type::FLOAT8,
-            DataType::Decimal128(..) | DataType::Decimal256(..) => Type::NUMERIC,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::BYTEA,
-            DataType::Date32 => Type::DATE,
-            DataType::Time64(_) => Type::TIME,
-            DataType::Timestamp(_, None) => Type::TIMESTAMP,
-            DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
-            _ => Type::TEXT,
+            DataType::List(element) => array_of(sent_as(element.data_type())),
+            single => sent_as(single),
         }
+    }
+}
+
+fn sent_as(data_type: &DataType) -> Type {
+    match data_type {
+        DataType::Boolean => Type::BOOL,
+        DataType::Int8 | DataType::Int16 => Type::INT2,
+        DataType::Int32 => Type::INT4,
+        DataType::Int64 => Type::INT8,
+        DataType::Float32 => Type::FLOAT4,
+        DataType::Float64 => Type::FLOAT8,
+        DataType::Decimal128(..) | DataType::Decimal256(..) => Type::NUMERIC,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::BYTEA,
+        DataType::Date32 => Type::DATE,
+        DataType::Time64(_) => Type::TIME,
+        DataType::Timestamp(_, None) => Type::TIMESTAMP,
+        DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
+        _ => Type::TEXT,
+    }
+}
+
+fn array_of(element: Type) -> Type {
+    match element {
+        Type::BOOL => Type::BOOL_ARRAY,
+        Type::INT2 => Type::INT2_ARRAY,
+        Type::INT4 => Type::INT4_ARRAY,
+        Type::INT8 => Type::INT8_ARRAY,
+        Type::FLOAT4 => Type::FLOAT4_ARRAY,
+        Type::FLOAT8 => Type::FLOAT8_ARRAY,
+        Type::NUMERIC => Type::NUMERIC_ARRAY,
+        Type::BYTEA => Type::BYTEA_ARRAY,
+        Type::DATE => Type::DATE_ARRAY,
+        Type::TIME => Type::TIME_ARRAY,
+        Type::TIMESTAMP => Type::TIMESTAMP_ARRAY,
+        Type::TIMESTAMPTZ => Type::TIMESTAMPTZ_ARRAY,
+        _ => Type::TEXT_ARRAY,
     }
 }
 
@@ -69,7 +94,7 @@ fn encode(literal: &Literal, data_type: &DataType, out: &mut BytesMut) -> Option
             numeric(*v, u8::try_from(*scale).ok()?, out);
         }
         (Literal::Text(v), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
-            out.put_slice(v.as_bytes());
+            out.put_slice(Some(v.as_bytes()).filter(|bytes| !bytes.contains(&0))?);
         }
         (Literal::Binary(v), DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {
             out.put_slice(v);
@@ -88,7 +113,25 @@ fn encode(literal: &Literal, data_type: &DataType, out: &mut BytesMut) -> Option
             let known = -211_813_488_000_000_000..9_223_371_331_200_000_000;
             out.put_i64(Some(micros).filter(|m| known.contains(m))?);
         }
+        (Literal::List(items), DataType::List(element)) => list(items, element.data_type(), out)?,
         _ => return None,
+    }
+    Some(())
+}
+
+/// `array_send`: dimensions, whether there are NULLs, the element's type; length and lower bound; each with its length.
+fn list(items: &[Literal], element: &DataType, out: &mut BytesMut) -> Option<()> {
+    out.put_i32(1);
+    out.put_i32(0);
+    out.put_u32(sent_as(element).oid());
+    out.put_i32(items.len().try_into().ok()?);
+    out.put_i32(1);
+    for item in items {
+        let at = out.len();
+        out.put_i32(0);
+        encode(item, element, out)?;
+        let length = i32::try_from(out.len() - at - 4).ok()?;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
     }
     Some(())
 }

@@ -36,24 +36,37 @@ pub fn is_indexed_as_itself(native: &str) -> bool {
 
 /// A column's stored form, and a constant in its type, if their equality is that of the texts.
 pub fn as_itself(column: &Operand<'_>, constant: &Operand<'_>) -> Option<(ast::Expr, ast::Expr)> {
+    let (stored, name) = all_as_itself(column)?;
+    if !is_key_of(name, constant.as_literal()?) {
+        return None;
+    }
+    let constant = sql::cast(constant.sql.clone(), sql::type_name(name));
+    Some((stored, constant))
+}
+
+/// A column's stored form and its type, if the equality of that type is the texts'.
+pub fn all_as_itself(column: &Operand<'_>) -> Option<(ast::Expr, &'static str)> {
     let native = column.facts.native_type.as_deref()?;
     let ast::Expr::Cast { expr: stored, .. } = &column.sql else {
         return None;
     };
-    let Some(Literal::Text(text)) = constant.as_literal() else {
-        return None;
-    };
-    let name = if native == "uuid" && is_canonical_uuid(text) {
+    let name = if native == "uuid" {
         "uuid"
-    } else if is_padded(native) && !text.ends_with(' ') && is_deterministic(column) {
+    } else if is_padded(native) && is_deterministic(column) {
         "bpchar"
     } else {
         return None;
     };
-    Some((
-        stored.as_ref().clone(),
-        sql::cast(constant.sql.clone(), sql::type_name(name)),
-    ))
+    Some((stored.as_ref().clone(), name))
+}
+
+/// Whether a text may be that of a value of this type: no value has another.
+pub fn is_key_of(name: &str, key: &Literal) -> bool {
+    match key {
+        Literal::Text(text) if name == "uuid" => is_canonical_uuid(text),
+        Literal::Text(text) => !text.ends_with(' ') && !text.contains('\0'),
+        _ => false,
+    }
 }
 
 fn decision(native: &str) -> (&str, bool) {

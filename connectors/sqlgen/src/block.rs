@@ -63,6 +63,14 @@ impl Block {
         self.columns.iter().all(|column| is_bare(&column.sql))
     }
 
+    fn has_exists_over_derived(&self) -> bool {
+        let joined = self.from.joins.iter().map(|join| &join.relation);
+        let mut relations = joined.chain([&self.from.relation]);
+        let mut conditions = self.conditions.iter();
+        relations.any(|relation| matches!(relation, TableFactor::Derived { .. }))
+            && conditions.any(|condition| matches!(condition, ast::Expr::Exists { .. }))
+    }
+
     pub fn add_guards(&mut self, guards: impl IntoIterator<Item = ast::Expr>) {
         // A group's columns are made of guarded ones.
         if self.group_by.is_none() {
@@ -85,7 +93,11 @@ impl Block {
     }
 
     /// As a table of a new block, in which the columns have the names c0, c1 …
-    pub fn wrap(self, alias: String, dialect: &dyn Dialect) -> Self {
+    pub fn wrap(mut self, alias: String, dialect: &dyn Dialect) -> Self {
+        if !dialect.merges_exists() && self.has_exists_over_derived() {
+            // What has a limit is not merged.
+            self.fetch.get_or_insert(u64::MAX);
+        }
         let columns = self
             .columns
             .iter()
@@ -243,10 +255,33 @@ pub(crate) fn derived(subquery: Query, name: String) -> TableWithJoins {
 }
 
 pub(crate) fn table(table: ast::ObjectName, name: String) -> TableWithJoins {
-    alone(TableFactor::Table {
-        name: table,
-        alias: alias(name),
-        args: None,
+    alone(named(table, alias(name), None))
+}
+
+/// `SELECT value FROM function(list)`.
+pub(crate) fn values_of(function: ast::Ident, list: ast::Expr) -> Query {
+    let args = ast::TableFunctionArgs {
+        args: vec![ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(list))],
+        settings: None,
+    };
+    let from = alone(named(function.into(), None, Some(args)));
+    let value = Column {
+        sql: ast::Expr::Identifier(sql::word("value")),
+        facts: Facts::default(),
+    };
+    let select = Block::over(from, vec![value]).into_select(false);
+    query(SetExpr::Select(Box::new(select)))
+}
+
+fn named(
+    name: ast::ObjectName,
+    alias: Option<TableAlias>,
+    args: Option<ast::TableFunctionArgs>,
+) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias,
+        args,
         with_hints: Vec::new(),
         version: None,
         with_ordinality: false,
@@ -254,7 +289,7 @@ pub(crate) fn table(table: ast::ObjectName, name: String) -> TableWithJoins {
         json_path: None,
         sample: None,
         index_hints: Vec::new(),
-    })
+    }
 }
 
 fn alone(relation: TableFactor) -> TableWithJoins {

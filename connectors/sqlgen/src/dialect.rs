@@ -90,6 +90,17 @@ pub trait Dialect: Debug + Send + Sync {
         None
     }
 
+    /// `arg IN (keys)` of many constants, none of them NULL: as one parameter, which `bind` makes of a
+    /// [`Literal::List`]. Keys that the source has no values for may be left out. None: each is a parameter.
+    fn in_batch(
+        &self,
+        _arg: &Operand<'_>,
+        _keys: &[&Literal],
+        _bind: &dyn Fn(Vec<Literal>) -> ast::Expr,
+    ) -> Option<Result<ast::Expr, String>> {
+        None
+    }
+
     /// Equality that takes NULL as a value.
     fn not_distinct(&self, left: ast::Expr, right: ast::Expr) -> ast::Expr {
         ast::Expr::IsNotDistinctFrom(Box::new(left), Box::new(right))
@@ -113,6 +124,11 @@ pub trait Dialect: Debug + Send + Sync {
     /// What a LIMIT must say to have an OFFSET without a limit; None where OFFSET may stand alone.
     fn no_limit(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether a table made of a SELECT may be one whose EXISTS reads another such table.
+    fn merges_exists(&self) -> bool {
+        true
     }
 
     /// Whether it has this join: with equal pairs, with another condition.

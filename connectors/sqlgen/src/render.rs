@@ -1,8 +1,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use belvedere_connector::{BinaryOp, Expr, ExprKind, Literal};
 use sqlparser::ast::{self, Value, ValueWithSpan, VisitMut, VisitorMut};
 
@@ -13,6 +14,8 @@ use crate::{sql, standard};
 
 /// Expressions nested deeper stay in the engine: printing recurses, and remote parsers have limits of their own.
 const MAX_DEPTH: usize = 100;
+/// From so many constants on they are sent as one parameter, where a dialect can.
+const BATCH: usize = 33;
 
 /// A fragment as SQL.
 #[derive(Debug, Clone)]
@@ -153,6 +156,9 @@ impl<'d> Renderer<'d> {
         position: Position,
         depth: usize,
     ) -> Result<(Rendering, Option<String>), String> {
+        if let Some(batch) = self.batch(expr, scope, depth)? {
+            return Ok((batch, None));
+        }
         // Only an AND of a predicate may have arguments that hold for too many rows.
         let inner = match expr.kind {
             ExprKind::Binary {
@@ -185,17 +191,45 @@ impl<'d> Renderer<'d> {
         Ok((rendering, superset))
     }
 
+    /// `arg IN (…)` of many constants, if the dialect takes them as one.
+    fn batch(&self, expr: &Expr, scope: &Scope, depth: usize) -> Result<Option<Rendering>, String> {
+        let ExprKind::InList {
+            arg,
+            list,
+            negated: false,
+        } = &expr.kind
+        else {
+            return Ok(None);
+        };
+        let keys = list.iter().map(|item| match &item.kind {
+            ExprKind::Literal(literal) if *literal != Literal::Null => Some(literal),
+            _ => None,
+        });
+        let keys: Option<Vec<&Literal>> = keys.collect();
+        let Some(keys) = keys.filter(|keys| keys.len() >= BATCH) else {
+            return Ok(None);
+        };
+        let (arg, _) = self.operand(arg, scope, Position::Value, depth + 1)?;
+        let element = Field::new_list_field(arg.data_type().clone(), false);
+        let list = DataType::List(Arc::new(element));
+        let bind = |keys| self.parameter(Literal::List(keys), &list);
+        let batch = self.dialect.in_batch(&arg, &keys, &bind).transpose()?;
+        Ok(batch.map(Rendering::exact))
+    }
+
     fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<ast::Expr, String> {
         Ok(match self.dialect.literal(literal, data_type)? {
             LiteralForm::Inline(sql) => *sql,
-            LiteralForm::Bind => {
-                let mut params = self.params.borrow_mut();
-                params.push((literal.clone(), data_type.clone()));
-                // An index for now; numbered when the text is complete.
-                let place = Value::Placeholder((params.len() - 1).to_string());
-                self.dialect.bind(ast::Expr::value(place), data_type)
-            }
+            LiteralForm::Bind => self.parameter(literal.clone(), data_type),
         })
+    }
+
+    fn parameter(&self, literal: Literal, data_type: &DataType) -> ast::Expr {
+        let mut params = self.params.borrow_mut();
+        params.push((literal, data_type.clone()));
+        // An index for now; numbered when the text is complete.
+        let place = Value::Placeholder((params.len() - 1).to_string());
+        self.dialect.bind(ast::Expr::value(place), data_type)
     }
 
     /// Number the placeholders and print.

@@ -5,6 +5,8 @@ use sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, UnaryOperator, Value,
 };
 
+use crate::block;
+
 /// A quoted name, its quotes doubled.
 pub fn quoted(name: &str, quote: char) -> Ident {
     let doubled = name.replace(quote, &format!("{quote}{quote}"));
@@ -176,6 +178,25 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
             .map(|(condition, result)| ast::CaseWhen { condition, result })
             .collect(),
         else_result: otherwise.map(Box::new),
+    }
+}
+
+/// `left = ANY (list)`.
+pub fn any(left: Expr, list: Expr) -> Expr {
+    Expr::AnyOp {
+        left: Box::new(nested(left)),
+        compare_op: BinaryOperator::Eq,
+        right: Box::new(list),
+        is_some: false,
+    }
+}
+
+/// `left IN (SELECT value FROM function(list))`.
+pub fn in_values_of(left: Expr, function: &str, list: Expr) -> Expr {
+    Expr::InSubquery {
+        expr: Box::new(nested(left)),
+        subquery: Box::new(block::values_of(word(function), list)),
+        negated: false,
     }
 }
 

@@ -8,7 +8,7 @@ use belvedere_sqlgen::{
 };
 
 use crate::batch;
-use crate::reading::Reading;
+use crate::reading::{self, Reading};
 use crate::types::{Affinity, Native};
 
 /// Collations SQLite always has; others are functions of the owner's program, which we have not.
@@ -198,6 +198,23 @@ impl Dialect for SqliteDialect {
             equal(column.sql.clone(), constant.clone()),
             equal(exact, constant.clone()),
         ))))
+    }
+
+    /// As a JSON array, of what JSON can say.
+    fn in_batch(
+        &self,
+        arg: &Operand<'_>,
+        keys: &[&Literal],
+        bind: &dyn Fn(Vec<Literal>) -> ast::Expr,
+    ) -> Option<Result<ast::Expr, String>> {
+        if !keys.iter().all(|key| reading::in_json(key).is_some()) {
+            return None;
+        }
+        let is_in = |column: ast::Expr| {
+            let keys = keys.iter().map(|key| (*key).clone()).collect();
+            sql::in_values_of(column, "json_each", bind(keys))
+        };
+        Some(self.key(arg, Use::Equality).map(is_in))
     }
 
     fn aggregate(

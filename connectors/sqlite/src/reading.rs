@@ -165,7 +165,23 @@ pub fn param(literal: &belvedere_connector::Literal) -> Option<ToSqlOutput<'_>> 
         Literal::Decimal(unscaled) => ToSqlOutput::Owned(unscaled_to_sql(*unscaled)),
         Literal::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         Literal::Binary(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        Literal::List(items) => {
+            let items: Option<Vec<_>> = items.iter().map(in_json).collect();
+            ToSqlOutput::Owned(Value::Text(serde_json::Value::Array(items?).to_string()))
+        }
         Literal::UInt(_) | Literal::Interval { .. } => return None,
+    })
+}
+
+/// A constant as `json_each` gives it back.
+pub fn in_json(literal: &belvedere_connector::Literal) -> Option<serde_json::Value> {
+    use belvedere_connector::Literal;
+    Some(match literal {
+        Literal::Int(value) => (*value).into(),
+        Literal::Decimal(unscaled) => i64::try_from(*unscaled).ok()?.into(),
+        // SQLite's JSON ends a text at a NUL.
+        Literal::Text(text) if !text.contains('\0') => text.as_str().into(),
+        _ => return None,
     })
 }
 

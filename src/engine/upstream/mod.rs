@@ -8,7 +8,8 @@
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
-//! | `zeros.rs` | telling 0.0 from -0.0, which are equal, in some places, and taking any of them for a group's |
+//! | `groups.rs` | a panic in the first groups by floats |
+//! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -23,14 +24,15 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 mod extremes;
 mod filters;
+mod floats;
+mod groups;
 mod keys;
 mod projections;
 mod recursion;
 mod topk;
-mod zeros;
 
+pub(super) use floats::equal_floats;
 pub(super) use recursion::bare_recursion;
-pub(super) use zeros::one_zero;
 
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
 type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
@@ -64,6 +66,7 @@ pub(super) fn physical_rules() -> Vec<PhysicalRule> {
             "ProjectionPushdown" => {
                 rules.push(Arc::new(projections::CarefulProjections(rule)) as PhysicalRule)
             }
+            "LimitAggregation" => rules.push(Arc::new(groups::ExactGroups(rule))),
             "FilterPushdown" => rules.push(Arc::new(filters::UnambiguousFilters(rule))),
             "FilterPushdown(Post)" => {
                 // What a sort is to be bounded by is decided before its bound is pushed down.

@@ -1,31 +1,51 @@
 //! `0.0 = -0.0` holds, but `0.0 IN (-0.0, 1, 2, 3)`, `CASE 0.0 WHEN -0.0` and `nullif(0.0, -0.0)` compare bits, as
-//! partitions of windows and some kinds of groups do; in others the zero that comes first stands for both, which depends on the order of rows, and
-//! `SELECT DISTINCT x … ORDER BY x LIMIT 3` panics.
+//! partitions of windows and some kinds of groups do; in others the zero that comes first stands for both, which depends
+//! on the order of rows. A sort puts -0.0 below 0.0, unless `WHERE x = 0.0` has made x one value. Of NaN, which equals
+//! itself, the processor's own result (0.0 / 0.0) sorts below everything, and what was read above.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::compute::kernels::numeric::add_wrapping;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeContainer, TreeNodeRecursion};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, Case, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, when,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, when,
 };
-use datafusion::physical_expr_common::datum::apply;
 
-/// The plan with one zero in the places that would tell two.
-pub fn one_zero(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = plan.transform_down_with_subqueries(|node| {
-        one_zero_in_groups(node)?.transform_data(one_zero_in_comparisons)
+/// The plan with one zero and one NaN in the places that would tell several.
+pub fn equal_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_down_with_subqueries(|node| match node {
+        LogicalPlan::Aggregate(aggregate) => grouped(aggregate)?.transform_data(compared),
+        LogicalPlan::Sort(sort) => sorted(sort).transform_data(compared),
+        node => compared(node),
     })?;
     Ok(plan.data)
 }
 
-fn one_zero_in_comparisons(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn sorted(mut sort: Sort) -> Transformed<LogicalPlan> {
+    let keys = ordered(&mut sort.expr, sort.input.schema());
+    let changed = !keys.is_empty();
+    sort.expr.extend(keys);
+    Transformed::new_transformed(LogicalPlan::Sort(sort), changed)
+}
+
+/// Make the keys equal where their floats are; gives those that then tell -0.0 from 0.0, where the order is to be one.
+fn ordered(keys: &mut [SortExpr], schema: &DFSchema) -> Vec<SortExpr> {
+    let mut ties = Vec::new();
+    for key in keys.iter_mut().filter(|key| is_float(&key.expr, schema)) {
+        ties.push(key.clone());
+        key.expr = canonical(key.expr.clone(), schema);
+    }
+    ties
+}
+
+fn compared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut found = false;
     node.apply_expressions(|expr| {
         found |= expr.exists(|expr| Ok(may_compare_bits(expr)))?;
@@ -43,18 +63,14 @@ fn one_zero_in_comparisons(node: LogicalPlan) -> Result<Transformed<LogicalPlan>
     })
 }
 
-/// The node with one zero in what it groups by.
-fn one_zero_in_groups(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Aggregate(aggregate) = node else {
-        return Ok(Transformed::no(node));
-    };
+fn grouped(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let schema = aggregate.input.schema();
     let key = |expr: Expr| {
         if !is_float(&expr, schema) {
             return Ok(Transformed::no(expr));
         }
         let (qualifier, name) = expr.qualified_name();
-        let expr = positive(expr, schema);
+        let expr = canonical(expr, schema);
         Ok(Transformed::yes(expr.alias_qualified(qualifier, name)))
     };
     let groups = aggregate
@@ -77,7 +93,9 @@ fn may_compare_bits(expr: &Expr) -> bool {
         Expr::InList(_) => true,
         Expr::Case(case) => case.expr.is_some(),
         Expr::ScalarFunction(call) => call.name() == "nullif",
-        Expr::WindowFunction(window) => !window.params.partition_by.is_empty(),
+        Expr::WindowFunction(window) => {
+            !window.params.partition_by.is_empty() || !window.params.order_by.is_empty()
+        }
         _ => false,
     }
 }
@@ -85,8 +103,8 @@ fn may_compare_bits(expr: &Expr) -> bool {
 fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::InList(mut list) if is_float(&list.expr, schema) => {
-            *list.expr = positive(*list.expr, schema);
-            let items = list.list.into_iter().map(|item| positive(item, schema));
+            *list.expr = canonical(*list.expr, schema);
+            let items = list.list.into_iter().map(|item| canonical(item, schema));
             list.list = items.collect();
             Transformed::yes(Expr::InList(list))
         }
@@ -97,9 +115,9 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }) if is_float(&base, schema) => {
             let cases = when_then_expr
                 .into_iter()
-                .map(|(when, then)| (Box::new(positive(*when, schema)), then))
+                .map(|(when, then)| (Box::new(canonical(*when, schema)), then))
                 .collect();
-            let base = Box::new(positive(*base, schema));
+            let base = Box::new(canonical(*base, schema));
             Transformed::yes(Expr::Case(Case::new(Some(base), cases, else_expr)))
         }
         Expr::ScalarFunction(call)
@@ -112,7 +130,12 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::WindowFunction(mut window) => {
             let keys = window.params.partition_by.into_iter();
-            window.params.partition_by = keys.map(|key| positive(key, schema)).collect();
+            window.params.partition_by = keys.map(|key| canonical(key, schema)).collect();
+            let ties = ordered(&mut window.params.order_by, schema);
+            // Others take equal values for peers.
+            if window.fun.name() == "row_number" {
+                window.params.order_by.extend(ties);
+            }
             Transformed::yes(Expr::WindowFunction(window))
         }
         other => Transformed::no(other),
@@ -123,30 +146,30 @@ fn is_float(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|t| t.is_floating())
 }
 
-/// The same number, but for -0.0.
-fn positive(expr: Expr, schema: &DFSchema) -> Expr {
-    static POSITIVE: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::from(Positive));
+/// The float that stands for all that equal it.
+fn canonical(expr: Expr, schema: &DFSchema) -> Expr {
+    static CANONICAL: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::from(Canonical));
     match expr {
-        Expr::Literal(ScalarValue::Float32(Some(v)), m) => {
-            Expr::Literal(ScalarValue::Float32(Some(v + 0.0)), m)
+        Expr::Literal(ScalarValue::Float32(Some(v)), metadata) => {
+            Expr::Literal(ScalarValue::Float32(Some(one_of_equal_32(v))), metadata)
         }
-        Expr::Literal(ScalarValue::Float64(Some(v)), m) => {
-            Expr::Literal(ScalarValue::Float64(Some(v + 0.0)), m)
+        Expr::Literal(ScalarValue::Float64(Some(v)), metadata) => {
+            Expr::Literal(ScalarValue::Float64(Some(one_of_equal(v))), metadata)
         }
-        expr if is_float(&expr, schema) => POSITIVE.call(vec![expr]),
+        expr if is_float(&expr, schema) => CANONICAL.call(vec![expr]),
         expr => expr,
     }
 }
 
 /// A function, so that a column stays what is known of its field.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Positive;
+struct Canonical;
 
 static ANY: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
 
-impl ScalarUDFImpl for Positive {
+impl ScalarUDFImpl for Canonical {
     fn name(&self) -> &str {
-        "positive"
+        "canonical"
     }
 
     fn signature(&self) -> &Signature {
@@ -165,7 +188,40 @@ impl ScalarUDFImpl for Positive {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [number] = take_function_args(self.name(), arguments.args)?;
-        let zero = ScalarValue::new_zero(&number.data_type())?;
-        apply(&number, &ColumnarValue::Scalar(zero), add_wrapping)
+        let scalar = matches!(number, ColumnarValue::Scalar(_));
+        let array = number.into_array(if scalar { 1 } else { arguments.number_rows })?;
+        let array: ArrayRef = match array.data_type() {
+            DataType::Float32 => Arc::new(
+                array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(one_of_equal_32),
+            ),
+            DataType::Float64 => Arc::new(
+                array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(one_of_equal),
+            ),
+            _ => array,
+        };
+        Ok(match scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+            false => ColumnarValue::Array(array),
+        })
+    }
+}
+
+fn one_of_equal(value: f64) -> f64 {
+    if value.is_nan() {
+        f64::NAN
+    } else {
+        value + 0.0
+    }
+}
+
+fn one_of_equal_32(value: f32) -> f32 {
+    if value.is_nan() {
+        f32::NAN
+    } else {
+        value + 0.0
     }
 }

@@ -1,0 +1,128 @@
+//! Dynamic filters: the keys of a join's one side, sent to the source of the other.
+
+use crate::fixture::{Fixture, database};
+
+/// A few customers in one source, many orders in another.
+async fn fixture() -> Fixture {
+    let fixture = Fixture::empty().await;
+    database(
+        &fixture.path("crm.db"),
+        "CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, region TEXT);
+         WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 500)
+         INSERT INTO customer SELECT x, 'c' || x, CASE WHEN x % 100 = 0 THEN 'EMEA' ELSE 'APAC' END FROM i;",
+    );
+    database(
+        &fixture.path("sales.db"),
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER, code TEXT, total INTEGER);
+         WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 20000)
+         INSERT INTO orders SELECT x, x % 500, 'c' || (x % 500), x FROM i;
+         CREATE INDEX orders_customer ON orders (customer);",
+    );
+    fixture.ok("CREATE SOURCE crm FROM 'sqlite:crm.db'").await;
+    fixture
+        .ok("CREATE SOURCE sales FROM 'sqlite:sales.db'")
+        .await;
+    fixture
+}
+
+/// What was sent, and how many rows came: without times and what ran here.
+async fn sent(fixture: &Fixture, query: &str) -> String {
+    let plan = fixture.ok(&format!("EXPLAIN ANALYZE {query}")).await;
+    let lines = plan.lines().take_while(|line| !line.contains("Runs here"));
+    let trimmed = |line: &str| line.trim_matches(['|', ' ', '+', '-']).to_string();
+    let lines: Vec<_> = lines.map(trimmed).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+const JOIN: &str = "SELECT c.name, count(*) AS n, sum(o.total) AS total
+     FROM crm.customer AS c JOIN sales.orders AS o ON o.customer = c.id
+     WHERE c.region = 'EMEA' GROUP BY c.name ORDER BY c.name";
+
+#[tokio::test]
+async fn keys_are_sent_to_the_other_side() {
+    let fixture = fixture().await;
+    insta::assert_snapshot!(sent(&fixture, JOIN).await, @r#"
+    plan
+    Sent to crm (sqlite, 5 rows)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    Sent to sales (sqlite, 160 rows)
+    SELECT t0."customer", t0."total" FROM "main"."orders" AS t0 WHERE t0."customer" IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t0."customer")
+    "#);
+    let on = fixture.ok(JOIN).await;
+    fixture.ok("SET dynamic_filters = off").await;
+    insta::assert_snapshot!(sent(&fixture, JOIN).await, @r#"
+    plan
+    Sent to crm (sqlite, 5 rows)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    Sent to sales (sqlite, 20000 rows)
+    SELECT t0."customer", t0."total" FROM "main"."orders" AS t0
+    "#);
+    assert_eq!(on, fixture.ok(JOIN).await);
+}
+
+#[tokio::test]
+async fn no_keys_no_question() {
+    let fixture = fixture().await;
+    let query = JOIN.replace("EMEA", "nowhere");
+    insta::assert_snapshot!(sent(&fixture, &query).await, @r#"
+    plan
+    Sent to crm (sqlite, 0 rows)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    Not sent to sales (sqlite): no row could be needed
+    "#);
+}
+
+#[tokio::test]
+async fn many_keys_are_one_parameter() {
+    let fixture = fixture().await;
+    let query = "SELECT count(*) AS n, sum(o.total) AS total FROM crm.customer AS c
+         JOIN sales.orders AS o ON o.code = c.name WHERE c.id % 5 = 0";
+    insta::assert_snapshot!(sent(&fixture, query).await, @r#"
+    plan
+    Sent to crm (sqlite, 500 rows)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0
+    Sent to sales (sqlite, 3960 rows)
+    SELECT t0."code", t0."total" FROM "main"."orders" AS t0 WHERE (t0."code" IN (SELECT value AS c0 FROM json_each(?1))) AND must_be_text(t0."code")
+    Stays here, though one source holds its input
+    crm: crm.customer.id % Int64(5) = Int64(0)
+    because: a division can fail
+    "#);
+    let on = fixture.ok(query).await;
+    fixture.ok("SET pushdown = off").await;
+    assert_eq!(on, fixture.ok(query).await);
+}
+
+#[tokio::test]
+async fn two_keys_each_narrow_their_column() {
+    let fixture = fixture().await;
+    let query = "SELECT count(*) AS n FROM crm.customer AS c
+         JOIN sales.orders AS o ON o.customer = c.id AND o.code = c.name WHERE c.region = 'EMEA'";
+    insta::assert_snapshot!(sent(&fixture, query).await, @r#"
+    plan
+    Sent to crm (sqlite, 5 rows)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    Sent to sales (sqlite, 160 rows)
+    SELECT t0."customer", t0."code" FROM "main"."orders" AS t0 WHERE t0."customer" IN (?1, ?2, ?3, ?4, ?5) AND t0."code" IN (?6, ?7, ?8, ?9, ?10) AND must_be_integer(t0."customer") AND must_be_text(t0."code")
+    "#);
+}
+
+#[tokio::test]
+async fn the_side_that_is_kept_whole_is_not_narrowed() {
+    let fixture = fixture().await;
+    let query = "SELECT count(*) AS n, count(c.id) AS found FROM sales.orders AS o
+         LEFT JOIN (SELECT * FROM crm.customer WHERE region = 'EMEA') AS c ON o.customer = c.id";
+    insta::assert_snapshot!(sent(&fixture, query).await, @r#"
+    plan
+    Sent to sales (sqlite, 20000 rows)
+    SELECT t0."customer" FROM "main"."orders" AS t0
+    Sent to crm (sqlite, 5 rows)
+    SELECT t0."id" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    "#);
+    insta::assert_snapshot!(fixture.ok(query).await, @r"
+    +-------+-------+
+    | n     | found |
+    +-------+-------+
+    | 20000 | 160   |
+    +-------+-------+
+    ");
+}
