@@ -119,7 +119,7 @@ impl EngineBuilder {
             .with_config(config)
             .with_runtime_env(Arc::new(runtime.build()?))
             .with_default_features()
-            .with_optimizer_rules(upstream::logical_rules())
+            .with_optimizer_rules(super::query::logical_rules())
             .with_physical_optimizer_rules(upstream::physical_rules())
             .build();
         upstream::register_functions(&mut state)?;

@@ -13,6 +13,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
@@ -26,11 +27,23 @@ use super::stop::Stop;
 use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
-use crate::federation::{self, Cut, FragmentPlanner, StatementContext};
+use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, StatementContext};
 
 /// Bytes of stack that planning a view or a query may need, and that are added when fewer are left.
 const STACK_LEFT: usize = 1 << 20;
 const STACK_MORE: usize = 16 << 20;
+
+/// DataFusion's rules over logical plans, and the order of joins.
+pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = upstream::logical_rules();
+    // After it each relation has the filters that tell how many rows are left; columns are pruned later.
+    let filters = rules
+        .iter()
+        .position(|rule| rule.name() == "push_down_filter");
+    let at = filters.map_or(rules.len(), |filters| filters + 1);
+    rules.insert(at, Arc::new(JoinOrder));
+    rules
+}
 
 /// A query whose names are resolved. Plain DataFusion: nothing is optimized or cut yet.
 #[derive(Debug, Clone)]
@@ -59,6 +72,9 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
         .with_config(config)
         .with_catalog_list(Arc::new(names.clone()))
         .with_relation_planners(upstream::relation_planners());
+    if !settings.pushdown {
+        builder = builder.with_optimizer_rules(upstream::logical_rules());
+    }
     if let Some(limit) = settings.memory_limit {
         let runtime = RuntimeEnvBuilder::from_runtime_env(base.runtime_env())
             .with_memory_pool(memory_pool(limit));

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `provider.rs` | [`SourceTable`]: a source's table as a DataFusion table provider |
 //! | `expr.rs` | the one translator of expressions |
+//! | `order.rs` | [`JoinOrder`]: the order of inner joins across sources |
+//! | `estimate.rs` | how many rows a plan may have |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
@@ -22,9 +24,11 @@
 mod cut;
 mod domain;
 mod dynamic;
+mod estimate;
 mod exec;
 mod expr;
 mod node;
+mod order;
 mod provider;
 mod remote;
 mod ties;
@@ -32,5 +36,6 @@ mod ties;
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
+pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use ties::break_ties;

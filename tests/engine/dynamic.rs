@@ -126,3 +126,65 @@ async fn the_side_that_is_kept_whole_is_not_narrowed() {
     +-------+-------+
     ");
 }
+
+/// Written from the largest to the smallest, as people do.
+const CHAIN: &str = "SELECT r.name, count(*) AS n, sum(l.qty) AS qty
+     FROM sales.line AS l, sales.orders AS o, crm.customer AS c, geo.region AS r
+     WHERE l.order_id = o.id AND o.customer = c.id AND c.region = r.code AND r.name = 'Europe'
+     GROUP BY r.name";
+
+async fn chain() -> Fixture {
+    let fixture = fixture().await;
+    database(
+        &fixture.path("sales.db"),
+        "CREATE TABLE line (order_id INTEGER, no INTEGER, qty INTEGER, PRIMARY KEY (order_id, no));
+         INSERT INTO line SELECT id, n, id % 7 FROM orders, (SELECT 1 AS n UNION ALL SELECT 2) AS i;",
+    );
+    database(
+        &fixture.path("geo.db"),
+        "CREATE TABLE region (code TEXT PRIMARY KEY, name TEXT);
+         INSERT INTO region VALUES ('EMEA', 'Europe'), ('APAC', 'Asia'), ('AMER', 'America');",
+    );
+    fixture.ok("REFRESH SOURCE sales").await;
+    fixture.ok("CREATE SOURCE geo FROM 'sqlite:geo.db'").await;
+    fixture
+}
+
+#[tokio::test]
+async fn joins_begin_with_what_is_few() {
+    let fixture = chain().await;
+    insta::assert_snapshot!(sent(&fixture, CHAIN).await, @r#"
+    plan
+    Sent to geo (sqlite, 1 rows)
+    SELECT t0."code", t0."name" FROM "main"."region" AS t0 WHERE t0."name" = ?1 AND must_be_text(t0."name")
+    Sent to crm (sqlite, 5 rows)
+    SELECT t0."id", t0."region" FROM "main"."customer" AS t0 WHERE t0."region" IN (?1) AND must_be_text(t0."region")
+    Sent to sales (sqlite, 320 rows)
+    SELECT t0."qty", t1."customer" FROM "main"."line" AS t0 JOIN "main"."orders" AS t1 ON t0."order_id" = t1."id" WHERE t1."customer" IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t0."order_id") AND must_be_integer(t1."customer")
+    "#);
+    let found = fixture.ok(CHAIN).await;
+    fixture.ok("SET pushdown = off").await;
+    assert_eq!(found, fixture.ok(CHAIN).await);
+}
+
+#[tokio::test]
+async fn the_order_of_joins_does_not_follow_from_how_they_are_written() {
+    let fixture = chain().await;
+    let rows = |plan: String| -> Vec<String> {
+        let lines = plan.lines().filter(|line| line.starts_with("Sent to"));
+        lines.map(str::to_string).collect()
+    };
+    let plan = rows(sent(&fixture, CHAIN).await);
+    let tables = [
+        "sales.line AS l",
+        "sales.orders AS o",
+        "crm.customer AS c",
+        "geo.region AS r",
+    ];
+    for order in [[3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+        let from = order.map(|i| tables[i]).join(", ");
+        let query = CHAIN.replace(&tables.join(", "), &from);
+        assert_ne!(query, CHAIN);
+        assert_eq!(plan, rows(sent(&fixture, &query).await), "{query}");
+    }
+}

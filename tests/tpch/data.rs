@@ -1,10 +1,13 @@
 use std::fmt::Display;
+use std::fs::File;
 use std::io::Cursor;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::csv::ReaderBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::parquet::arrow::ArrowWriter;
 use tpchgen::generators::{
     CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator,
     PartSuppGenerator, RegionGenerator, SupplierGenerator,
@@ -92,6 +95,17 @@ impl Table {
             .build(Cursor::new(self.lines.join("\n")));
         reader.unwrap().next().unwrap().unwrap()
     }
+}
+
+/// `batches` as the Parquet file `folder/name.parquet`.
+pub fn write(folder: &Path, name: &str, batches: &[RecordBatch]) {
+    std::fs::create_dir_all(folder).unwrap();
+    let file = File::create(folder.join(format!("{name}.parquet"))).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batches[0].schema(), None).unwrap();
+    batches
+        .iter()
+        .for_each(|batch| writer.write(batch).unwrap());
+    writer.close().unwrap();
 }
 
 fn arrow_type(declared: &str) -> DataType {

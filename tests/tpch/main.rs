@@ -16,13 +16,11 @@ mod places;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use belvedere::{Engine, Session};
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 
 use data::Table;
@@ -77,17 +75,6 @@ async fn answer(session: &Session, sql: &str, pushdown: &str) -> Result<Vec<Reco
     answer.collect().await.map_err(|e| e.to_string())
 }
 
-/// `batches` as the Parquet file `folder/name.parquet`.
-fn write(folder: &Path, name: &str, batches: &[RecordBatch]) {
-    std::fs::create_dir_all(folder).unwrap();
-    let file = File::create(folder.join(format!("{name}.parquet"))).unwrap();
-    let mut writer = ArrowWriter::try_new(file, batches[0].schema(), None).unwrap();
-    batches
-        .iter()
-        .for_each(|batch| writer.write(batch).unwrap());
-    writer.close().unwrap();
-}
-
 /// How many fragments each source is sent. Files are scanned here: theirs are scans.
 async fn sent(session: &Session, sql: &str) -> String {
     let answer = session.execute(&format!("EXPLAIN {sql}")).await.unwrap();
@@ -123,7 +110,7 @@ async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
     let kept = std::env::var_os("BELVEDERE_TPCH_KEEP").map(PathBuf::from);
     if let Some(folder) = &kept {
         for table in &tables {
-            write(&folder.join("tables"), table.name, &[table.batch()]);
+            data::write(&folder.join("tables"), table.name, &[table.batch()]);
         }
     }
     let mut failures = Vec::new();
@@ -140,7 +127,7 @@ async fn the_22_queries_over_four_systems_equal_those_over_one_copy() {
         for pushdown in ["on", "off"] {
             let compared = answer(&session, &sql, pushdown).await.and_then(|batches| {
                 if let Some(folder) = kept.as_ref().filter(|_| pushdown == "on") {
-                    write(&folder.join("answers"), &format!("q{number:02}"), &batches);
+                    data::write(&folder.join("answers"), &format!("q{number:02}"), &batches);
                 }
                 Rows::new(&batches).same_as(&expected, !OPEN_ORDER.contains(&number))
             });

@@ -5,13 +5,29 @@ use futures::SinkExt;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-use crate::data::Table;
+use crate::data::{self, Table};
 
 #[path = "../../connectors/mysql/tests/support/mod.rs"]
 mod mariadb;
 #[path = "../../connectors/postgres/tests/it/server.rs"]
 #[allow(dead_code)]
 mod postgres;
+
+/// The keys that point to other tables are indexed, as their owners would.
+fn index(table: &str) -> Option<String> {
+    let (_, column) = [
+        ("supplier", "s_nationkey"),
+        ("partsupp", "ps_suppkey"),
+        ("customer", "c_nationkey"),
+        ("nation", "n_regionkey"),
+        ("orders", "o_custkey"),
+    ]
+    .into_iter()
+    .find(|(name, _)| *name == table)?;
+    Some(format!(
+        "CREATE INDEX {table}_{column} ON {table} ({column})"
+    ))
+}
 
 /// The four systems, each with its tables.
 pub struct Places {
@@ -85,8 +101,11 @@ impl Places {
                 .await
                 .unwrap();
             assert_eq!(sink.finish().await.unwrap(), lines.len() as u64);
+            for index in index(name) {
+                client.batch_execute(&index).await.unwrap();
+            }
         }
-        client.batch_execute("ANALYZE").await.unwrap();
+        client.batch_execute("VACUUM ANALYZE").await.unwrap();
     }
 
     async fn fill_mariadb(&self, tables: &[&Table]) {
@@ -99,8 +118,12 @@ impl Places {
         {
             statements.push(format!("CREATE TABLE {name} ({declared})"));
             let row = |line: &String| format!("('{}')", line.replace('|', "','"));
-            let rows: Vec<String> = lines.iter().map(row).collect();
-            statements.push(format!("INSERT INTO {name} VALUES {}", rows.join(",")));
+            for lines in lines.chunks(10_000) {
+                let rows: Vec<String> = lines.iter().map(row).collect();
+                statements.push(format!("INSERT INTO {name} VALUES {}", rows.join(",")));
+            }
+            statements.extend(index(name));
+            statements.push(format!("ANALYZE TABLE {name}"));
         }
         let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
         self.mariadb.database("tpch", &statements).await;
@@ -127,13 +150,17 @@ impl Places {
                     .execute(rusqlite::params_from_iter(line.split('|')))
                     .unwrap();
             }
+            for index in index(name) {
+                transaction.execute_batch(&index).unwrap();
+            }
         }
         transaction.commit().unwrap();
+        file.execute_batch("ANALYZE").unwrap();
     }
 
     fn fill_parquet(&self, tables: &[&Table]) {
         for table in tables {
-            crate::write(
+            data::write(
                 &self.files.path().join("lake"),
                 table.name,
                 &[table.batch()],

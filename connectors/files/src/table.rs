@@ -50,6 +50,8 @@ pub struct FilesTable {
     /// Columns from the folders' names; they follow those of the files.
     partitions: Vec<Arc<Field>>,
     schema: SchemaRef,
+    /// When it was discovered.
+    rows: Option<u64>,
     statistics: Mutex<KnownStatistics>,
 }
 
@@ -75,6 +77,7 @@ impl FilesTable {
             schema: Arc::new(Schema::new(all.collect::<Vec<_>>())),
             file_schema: Arc::new(Schema::new(files)),
             partitions,
+            rows: table.row_count,
             statistics: Mutex::default(),
         }
     }
@@ -245,6 +248,12 @@ impl TableProvider for FilesTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = Precision::Inexact(usize::try_from(self.rows?).ok()?);
+        Some(statistics)
     }
 
     fn supports_filters_pushdown(

@@ -1,0 +1,244 @@
+use std::collections::HashMap;
+
+use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Expr, FetchType, Join, LogicalPlan, Operator, TableScan,
+};
+
+use super::provider::SourceTable;
+
+/// Rows of a table of which nothing is known.
+const UNKNOWN_ROWS: f64 = 1_000.0;
+/// Parts of the rows that a predicate of unknown effect leaves.
+const EQUAL: f64 = 0.1;
+const RANGE: f64 = 1.0 / 3.0;
+const LIKE: f64 = 0.1;
+const NULL: f64 = 0.05;
+const OTHER: f64 = 0.25;
+
+/// What is thought of a relation, from what its sources say of their tables.
+#[derive(Debug, Clone, Default)]
+pub struct Estimate {
+    pub rows: f64,
+    /// Of columns: how many different values their tables have in them. Filters do not change it: a row of the other
+    /// side of a join finds one in so many.
+    domains: HashMap<Column, f64>,
+}
+
+impl Estimate {
+    pub fn of(plan: &LogicalPlan) -> Self {
+        match plan {
+            LogicalPlan::TableScan(scan) => Self::of_scan(scan),
+            LogicalPlan::Filter(filter) => {
+                let input = Self::of(&filter.input);
+                let part = input.selectivity(&filter.predicate);
+                input.reduced(part)
+            }
+            LogicalPlan::Projection(projection) => {
+                let input = Self::of(&projection.input);
+                let known = projection.expr.iter().map(|expr| input.domain(expr));
+                let domains = named(&projection.schema, known);
+                Self { domains, ..input }
+            }
+            LogicalPlan::SubqueryAlias(alias) => {
+                let input = Self::of(&alias.input);
+                let inner = alias.input.schema().columns();
+                let known = inner.iter().map(|c| input.domains.get(c).copied());
+                let domains = named(&alias.schema, known);
+                Self { domains, ..input }
+            }
+            LogicalPlan::Aggregate(aggregate) => Self::of_groups(aggregate),
+            LogicalPlan::Join(join) => Self::of_join(join),
+            LogicalPlan::Limit(limit) => {
+                let input = Self::of(&limit.input);
+                match limit.get_fetch_type() {
+                    Ok(FetchType::Literal(Some(fetch))) => Self {
+                        rows: input.rows.min(fetch as f64),
+                        ..input
+                    },
+                    _ => input,
+                }
+            }
+            LogicalPlan::Union(union) => Self {
+                rows: union.inputs.iter().map(|input| Self::of(input).rows).sum(),
+                domains: HashMap::new(),
+            },
+            LogicalPlan::Values(values) => Self {
+                rows: values.values.len() as f64,
+                domains: HashMap::new(),
+            },
+            LogicalPlan::EmptyRelation(_) => Self {
+                rows: 1.0,
+                domains: HashMap::new(),
+            },
+            other => match other.inputs()[..] {
+                [input] => Self::of(input),
+                _ => Self {
+                    rows: UNKNOWN_ROWS,
+                    domains: HashMap::new(),
+                },
+            },
+        }
+    }
+
+    fn of_scan(scan: &TableScan) -> Self {
+        let mut domains = HashMap::new();
+        let mut rows = None;
+        if let Ok(provider) = source_as_provider(&scan.source) {
+            rows = provider
+                .statistics()
+                .and_then(|known| known.num_rows.get_value().map(|rows| *rows as f64));
+            let any: &dyn std::any::Any = provider.as_ref();
+            if let Some(SourceTable { table, .. }) = any.downcast_ref::<SourceTable>() {
+                let name = |column: &str| Column::new(Some(scan.table_name.clone()), column);
+                if let (Some(rows), [key]) = (rows, &table.primary_key[..]) {
+                    domains.insert(name(key), rows);
+                }
+            }
+        }
+        let whole = Self {
+            rows: rows.unwrap_or(UNKNOWN_ROWS),
+            domains,
+        };
+        let parts = scan.filters.iter().map(|filter| whole.selectivity(filter));
+        let part = parts.product();
+        let mut left = whole.reduced(part);
+        if let Some(fetch) = scan.fetch {
+            left.rows = left.rows.min(fetch as f64);
+        }
+        left
+    }
+
+    fn of_groups(aggregate: &Aggregate) -> Self {
+        let input = Self::of(&aggregate.input);
+        if aggregate.group_expr.is_empty() {
+            return Self {
+                rows: 1.0,
+                domains: HashMap::new(),
+            };
+        }
+        let known: Vec<_> = aggregate
+            .group_expr
+            .iter()
+            .map(|e| input.domain(e))
+            .collect();
+        let groups: Option<f64> = known.iter().copied().product();
+        let rows = groups.unwrap_or(input.rows / 10.0).min(input.rows).max(1.0);
+        let mut domains = named(&aggregate.schema, known.into_iter());
+        if let [key] = &aggregate.schema.columns()[..aggregate.group_expr.len()] {
+            domains.entry(key.clone()).or_insert(rows);
+        }
+        Self { rows, domains }
+    }
+
+    fn of_join(join: &Join) -> Self {
+        let (left, right) = (Self::of(&join.left), Self::of(&join.right));
+        let (l, r) = (left.rows, right.rows);
+        let mut part = matched(&left, &right, &join.on);
+        if let Some(filter) = &join.filter {
+            part *= split_conjunction(filter)
+                .iter()
+                .map(|_| RANGE)
+                .product::<f64>();
+        }
+        let both = (l * r * part).max(1.0);
+        let rows = match join.join_type {
+            JoinType::Inner => both,
+            JoinType::Left => both.max(l),
+            JoinType::Right => both.max(r),
+            JoinType::Full => both.max(l).max(r),
+            JoinType::LeftSemi => both.min(l),
+            JoinType::RightSemi => both.min(r),
+            JoinType::LeftAnti => (l - both).max(l * EQUAL),
+            JoinType::RightAnti => (r - both).max(r * EQUAL),
+            JoinType::LeftMark => l,
+            JoinType::RightMark => r,
+        };
+        let mut domains = left.domains;
+        domains.extend(right.domains);
+        Self { rows, domains }
+    }
+
+    /// How many different values there are, as far as known, in the table it comes from.
+    pub fn domain(&self, expr: &Expr) -> Option<f64> {
+        match expr {
+            Expr::Column(column) => self.domains.get(column).copied(),
+            Expr::Alias(alias) => self.domain(&alias.expr),
+            Expr::Cast(cast) => self.domain(&cast.expr),
+            _ => None,
+        }
+    }
+
+    fn reduced(self, part: f64) -> Self {
+        Self {
+            rows: (self.rows * part).max(1.0),
+            ..self
+        }
+    }
+
+    /// Which part of the rows a predicate leaves.
+    pub fn selectivity(&self, predicate: &Expr) -> f64 {
+        let equal = |value: &Expr| {
+            self.domain(value)
+                .map_or(EQUAL, |domain| 1.0 / domain.max(1.0))
+        };
+        match predicate {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+                Operator::And => self.selectivity(left) * self.selectivity(right),
+                Operator::Or => {
+                    let (l, r) = (self.selectivity(left), self.selectivity(right));
+                    l + r - l * r
+                }
+                Operator::Eq | Operator::IsNotDistinctFrom => equal(left).min(equal(right)),
+                Operator::NotEq | Operator::IsDistinctFrom => 1.0 - equal(left).min(equal(right)),
+                Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => RANGE,
+                _ => OTHER,
+            },
+            Expr::Between(_) => RANGE * RANGE,
+            Expr::InList(list) => {
+                let part = (equal(&list.expr) * list.list.len() as f64).min(0.5);
+                if list.negated { 1.0 - part } else { part }
+            }
+            Expr::Like(like) => match like.negated {
+                true => 1.0 - LIKE,
+                false => LIKE,
+            },
+            Expr::Not(inner) => 1.0 - self.selectivity(inner),
+            Expr::IsNull(_) => NULL,
+            Expr::IsNotNull(_) => 1.0 - NULL,
+            Expr::Alias(alias) => self.selectivity(&alias.expr),
+            _ => OTHER,
+        }
+    }
+}
+
+/// Which part of all pairs of rows the equal keys of a join leave. A key that is unique on one side has its domain in
+/// the other's values, too; several keys are at most as many as the table that has them has rows.
+pub fn matched(left: &Estimate, right: &Estimate, on: &[(Expr, Expr)]) -> f64 {
+    if on.is_empty() {
+        return 1.0;
+    }
+    let mut combinations = 1.0_f64;
+    for (l, r) in on {
+        combinations *= match (left.domain(l), right.domain(r)) {
+            (Some(l), Some(r)) => l.max(r),
+            (Some(known), None) | (None, Some(known)) => known,
+            (None, None) => left.rows.min(right.rows),
+        };
+    }
+    let most = match on.len() {
+        1 => f64::INFINITY,
+        _ => left.rows.max(right.rows),
+    };
+    1.0 / combinations.min(most).max(1.0)
+}
+
+/// What is known of the columns of a schema, in their order.
+fn named(schema: &DFSchema, known: impl Iterator<Item = Option<f64>>) -> HashMap<Column, f64> {
+    let columns = schema.columns().into_iter().zip(known);
+    columns
+        .filter_map(|(column, domain)| Some((column, domain?)))
+        .collect()
+}
