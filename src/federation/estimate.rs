@@ -93,6 +93,8 @@ impl Estimate {
             let any: &dyn std::any::Any = provider.as_ref();
             if let Some(SourceTable { table, .. }) = any.downcast_ref::<SourceTable>() {
                 let name = |column: &str| Column::new(Some(scan.table_name.clone()), column);
+                let known = table.columns.iter().filter_map(|c| Some((c, c.distinct?)));
+                domains.extend(known.map(|(c, distinct)| (name(&c.name), distinct as f64)));
                 if let (Some(rows), [key]) = (rows, &table.primary_key[..]) {
                     domains.insert(name(key), rows);
                 }

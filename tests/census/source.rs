@@ -117,6 +117,7 @@ fn table(name: &str) -> Table {
             native_type: kind.to_string(),
             collation: (kind == "text").then(|| "C".to_string()),
             comment: None,
+            distinct: None,
             note: None,
         }
     };

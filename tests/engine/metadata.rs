@@ -36,25 +36,25 @@ async fn system_tables() {
     assert_snapshot!(
         t.ok("SELECT * FROM system.columns WHERE schema NOT IN ('system', 'information_schema')
             ORDER BY source, schema, \"table\", ordinal").await, @r"
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+------+
-    | source    | schema | table      | name     | ordinal | type             | nullable | native_type     | collation | comment | note |
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+------+
-    | belvedere | public | v          | sku      | 1       | text             | true     |                 |           |         |      |
-    | belvedere | public | v          | price    | 2       | numeric(10,2)    | true     |                 |           |         |      |
-    | erp       | main   | item       | sku      | 1       | text             | true     | TEXT            | BINARY    |         |      |
-    | erp       | main   | item       | name     | 2       | text             | false    | VARCHAR(40)     | BINARY    |         |      |
-    | erp       | main   | item       | price    | 3       | numeric(10,2)    | true     | DECIMAL(10,2)   |           |         |      |
-    | erp       | main   | item       | added    | 4       | date             | true     | DATE            |           |         |      |
-    | erp       | main   | stock      | sku      | 1       | text             | false    | TEXT            | BINARY    |         |      |
-    | erp       | main   | stock      | site     | 2       | text             | false    | TEXT            | BINARY    |         |      |
-    | erp       | main   | stock      | qty      | 3       | bigint           | true     | INTEGER         |           |         |      |
-    | shop      | main   | Mixed Case | Id       | 1       | bigint           | true     | INTEGER         |           |         |      |
-    | shop      | main   | Mixed Case | value    | 2       | double precision | true     | REAL            |           |         |      |
-    | shop      | main   | orders     | id       | 1       | bigint           | false    | INTEGER; strict |           |         |      |
-    | shop      | main   | orders     | sku      | 2       | text             | true     | TEXT            | BINARY    |         |      |
-    | shop      | main   | orders     | qty      | 3       | bigint           | true     | INTEGER         |           |         |      |
-    | shop      | main   | orders     | customer | 4       | text             | true     | TEXT            | BINARY    |         |      |
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+------+
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
+    | source    | schema | table      | name     | ordinal | type             | nullable | native_type     | collation | comment | distinct_values | note |
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
+    | belvedere | public | v          | sku      | 1       | text             | true     |                 |           |         |                 |      |
+    | belvedere | public | v          | price    | 2       | numeric(10,2)    | true     |                 |           |         |                 |      |
+    | erp       | main   | item       | sku      | 1       | text             | true     | TEXT            | BINARY    |         |                 |      |
+    | erp       | main   | item       | name     | 2       | text             | false    | VARCHAR(40)     | BINARY    |         |                 |      |
+    | erp       | main   | item       | price    | 3       | numeric(10,2)    | true     | DECIMAL(10,2)   |           |         |                 |      |
+    | erp       | main   | item       | added    | 4       | date             | true     | DATE            |           |         |                 |      |
+    | erp       | main   | stock      | sku      | 1       | text             | false    | TEXT            | BINARY    |         |                 |      |
+    | erp       | main   | stock      | site     | 2       | text             | false    | TEXT            | BINARY    |         |                 |      |
+    | erp       | main   | stock      | qty      | 3       | bigint           | true     | INTEGER         |           |         |                 |      |
+    | shop      | main   | Mixed Case | Id       | 1       | bigint           | true     | INTEGER         |           |         |                 |      |
+    | shop      | main   | Mixed Case | value    | 2       | double precision | true     | REAL            |           |         |                 |      |
+    | shop      | main   | orders     | id       | 1       | bigint           | false    | INTEGER; strict |           |         |                 |      |
+    | shop      | main   | orders     | sku      | 2       | text             | true     | TEXT            | BINARY    |         |                 |      |
+    | shop      | main   | orders     | qty      | 3       | bigint           | true     | INTEGER         |           |         |                 |      |
+    | shop      | main   | orders     | customer | 4       | text             | true     | TEXT            | BINARY    |         |                 |      |
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
     ");
     assert_snapshot!(t.ok("SELECT * FROM system.keys ORDER BY source, \"table\", name").await, @r"
     +--------+--------+--------+-------------+----------------+-----------+-------------------+------------------+--------------------+

@@ -101,7 +101,7 @@ impl Places {
                 .await
                 .unwrap();
             assert_eq!(sink.finish().await.unwrap(), lines.len() as u64);
-            for index in index(name) {
+            if let Some(index) = index(name) {
                 client.batch_execute(&index).await.unwrap();
             }
         }
@@ -150,7 +150,7 @@ impl Places {
                     .execute(rusqlite::params_from_iter(line.split('|')))
                     .unwrap();
             }
-            for index in index(name) {
+            if let Some(index) = index(name) {
                 transaction.execute_batch(&index).unwrap();
             }
         }

@@ -63,6 +63,9 @@ pub struct Column {
     /// The collation text is compared by at the source; None for other types.
     pub collation: Option<String>,
     pub comment: Option<String>,
+    /// The source's own estimate of how many different values it has.
+    #[serde(default)]
+    pub distinct: Option<u64>,
     /// What a person should know about how it is read, e.g. `money has no mapping: read as text`.
     pub note: Option<String>,
 }

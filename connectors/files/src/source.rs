@@ -174,6 +174,7 @@ impl FilesSource {
                     native_type: field.data_type().to_string(),
                     collation: None,
                     comment: None,
+                    distinct: None,
                     note: declared
                         .map(|_| format!("declared: the files have {}", field.data_type())),
                 }
@@ -191,6 +192,7 @@ impl FilesSource {
                 native_type: PARTITION.to_string(),
                 collation: None,
                 comment: None,
+                distinct: None,
                 note: Some(
                     "from the folders' names: a condition on it reads only those folders"
                         .to_string(),

@@ -40,6 +40,7 @@ impl MemoryTable {
             native_type: field.data_type().to_string(),
             collation: None,
             comment: None,
+            distinct: None,
             note: None,
         });
         Table {

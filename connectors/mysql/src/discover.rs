@@ -22,6 +22,7 @@ pub(crate) async fn discover(
     columns(conn, settings, &mut tables).await?;
     keys(conn, &mut tables).await?;
     foreign_keys(conn, &mut tables).await?;
+    distinct_values(conn, &mut tables).await?;
     // A view whose tables are gone has no columns.
     tables.retain(|_, table| !table.columns.is_empty());
     unknown_decisions(settings, &mut tables);
@@ -100,6 +101,7 @@ async fn columns(
             native_type: mapping.native_type,
             collation: Some(text(&row, 8)).filter(|c| !c.is_empty()),
             comment: Some(comment).filter(|c| !c.is_empty()),
+            distinct: None,
             note: mapping.note,
         });
     }
@@ -136,6 +138,28 @@ async fn keys(conn: &mut Conn, tables: &mut BTreeMap<Key, Table>) -> mysql_async
             table.primary_key = columns;
         } else if never_null {
             table.unique_keys.push(columns);
+        }
+    }
+    Ok(())
+}
+
+/// What is known of columns that an index begins with.
+async fn distinct_values(
+    conn: &mut Conn,
+    tables: &mut BTreeMap<Key, Table>,
+) -> mysql_async::Result<()> {
+    let rows: Vec<Row> = conn
+        .query(format!(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, MAX(CARDINALITY) FROM information_schema.STATISTICS \
+             WHERE SEQ_IN_INDEX = 1 AND TABLE_SCHEMA NOT IN {SYSTEM} GROUP BY TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME"
+        ))
+        .await?;
+    for row in rows {
+        let name = text(&row, 2);
+        if let Some(table) = tables.get_mut(&(text(&row, 0), text(&row, 1)))
+            && let Some(column) = table.columns.iter_mut().find(|c| c.name == name)
+        {
+            column.distinct = number(&row, 3);
         }
     }
     Ok(())

@@ -144,7 +144,7 @@ fn unreadable(shape: &Shape, error: &rusqlite::Error) -> Table {
 }
 
 fn table(connection: &Connection, shape: &Shape, decisions: &Decisions) -> rusqlite::Result<Table> {
-    let columns = columns(connection, shape, decisions)?;
+    let mut columns = columns(connection, shape, decisions)?;
     let mut warnings: Vec<String> = decisions_of(decisions, &shape.name)
         .filter(|(name, _)| columns.iter().all(|column| column.name != *name))
         .map(|(name, _)| format!("option columns decides about {name}, which is not a column"))
@@ -160,6 +160,11 @@ fn table(connection: &Connection, shape: &Shape, decisions: &Decisions) -> rusql
         unique_keys = unique_keys_of(connection, shape, &columns)?;
         foreign_keys = foreign_keys_of(connection, shape)?;
         row_count = row_count_of(connection, shape)?;
+        for (column, distinct) in distinct_values_of(connection, shape) {
+            if let Some(column) = columns.iter_mut().find(|c| c.name == column) {
+                column.distinct = column.distinct.max(Some(distinct));
+            }
+        }
     }
     Ok(Table {
         schema: SCHEMA.to_string(),
@@ -250,6 +255,7 @@ fn columns(
                 native_type: native.text(),
                 collation,
                 comment: None,
+                distinct: None,
                 note: meaning.note.map(str::to_string),
             })
         })
@@ -415,6 +421,26 @@ fn row_count_of(connection: &Connection, shape: &Shape) -> rusqlite::Result<Opti
         )
         .unwrap_or(None);
     Ok(u64::try_from(span.unwrap_or(counted).max(counted)).ok())
+}
+
+/// What ANALYZE found of columns that an index begins with: `stat` is the rows, and the rows for each first value.
+fn distinct_values_of(connection: &Connection, shape: &Shape) -> Vec<(String, u64)> {
+    let read = || -> rusqlite::Result<Vec<(Option<String>, String)>> {
+        let mut statement = connection.prepare(
+            "SELECT i.name, s.stat FROM sqlite_stat1 AS s, pragma_index_info(s.idx) AS i
+             WHERE s.tbl = ?1 AND i.seqno = 0",
+        )?;
+        let rows = statement.query_map([&shape.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    // The table is there only after it ran, and may hold what its owner wrote.
+    let distinct = |(column, stat): (Option<String>, String)| {
+        let mut numbers = stat.split(' ').map(str::parse::<u64>);
+        let (rows, each) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some((column?, rows / each.max(1)))
+    };
+    let known = read().unwrap_or_default().into_iter();
+    known.filter_map(distinct).collect()
 }
 
 /// Warn of values that do not fit, as far as a bounded look shows. A look that takes too long shows nothing.

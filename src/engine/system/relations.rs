@@ -22,9 +22,10 @@ pub(super) struct ColumnFacts<'a> {
     pub name: &'a str,
     pub data_type: Cow<'a, DataType>,
     pub nullable: bool,
-    /// Of a source's table alone, like the two below.
+    /// Of a source's table alone, like the three below.
     pub native_type: Option<&'a str>,
     pub collation: Option<&'a str>,
+    pub distinct: Option<u64>,
     pub note: Option<&'a str>,
     pub comment: Option<&'a str>,
 }
@@ -124,6 +125,7 @@ impl<'a> Relation<'a> {
             nullable,
             native_type: None,
             collation: None,
+            distinct: None,
             note: None,
             comment: None,
         };
@@ -138,6 +140,7 @@ impl<'a> Relation<'a> {
                 let facts = table.columns.iter().map(|c| ColumnFacts {
                     native_type: Some(&c.native_type),
                     collation: c.collation.as_deref(),
+                    distinct: c.distinct,
                     note: c.note.as_deref(),
                     comment: c.comment.as_deref(),
                     ..plain(&c.name, Cow::Borrowed(&c.data_type), c.nullable)

@@ -37,6 +37,7 @@ pub(super) const COLUMNS: Definition = Definition {
         maybe("native_type", Kind::Text),
         maybe("collation", Kind::Text),
         maybe("comment", Kind::Text),
+        maybe("distinct_values", Kind::Count),
         maybe("note", Kind::Text),
     ],
     rows: Fill::Known(columns),
@@ -101,6 +102,7 @@ fn columns(names: &Names, rows: &mut Rows) {
                 column.native_type,
                 column.collation,
                 column.comment,
+                column.distinct,
                 column.note,
             ]);
         }

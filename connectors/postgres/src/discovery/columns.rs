@@ -18,9 +18,13 @@ SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod,
          WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]
            AND (NOT k.convalidated OR (k.connoinherit AND c.relhassubclass))),
        pg_catalog.col_description(a.attrelid, a.attnum),
-       nullif(a.attcollation, 0)
+       nullif(a.attcollation, 0),
+       CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * greatest(c.reltuples, 0) ELSE s.n_distinct END::float8
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
+  AND s.attname = a.attname AND s.inherited = (c.relkind = 'p')
 WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 "#;
@@ -74,6 +78,7 @@ pub async fn read(
             settings.decision(&table.schema, &table.name, &name),
         );
         let text = matches!(mapping.data_type, arrow::datatypes::DataType::Utf8);
+        let distinct: Option<f64> = row.try_get(8)?;
         let declared_collation: Option<u32> = row.try_get(7)?;
         table.columns.push(Column {
             name,
@@ -89,6 +94,8 @@ pub async fn read(
             },
             collation: text.then(|| collations.name(declared_collation)),
             comment: row.try_get(6)?,
+            // Of no known number of rows a part is no number.
+            distinct: distinct.filter(|n| *n >= 1.0).map(|n| n.round() as u64),
             note: mapping.note,
         });
     }
