@@ -218,7 +218,7 @@ impl Estimate {
 
 /// Which part of all pairs of rows the equal keys of a join leave. A key that is unique on one side has its domain in
 /// the other's values, too; several keys are at most as many as the table that has them has rows.
-pub fn matched(left: &Estimate, right: &Estimate, on: &[(Expr, Expr)]) -> f64 {
+fn matched(left: &Estimate, right: &Estimate, on: &[(Expr, Expr)]) -> f64 {
     if on.is_empty() {
         return 1.0;
     }

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -8,7 +7,7 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-use super::estimate::{Estimate, matched};
+use super::estimate::Estimate;
 use super::provider::SourceTable;
 
 /// Up to so many relations all orders are compared; of more, the next best is joined again and again.
@@ -21,6 +20,8 @@ const BUILT: f64 = 2.0;
 const SEARCHED: f64 = 0.2;
 /// Keys that may be sent to the other side.
 const KEYS: f64 = 50_000.0;
+/// What a condition over several relations leaves of their pairs of rows.
+const FILTERED: f64 = 1.0 / 3.0;
 
 /// The order of inner joins, which DataFusion keeps as they are written: the cheapest by the sources' own statistics.
 /// What one source can join without sending more is joined there; the keys of what has been joined narrow what is read
@@ -49,6 +50,7 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         }
         let mut graph = Graph::default();
         let written = graph.add(&node);
+        graph.find_classes();
         // Joins further below have their own order.
         let mut changed = false;
         for leaf in &mut graph.leaves {
@@ -82,7 +84,11 @@ struct Graph {
     leaves: Vec<Leaf>,
     equal: Vec<(Expr, Expr)>,
     filters: Vec<Expr>,
+    classes: Vec<Class>,
 }
+
+/// Expressions that are all equal, each of one leaf: of `a = b` and `b = c`, also a and c.
+type Class = Vec<(usize, Expr)>;
 
 struct Leaf {
     plan: LogicalPlan,
@@ -147,6 +153,40 @@ impl Graph {
             .fold(0, |set, (i, _)| set | 1 << i)
     }
 
+    /// Sort equalities into classes; those of several leaves on a side are filters like others.
+    fn find_classes(&mut self) {
+        for (left, right) in std::mem::take(&mut self.equal) {
+            let places = (only(self.read_by(&left)), only(self.read_by(&right)));
+            let (Some(l), Some(r)) = places else {
+                self.filters.push(left.eq(right));
+                continue;
+            };
+            let pair = [(l, left), (r, right)];
+            let (touched, others) = std::mem::take(&mut self.classes)
+                .into_iter()
+                .partition(|class| pair.iter().any(|member| class.contains(member)));
+            self.classes = others;
+            let mut merged: Class = touched.into_iter().flatten().collect();
+            merged.extend(pair);
+            let mut seen = Class::new();
+            merged.retain(|member| {
+                let new = !seen.contains(member);
+                seen.push(member.clone());
+                new
+            });
+            self.classes.push(merged);
+        }
+        for class in &self.classes {
+            for (i, (leaf, first)) in class.iter().enumerate() {
+                // The others of the same leaf are joined by this one.
+                let mut twins = class[i + 1..].iter().filter(|(other, _)| other == leaf);
+                if let Some((_, twin)) = twins.next() {
+                    self.filters.push(first.clone().eq(twin.clone()));
+                }
+            }
+        }
+    }
+
     fn best(&self) -> Option<Order> {
         let edges = Edges::of(self);
         let mut parts: Vec<Part> = (0..self.leaves.len())
@@ -160,23 +200,14 @@ impl Graph {
     }
 
     fn joined(&self, order: &Order) -> Result<LogicalPlan> {
-        let mut pending = Pending {
-            equal: (self.equal.iter())
-                .map(|(l, r)| (l.clone(), r.clone(), self.read_by(l), self.read_by(r)))
-                .collect(),
-            filters: (self.filters.iter())
-                .map(|filter| (filter.clone(), self.read_by(filter)))
-                .collect(),
-        };
+        let filters = self.filters.iter();
+        let mut pending = Pending(filters.map(|f| (f.clone(), self.read_by(f))).collect());
         pending.join(self, order).map(|(plan, _)| plan)
     }
 }
 
-/// Conditions that no join has yet, with the leaves they read.
-struct Pending {
-    equal: Vec<(Expr, Expr, Set, Set)>,
-    filters: Vec<(Expr, Set)>,
-}
+/// Filters that no join has yet, with the leaves they read.
+struct Pending(Vec<(Expr, Set)>);
 
 impl Pending {
     fn join(&mut self, graph: &Graph, order: &Order) -> Result<(LogicalPlan, Set)> {
@@ -184,30 +215,18 @@ impl Pending {
             Order::Leaf(i) => return Ok((graph.leaves[*i].plan.clone(), 1 << i)),
             Order::Join(left, right) => (self.join(graph, left)?, self.join(graph, right)?),
         };
-        let (ours, theirs) = (left.1, right.1);
-        let both = ours | theirs;
-        let within = |set: Set, of: Set| set & !of == 0;
-        let (mut on, mut filters) = (Vec::new(), Vec::new());
-        self.equal.retain(|(l, r, reads_l, reads_r)| {
-            if !within(reads_l | reads_r, both) {
-                return true;
-            }
-            if within(*reads_l, ours) && within(*reads_r, theirs) && *reads_l != 0 && *reads_r != 0
-            {
-                on.push((l.clone(), r.clone()));
-            } else if within(*reads_r, ours)
-                && within(*reads_l, theirs)
-                && *reads_l != 0
-                && *reads_r != 0
-            {
-                on.push((r.clone(), l.clone()));
-            } else {
-                filters.push(l.clone().eq(r.clone()));
-            }
-            false
-        });
-        self.filters.retain(|(filter, reads)| {
-            let waits = !within(*reads, both);
+        let both = left.1 | right.1;
+        // On each side the members of a class are equal by now: one of each will do.
+        let of = |set: Set, class: &Class| {
+            let member = class.iter().find(|(leaf, _)| set & (1 << leaf) != 0);
+            member.map(|(_, expr)| expr.clone())
+        };
+        let classes = graph.classes.iter();
+        let on = classes.filter_map(|class| of(left.1, class).zip(of(right.1, class)));
+        let on = on.collect();
+        let mut filters = Vec::new();
+        self.0.retain(|(filter, reads)| {
+            let waits = reads & !both != 0;
             if !waits {
                 filters.push(filter.clone());
             }
@@ -264,57 +283,85 @@ impl Part {
 /// What joins leave of all pairs of rows.
 struct Edges {
     rows: Vec<f64>,
-    /// Of a pair of leaves, by their equal keys.
-    pairs: HashMap<(usize, usize), f64>,
+    /// Of each class, its leaves with the domains of their members.
+    classes: Vec<Vec<(usize, f64)>>,
+    /// Of pairs of leaves with several keys: how many more combinations of keys were thought of than there are rows.
+    corrections: Vec<(Set, f64)>,
     /// Of further conditions, with the leaves they read.
     filters: Vec<(Set, f64)>,
 }
 
 impl Edges {
     fn of(graph: &Graph) -> Self {
-        let mut keys: HashMap<(usize, usize), Vec<(Expr, Expr)>> = HashMap::new();
-        let mut filters = Vec::new();
-        for (l, r) in &graph.equal {
-            let (reads_l, reads_r) = (graph.read_by(l), graph.read_by(r));
-            match (only(reads_l), only(reads_r)) {
-                (Some(a), Some(b)) if a < b => {
-                    keys.entry((a, b)).or_default().push((l.clone(), r.clone()));
-                }
-                (Some(a), Some(b)) if b < a => {
-                    keys.entry((b, a)).or_default().push((r.clone(), l.clone()));
-                }
-                _ => filters.push((reads_l | reads_r, 0.1)),
+        let rows: Vec<f64> = graph.leaves.iter().map(|leaf| leaf.estimate.rows).collect();
+        let classes: Vec<_> = graph
+            .classes
+            .iter()
+            .map(|class| domains(graph, class))
+            .collect();
+        let mut corrections = Vec::new();
+        for (a, b) in (0..rows.len()).flat_map(|b| (0..b).map(move |a| (a, b))) {
+            let of = |leaf: usize, class: &Vec<(usize, f64)>| {
+                class
+                    .iter()
+                    .find(|(i, _)| *i == leaf)
+                    .map(|(_, domain)| *domain)
+            };
+            let shared = classes
+                .iter()
+                .filter_map(|class| of(a, class).zip(of(b, class)));
+            let shared: Vec<f64> = shared.map(|(a, b)| a.max(b)).collect();
+            let (combinations, most) = (shared.iter().product::<f64>(), rows[a].max(rows[b]));
+            if shared.len() > 1 && combinations > most {
+                corrections.push((1 << a | 1 << b, combinations / most));
             }
         }
-        filters.extend(graph.filters.iter().map(|f| (graph.read_by(f), 1.0 / 3.0)));
-        let estimate = |i: usize| &graph.leaves[i].estimate;
-        let part = |((a, b), on): ((usize, usize), Vec<_>)| {
-            ((a, b), matched(estimate(a), estimate(b), &on))
-        };
         Self {
-            rows: graph.leaves.iter().map(|leaf| leaf.estimate.rows).collect(),
-            pairs: keys.into_iter().map(part).collect(),
-            filters,
+            rows,
+            classes,
+            corrections,
+            filters: graph
+                .filters
+                .iter()
+                .map(|f| (graph.read_by(f), FILTERED))
+                .collect(),
         }
     }
 
     /// Rows of these leaves, joined.
     fn rows(&self, set: Set) -> f64 {
         let has = |i: usize| set & (1 << i) != 0;
-        let all = (0..self.rows.len())
+        let mut rows: f64 = (0..self.rows.len())
             .filter(|i| has(*i))
-            .map(|i| self.rows[i]);
-        let pairs = self.pairs.iter().filter(|((a, b), _)| has(*a) && has(*b));
-        let filters = self.filters.iter().filter(|(reads, _)| reads & !set == 0);
-        let parts = pairs
-            .map(|(_, part)| *part)
-            .chain(filters.map(|(_, part)| *part));
-        (all.product::<f64>() * parts.product::<f64>()).max(1.0)
+            .map(|i| self.rows[i])
+            .product();
+        for class in &self.classes {
+            // A value of the smallest domain is in all others.
+            let of = class
+                .iter()
+                .filter(|(i, _)| has(*i))
+                .map(|(_, domain)| *domain);
+            let (all, least) = of.fold((1.0, f64::INFINITY), |(all, least), d| {
+                (all * d, d.min(least))
+            });
+            if least.is_finite() {
+                rows *= least / all;
+            }
+        }
+        let whole = self
+            .filters
+            .iter()
+            .chain(&self.corrections)
+            .filter(|(reads, _)| reads & !set == 0);
+        whole.fold(rows, |rows, (_, factor)| rows * factor).max(1.0)
     }
 
     fn connects(&self, a: Set, b: Set) -> bool {
-        let has = |set: Set, i: usize| set & (1 << i) != 0;
-        (self.pairs.keys()).any(|(l, r)| has(a, *l) && has(b, *r) || has(a, *r) && has(b, *l))
+        let in_one =
+            |class: &Vec<(usize, f64)>, set: Set| class.iter().any(|(i, _)| set & (1 << i) != 0);
+        self.classes
+            .iter()
+            .any(|class| in_one(class, a) && in_one(class, b))
     }
 
     /// Join what one source has, where that makes no more rows than the larger of the two.
@@ -423,6 +470,23 @@ impl Edges {
         }
         parts.pop().map(|part| part.order)
     }
+}
+
+/// Each leaf once, with how many different values its member may have: where that is not known, as many as the others.
+fn domains(graph: &Graph, class: &Class) -> Vec<(usize, f64)> {
+    let known = |(leaf, expr): &(usize, Expr)| graph.leaves[*leaf].estimate.domain(expr);
+    let largest = class.iter().filter_map(known).reduce(f64::max);
+    let rows = class
+        .iter()
+        .map(|(leaf, _)| graph.leaves[*leaf].estimate.rows);
+    let unknown = largest.unwrap_or_else(|| rows.fold(f64::INFINITY, f64::min));
+    let mut found: Vec<(usize, f64)> = Vec::new();
+    for member in class {
+        if found.iter().all(|(leaf, _)| *leaf != member.0) {
+            found.push((member.0, known(member).unwrap_or(unknown).max(1.0)));
+        }
+    }
+    found
 }
 
 fn pair(left: &Part, right: &Part) -> Order {
