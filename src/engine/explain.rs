@@ -94,7 +94,7 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
             .iter()
             .position(|counted| counted.source == *name && counted.text == own)
             .map(|at| counted.swap_remove(at));
-        let rows = match (&found, fragment.rows) {
+        let rows = match (&found, fragment.estimate.known_rows()) {
             (Some(counted), _) => format!(", {} rows", counted.rows),
             (None, Some(rows)) => format!(", about {rows} rows"),
             (None, None) => String::new(),
@@ -108,19 +108,19 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
             ),
         };
         if let Some(sent) = sent {
-            indented(text, &shortened(&sent));
+            indented(text, &sent);
         }
     }
 }
 
 /// Long lists of keys are not for reading.
-fn shortened(sent: &str) -> String {
-    const SHOWN: usize = 4_000;
-    match sent.char_indices().nth(SHOWN) {
-        None => sent.to_string(),
+fn shortened(line: &str) -> String {
+    const SHOWN: usize = 2_000;
+    match line.char_indices().nth(SHOWN) {
+        None => line.to_string(),
         Some((end, _)) => {
-            let more = sent[end..].chars().count();
-            format!("{} … and {more} characters more", &sent[..end])
+            let more = line[end..].chars().count();
+            format!("{} … and {more} characters more", &line[..end])
         }
     }
 }
@@ -228,6 +228,6 @@ fn here(text: &mut String, physical: &Arc<dyn ExecutionPlan>, ran: bool) {
 
 fn indented(text: &mut String, lines: &str) {
     for line in lines.lines() {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "  {}", shortened(line));
     }
 }

@@ -13,6 +13,7 @@ use super::names::Names;
 use super::query;
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
+use crate::federation::capabilities;
 
 pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordBatch> {
     let show = match statement {
@@ -79,8 +80,19 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
                 ("definition", vec![super::apply::source_text(source)]),
             ])
         }
-        Show::Capabilities(_) => {
-            Err(Error::NotInThisVersion { what: "SHOW CAPABILITIES".to_string() })
+        Show::Capabilities(name) => {
+            let name = existing_source(&names.world, &fold(name))?;
+            let tables = names.world.definitions.tables(&name);
+            let found = match names.world.live.get(&name) {
+                Some(live) => capabilities(&live.handle, tables),
+                None => Vec::new(),
+            };
+            texts(vec![
+                ("operation", found.iter().map(|c| c.operation.clone()).collect()),
+                ("of", found.iter().map(|c| c.of.clone()).collect()),
+                ("support", found.iter().map(|c| c.support.to_string()).collect()),
+                ("detail", found.iter().map(|c| c.detail.clone()).collect()),
+            ])
         }
     }
 }

@@ -10,9 +10,10 @@ use datafusion::logical_expr::{
     SubqueryAlias, Union,
 };
 
+use super::estimate::Estimate;
 use super::expr;
 use super::node::FragmentNode;
-use super::remote::{Remote, at_most};
+use super::remote::Remote;
 
 /// A plan whose leaves are fragments, and what was kept above them.
 #[derive(Debug)]
@@ -133,17 +134,19 @@ impl Cutter {
             }
             (local, _) => return Ok(Err(vec![local])),
         };
+        let estimate = Estimate::over(plan, vec![remote.estimate.clone()]);
         match plan {
             LogicalPlan::SubqueryAlias(SubqueryAlias { schema, .. }) => {
                 Ok(Ok(Piece::Remote(Remote {
                     schema: schema.clone(),
+                    estimate,
                     ..remote
                 })))
             }
             LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
-            LogicalPlan::Projection(projection) => self.projection(projection, remote),
-            LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote)),
-            LogicalPlan::Sort(sort) => Ok(self.sort(sort, remote)),
+            LogicalPlan::Projection(projection) => self.projection(projection, remote, estimate),
+            LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote, estimate)),
+            LogicalPlan::Sort(sort) => Ok(self.sort(sort, remote, estimate)),
             LogicalPlan::Limit(limit) => Ok(self.limit(limit, remote)),
             _ => Ok(Err(vec![Piece::Remote(remote)])),
         }
@@ -155,6 +158,7 @@ impl Cutter {
         let capabilities = remote.handle.source.capabilities();
         let input = remote.rel.schema();
         let (mut sent, mut residual) = (Vec::new(), Vec::new());
+        let mut left = remote.estimate.clone();
         for predicate in split_conjunction_owned(filter.predicate.clone()) {
             let translated = match expr::scalar(&predicate, &remote.schema) {
                 Ok(translated) => translated,
@@ -164,7 +168,12 @@ impl Cutter {
                     continue;
                 }
             };
-            match capabilities.predicate(&translated, &input) {
+            let support = capabilities.predicate(&translated, &input);
+            if !matches!(support, Support::No(_)) {
+                let part = left.selectivity(&predicate);
+                left = left.reduced(part);
+            }
+            match support {
                 Support::Exact => sent.push((translated, None)),
                 Support::Superset(why) => {
                     self.keep(&remote, &predicate, format!("checked again here: {why}"));
@@ -178,9 +187,9 @@ impl Cutter {
         }
         if !sent.is_empty() {
             let predicates = sent.iter().map(|(sent, _)| sent.clone()).collect();
-            let (schema, rows) = (remote.schema.clone(), remote.rows.map(|n| n.div_ceil(5)));
+            let schema = remote.schema.clone();
             let top = |input| Rel::Filter { input, predicates };
-            remote = match remote.grow(&schema, rows, top) {
+            remote = match remote.grow(&schema, left, top) {
                 Ok(grown) => {
                     residual.extend(sent.into_iter().filter_map(|(_, again)| again));
                     grown
@@ -207,15 +216,15 @@ impl Cutter {
         &mut self,
         projection: &Projection,
         remote: Remote,
+        estimate: Estimate,
     ) -> Result<Result<Piece, Vec<Piece>>> {
         let schema = &projection.schema;
         let names = schema.fields().iter().map(|f| f.name().clone());
         let (remote, why) = match expr::scalars(&projection.expr, &remote.schema) {
             Ok(exprs) => {
                 let columns = exprs.into_iter().zip(names).collect();
-                let rows = remote.rows;
                 let top = |input| Rel::Project { input, columns };
-                match remote.grow(schema, rows, top) {
+                match remote.grow(schema, estimate, top) {
                     Ok(grown) => return Ok(Ok(Piece::Remote(grown))),
                     Err(refused) => *refused,
                 }
@@ -231,7 +240,12 @@ impl Cutter {
         Ok(Err(vec![Piece::Remote(remote.narrow(&columns)?)]))
     }
 
-    fn aggregate(&mut self, aggregate: &Aggregate, remote: Remote) -> Result<Piece, Vec<Piece>> {
+    fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        remote: Remote,
+        estimate: Estimate,
+    ) -> Result<Piece, Vec<Piece>> {
         let translated = || {
             let keys = expr::scalars(&aggregate.group_expr, &remote.schema)?;
             let values = aggregate
@@ -246,16 +260,12 @@ impl Cutter {
                 let mut names = aggregate.schema.fields().iter().map(|f| f.name().clone());
                 let group_by = keys.into_iter().zip(names.by_ref()).collect::<Vec<_>>();
                 let aggregates = values.into_iter().zip(names).collect();
-                let rows = match group_by.is_empty() {
-                    true => Some(1),
-                    false => remote.rows.map(|n| n.div_ceil(10)),
-                };
                 let top = |input| Rel::Aggregate {
                     input,
                     group_by,
                     aggregates,
                 };
-                match remote.grow(&aggregate.schema, rows, top) {
+                match remote.grow(&aggregate.schema, estimate, top) {
                     Ok(grown) => return Ok(Piece::Remote(grown)),
                     Err(refused) => *refused,
                 }
@@ -271,7 +281,12 @@ impl Cutter {
     }
 
     /// A top-n is sent and kept: what arrives is at most n rows, and its order is ours to vouch for.
-    fn sort(&mut self, sort: &Sort, remote: Remote) -> Result<Piece, Vec<Piece>> {
+    fn sort(
+        &mut self,
+        sort: &Sort,
+        remote: Remote,
+        estimate: Estimate,
+    ) -> Result<Piece, Vec<Piece>> {
         let Some(fetch) = sort.fetch else {
             return Err(vec![Piece::Remote(remote)]);
         };
@@ -282,13 +297,13 @@ impl Cutter {
             .collect();
         let (remote, why) = match keys {
             Ok(keys) => {
-                let (schema, rows) = (remote.schema.clone(), at_most(remote.rows, fetch));
+                let schema = remote.schema.clone();
                 let top = |input| Rel::Sort {
                     input,
                     keys,
                     fetch: Some(fetch as u64),
                 };
-                match remote.grow(&schema, rows, top) {
+                match remote.grow(&schema, estimate, top) {
                     Ok(grown) => {
                         let kept = Sort {
                             input: Arc::new(grown.finish()),
@@ -359,7 +374,10 @@ impl Cutter {
                             handle: left.handle,
                             rel,
                             schema: join.schema.clone(),
-                            rows: left.rows.zip(right.rows).map(|(l, r)| l.max(r)),
+                            estimate: Estimate::over(
+                                &LogicalPlan::Join(join.clone()),
+                                vec![left.estimate, right.estimate],
+                            ),
                         })));
                     }
                     Support::Superset(why) | Support::No(why) => why,
@@ -389,13 +407,15 @@ impl Cutter {
             inputs: remotes.iter().map(|r| r.rel.clone()).collect(),
             schema: Arc::clone(union.schema.inner()),
         };
-        let (handle, rows) = (first.handle.clone(), remotes.iter().map(|r| r.rows).sum());
+        let handle = first.handle.clone();
+        let inputs = remotes.iter().map(|r| r.estimate.clone()).collect();
+        let estimate = Estimate::over(&LogicalPlan::Union(union.clone()), inputs);
         match handle.source.capabilities().node(&rel) {
             Support::Exact => Ok(Piece::Remote(Remote {
                 handle,
                 rel,
                 schema: union.schema.clone(),
-                rows,
+                estimate,
             })),
             Support::Superset(why) | Support::No(why) => {
                 self.keep(first, "Union", why);
@@ -475,7 +495,7 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
         handle: node.handle.clone(),
         rel: node.fragment.rel.clone(),
         schema: node.schema.clone(),
-        rows: node.rows,
+        estimate: node.estimate.clone(),
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));
     let narrowed = remote.narrow(&columns)?.finish();

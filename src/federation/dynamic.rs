@@ -3,17 +3,20 @@ use std::sync::Arc;
 
 use belvedere_connector::{BinaryOp, Expr, ExprKind, Fragment, Rel, Support, UnaryOp};
 use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, Statistics};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::domain::{self, Domain, Domains};
 use super::expr;
 use super::provider::SourceHandle;
 
-/// So many keys are sent to any source; more only where they are a small part of what would be read without.
+/// So many keys are a short list.
 const FEW_KEYS: usize = 1_000;
-/// Keys that are such a part of the rows (one in so many) are looked up; those that are more, and a scan, in parallel.
-const SELECTIVE: usize = 50;
+/// Of how many of a column's values keys are worth sending: a list is quickly searched while it is short.
+const MOST_OF_FEW: f64 = 0.7;
+const MOST_OF_MANY: f64 = 0.4;
+/// Keys that are such a part of the column's values are looked up; those that are more, and a scan, in parallel.
+const SELECTIVE: f64 = 0.02;
 
 /// What a fragment becomes under dynamic filters: predicates that a running query learns (of a join's other side, of a
 /// top-n) before the fragment is sent. They hold for at least the rows that are needed; what is above checks again.
@@ -28,13 +31,13 @@ pub enum Narrowed {
     },
 }
 
-/// `rows` is the estimate without the filters.
+/// `known` is what is thought of the fragment without the filters.
 pub fn narrow(
     fragment: &Arc<Fragment>,
     filters: &[Arc<dyn PhysicalExpr>],
     schema: &Schema,
     handle: &SourceHandle,
-    rows: Option<usize>,
+    known: Option<&Statistics>,
 ) -> Result<Narrowed> {
     let mut domains: Domains = Some(Default::default());
     for filter in filters {
@@ -53,21 +56,32 @@ pub fn narrow(
         let Some(field) = input.fields().get(column) else {
             continue;
         };
+        let distinct = known
+            .and_then(|known| known.column_statistics.get(column))
+            .and_then(|known| known.distinct_count.get_value().copied());
+        let rows = known.and_then(|known| known.num_rows.get_value().copied());
         let column = Expr::column(column, field.data_type().clone(), field.is_nullable());
-        let sent = |count: usize| {
-            count <= FEW_KEYS || rows.is_some_and(|rows| count.saturating_mul(2) <= rows)
+        let Some(keys) = &domain.keys else {
+            predicates.extend(bounds(&column, &domain).into_iter().filter(taken));
+            continue;
         };
-        if let Some(keys) = domain.keys.as_ref().filter(|keys| sent(keys.len()))
-            && let Some(is_key) = is_key(&column, keys)
-        {
+        // As if a tenth of the rows had each a value of its own.
+        let values = distinct.or(rows.map(|rows| rows / 10));
+        let part = values.map(|values| keys.len() as f64 / values.max(1) as f64);
+        let worth = match part {
+            Some(part) if keys.len() > FEW_KEYS => part <= MOST_OF_MANY,
+            Some(part) => part <= MOST_OF_FEW || distinct.is_none(),
+            None => keys.len() <= FEW_KEYS,
+        };
+        if worth && let Some(is_key) = is_key(&column, keys) {
             let predicate = or_null(&column, is_key, domain.null);
             if taken(&predicate) {
-                lookup |= rows.is_some_and(|rows| keys.len().saturating_mul(SELECTIVE) <= rows);
+                lookup |= part.is_some_and(|part| part <= SELECTIVE);
                 predicates.push(predicate);
-                continue;
+            } else {
+                predicates.extend(bounds(&column, &domain).into_iter().filter(taken));
             }
         }
-        predicates.extend(bounds(&column, &domain).into_iter().filter(taken));
     }
     let unchanged = || Narrowed::Fragment {
         fragment: fragment.clone(),

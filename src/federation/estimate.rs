@@ -19,9 +19,11 @@ const NULL: f64 = 0.05;
 const OTHER: f64 = 0.25;
 
 /// What is thought of a relation, from what its sources say of their tables.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Estimate {
     pub rows: f64,
+    /// Whether all tables have said how many rows they have.
+    is_known: bool,
     /// Of columns: how many different values their tables have in them. Filters do not change it: a row of the other
     /// side of a join finds one in so many.
     domains: HashMap<Column, f64>,
@@ -29,57 +31,69 @@ pub struct Estimate {
 
 impl Estimate {
     pub fn of(plan: &LogicalPlan) -> Self {
+        let inputs = plan.inputs().into_iter().map(Self::of).collect();
+        Self::over(plan, inputs)
+    }
+
+    /// Of the node alone, over what is thought of its inputs.
+    pub fn over(plan: &LogicalPlan, mut inputs: Vec<Self>) -> Self {
+        if let LogicalPlan::Join(join) = plan
+            && let (Some(right), Some(left)) = (inputs.pop(), inputs.pop())
+        {
+            return Self::of_join(join, left, right);
+        }
+        if let LogicalPlan::Union(_) = plan {
+            return Self {
+                rows: inputs.iter().map(|input| input.rows).sum(),
+                is_known: inputs.iter().all(|input| input.is_known),
+                domains: HashMap::new(),
+            };
+        }
+        let Some(input) = inputs.pop() else {
+            return match plan {
+                LogicalPlan::TableScan(scan) => Self::of_scan(scan),
+                LogicalPlan::Values(values) => Self::exactly(values.values.len() as f64),
+                LogicalPlan::EmptyRelation(_) => Self::exactly(1.0),
+                _ => Self {
+                    is_known: false,
+                    ..Self::exactly(UNKNOWN_ROWS)
+                },
+            };
+        };
         match plan {
-            LogicalPlan::TableScan(scan) => Self::of_scan(scan),
             LogicalPlan::Filter(filter) => {
-                let input = Self::of(&filter.input);
                 let part = input.selectivity(&filter.predicate);
                 input.reduced(part)
             }
             LogicalPlan::Projection(projection) => {
-                let input = Self::of(&projection.input);
                 let known = projection.expr.iter().map(|expr| input.domain(expr));
                 let domains = named(&projection.schema, known);
                 Self { domains, ..input }
             }
             LogicalPlan::SubqueryAlias(alias) => {
-                let input = Self::of(&alias.input);
                 let inner = alias.input.schema().columns();
                 let known = inner.iter().map(|c| input.domains.get(c).copied());
                 let domains = named(&alias.schema, known);
                 Self { domains, ..input }
             }
-            LogicalPlan::Aggregate(aggregate) => Self::of_groups(aggregate),
-            LogicalPlan::Join(join) => Self::of_join(join),
-            LogicalPlan::Limit(limit) => {
-                let input = Self::of(&limit.input);
-                match limit.get_fetch_type() {
-                    Ok(FetchType::Literal(Some(fetch))) => Self {
-                        rows: input.rows.min(fetch as f64),
-                        ..input
-                    },
-                    _ => input,
-                }
-            }
-            LogicalPlan::Union(union) => Self {
-                rows: union.inputs.iter().map(|input| Self::of(input).rows).sum(),
-                domains: HashMap::new(),
+            LogicalPlan::Aggregate(aggregate) => Self::of_groups(aggregate, input),
+            LogicalPlan::Sort(sort) => match sort.fetch {
+                Some(fetch) => input.at_most(fetch),
+                None => input,
             },
-            LogicalPlan::Values(values) => Self {
-                rows: values.values.len() as f64,
-                domains: HashMap::new(),
+            LogicalPlan::Limit(limit) => match limit.get_fetch_type() {
+                Ok(FetchType::Literal(Some(fetch))) => input.at_most(fetch),
+                _ => input,
             },
-            LogicalPlan::EmptyRelation(_) => Self {
-                rows: 1.0,
-                domains: HashMap::new(),
-            },
-            other => match other.inputs()[..] {
-                [input] => Self::of(input),
-                _ => Self {
-                    rows: UNKNOWN_ROWS,
-                    domains: HashMap::new(),
-                },
-            },
+            _ => input,
+        }
+    }
+
+    fn exactly(rows: f64) -> Self {
+        Self {
+            rows,
+            is_known: true,
+            domains: HashMap::new(),
         }
     }
 
@@ -102,48 +116,43 @@ impl Estimate {
         }
         let whole = Self {
             rows: rows.unwrap_or(UNKNOWN_ROWS),
+            is_known: rows.is_some(),
             domains,
         };
         let parts = scan.filters.iter().map(|filter| whole.selectivity(filter));
         let part = parts.product();
-        let mut left = whole.reduced(part);
-        if let Some(fetch) = scan.fetch {
-            left.rows = left.rows.min(fetch as f64);
+        let left = whole.reduced(part);
+        match scan.fetch {
+            Some(fetch) => left.at_most(fetch),
+            None => left,
         }
-        left
     }
 
-    fn of_groups(aggregate: &Aggregate) -> Self {
-        let input = Self::of(&aggregate.input);
+    fn of_groups(aggregate: &Aggregate, input: Self) -> Self {
         if aggregate.group_expr.is_empty() {
-            return Self {
-                rows: 1.0,
-                domains: HashMap::new(),
-            };
+            return Self::exactly(1.0);
         }
-        let known: Vec<_> = aggregate
-            .group_expr
-            .iter()
-            .map(|e| input.domain(e))
-            .collect();
+        let keys = aggregate.group_expr.iter();
+        let known: Vec<_> = keys.map(|e| input.domain(e)).collect();
         let groups: Option<f64> = known.iter().copied().product();
         let rows = groups.unwrap_or(input.rows / 10.0).min(input.rows).max(1.0);
         let mut domains = named(&aggregate.schema, known.into_iter());
         if let [key] = &aggregate.schema.columns()[..aggregate.group_expr.len()] {
             domains.entry(key.clone()).or_insert(rows);
         }
-        Self { rows, domains }
+        Self {
+            rows,
+            domains,
+            ..input
+        }
     }
 
-    fn of_join(join: &Join) -> Self {
-        let (left, right) = (Self::of(&join.left), Self::of(&join.right));
+    fn of_join(join: &Join, left: Self, right: Self) -> Self {
         let (l, r) = (left.rows, right.rows);
         let mut part = matched(&left, &right, &join.on);
         if let Some(filter) = &join.filter {
-            part *= split_conjunction(filter)
-                .iter()
-                .map(|_| RANGE)
-                .product::<f64>();
+            let filters = split_conjunction(filter);
+            part *= filters.iter().map(|_| RANGE).product::<f64>();
         }
         let both = (l * r * part).max(1.0);
         let rows = match join.join_type {
@@ -160,7 +169,23 @@ impl Estimate {
         };
         let mut domains = left.domains;
         domains.extend(right.domains);
-        Self { rows, domains }
+        Self {
+            rows,
+            is_known: left.is_known && right.is_known,
+            domains,
+        }
+    }
+
+    /// As a number to show, if it is more than a guess.
+    pub fn known_rows(&self) -> Option<usize> {
+        self.is_known.then_some(self.rows.ceil() as usize)
+    }
+
+    pub fn at_most(self, rows: usize) -> Self {
+        Self {
+            rows: self.rows.min(rows as f64),
+            ..self
+        }
     }
 
     /// How many different values there are, as far as known, in the table it comes from.
@@ -173,7 +198,7 @@ impl Estimate {
         }
     }
 
-    fn reduced(self, part: f64) -> Self {
+    pub fn reduced(self, part: f64) -> Self {
         Self {
             rows: (self.rows * part).max(1.0),
             ..self

@@ -117,10 +117,6 @@ impl FragmentExec {
         Some(self.handle.source.describe(asked))
     }
 
-    fn estimated_rows(&self) -> Option<usize> {
-        self.statistics.as_ref()?.num_rows.get_value().copied()
-    }
-
     fn fresh(&self) -> Self {
         Self {
             handle: self.handle.clone(),
@@ -221,7 +217,7 @@ impl ExecutionPlan for FragmentExec {
             fragment: self.fragment.clone(),
             filters: self.filters.clone(),
             schema: self.schema(),
-            rows: self.estimated_rows(),
+            statistics: self.statistics.clone(),
             partitions: self.properties.partitioning.partition_count(),
             batch_rows: config.batch_size(),
             deadline: statement.deadline,
@@ -278,7 +274,7 @@ struct Scan {
     fragment: Arc<Fragment>,
     filters: Vec<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
-    rows: Option<usize>,
+    statistics: Option<Statistics>,
     partitions: usize,
     batch_rows: usize,
     deadline: Option<Instant>,
@@ -311,7 +307,7 @@ impl Scan {
             &self.filters,
             &self.schema,
             &self.handle,
-            self.rows,
+            self.statistics.as_ref(),
         );
         let (fragment, lookup) = match narrowed.map_err(|e| self.failed(&e.to_string()))? {
             Narrowed::Fragment { fragment, lookup } => (fragment, lookup),

@@ -16,11 +16,13 @@
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
+//! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
 
+mod capabilities;
 mod cut;
 mod domain;
 mod dynamic;
@@ -33,6 +35,7 @@ mod provider;
 mod remote;
 mod ties;
 
+pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
 pub use node::{FragmentNode, FragmentPlanner, fragments};

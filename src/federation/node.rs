@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use belvedere_connector::Fragment;
 use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result, Statistics, internal_err};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -15,6 +16,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
+use super::estimate::Estimate;
 use super::exec::FragmentExec;
 use super::provider::SourceHandle;
 
@@ -25,8 +27,7 @@ pub struct FragmentNode {
     pub handle: Arc<SourceHandle>,
     pub fragment: Arc<Fragment>,
     pub schema: DFSchemaRef,
-    /// Estimated rows of the answer, if the source has an estimate of its tables.
-    pub rows: Option<usize>,
+    pub estimate: Estimate,
 }
 
 impl PartialEq for FragmentNode {
@@ -116,9 +117,15 @@ impl ExtensionPlanner for FragmentPlanner {
             return Ok(None);
         };
         let schema = Arc::clone(node.schema.inner());
-        let statistics = node.rows.map(|rows| {
+        let statistics = node.estimate.known_rows().map(|rows| {
             let mut statistics = Statistics::new_unknown(&schema);
-            statistics.num_rows = datafusion::common::stats::Precision::Inexact(rows);
+            statistics.num_rows = Precision::Inexact(rows);
+            let columns = node.schema.columns().into_iter().map(Expr::Column);
+            for (column, known) in columns.zip(&mut statistics.column_statistics) {
+                if let Some(distinct) = node.estimate.domain(&column) {
+                    known.distinct_count = Precision::Inexact(distinct as usize);
+                }
+            }
             statistics
         });
         Ok(Some(Arc::new(FragmentExec::new(

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinConstraint, JoinType, NullEquality, Result};
+use datafusion::common::{Column, JoinConstraint, JoinType, NullEquality, Result};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
@@ -19,7 +19,7 @@ const BUILT: f64 = 2.0;
 /// A row that a source compares with keys and does not send.
 const SEARCHED: f64 = 0.2;
 /// Keys that may be sent to the other side.
-const KEYS: f64 = 50_000.0;
+const KEYS: f64 = 100_000.0;
 /// What a condition over several relations leaves of their pairs of rows.
 const FILTERED: f64 = 1.0 / 3.0;
 
@@ -45,6 +45,12 @@ impl OptimizerRule for JoinOrder {
 
 fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     plan.transform_down_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = &node
+            && let Some(filtered) = semi_joined_below(join)?
+        {
+            return ordered(filtered)
+                .map(|plan| Transformed::new(plan.data, true, TreeNodeRecursion::Jump));
+        }
         if !is_inner(&node) {
             return Ok(Transformed::no(node));
         }
@@ -71,6 +77,70 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let plan = LogicalPlan::Projection(projection);
         Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump))
     })
+}
+
+/// `(a JOIN b …) SEMI JOIN s` by columns of a alone is `(a SEMI JOIN s) JOIN b …`: a filter of a, where s has fewer rows,
+/// whose keys are then known before a is read.
+fn semi_joined_below(join: &Join) -> Result<Option<LogicalPlan>> {
+    let plain = join.join_type == JoinType::LeftSemi
+        && join.null_equality == NullEquality::NullEqualsNothing
+        && !join.null_aware;
+    if !plain || !is_inner(narrowed(&join.left)) {
+        return Ok(None);
+    }
+    let keys = join.on.iter().flat_map(|(left, _)| left.column_refs());
+    let filter = join.filter.iter().flat_map(|filter| filter.column_refs());
+    let ours = keys.chain(filter.filter(|c| join.left.schema().has_column(c)));
+    let ours: Vec<Column> = ours.cloned().collect();
+    let fewer = Estimate::of(&join.right).rows;
+    below(&join.left, &ours, &|leaf| {
+        if Estimate::of(leaf).rows <= fewer {
+            return Ok(None);
+        }
+        let on = join.on.iter().map(|(l, r)| (r.clone(), l.clone()));
+        let semi = Join::try_new(
+            join.right.clone(),
+            Arc::new(leaf.clone()),
+            on.collect(),
+            join.filter.clone(),
+            JoinType::RightSemi,
+            JoinConstraint::On,
+            join.null_equality,
+            false,
+        )?;
+        Ok(Some(LogicalPlan::Join(semi)))
+    })
+}
+
+/// The tree of inner joins with the leaf that has all these columns replaced.
+fn below(
+    plan: &LogicalPlan,
+    columns: &[Column],
+    replace: &dyn Fn(&LogicalPlan) -> Result<Option<LogicalPlan>>,
+) -> Result<Option<LogicalPlan>> {
+    let is_tree = is_inner(narrowed(plan));
+    if !is_tree {
+        return replace(plan);
+    }
+    let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+    let has_all = |input: &LogicalPlan| columns.iter().all(|c| input.schema().has_column(c));
+    let Some(at) = inputs.iter().position(has_all) else {
+        return Ok(None);
+    };
+    let Some(replaced) = below(&inputs[at], columns, replace)? else {
+        return Ok(None);
+    };
+    inputs[at] = replaced;
+    let whole = plan.with_new_exprs(plan.expressions(), inputs)?;
+    Ok(Some(whole))
+}
+
+/// What is below a projection that only leaves out columns.
+fn narrowed(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(projection) if only_narrows(projection) => &projection.input,
+        other => other,
+    }
 }
 
 fn is_inner(plan: &LogicalPlan) -> bool {
@@ -127,11 +197,7 @@ impl Graph {
                 }
                 Order::Join(Box::new(left), Box::new(right))
             }
-            LogicalPlan::Projection(projection)
-                if is_inner(&projection.input) && only_narrows(projection) =>
-            {
-                self.add(&projection.input)
-            }
+            LogicalPlan::Projection(_) if is_inner(narrowed(plan)) => self.add(narrowed(plan)),
             leaf => {
                 self.leaves.push(Leaf {
                     estimate: Estimate::of(leaf),

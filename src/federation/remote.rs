@@ -6,6 +6,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
 
+use super::estimate::Estimate;
 use super::node::FragmentNode;
 use super::provider::{SourceHandle, SourceTable};
 
@@ -14,8 +15,7 @@ pub struct Remote {
     pub handle: Arc<SourceHandle>,
     pub rel: Rel,
     pub schema: DFSchemaRef,
-    /// Estimated rows.
-    pub rows: Option<usize>,
+    pub estimate: Estimate,
 }
 
 /// What was to grow, as it was, and why it does not.
@@ -33,7 +33,7 @@ impl Remote {
             handle: table.handle.clone(),
             rel: table.rel(scan.projection.as_deref()),
             schema: scan.projected_schema.clone(),
-            rows: table.table.row_count.and_then(|n| usize::try_from(n).ok()),
+            estimate: Estimate::of(&LogicalPlan::TableScan(scan.clone())),
         };
         match scan.fetch {
             // The limit above has stayed in the plan: this one only spares work.
@@ -50,7 +50,7 @@ impl Remote {
                 handle: self.handle,
                 fragment: Arc::new(Fragment::new(self.rel)),
                 schema: self.schema,
-                rows: self.rows,
+                estimate: self.estimate,
             }),
         })
     }
@@ -109,14 +109,14 @@ impl Remote {
     pub fn grow(
         self,
         schema: &DFSchemaRef,
-        rows: Option<usize>,
+        estimate: Estimate,
         top: impl FnOnce(Box<Rel>) -> Rel,
     ) -> Result<Self, Refused> {
         let Self {
             handle,
             rel,
             schema: own_schema,
-            rows: own_rows,
+            estimate: own_estimate,
         } = self;
         let rel = top(Box::new(rel));
         match handle.source.capabilities().node(&rel) {
@@ -124,7 +124,7 @@ impl Remote {
                 handle,
                 rel,
                 schema: schema.clone(),
-                rows,
+                estimate,
             }),
             Support::Superset(why) | Support::No(why) => {
                 let rel = only_input(rel);
@@ -133,7 +133,7 @@ impl Remote {
                         handle,
                         rel,
                         schema: own_schema,
-                        rows: own_rows,
+                        estimate: own_estimate,
                     },
                     why,
                 )))
@@ -143,13 +143,14 @@ impl Remote {
 
     /// At most `fetch` rows of it.
     pub fn limited(self, fetch: usize) -> Result<Self, Refused> {
-        let (schema, rows) = (self.schema.clone(), at_most(self.rows, fetch));
+        let schema = self.schema.clone();
+        let estimate = self.estimate.clone().at_most(fetch);
         let top = |input| Rel::Limit {
             input,
             skip: 0,
             fetch: Some(fetch as u64),
         };
-        self.grow(&schema, rows, top)
+        self.grow(&schema, estimate, top)
     }
 
     /// Without the limit it ends with, if that is of these rows or more: the optimizer hands a limit on to the scan
@@ -171,10 +172,6 @@ impl Remote {
     pub fn is_beside(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.handle.source, &other.handle.source)
     }
-}
-
-pub fn at_most(rows: Option<usize>, limit: usize) -> Option<usize> {
-    Some(rows.map_or(limit, |n| n.min(limit)))
 }
 
 /// What a relation of one input was made over.
