@@ -113,7 +113,7 @@ impl EngineBuilder {
         options.optimizer.hash_join_inlist_pushdown_max_size = 16 << 20;
         options
             .optimizer
-            .hash_join_inlist_pushdown_max_distinct_values = 100_000;
+            .hash_join_inlist_pushdown_max_distinct_values = 50_000;
         options.sql_parser.default_null_ordering = "nulls_max".to_string();
         let mut state = SessionStateBuilder::new()
             .with_config(config)

@@ -14,7 +14,7 @@ use super::provider::SourceHandle;
 const FEW_KEYS: usize = 1_000;
 /// Of how many of a column's values keys are worth sending: a list is quickly searched while it is short.
 const MOST_OF_FEW: f64 = 0.7;
-const MOST_OF_MANY: f64 = 0.4;
+const MOST_OF_MANY: f64 = 0.25;
 /// Keys that are such a part of the column's values are looked up; those that are more, and a scan, in parallel.
 const SELECTIVE: f64 = 0.02;
 

@@ -19,7 +19,7 @@ const BUILT: f64 = 2.0;
 /// A row that a source compares with keys and does not send.
 const SEARCHED: f64 = 0.2;
 /// Keys that may be sent to the other side.
-const KEYS: f64 = 100_000.0;
+const KEYS: f64 = 50_000.0;
 /// What a condition over several relations leaves of their pairs of rows.
 const FILTERED: f64 = 1.0 / 3.0;
 
