@@ -20,6 +20,7 @@
 //! | [`engine`] | [`Engine`], [`Session`], executing a statement: the one door |
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
+//! | `exact` | sums of floats that do not depend on the order of rows |
 //!
 //! *Invariant:* arrows point one way, downwards in this table.
 
@@ -28,6 +29,7 @@ pub mod catalog;
 pub mod cli;
 pub mod engine;
 mod error;
+mod exact;
 pub mod federation;
 #[cfg(feature = "serve")]
 pub mod serve;

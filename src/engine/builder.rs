@@ -15,6 +15,7 @@ use super::world::{Inner, World};
 use super::{Engine, connectors, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
+use crate::exact;
 
 /// Opens an [`Engine`].
 #[derive(Debug, Default)]
@@ -123,6 +124,8 @@ impl EngineBuilder {
             .with_physical_optimizer_rules(upstream::physical_rules())
             .build();
         upstream::register_functions(&mut state)?;
+        // All sessions have the same: a sum of floats does not depend on who computes it, nor in which parts.
+        exact::register(&mut state)?;
         for function in &self.functions {
             datafusion::execution::FunctionRegistry::register_udf(
                 &mut state,

@@ -13,12 +13,14 @@
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `upstream.rs` | answers that DataFusion alone gets wrong |
+//! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
 mod apply;
 mod definitions;
 mod durability;
 mod dynamic;
+mod exact;
 mod fixture;
 mod limits;
 mod lineage;

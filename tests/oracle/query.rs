@@ -174,7 +174,6 @@ impl Writer<'_> {
         Select { sql, kinds }
     }
 
-    /// Sums and averages of floats depend on the order of rows, as do averages of large integers: none here.
     fn aggregate(&mut self, scope: &Scope) -> (String, Kind) {
         let (column, kind) = self.key(scope);
         let distinct = if self.draw.chance(15) {
@@ -189,8 +188,17 @@ impl Writer<'_> {
         match (self.draw.below(6), kind) {
             (0, _) => (format!("count(*){filter}"), Kind::Int),
             (1, _) => (format!("count({distinct}{column}){filter}"), Kind::Int),
-            (2, Kind::Int | Kind::Decimal) => (format!("sum({distinct}{column}){filter}"), kind),
+            (2, Kind::Int | Kind::Decimal | Kind::Float) => {
+                (format!("sum({distinct}{column}){filter}"), kind)
+            }
             (3, Kind::Decimal) => (format!("avg({column}){filter}"), kind),
+            (3, Kind::Int | Kind::Float) => {
+                let function = *self.draw.one_of(&["avg", "var", "stddev_pop"]);
+                (
+                    format!("{function}({distinct}{column}){filter}"),
+                    Kind::Float,
+                )
+            }
             (2 | 3, Kind::Boolean) => {
                 let function = *self.draw.one_of(&["bool_and", "bool_or"]);
                 (format!("{function}({column}){filter}"), kind)

@@ -22,6 +22,8 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use crate::exact::WholeSums;
+
 mod extremes;
 mod filters;
 mod floats;
@@ -47,6 +49,7 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     let mut rules: Vec<LogicalRule> = Vec::new();
     for rule in Optimizer::new().rules {
         match rule.name() {
+            "single_distinct_aggregation_to_group_by" => rules.push(Arc::new(WholeSums(rule))),
             "replace_distinct_aggregate" => rules.push(Arc::new(keys::KeyedDistinct(rule))),
             "eliminate_duplicated_expr" | "optimize_projections" => {
                 rules.push(Arc::new(keys::Keys));

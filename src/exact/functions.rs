@@ -1,0 +1,160 @@
+//! DataFusion's functions, for floats computed here.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, GroupsAccumulator, Operator,
+    ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
+};
+
+use super::distinct::{self, DistinctAccumulator};
+use super::groups::ExactGroups;
+use super::moments::{self, Statistic};
+use super::rows::RowsAccumulator;
+
+/// Put exact sums behind the functions of a session that add up floats.
+pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
+    for (name, statistic) in [
+        ("sum", Statistic::Sum),
+        ("avg", Statistic::Mean),
+        ("var", Statistic::Variance { sample: true }),
+        ("var_pop", Statistic::Variance { sample: false }),
+        ("stddev", Statistic::Deviation { sample: true }),
+        ("stddev_pop", Statistic::Deviation { sample: false }),
+    ] {
+        let inner = session.udaf(name)?;
+        let exact = AggregateUDF::from(Exact { inner, statistic });
+        session.register_udaf(Arc::new(exact))?;
+    }
+    Ok(())
+}
+
+/// A function as it is, but for floats. All floats are 64 bits wide here: these functions' signatures coerce others.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Exact {
+    inner: Arc<AggregateUDF>,
+    statistic: Statistic,
+}
+
+impl AggregateUDFImpl for Exact {
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if !is_float(args.expr_fields) {
+            return self.inner.accumulator(args);
+        }
+        Ok(match (args.is_distinct, self.statistic.has_squares()) {
+            (false, false) => Box::new(RowsAccumulator::<1>::new(self.statistic)),
+            (false, true) => Box::new(RowsAccumulator::<2>::new(self.statistic)),
+            (true, false) => Box::new(DistinctAccumulator::<1>::new(self.statistic)),
+            (true, true) => Box::new(DistinctAccumulator::<2>::new(self.statistic)),
+        })
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if is_float(args.expr_fields) {
+            self.accumulator(args)
+        } else {
+            self.inner.create_sliding_accumulator(args)
+        }
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        if is_float(args.expr_fields) {
+            !args.is_distinct
+        } else {
+            self.inner.groups_accumulator_supported(args)
+        }
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        if !is_float(args.expr_fields) {
+            return self.inner.create_groups_accumulator(args);
+        }
+        Ok(if self.statistic.has_squares() {
+            Box::new(ExactGroups::<2>::new(self.statistic))
+        } else {
+            Box::new(ExactGroups::<1>::new(self.statistic))
+        })
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if !is_float(args.input_fields) {
+            self.inner.state_fields(args)
+        } else if args.is_distinct {
+            Ok(distinct::state_fields(args.name))
+        } else {
+            let has_squares = self.statistic.has_squares();
+            Ok(moments::state_fields(args.name, has_squares))
+        }
+    }
+
+    /// `sum(x + 1)` as `sum(x) + count(x)`: other roundings, and only if the query has more such sums.
+    fn simplify_expr_op_literal(
+        &self,
+        agg_function: &AggregateFunction,
+        arg: &Expr,
+        op: Operator,
+        lit: &Expr,
+        arg_is_left: bool,
+    ) -> Result<Option<Expr>> {
+        match lit {
+            // Both sides of an operator have one type by now.
+            Expr::Literal(value, _) if value.data_type().is_floating() => Ok(None),
+            _ => self
+                .inner
+                .simplify_expr_op_literal(agg_function, arg, op, lit, arg_is_left),
+        }
+    }
+
+    fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue> {
+        // Who knows a sum of floats has added them in some order.
+        if statistics.return_type.is_floating() {
+            return None;
+        }
+        self.inner.value_from_stats(statistics)
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        self.inner.order_sensitivity()
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        self.inner.reverse_udf()
+    }
+
+    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
+        self.inner.inner().set_monotonicity(data_type)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+fn is_float(fields: &[FieldRef]) -> bool {
+    matches!(fields, [field] if *field.data_type() == DataType::Float64)
+}

@@ -1,0 +1,32 @@
+//! Sums of floats that do not depend on the order of rows: added up without rounding, and rounded once, at the end.
+//!
+//! The central type is [`ExactSum`](accumulator::ExactSum). Floats go in and can be taken out again; a float comes out,
+//! or bytes, from which another machine or another day goes on. [`register`] puts it behind `sum`, `avg` and the
+//! variances of a session, so that it is the same sum bit for bit whoever computes it, over whichever parts.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `accumulator.rs` | `ExactSum`: a window of fixed point, and what falls outside of it |
+//! | `superaccumulator.rs` | a sum as wide as it needs to be |
+//! | `dyadic.rs` | its value: rounding, and the arithmetic of a variance |
+//! | `specials.rs` | NaN and the infinities, counted |
+//! | `functions.rs` | DataFusion's functions, for floats computed here |
+//! | `moments.rs` | what they keep of one group, and read off it |
+//! | `rows.rs`, `groups.rs`, `distinct.rs` | their accumulators: of rows, of many groups at once, of different values |
+//! | `rules.rs` | a rule of DataFusion's that would add up rounded sums |
+
+mod accumulator;
+mod distinct;
+mod dyadic;
+mod functions;
+mod groups;
+mod moments;
+mod rows;
+mod rules;
+mod specials;
+mod superaccumulator;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use functions::register;
+pub(crate) use rules::WholeSums;
