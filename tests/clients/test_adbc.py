@@ -26,6 +26,12 @@ def connect(**options):
     return flight_sql.connect(ADDRESS, db_kwargs=options, autocommit=True)
 
 
+def define(cursor, sql):
+    """A definition, done when this returns: the driver's `execute` does not wait for the answer, `fetchall` does."""
+    cursor.execute(sql)
+    return cursor.fetchall()
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A source of this run's own: two tables, one referring to the other."""
@@ -41,9 +47,9 @@ def source(tmp_path_factory):
         )
     name = "adbc_" + uuid.uuid4().hex[:8]
     with connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE SOURCE {name} FROM 'sqlite:{path}'")
+        define(cursor, f"CREATE SOURCE {name} FROM 'sqlite:{path}'")
         yield name
-        cursor.execute(f"DROP SOURCE {name} CASCADE")
+        define(cursor, f"DROP SOURCE {name} CASCADE")
 
 
 @pytest.fixture()
@@ -57,7 +63,7 @@ def view(cursor):
     """The name of a view that is dropped afterwards."""
     name = "adbc_view_" + uuid.uuid4().hex[:8]
     yield name
-    cursor.execute(f"DROP VIEW IF EXISTS {name}")
+    define(cursor, f"DROP VIEW IF EXISTS {name}")
 
 
 def test_rows(cursor, source):
