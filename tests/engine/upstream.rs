@@ -493,3 +493,19 @@ async fn a_number_out_of_range_is_an_error_of_the_data_and_is_not_shown() {
       data: a value cannot be cast to the type asked for
     ");
 }
+
+#[tokio::test]
+async fn a_rank_among_groups_is_among_all_of_them() {
+    let fixture = fixture("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (-1), (0), (0);").await;
+    let found = fixture
+        .ok("SELECT n, rank() OVER (ORDER BY n DESC) AS r FROM (SELECT DISTINCT n FROM own.main.t) AS q
+             ORDER BY n LIMIT 1")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+---+
+    | n  | r |
+    +----+---+
+    | -1 | 2 |
+    +----+---+
+    ");
+}

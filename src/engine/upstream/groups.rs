@@ -1,5 +1,6 @@
 //! `SELECT DISTINCT x FROM t ORDER BY x LIMIT 3`: DataFusion keeps the first groups in a table that compares keys by
-//! `==`, under which a NaN is not found again, and panics.
+//! `==`, under which a NaN is not found again, and panics. It also hands the limit on through a window, whose rank is then
+//! one among the groups that are left.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 
 use super::PhysicalRule;
 
-/// The rule, but not over groups by floats.
+/// The rule, but not over groups by floats, nor where there are windows.
 #[derive(Debug)]
 pub struct ExactGroups(pub PhysicalRule);
 
@@ -22,17 +23,18 @@ impl PhysicalOptimizerRule for ExactGroups {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut floats = false;
+        let mut inexact = false;
         plan.apply(|node| {
+            inexact |= matches!(node.name(), "WindowAggExec" | "BoundedWindowAggExec");
             if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
                 let schema = aggregate.input().schema();
                 for (key, _) in aggregate.group_expr().expr() {
-                    floats |= key.data_type(&schema)?.is_floating();
+                    inexact |= key.data_type(&schema)?.is_floating();
                 }
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        match floats {
+        match inexact {
             true => Ok(plan),
             false => self.0.optimize(plan, config),
         }

@@ -8,7 +8,7 @@
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
-//! | `groups.rs` | a panic in the first groups by floats |
+//! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
