@@ -291,12 +291,11 @@ fn arrow_error(e: &ArrowError) -> Error {
         message: message.into(),
         sqlstate,
     };
+    let out_of_range = || data("a number is out of the range of its type", "22003");
     match e {
         ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::DivideByZero => data("division by zero", "22012"),
-        ArrowError::ArithmeticOverflow(_) => {
-            data("a number is out of the range of its type", "22003")
-        }
+        ArrowError::ArithmeticOverflow(_) => out_of_range(),
         ArrowError::CastError(message) | ArrowError::ParseError(message) => {
             // "Cannot cast string 'secret' to value of Int64 type": the type, never the value.
             let target = message
@@ -315,11 +314,9 @@ fn arrow_error(e: &ArrowError) -> Error {
             "22P04",
         ),
         ArrowError::InvalidArgumentError(message) if message.contains(" to store in a Decimal") => {
-            data("a number is out of the range of its type", "22003")
+            out_of_range()
         }
-        ArrowError::ComputeError(message) if message.contains("overflow") => {
-            data("a number is out of the range of its type", "22003")
-        }
+        ArrowError::ComputeError(message) if message.contains("overflow") => out_of_range(),
         ArrowError::ComputeError(message) => execution(message),
         ArrowError::MemoryError(message) => Error::Memory(message.clone()),
         ArrowError::SchemaError(message) => Error::Plan(message.clone()),

@@ -33,7 +33,7 @@ impl<const SUMS: usize> DistinctAccumulator<SUMS> {
 impl<const SUMS: usize> Accumulator for DistinctAccumulator<SUMS> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         each_float(as_float64_array(&values[0])?, |x| {
-            let rows = self.rows.entry(canonical_bits(x)).or_default();
+            let rows = self.rows.entry(canonical(x).to_bits()).or_default();
             *rows += 1;
             if *rows == 1 {
                 self.moments.add(x);
@@ -44,7 +44,7 @@ impl<const SUMS: usize> Accumulator for DistinctAccumulator<SUMS> {
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         each_float(as_float64_array(&values[0])?, |x| {
-            let bits = canonical_bits(x);
+            let bits = canonical(x).to_bits();
             if let Some(rows) = self.rows.get_mut(&bits) {
                 *rows -= 1;
                 if *rows == 0 {
@@ -93,8 +93,8 @@ pub(super) fn state_fields(name: &str) -> Vec<FieldRef> {
     vec![Arc::new(Field::new_list(name, values, false))]
 }
 
-fn canonical_bits(x: f64) -> u64 {
+/// The float that stands for all that equal it: of the zeros the positive one, of all NaNs one.
+pub(crate) fn canonical(x: f64) -> f64 {
     // Only -0.0 is changed by adding 0.0.
-    let x = if x.is_nan() { f64::NAN } else { x + 0.0 };
-    x.to_bits()
+    if x.is_nan() { f64::NAN } else { x + 0.0 }
 }

@@ -28,5 +28,6 @@ mod superaccumulator;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use distinct::canonical;
 pub(crate) use functions::register;
 pub(crate) use rules::WholeSums;

@@ -10,6 +10,8 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use super::estimate::Estimate;
 use super::provider::SourceTable;
 
+/// More relations are no set: the joins of the first of them are ordered, those on top stay as they are written.
+const MOST: usize = Set::BITS as usize;
 /// Up to so many relations all orders are compared; of more, the next best is joined again and again.
 const ALL_ORDERS: usize = 9;
 /// What a row costs: sent by a source, read from a file, put into a join's table; a row that a join gives costs 1.
@@ -51,7 +53,7 @@ fn ordered(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             return ordered(filtered)
                 .map(|plan| Transformed::new(plan.data, true, TreeNodeRecursion::Jump));
         }
-        if !is_inner(&node) {
+        if !is_inner(&node) || leaves(&node) > MOST {
             return Ok(Transformed::no(node));
         }
         let mut graph = Graph::default();
@@ -148,6 +150,16 @@ fn is_inner(plan: &LogicalPlan) -> bool {
         && join.null_equality == NullEquality::NullEqualsNothing)
 }
 
+/// How many relations a tree of inner joins has.
+fn leaves(plan: &LogicalPlan) -> usize {
+    match narrowed(plan) {
+        LogicalPlan::Join(join) if is_inner(narrowed(plan)) => {
+            leaves(&join.left) + leaves(&join.right)
+        }
+        _ => 1,
+    }
+}
+
 /// Relations that are joined, and what by.
 #[derive(Default)]
 struct Graph {
@@ -188,7 +200,7 @@ impl Graph {
     /// Take a tree of inner joins apart; gives the order in which it is written.
     fn add(&mut self, plan: &LogicalPlan) -> Order {
         match plan {
-            LogicalPlan::Join(join) if is_inner(plan) && self.leaves.len() < 60 => {
+            LogicalPlan::Join(join) if is_inner(plan) => {
                 let (left, right) = (self.add(&join.left), self.add(&join.right));
                 self.equal.extend(join.on.iter().cloned());
                 if let Some(filter) = &join.filter {

@@ -18,6 +18,8 @@ use datafusion::logical_expr::{
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, when,
 };
 
+use crate::exact;
+
 /// The plan with one zero and one NaN in the places that would tell several.
 pub fn equal_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_down_with_subqueries(|node| match node {
@@ -151,10 +153,10 @@ fn canonical(expr: Expr, schema: &DFSchema) -> Expr {
     static CANONICAL: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::from(Canonical));
     match expr {
         Expr::Literal(ScalarValue::Float32(Some(v)), metadata) => {
-            Expr::Literal(ScalarValue::Float32(Some(one_of_equal_32(v))), metadata)
+            Expr::Literal(ScalarValue::Float32(Some(canonical_32(v))), metadata)
         }
         Expr::Literal(ScalarValue::Float64(Some(v)), metadata) => {
-            Expr::Literal(ScalarValue::Float64(Some(one_of_equal(v))), metadata)
+            Expr::Literal(ScalarValue::Float64(Some(exact::canonical(v))), metadata)
         }
         expr if is_float(&expr, schema) => CANONICAL.call(vec![expr]),
         expr => expr,
@@ -194,12 +196,12 @@ impl ScalarUDFImpl for Canonical {
             DataType::Float32 => Arc::new(
                 array
                     .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(one_of_equal_32),
+                    .unary::<_, Float32Type>(canonical_32),
             ),
             DataType::Float64 => Arc::new(
                 array
                     .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(one_of_equal),
+                    .unary::<_, Float64Type>(exact::canonical),
             ),
             _ => array,
         };
@@ -210,18 +212,6 @@ impl ScalarUDFImpl for Canonical {
     }
 }
 
-fn one_of_equal(value: f64) -> f64 {
-    if value.is_nan() {
-        f64::NAN
-    } else {
-        value + 0.0
-    }
-}
-
-fn one_of_equal_32(value: f32) -> f32 {
-    if value.is_nan() {
-        f32::NAN
-    } else {
-        value + 0.0
-    }
+fn canonical_32(value: f32) -> f32 {
+    exact::canonical(value.into()) as f32
 }
