@@ -11,6 +11,7 @@
 //! | `settings.rs` | what `SET` sets |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
 //! | `explain.rs` | `EXPLAIN` |
@@ -35,6 +36,7 @@ mod names;
 mod options;
 mod panics;
 mod query;
+mod room;
 mod session;
 mod settings;
 mod show;

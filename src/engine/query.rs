@@ -1,6 +1,5 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,16 +21,13 @@ use futures::StreamExt;
 
 use super::builder::memory_pool;
 use super::names::Names;
+use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
 use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, StatementContext};
-
-/// Bytes of stack that planning a view or a query may need, and that are added when fewer are left.
-const STACK_LEFT: usize = 1 << 20;
-const STACK_MORE: usize = 16 << 20;
 
 /// DataFusion's rules over logical plans, and the order of joins.
 pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -106,8 +102,7 @@ impl Planned {
 
     /// Optimized, with what the sources answer cut out.
     pub fn cut(&self, state: &SessionState) -> Result<Cut> {
-        // A long chain of joins is a deep tree.
-        stacker::maybe_grow(STACK_LEFT, STACK_MORE, || {
+        Room::for_plan(&self.plan)?.with(|| {
             let plan = federation::break_ties(self.plan.clone())?;
             let plan = state.optimize(&plan)?;
             Ok(federation::cut(plan, self.names.settings.pushdown)?)
@@ -138,9 +133,12 @@ pub(super) async fn physical(
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
-    let plan = upstream::equal_floats(plan.clone())?;
-    let plan = planner.create_physical_plan(&plan, state).await?;
-    stop(state).within(plan)
+    let planned = async {
+        let plan = upstream::equal_floats(plan.clone())?;
+        let plan = planner.create_physical_plan(&plan, state).await?;
+        stop(state).within(plan)
+    };
+    Room::for_plan(plan)?.run(planned).await
 }
 
 /// When the statement of this state has to stop.
@@ -194,12 +192,9 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
             view.id()
         )));
     };
-    // Planning a view plans the views it reads: the recursion needs a box, and room on the stack.
-    let mut planning = Box::pin(plan(names, &query));
-    let planned = poll_fn(|context| {
-        stacker::maybe_grow(STACK_LEFT, STACK_MORE, || planning.as_mut().poll(context))
-    });
-    let planned = planned.await.map_err(broken)?;
+    // Planning a view plans the views it reads.
+    let planned = Room::PLANNING.run(plan(names, &query)).await;
+    let planned = planned.map_err(broken)?;
     with_columns(planned.plan, view).map_err(broken)
 }
 

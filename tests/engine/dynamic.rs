@@ -188,3 +188,17 @@ async fn the_order_of_joins_does_not_follow_from_how_they_are_written() {
         assert_eq!(plan, rows(sent(&fixture, &query).await), "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_long_chain_of_joins_is_planned() {
+    let fixture = fixture().await;
+    for joins in [8, 90] {
+        let mut query = "SELECT count(*) AS n FROM sales.orders AS o".to_string();
+        for i in 0..joins {
+            query += &format!(" JOIN crm.customer AS c{i} ON o.customer = c{i}.id");
+        }
+        query += " WHERE c0.region = 'EMEA'";
+        let found = fixture.ok(&query).await;
+        assert!(found.contains("| 160 |"), "{joins} joins: {found}");
+    }
+}

@@ -509,3 +509,28 @@ async fn a_rank_among_groups_is_among_all_of_them() {
     +----+---+
     ");
 }
+
+#[tokio::test]
+async fn a_top_n_keeps_the_zero_that_comes_first_though_it_is_read_last() {
+    let fixture = Fixture::empty().await;
+    let query = "SELECT x FROM (SELECT CASE WHEN i % 20000 = 0 THEN CAST('-0' AS DOUBLE) ELSE 0.0e0 END AS x
+                 FROM generate_series(1, 40000) AS g(i)) AS q ORDER BY x LIMIT 3";
+    insta::assert_snapshot!(fixture.ok(query).await, @r"
+    +------+
+    | x    |
+    +------+
+    | -0.0 |
+    | -0.0 |
+    | 0.0  |
+    +------+
+    ");
+    insta::assert_snapshot!(fixture.ok(&query.replace("ORDER BY x", "ORDER BY x DESC")).await, @r"
+    +-----+
+    | x   |
+    +-----+
+    | 0.0 |
+    | 0.0 |
+    | 0.0 |
+    +-----+
+    ");
+}

@@ -409,6 +409,19 @@ pub(crate) async fn cross_and_self_joins(fixture: Arc<dyn Fixture>) -> Outcome {
     .await
 }
 
+/// Systems join some 60 tables at most.
+pub(crate) async fn long_joins(fixture: Arc<dyn Fixture>) -> Outcome {
+    let lab = Lab::with(&fixture, &[("item", item())]).await;
+    for (joins, kind) in [(30, "JOIN"), (90, "JOIN"), (90, "LEFT JOIN")] {
+        let mut query = "SELECT count(*), sum(i.qty) FROM src.item AS i".to_string();
+        for n in 0..joins {
+            query += &format!(" {kind} src.item AS i{n} ON i{n}.id = i.id");
+        }
+        lab.same(&query).await;
+    }
+    Ok(())
+}
+
 pub(crate) async fn unions(fixture: Arc<dyn Fixture>) -> Outcome {
     all(
         fixture,

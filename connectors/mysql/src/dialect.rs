@@ -1,11 +1,8 @@
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use belvedere_connector::{
-    Aggregate, AggregateFunction, BinaryOp, Capabilities, Expr, Fragment, JoinKind, Literal, Rel,
-    Support,
-};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_connector::{Aggregate, AggregateFunction, BinaryOp, JoinKind, Literal};
 use belvedere_sqlgen::{
-    Class, Dialect, Facts, LiteralForm, Nulls, Operand, Position, Read, Rendering, Rule,
-    SqlCapabilities, Use, ast, render, sql,
+    Class, Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read, Rendering, Rule,
+    Use, ast, sql,
 };
 
 use crate::decode::is_readable;
@@ -15,6 +12,9 @@ use crate::types::is_decided;
 
 /// What the protocol can count.
 const MAX_PARAMETERS: usize = 65_535;
+const MAX_COLUMNS: usize = 4_096;
+/// MariaDB's and MySQL's sets of tables are 61 bits.
+const MAX_TABLES: usize = 61;
 /// Characters that a text may have to be sorted or grouped whole; each takes at most four bytes.
 const MAX_SORTED_CHARS: usize = MAX_SORT_LENGTH / 4 - 24;
 
@@ -246,6 +246,14 @@ impl Dialect for MysqlDialect {
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            parameters: MAX_PARAMETERS,
+            columns: MAX_COLUMNS,
+            tables: MAX_TABLES,
+        }
+    }
+
     fn output(
         &self,
         field: &Field,
@@ -404,25 +412,5 @@ fn sum(class: Class, arg: &Operand<'_>, result: &DataType) -> Result<ast::Expr, 
             "a sum of {t}, which wraps at 64 bits here and not at the source"
         )),
         (t, _) => Err(format!("a sum of {t}")),
-    }
-}
-
-/// [`SqlCapabilities`], within the number of parameters that a statement can have.
-#[derive(Debug)]
-pub(crate) struct MysqlCapabilities(pub SqlCapabilities<MysqlDialect>);
-
-impl Capabilities for MysqlCapabilities {
-    fn predicate(&self, predicate: &Expr, input: &Schema) -> Support {
-        self.0.predicate(predicate, input)
-    }
-
-    fn node(&self, rel: &Rel) -> Support {
-        match render(&Fragment::new(rel.clone()), &self.0.dialect) {
-            Ok(rendered) if rendered.params.len() > MAX_PARAMETERS => {
-                Support::No(format!("more than {MAX_PARAMETERS} constants"))
-            }
-            Ok(_) => Support::Exact,
-            Err(why) => Support::No(why),
-        }
     }
 }

@@ -8,7 +8,7 @@ use belvedere_connector::{
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 
-use crate::dialect::{MysqlCapabilities, MysqlDialect};
+use crate::dialect::MysqlDialect;
 use crate::discover;
 use crate::error::{client_error, is_dead_connection};
 use crate::pool::{Lease, Pool};
@@ -87,9 +87,9 @@ impl Source for MysqlSource {
     }
 
     fn capabilities(&self) -> Arc<dyn Capabilities> {
-        Arc::new(MysqlCapabilities(SqlCapabilities::new(MysqlDialect {
+        Arc::new(SqlCapabilities::new(MysqlDialect {
             flavor: self.pool.flavor(),
-        })))
+        }))
     }
 
     fn partitions(&self, _fragment: &Fragment) -> usize {

@@ -1,11 +1,8 @@
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use belvedere_connector::{
-    Aggregate, AggregateFunction, BinaryOp, Capabilities, Expr, Fragment, JoinKind, Literal, Rel,
-    Support,
-};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use belvedere_connector::{Aggregate, AggregateFunction, BinaryOp, JoinKind, Literal};
 use belvedere_sqlgen::{
-    Class, Dialect, Facts, LiteralForm, Operand, Position, Read, Rendering, Rule, SqlCapabilities,
-    Use, ast, render, sql,
+    Class, Dialect, Facts, Limits, LiteralForm, Operand, Position, Read, Rendering, Rule, Use, ast,
+    sql,
 };
 use sqlparser::ast::BinaryOperator;
 
@@ -216,6 +213,14 @@ impl Dialect for PostgresDialect {
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            parameters: MAX_PARAMETERS,
+            columns: MAX_COLUMNS,
+            ..Limits::default()
+        }
+    }
+
     fn output(&self, field: &Field, facts: &Facts, column: ast::Expr) -> Result<ast::Expr, String> {
         Ok(match &facts.native_type {
             Some(native) => stored::on_the_wire(native, field.data_type(), column),
@@ -381,37 +386,4 @@ pub fn type_name(data_type: &DataType) -> Option<&'static str> {
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamptz",
         _ => return None,
     })
-}
-
-/// What PostgreSQL can answer: what the dialect can say, within the server's limits.
-#[derive(Debug)]
-pub struct PostgresCapabilities(SqlCapabilities<PostgresDialect>);
-
-impl PostgresCapabilities {
-    pub fn new() -> Self {
-        Self(SqlCapabilities::new(PostgresDialect))
-    }
-}
-
-impl Capabilities for PostgresCapabilities {
-    fn predicate(&self, predicate: &Expr, input: &Schema) -> Support {
-        self.0.predicate(predicate, input)
-    }
-
-    fn node(&self, rel: &Rel) -> Support {
-        let width = rel.schema().fields().len();
-        if width > MAX_COLUMNS {
-            return Support::No(format!(
-                "{width} columns, where PostgreSQL selects {MAX_COLUMNS}"
-            ));
-        }
-        match render(&Fragment::new(rel.clone()), &PostgresDialect) {
-            Ok(rendered) if rendered.params.len() > MAX_PARAMETERS => Support::No(format!(
-                "{} constants, where PostgreSQL takes {MAX_PARAMETERS}",
-                rendered.params.len()
-            )),
-            Ok(_) => Support::Exact,
-            Err(why) => Support::No(why),
-        }
-    }
 }

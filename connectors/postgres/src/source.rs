@@ -6,10 +6,10 @@ use belvedere_connector::{
     BatchStream, Capabilities, Connector, Error, Fragment, OptionSpec, Result, ScanRequest, Source,
     SourceConfig, Table, TableKind, TableRef,
 };
-use belvedere_sqlgen::render;
+use belvedere_sqlgen::{SqlCapabilities, render};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::dialect::{PostgresCapabilities, PostgresDialect};
+use crate::dialect::PostgresDialect;
 use crate::discovery;
 use crate::params::Param;
 use crate::pool::Pool;
@@ -83,7 +83,7 @@ impl Source for PostgresSource {
     }
 
     fn capabilities(&self) -> Arc<dyn Capabilities> {
-        Arc::new(PostgresCapabilities::new())
+        Arc::new(SqlCapabilities::new(PostgresDialect))
     }
 
     fn partitions(&self, fragment: &Fragment) -> usize {

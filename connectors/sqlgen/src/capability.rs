@@ -22,9 +22,35 @@ impl<D: Dialect> Capabilities for SqlCapabilities<D> {
     }
 
     fn node(&self, rel: &Rel) -> Support {
-        match select::render(&Fragment::new(rel.clone()), &self.dialect) {
-            Ok(_) => Support::Exact,
-            Err(why) => Support::No(why),
+        let rendered = match select::render(&Fragment::new(rel.clone()), &self.dialect) {
+            Ok(rendered) => rendered,
+            Err(why) => return Support::No(why),
+        };
+        let limits = self.dialect.limits();
+        let counts = [
+            ("constants", rendered.params.len(), limits.parameters),
+            ("columns", rel.schema().fields().len(), limits.columns),
+            ("tables in a join", joined(rel), limits.tables),
+        ];
+        for (what, count, most) in counts {
+            if count > most {
+                return Support::No(format!("{count} {what}, where it takes {most}"));
+            }
         }
+        Support::Exact
+    }
+}
+
+/// The most tables that one SELECT may come to read, if the system merges into it what it can.
+fn joined(rel: &Rel) -> usize {
+    match rel {
+        Rel::Scan { .. } => 1,
+        Rel::Join { left, right, .. } => joined(left) + joined(right),
+        Rel::UnionAll { inputs, .. } => inputs.iter().map(joined).max().unwrap_or_default(),
+        Rel::Filter { input, .. }
+        | Rel::Project { input, .. }
+        | Rel::Aggregate { input, .. }
+        | Rel::Sort { input, .. }
+        | Rel::Limit { input, .. } => joined(input),
     }
 }

@@ -136,6 +136,11 @@ pub trait Dialect: Debug + Send + Sync {
         Ok(())
     }
 
+    /// How much one statement may have.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
     /// How an outermost column is selected on the wire.
     fn output(
         &self,
@@ -144,6 +149,28 @@ pub trait Dialect: Debug + Send + Sync {
         column: ast::Expr,
     ) -> Result<ast::Expr, String> {
         Ok(column)
+    }
+}
+
+/// How much a system takes in one statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Parameters that are bound.
+    pub parameters: usize,
+    /// Columns that are selected.
+    pub columns: usize,
+    /// Tables that one SELECT reads.
+    pub tables: usize,
+}
+
+impl Default for Limits {
+    /// None.
+    fn default() -> Self {
+        Self {
+            parameters: usize::MAX,
+            columns: usize::MAX,
+            tables: usize::MAX,
+        }
     }
 }
 

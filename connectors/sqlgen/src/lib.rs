@@ -30,7 +30,9 @@ pub mod sql;
 mod standard;
 
 pub use capability::SqlCapabilities;
-pub use dialect::{Dialect, Facts, LiteralForm, Nulls, Operand, Position, Read, Rendering, Use};
+pub use dialect::{
+    Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read, Rendering, Use,
+};
 pub use render::Rendered;
 pub use rules::{Call, Class, Form, Operation, Rule};
 pub use select::render;

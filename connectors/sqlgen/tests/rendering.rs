@@ -9,8 +9,8 @@ use belvedere_connector::{
     Function, JoinKind, Literal, NATIVE_TYPE, Rel, SortKey, Support, TableRef, UnaryOp,
 };
 use belvedere_sqlgen::{
-    Class, Dialect, Facts, Form, LiteralForm, Nulls, Operand, Operation, Position, Read, Rendering,
-    Rule, SqlCapabilities, Use, ast, render, sql,
+    Class, Dialect, Facts, Form, Limits, LiteralForm, Nulls, Operand, Operation, Position, Read,
+    Rendering, Rule, SqlCapabilities, Use, ast, render, sql,
 };
 
 /// Text compares by bytes where it says so; `checked` columns need a guard; LIKE is case-insensitive.
@@ -568,4 +568,66 @@ fn a_deep_fragment_needs_no_deep_stack() {
         both(limit(left, 0, Some(9)), scan("t"))
     });
     assert_eq!(numbered(nested).matches("(SELECT ").count(), 150);
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Small;
+
+impl Dialect for Small {
+    fn placeholder(&self, n: usize) -> String {
+        Numbered.placeholder(n)
+    }
+
+    fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<LiteralForm, String> {
+        Numbered.literal(literal, data_type)
+    }
+
+    fn rules(&self) -> &[Rule] {
+        RULES
+    }
+
+    fn key(&self, operand: &Operand<'_>, usage: Use) -> Result<ast::Expr, String> {
+        Numbered.key(operand, usage)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            parameters: 2,
+            columns: 40,
+            tables: 2,
+        }
+    }
+}
+
+#[test]
+fn a_statement_is_within_the_limits_of_its_system() {
+    let capabilities = SqlCapabilities::new(Small);
+    let no = |why: &str| Support::No(why.to_string());
+    let t = scan("t");
+    assert_eq!(capabilities.node(&t), Support::Exact);
+    let constants = |n: i64| project(t.clone(), (0..n).map(int).collect());
+    assert_eq!(capabilities.node(&constants(2)), Support::Exact);
+    assert_eq!(
+        capabilities.node(&constants(3)),
+        no("3 constants, where it takes 2")
+    );
+    let columns = |n: usize| project(t.clone(), vec![col(&t, "id"); n]);
+    assert_eq!(capabilities.node(&columns(40)), Support::Exact);
+    assert_eq!(
+        capabilities.node(&columns(41)),
+        no("41 columns, where it takes 40")
+    );
+    let pair = join(t.clone(), t.clone(), JoinKind::Inner, None);
+    assert_eq!(capabilities.node(&pair), Support::Exact);
+    let narrow = |rel: Rel| project(rel.clone(), vec![int(1)]);
+    let union = Rel::UnionAll {
+        schema: narrow(pair.clone()).schema(),
+        inputs: vec![narrow(pair.clone()), narrow(pair.clone())],
+    };
+    assert_eq!(capabilities.node(&union), Support::Exact);
+    let three = join(pair, t.clone(), JoinKind::Inner, None);
+    assert_eq!(
+        capabilities.node(&three),
+        no("3 tables in a join, where it takes 2")
+    );
 }

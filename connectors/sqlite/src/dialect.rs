@@ -3,8 +3,8 @@ use belvedere_connector::{
     Aggregate, AggregateFunction, BinaryOp, DatePart, ExprKind, Function, Literal,
 };
 use belvedere_sqlgen::{
-    Call, Class, Dialect, Facts, Form, LiteralForm, Operand, Operation, Position, Read, Rendering,
-    Rule, Use, ast, sql,
+    Call, Class, Dialect, Facts, Form, Limits, LiteralForm, Operand, Operation, Position, Read,
+    Rendering, Rule, Use, ast, sql,
 };
 
 use crate::batch;
@@ -17,6 +17,13 @@ const BUILT_IN: [&str; 3] = [BINARY, "NOCASE", "RTRIM"];
 
 /// The largest precision whose unscaled values are SQLite's integers.
 const INTEGER_DIGITS: u8 = 18;
+
+/// SQLite's own defaults (limits of SQLite, 3, 4 and 9).
+const LIMITS: Limits = Limits {
+    parameters: 32_766,
+    columns: 2_000,
+    tables: 64,
+};
 
 /// SQLite with our functions. Expressions see columns in canonical form (see [`Reading`]).
 #[derive(Debug, Clone, Copy)]
@@ -255,6 +262,10 @@ impl Dialect for SqliteDialect {
 
     fn no_limit(&self) -> Option<&'static str> {
         Some("-1")
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
     }
 
     fn output(

@@ -1,12 +1,13 @@
 //! `0.0 = -0.0` holds, but `0.0 IN (-0.0, 1, 2, 3)`, `CASE 0.0 WHEN -0.0` and `nullif(0.0, -0.0)` compare bits, as
 //! partitions of windows and some kinds of groups do; in others the zero that comes first stands for both, which depends
-//! on the order of rows. A sort puts -0.0 below 0.0, unless `WHERE x = 0.0` has made x one value. Of NaN, which equals
-//! itself, the processor's own result (0.0 / 0.0) sorts below everything, and what was read above.
+//! on the order of rows. A sort puts -0.0 below 0.0, unless `WHERE x = 0.0` has made x one value, or it is a top-n that
+//! asks of further rows whether they are less than its last one. Of NaN, which equals itself, the processor's own result
+//! (0.0 / 0.0) sorts below everything, and what was read above.
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeContainer, TreeNodeRecursion};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -41,7 +42,8 @@ fn sorted(mut sort: Sort) -> Transformed<LogicalPlan> {
 fn ordered(keys: &mut [SortExpr], schema: &DFSchema) -> Vec<SortExpr> {
     let mut ties = Vec::new();
     for key in keys.iter_mut().filter(|key| is_float(&key.expr, schema)) {
-        ties.push(key.clone());
+        let tie = FloatFunction::AboveNegativeZero.call(key.expr.clone());
+        ties.push(SortExpr { expr: tie, ..*key });
         key.expr = canonical(key.expr.clone(), schema);
     }
     ties
@@ -150,7 +152,6 @@ fn is_float(expr: &Expr, schema: &DFSchema) -> bool {
 
 /// The float that stands for all that equal it.
 fn canonical(expr: Expr, schema: &DFSchema) -> Expr {
-    static CANONICAL: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::from(Canonical));
     match expr {
         Expr::Literal(ScalarValue::Float32(Some(v)), metadata) => {
             Expr::Literal(ScalarValue::Float32(Some(canonical_32(v))), metadata)
@@ -158,20 +159,61 @@ fn canonical(expr: Expr, schema: &DFSchema) -> Expr {
         Expr::Literal(ScalarValue::Float64(Some(v)), metadata) => {
             Expr::Literal(ScalarValue::Float64(Some(exact::canonical(v))), metadata)
         }
-        expr if is_float(&expr, schema) => CANONICAL.call(vec![expr]),
+        expr if is_float(&expr, schema) => FloatFunction::Canonical.call(expr),
         expr => expr,
     }
 }
 
-/// A function, so that a column stays what is known of its field.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Canonical;
+/// Functions of one float, so that the column is seen in them by what optimizes plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FloatFunction {
+    /// The float that stands for all that equal it.
+    Canonical,
+    /// Of those that equal zero, whether it is 0.0: -0.0 comes before it. True for all others.
+    AboveNegativeZero,
+}
 
 static ANY: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
 
-impl ScalarUDFImpl for Canonical {
+impl FloatFunction {
+    fn call(self, float: Expr) -> Expr {
+        ScalarUDF::from(self).call(vec![float])
+    }
+
+    fn of(self, array: &ArrayRef) -> ArrayRef {
+        let is_above = |v: f64| v != 0.0 || v.is_sign_positive();
+        match (self, array.data_type()) {
+            (Self::Canonical, DataType::Float32) => Arc::new(
+                array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(canonical_32),
+            ),
+            (Self::Canonical, DataType::Float64) => Arc::new(
+                array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(exact::canonical),
+            ),
+            (Self::Canonical, _) => array.clone(),
+            (Self::AboveNegativeZero, DataType::Float32) => Arc::new(BooleanArray::from_unary(
+                array.as_primitive::<Float32Type>(),
+                |v| is_above(v.into()),
+            )),
+            (Self::AboveNegativeZero, DataType::Float64) => Arc::new(BooleanArray::from_unary(
+                array.as_primitive::<Float64Type>(),
+                is_above,
+            )),
+            // A half float: arrow compares these by their bits everywhere.
+            (Self::AboveNegativeZero, _) => Arc::new(BooleanArray::from(vec![true; array.len()])),
+        }
+    }
+}
+
+impl ScalarUDFImpl for FloatFunction {
     fn name(&self) -> &str {
-        "canonical"
+        match self {
+            Self::Canonical => "canonical",
+            Self::AboveNegativeZero => "above_negative_zero",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -180,31 +222,25 @@ impl ScalarUDFImpl for Canonical {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let [number] = take_function_args(self.name(), arguments)?;
-        Ok(number.clone())
+        Ok(match self {
+            Self::Canonical => number.clone(),
+            Self::AboveNegativeZero => DataType::Boolean,
+        })
     }
 
+    // A column stays what is known of its field.
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let [number] = take_function_args(self.name(), arguments.arg_fields)?;
-        Ok(number.clone())
+        Ok(match self {
+            Self::Canonical => number.clone(),
+            Self::AboveNegativeZero => Arc::new(Field::new(self.name(), DataType::Boolean, true)),
+        })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [number] = take_function_args(self.name(), arguments.args)?;
         let scalar = matches!(number, ColumnarValue::Scalar(_));
-        let array = number.into_array(if scalar { 1 } else { arguments.number_rows })?;
-        let array: ArrayRef = match array.data_type() {
-            DataType::Float32 => Arc::new(
-                array
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(canonical_32),
-            ),
-            DataType::Float64 => Arc::new(
-                array
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(exact::canonical),
-            ),
-            _ => array,
-        };
+        let array = self.of(&number.into_array(if scalar { 1 } else { arguments.number_rows })?);
         Ok(match scalar {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
             false => ColumnarValue::Array(array),
