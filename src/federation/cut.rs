@@ -157,8 +157,7 @@ impl Cutter {
     fn filter(&mut self, filter: &Filter, mut remote: Remote) -> Result<Piece> {
         let capabilities = remote.handle.source.capabilities();
         let input = remote.rel.schema();
-        let (mut sent, mut residual) = (Vec::new(), Vec::new());
-        let mut left = remote.estimate.clone();
+        let (mut sent, mut known, mut residual) = (Vec::new(), Vec::new(), Vec::new());
         for predicate in split_conjunction_owned(filter.predicate.clone()) {
             let translated = match expr::scalar(&predicate, &remote.schema) {
                 Ok(translated) => translated,
@@ -168,15 +167,14 @@ impl Cutter {
                     continue;
                 }
             };
-            let support = capabilities.predicate(&translated, &input);
-            if !matches!(support, Support::No(_)) {
-                let part = left.selectivity(&predicate);
-                left = left.reduced(part);
-            }
-            match support {
-                Support::Exact => sent.push((translated, None)),
+            match capabilities.predicate(&translated, &input) {
+                Support::Exact => {
+                    known.push(predicate);
+                    sent.push((translated, None));
+                }
                 Support::Superset(why) => {
                     self.keep(&remote, &predicate, format!("checked again here: {why}"));
+                    known.push(predicate.clone());
                     sent.push((translated, Some(predicate)));
                 }
                 Support::No(why) => {
@@ -188,6 +186,8 @@ impl Cutter {
         if !sent.is_empty() {
             let predicates = sent.iter().map(|(sent, _)| sent.clone()).collect();
             let schema = remote.schema.clone();
+            let part = remote.estimate.selectivity_of(known.iter());
+            let left = remote.estimate.clone().reduced(part);
             let top = |input| Rel::Filter { input, predicates };
             remote = match remote.grow(&schema, left, top) {
                 Ok(grown) => {

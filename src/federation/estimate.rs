@@ -1,6 +1,9 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use datafusion::common::{Column, DFSchema, JoinType};
+use belvedere_connector::{Histogram, is_measured};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
@@ -24,9 +27,15 @@ pub struct Estimate {
     pub rows: f64,
     /// Whether all tables have said how many rows they have.
     is_known: bool,
-    /// Of columns: how many different values their tables have in them. Filters do not change it: a row of the other
-    /// side of a join finds one in so many.
-    domains: HashMap<Column, f64>,
+    columns: HashMap<Column, Facts>,
+}
+
+/// What is known of a column's values in the table it comes from. Filters do not change it: a row of the other side of a
+/// join finds one in so many.
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    distinct: Option<f64>,
+    histogram: Option<Arc<Histogram>>,
 }
 
 impl Estimate {
@@ -46,7 +55,7 @@ impl Estimate {
             return Self {
                 rows: inputs.iter().map(|input| input.rows).sum(),
                 is_known: inputs.iter().all(|input| input.is_known),
-                domains: HashMap::new(),
+                columns: HashMap::new(),
             };
         }
         let Some(input) = inputs.pop() else {
@@ -66,15 +75,18 @@ impl Estimate {
                 input.reduced(part)
             }
             LogicalPlan::Projection(projection) => {
-                let known = projection.expr.iter().map(|expr| input.domain(expr));
-                let domains = named(&projection.schema, known);
-                Self { domains, ..input }
+                let known = projection
+                    .expr
+                    .iter()
+                    .map(|expr| input.facts(expr).cloned());
+                let columns = named(&projection.schema, known);
+                Self { columns, ..input }
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let inner = alias.input.schema().columns();
-                let known = inner.iter().map(|c| input.domains.get(c).copied());
-                let domains = named(&alias.schema, known);
-                Self { domains, ..input }
+                let known = inner.iter().map(|c| input.columns.get(c).cloned());
+                let columns = named(&alias.schema, known);
+                Self { columns, ..input }
             }
             LogicalPlan::Aggregate(aggregate) => Self::of_groups(aggregate, input),
             LogicalPlan::Sort(sort) => match sort.fetch {
@@ -93,12 +105,12 @@ impl Estimate {
         Self {
             rows,
             is_known: true,
-            domains: HashMap::new(),
+            columns: HashMap::new(),
         }
     }
 
     fn of_scan(scan: &TableScan) -> Self {
-        let mut domains = HashMap::new();
+        let mut columns = HashMap::new();
         let mut rows = None;
         if let Ok(provider) = source_as_provider(&scan.source) {
             rows = provider
@@ -107,20 +119,24 @@ impl Estimate {
             let any: &dyn std::any::Any = provider.as_ref();
             if let Some(SourceTable { table, .. }) = any.downcast_ref::<SourceTable>() {
                 let name = |column: &str| Column::new(Some(scan.table_name.clone()), column);
-                let known = table.columns.iter().filter_map(|c| Some((c, c.distinct?)));
-                domains.extend(known.map(|(c, distinct)| (name(&c.name), distinct as f64)));
+                columns.extend(table.columns.iter().map(|column| {
+                    let facts = Facts {
+                        distinct: column.distinct.map(|distinct| distinct as f64),
+                        histogram: column.histogram.clone(),
+                    };
+                    (name(&column.name), facts)
+                }));
                 if let (Some(rows), [key]) = (rows, &table.primary_key[..]) {
-                    domains.insert(name(key), rows);
+                    columns.entry(name(key)).or_default().distinct = Some(rows);
                 }
             }
         }
         let whole = Self {
             rows: rows.unwrap_or(UNKNOWN_ROWS),
             is_known: rows.is_some(),
-            domains,
+            columns,
         };
-        let parts = scan.filters.iter().map(|filter| whole.selectivity(filter));
-        let part = parts.product();
+        let part = whole.selectivity_of(scan.filters.iter());
         let left = whole.reduced(part);
         match scan.fetch {
             Some(fetch) => left.at_most(fetch),
@@ -133,16 +149,21 @@ impl Estimate {
             return Self::exactly(1.0);
         }
         let keys = aggregate.group_expr.iter();
-        let known: Vec<_> = keys.map(|e| input.domain(e)).collect();
-        let groups: Option<f64> = known.iter().copied().product();
+        let known: Vec<_> = keys.map(|e| input.facts(e).cloned()).collect();
+        let distinct = known.iter().map(|facts| facts.as_ref()?.distinct);
+        let groups: Option<f64> = distinct.product();
         let rows = groups.unwrap_or(input.rows / 10.0).min(input.rows).max(1.0);
-        let mut domains = named(&aggregate.schema, known.into_iter());
+        let mut columns = named(&aggregate.schema, known.into_iter());
         if let [key] = &aggregate.schema.columns()[..aggregate.group_expr.len()] {
-            domains.entry(key.clone()).or_insert(rows);
+            columns
+                .entry(key.clone())
+                .or_default()
+                .distinct
+                .get_or_insert(rows);
         }
         Self {
             rows,
-            domains,
+            columns,
             ..input
         }
     }
@@ -167,12 +188,12 @@ impl Estimate {
             JoinType::LeftMark => l,
             JoinType::RightMark => r,
         };
-        let mut domains = left.domains;
-        domains.extend(right.domains);
+        let mut columns = left.columns;
+        columns.extend(right.columns);
         Self {
             rows,
             is_known: left.is_known && right.is_known,
-            domains,
+            columns,
         }
     }
 
@@ -190,12 +211,11 @@ impl Estimate {
 
     /// How many different values there are, as far as known, in the table it comes from.
     pub fn domain(&self, expr: &Expr) -> Option<f64> {
-        match expr {
-            Expr::Column(column) => self.domains.get(column).copied(),
-            Expr::Alias(alias) => self.domain(&alias.expr),
-            Expr::Cast(cast) => self.domain(&cast.expr),
-            _ => None,
-        }
+        self.facts(expr)?.distinct
+    }
+
+    fn facts(&self, expr: &Expr) -> Option<&Facts> {
+        self.columns.get(column_of(expr)?)
     }
 
     pub fn reduced(self, part: f64) -> Self {
@@ -207,25 +227,56 @@ impl Estimate {
 
     /// Which part of the rows a predicate leaves.
     pub fn selectivity(&self, predicate: &Expr) -> f64 {
-        let equal = |value: &Expr| {
-            self.domain(value)
-                .map_or(EQUAL, |domain| 1.0 / domain.max(1.0))
+        self.selectivity_of(std::iter::once(predicate))
+    }
+
+    /// Which part of the rows all of these leave: those on one column's histogram together, the others as if they did not
+    /// depend on each other.
+    pub fn selectivity_of<'a>(&self, predicates: impl Iterator<Item = &'a Expr>) -> f64 {
+        let mut ranges: HashMap<&Column, (&Facts, f64, f64)> = HashMap::new();
+        let mut part = 1.0;
+        for predicate in predicates.flat_map(split_conjunction) {
+            let on_histogram = range(predicate).and_then(|(column, from, to)| {
+                let facts = self.columns.get(column)?;
+                let histogram = facts.histogram.as_ref()?;
+                Some((column, facts, histogram.below(from), histogram.below(to)))
+            });
+            match on_histogram {
+                Some((column, facts, from, to)) => {
+                    let known = ranges.entry(column).or_insert((facts, 0.0, 1.0));
+                    *known = (facts, known.1.max(from), known.2.min(to));
+                }
+                None => part *= self.selectivity_alone(predicate),
+            }
+        }
+        for (facts, from, to) in ranges.into_values() {
+            // What is known is a sample: that nothing is there is not.
+            let one = 1.0 / facts.distinct.unwrap_or(self.rows).max(1.0);
+            part *= (to - from).max(one.min(RANGE));
+        }
+        part
+    }
+
+    fn selectivity_alone(&self, predicate: &Expr) -> f64 {
+        let one_of = |domain: Option<f64>| domain.map_or(EQUAL, |domain| 1.0 / domain.max(1.0));
+        let equal = |left: &Expr, right: &Expr| {
+            let (left, right) = (self.domain(left), self.domain(right));
+            one_of(left.into_iter().chain(right).reduce(f64::max))
         };
         match predicate {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-                Operator::And => self.selectivity(left) * self.selectivity(right),
                 Operator::Or => {
                     let (l, r) = (self.selectivity(left), self.selectivity(right));
                     l + r - l * r
                 }
-                Operator::Eq | Operator::IsNotDistinctFrom => equal(left).min(equal(right)),
-                Operator::NotEq | Operator::IsDistinctFrom => 1.0 - equal(left).min(equal(right)),
+                Operator::Eq | Operator::IsNotDistinctFrom => equal(left, right),
+                Operator::NotEq | Operator::IsDistinctFrom => 1.0 - equal(left, right),
                 Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => RANGE,
                 _ => OTHER,
             },
             Expr::Between(_) => RANGE * RANGE,
             Expr::InList(list) => {
-                let part = (equal(&list.expr) * list.list.len() as f64).min(0.5);
+                let part = (one_of(self.domain(&list.expr)) * list.list.len() as f64).min(0.5);
                 if list.negated { 1.0 - part } else { part }
             }
             Expr::Like(like) => match like.negated {
@@ -239,6 +290,65 @@ impl Estimate {
             _ => OTHER,
         }
     }
+}
+
+fn column_of(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => column_of(&alias.expr),
+        Expr::Cast(cast) => column_of(&cast.expr),
+        _ => None,
+    }
+}
+
+/// A predicate that keeps a range of a column's values, as numbers of a [`Histogram`].
+fn range(predicate: &Expr) -> Option<(&Column, f64, f64)> {
+    match predicate {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, op, value) = match (column_of(left), column_of(right)) {
+                (Some(column), None) => (column, *op, number(right)?),
+                (None, Some(column)) => (column, op.swap()?, number(left)?),
+                _ => return None,
+            };
+            match op {
+                Operator::Lt | Operator::LtEq => Some((column, f64::NEG_INFINITY, value)),
+                Operator::Gt | Operator::GtEq => Some((column, value, f64::INFINITY)),
+                _ => None,
+            }
+        }
+        Expr::Between(between) if !between.negated => {
+            let (low, high) = (number(&between.low)?, number(&between.high)?);
+            Some((column_of(&between.expr)?, low, high))
+        }
+        _ => None,
+    }
+}
+
+/// A constant's place on a histogram's line.
+fn number(expr: &Expr) -> Option<f64> {
+    const SECONDS_PER_DAY: f64 = 86_400.0;
+    let value = match expr {
+        Expr::Literal(value, _) => value,
+        Expr::Cast(cast) => return number(&cast.expr),
+        _ => return None,
+    };
+    let to = |data_type| value.cast_to(&data_type).ok();
+    let known = match value.data_type() {
+        DataType::Date32 | DataType::Date64 => match to(DataType::Date32)? {
+            ScalarValue::Date32(days) => days.map(f64::from),
+            _ => None,
+        },
+        DataType::Timestamp(_, zone) => match to(DataType::Timestamp(TimeUnit::Second, zone))? {
+            ScalarValue::TimestampSecond(seconds, _) => seconds.map(|s| s as f64 / SECONDS_PER_DAY),
+            _ => None,
+        },
+        other if is_measured(&other) => match to(DataType::Float64)? {
+            ScalarValue::Float64(value) => value,
+            _ => None,
+        },
+        _ => None,
+    };
+    known.filter(|number| !number.is_nan())
 }
 
 /// Which part of all pairs of rows the equal keys of a join leave. A key that is unique on one side has its domain in
@@ -263,9 +373,9 @@ fn matched(left: &Estimate, right: &Estimate, on: &[(Expr, Expr)]) -> f64 {
 }
 
 /// What is known of the columns of a schema, in their order.
-fn named(schema: &DFSchema, known: impl Iterator<Item = Option<f64>>) -> HashMap<Column, f64> {
+fn named(schema: &DFSchema, known: impl Iterator<Item = Option<Facts>>) -> HashMap<Column, Facts> {
     let columns = schema.columns().into_iter().zip(known);
     columns
-        .filter_map(|(column, domain)| Some((column, domain?)))
+        .filter_map(|(column, facts)| Some((column, facts?)))
         .collect()
 }

@@ -118,6 +118,7 @@ fn table(name: &str) -> Table {
             collation: (kind == "text").then(|| "C".to_string()),
             comment: None,
             distinct: None,
+            histogram: None,
             note: None,
         }
     };

@@ -202,3 +202,78 @@ async fn a_long_chain_of_joins_is_planned() {
         assert!(found.contains("| 160 |"), "{joins} joins: {found}");
     }
 }
+
+#[tokio::test]
+async fn ranges_are_estimated_by_what_a_column_has() {
+    let fixture = Fixture::empty().await;
+    // A day a hundred orders, the last day as many again.
+    database(
+        &fixture.path("sales.db"),
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, day DATE, total DECIMAL(10, 2), rate REAL, label TEXT);
+         WITH RECURSIVE i(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM i WHERE x < 39999)
+         INSERT INTO orders SELECT x, date('2024-01-01', '+' || min(x / 100, 200) || ' days'), x % 1000, x / 7.0, 'l' || (x % 4)
+         FROM i;",
+    );
+    fixture
+        .ok("CREATE SOURCE sales FROM 'sqlite:sales.db'")
+        .await;
+    let known = "SELECT name, distinct_values, least, greatest,
+                 (SELECT min(h.value) FROM system.histograms AS h WHERE h.\"table\" = 'orders' AND h.\"column\" = c.name
+                  AND h.part = 0.5) AS middle
+                 FROM system.columns AS c WHERE \"table\" = 'orders' ORDER BY ordinal";
+    insta::assert_snapshot!(fixture.ok(known).await, @r"
+    +-------+-----------------+-------------------+-------------------+--------------------+
+    | name  | distinct_values | least             | greatest          | middle             |
+    +-------+-----------------+-------------------+-------------------+--------------------+
+    | id    | 37074           | 29                | 39999             | 20038              |
+    | day   | 201             | 2024-01-01        | 2024-07-19        | 2024-07-19         |
+    | total | 1030            | 0                 | 999               | 496                |
+    | rate  | 37074           | 4.142857142857143 | 5714.142857142857 | 2862.5714285714284 |
+    | label | 4               |                   |                   |                    |
+    +-------+-----------------+-------------------+-------------------+--------------------+
+    ");
+    let mut estimates = String::new();
+    for condition in [
+        "day < DATE '2024-01-11'",
+        "day >= '2024-07-19'",
+        "day >= DATE '2024-03-01' AND day < DATE '2024-03-08' AND total IS NOT NULL",
+        "day BETWEEN DATE '2024-03-01' AND DATE '2024-03-07'",
+        "DATE '2024-03-01' <= day AND day < DATE '2024-03-08' AND total < 100",
+        "day > DATE '2030-01-01'",
+        "rate < 100 OR rate > 5000",
+        "label = 'l1'",
+        "NOT day < DATE '2024-01-11'",
+    ] {
+        let found = fixture
+            .ok(&format!(
+                "SELECT count(*) AS n FROM sales.orders WHERE {condition}"
+            ))
+            .await;
+        let plan = fixture
+            .ok(&format!(
+                "EXPLAIN SELECT * FROM sales.orders WHERE {condition}"
+            ))
+            .await;
+        let thought = plan
+            .lines()
+            .find(|line| line.contains("about"))
+            .unwrap_or_default();
+        let n = found.lines().nth(3).unwrap_or_default();
+        estimates += &format!(
+            "{condition}: {} {}\n",
+            thought.trim_matches(['|', ' ']),
+            n.trim_matches(['|', ' '])
+        );
+    }
+    insta::assert_snapshot!(estimates, @r"
+    day < DATE '2024-01-11': Sent to sales (sqlite, about 1042 rows) 1000
+    day >= '2024-07-19': Sent to sales (sqlite, about 20000 rows) 20000
+    day >= DATE '2024-03-01' AND day < DATE '2024-03-08' AND total IS NOT NULL: Sent to sales (sqlite, about 693 rows) 700
+    day BETWEEN DATE '2024-03-01' AND DATE '2024-03-07': Sent to sales (sqlite, about 625 rows) 700
+    DATE '2024-03-01' <= day AND day < DATE '2024-03-08' AND total < 100: Sent to sales (sqlite, about 75 rows) 100
+    day > DATE '2030-01-01': Sent to sales (sqlite, about 200 rows) 0
+    rate < 100 OR rate > 5000: Sent to sales (sqlite, about 5602 rows) 5699
+    label = 'l1': Sent to sales (sqlite, about 10000 rows) 10000
+    NOT day < DATE '2024-01-11': Sent to sales (sqlite, about 38959 rows) 39000
+    ");
+}

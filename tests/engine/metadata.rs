@@ -19,6 +19,7 @@ async fn system_tables() {
     | belvedere | information_schema | views                   | SYSTEM     |              |            |             |         |          |
     | belvedere | public             | v                       | VIEW       |              |            |             |         |          |
     | belvedere | system             | columns                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | histograms              | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | lineage                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
@@ -36,25 +37,25 @@ async fn system_tables() {
     assert_snapshot!(
         t.ok("SELECT * FROM system.columns WHERE schema NOT IN ('system', 'information_schema')
             ORDER BY source, schema, \"table\", ordinal").await, @r"
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
-    | source    | schema | table      | name     | ordinal | type             | nullable | native_type     | collation | comment | distinct_values | note |
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
-    | belvedere | public | v          | sku      | 1       | text             | true     |                 |           |         |                 |      |
-    | belvedere | public | v          | price    | 2       | numeric(10,2)    | true     |                 |           |         |                 |      |
-    | erp       | main   | item       | sku      | 1       | text             | true     | TEXT            | BINARY    |         |                 |      |
-    | erp       | main   | item       | name     | 2       | text             | false    | VARCHAR(40)     | BINARY    |         |                 |      |
-    | erp       | main   | item       | price    | 3       | numeric(10,2)    | true     | DECIMAL(10,2)   |           |         |                 |      |
-    | erp       | main   | item       | added    | 4       | date             | true     | DATE            |           |         |                 |      |
-    | erp       | main   | stock      | sku      | 1       | text             | false    | TEXT            | BINARY    |         |                 |      |
-    | erp       | main   | stock      | site     | 2       | text             | false    | TEXT            | BINARY    |         |                 |      |
-    | erp       | main   | stock      | qty      | 3       | bigint           | true     | INTEGER         |           |         |                 |      |
-    | shop      | main   | Mixed Case | Id       | 1       | bigint           | true     | INTEGER         |           |         |                 |      |
-    | shop      | main   | Mixed Case | value    | 2       | double precision | true     | REAL            |           |         |                 |      |
-    | shop      | main   | orders     | id       | 1       | bigint           | false    | INTEGER; strict |           |         |                 |      |
-    | shop      | main   | orders     | sku      | 2       | text             | true     | TEXT            | BINARY    |         |                 |      |
-    | shop      | main   | orders     | qty      | 3       | bigint           | true     | INTEGER         |           |         |                 |      |
-    | shop      | main   | orders     | customer | 4       | text             | true     | TEXT            | BINARY    |         |                 |      |
-    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------+
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------------+------------+------+
+    | source    | schema | table      | name     | ordinal | type             | nullable | native_type     | collation | comment | distinct_values | least      | greatest   | note |
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------------+------------+------+
+    | belvedere | public | v          | sku      | 1       | text             | true     |                 |           |         |                 |            |            |      |
+    | belvedere | public | v          | price    | 2       | numeric(10,2)    | true     |                 |           |         |                 |            |            |      |
+    | erp       | main   | item       | sku      | 1       | text             | true     | TEXT            | BINARY    |         | 3               |            |            |      |
+    | erp       | main   | item       | name     | 2       | text             | false    | VARCHAR(40)     | BINARY    |         | 3               |            |            |      |
+    | erp       | main   | item       | price    | 3       | numeric(10,2)    | true     | DECIMAL(10,2)   |           |         | 3               | 0.5        | 7.9        |      |
+    | erp       | main   | item       | added    | 4       | date             | true     | DATE            |           |         | 3               | 2024-01-01 | 2024-02-01 |      |
+    | erp       | main   | stock      | sku      | 1       | text             | false    | TEXT            | BINARY    |         | 3               |            |            |      |
+    | erp       | main   | stock      | site     | 2       | text             | false    | TEXT            | BINARY    |         | 2               |            |            |      |
+    | erp       | main   | stock      | qty      | 3       | bigint           | true     | INTEGER         |           |         | 4               | 0          | 10         |      |
+    | shop      | main   | Mixed Case | Id       | 1       | bigint           | true     | INTEGER         |           |         | 1               | 1          | 1          |      |
+    | shop      | main   | Mixed Case | value    | 2       | double precision | true     | REAL            |           |         | 1               | 1.5        | 1.5        |      |
+    | shop      | main   | orders     | id       | 1       | bigint           | false    | INTEGER; strict |           |         | 3               | 1          | 3          |      |
+    | shop      | main   | orders     | sku      | 2       | text             | true     | TEXT            | BINARY    |         | 2               |            |            |      |
+    | shop      | main   | orders     | qty      | 3       | bigint           | true     | INTEGER         |           |         | 3               | 1          | 4          |      |
+    | shop      | main   | orders     | customer | 4       | text             | true     | TEXT            | BINARY    |         | 2               |            |            |      |
+    +-----------+--------+------------+----------+---------+------------------+----------+-----------------+-----------+---------+-----------------+------------+------------+------+
     ");
     assert_snapshot!(t.ok("SELECT * FROM system.keys ORDER BY source, \"table\", name").await, @r"
     +--------+--------+--------+-------------+----------------+-----------+-------------------+------------------+--------------------+

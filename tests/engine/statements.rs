@@ -16,7 +16,7 @@ async fn explain_shows_what_is_sent_and_what_stays() {
     assert_snapshot!(
         t.sent("SELECT i.name, s.qty FROM erp.item i JOIN erp.stock s ON i.sku = s.sku WHERE s.qty > 3").await,
         @r#"
-    Sent to erp (sqlite, about 2 rows)
+    Sent to erp (sqlite, about 3 rows)
       SELECT t0."name", t1."qty" FROM "main"."item" AS t0 JOIN "main"."stock" AS t1 ON t0."sku" = t1."sku" WHERE t1."qty" > ?1 AND must_be_text(t0."sku") AND must_be_integer(t1."qty") AND must_be_text(t1."sku")
     "#);
     assert_snapshot!(
@@ -29,7 +29,7 @@ async fn explain_shows_what_is_sent_and_what_stays() {
     "#);
     assert_snapshot!(
         t.sent("SELECT sku, avg(qty) FROM erp.stock WHERE md5(site) = 'x' AND qty > 0 GROUP BY sku").await, @r#"
-    Sent to erp (sqlite, about 2 rows)
+    Sent to erp (sqlite, about 4 rows)
       SELECT t0."sku", t0."site", t0."qty" FROM "main"."stock" AS t0 WHERE t0."qty" > ?1 AND must_be_integer(t0."qty")
 
     Stays here, though one source holds its input

@@ -86,6 +86,18 @@ const ANYWHERE: &[Case] = &[
     },
 ];
 
+const MYSQL: &[Case] = &[Case {
+    name: "a condition that reads what a semi join's table is made of",
+    tables: &[
+        "CREATE TABLE t0 (c0 VARBINARY(9), c1 DECIMAL(30,6), c2 YEAR, c3 VARCHAR(20) CHARACTER SET latin1, c4 YEAR)",
+        "CREATE TABLE t2 (id INT NOT NULL PRIMARY KEY, c0 VARCHAR(20) COLLATE utf8mb4_nopad_bin, c1 DATETIME, c2 VARCHAR(20) CHARACTER SET latin1)",
+    ],
+    query: "SELECT q1.c0 AS c0 FROM (SELECT count(*) AS c0 FROM s.t2 AS q2 LEFT ANTI JOIN s.t0 AS q3
+                ON q2.id = q3.c2 AND (q3.c4 NOT BETWEEN q2.id AND q2.id AND (q2.id < q3.c2))
+                WHERE q2.c1 = TIMESTAMP '1970-01-01 00:00:00') AS q1
+            LEFT SEMI JOIN s.t2 AS q4 ON q1.c0 = q4.id AND (character_length(q4.c0) = coalesce(q1.c0, q1.c0))",
+}];
+
 const POSTGRES: &[Case] = &[
     Case {
         name: "texts of two collations",
@@ -155,5 +167,7 @@ async fn postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql() {
-    agree(&Mysql::start().await, ANYWHERE).await;
+    let system = Mysql::start().await;
+    agree(&system, ANYWHERE).await;
+    agree(&system, MYSQL).await;
 }

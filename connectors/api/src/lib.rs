@@ -9,6 +9,7 @@
 //! | `source.rs` | [`Connector`] (opens sources), [`Source`], scans |
 //! | `config.rs` | [`SourceConfig`]: URL, options, secrets by reference |
 //! | `table.rs` | what discovery finds: tables, columns, keys |
+//! | `histogram.rs` | [`Histogram`]: how a column's values are spread |
 //! | `fragment.rs` | [`Fragment`]: the closed algebra of what can be asked |
 //! | `expr.rs` | typed scalar expressions, aggregates, literals |
 //! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
@@ -22,6 +23,7 @@ mod config;
 mod error;
 mod expr;
 mod fragment;
+mod histogram;
 mod source;
 mod table;
 
@@ -33,5 +35,6 @@ pub use expr::{
     UnaryOp,
 };
 pub use fragment::{Fragment, JoinKind, Rel, TableRef};
+pub use histogram::{Histogram, is_measured};
 pub use source::{BatchStream, Connector, ScanRequest, Source};
 pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, Table, TableKind};

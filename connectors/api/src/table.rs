@@ -4,6 +4,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::Histogram;
+
 /// Key of a field's metadata: the type as the source calls it, e.g. `character varying(20)`.
 pub const NATIVE_TYPE: &str = "belvedere.native_type";
 /// Key of a field's metadata: the collation a text column is compared by at the source, as the source calls it. The
@@ -66,6 +68,9 @@ pub struct Column {
     /// The source's own estimate of how many different values it has.
     #[serde(default)]
     pub distinct: Option<u64>,
+    /// How its values are spread, of types that are [measured](crate::is_measured).
+    #[serde(default)]
+    pub histogram: Option<Arc<Histogram>>,
     /// What a person should know about how it is read, e.g. `money has no mapping: read as text`.
     pub note: Option<String>,
 }

@@ -175,6 +175,7 @@ impl FilesSource {
                     collation: None,
                     comment: None,
                     distinct: None,
+                    histogram: None,
                     note: declared
                         .map(|_| format!("declared: the files have {}", field.data_type())),
                 }
@@ -193,6 +194,7 @@ impl FilesSource {
                 collation: None,
                 comment: None,
                 distinct: None,
+                histogram: None,
                 note: Some(
                     "from the folders' names: a condition on it reads only those folders"
                         .to_string(),

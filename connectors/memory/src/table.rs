@@ -41,6 +41,7 @@ impl MemoryTable {
             collation: None,
             comment: None,
             distinct: None,
+            histogram: None,
             note: None,
         });
         Table {

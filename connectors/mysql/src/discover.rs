@@ -102,6 +102,7 @@ async fn columns(
             collation: Some(text(&row, 8)).filter(|c| !c.is_empty()),
             comment: Some(comment).filter(|c| !c.is_empty()),
             distinct: None,
+            histogram: None,
             note: mapping.note,
         });
     }

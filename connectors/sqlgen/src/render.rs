@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use belvedere_connector::{BinaryOp, Expr, ExprKind, Literal};
-use sqlparser::ast::{self, Value, ValueWithSpan, VisitMut, VisitorMut};
+use sqlparser::ast::{self, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut};
 
 use crate::block::Column;
 use crate::dialect::{Dialect, Facts, LiteralForm, Operand, Position, Rendering};
@@ -27,6 +27,29 @@ pub struct Rendered {
     pub params: Vec<(Literal, DataType)>,
     /// Of the output's columns: a native type says that the stored value is sent as it is.
     pub columns: Vec<Facts>,
+}
+
+impl Rendered {
+    /// Whether a SELECT is inside another.
+    pub fn has_subqueries(&self) -> bool {
+        let mut queries = Queries(0);
+        let _ = Visit::visit(&self.query, &mut queries);
+        queries.0 > 1
+    }
+}
+
+struct Queries(usize);
+
+impl Visitor for Queries {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.0 += 1;
+        match self.0 {
+            ..=1 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
 }
 
 /// Renders expressions, collecting parameters.
@@ -240,7 +263,7 @@ impl<'d> Renderer<'d> {
             numbers: HashMap::new(),
             bound: Vec::new(),
         };
-        if let ControlFlow::Break(why) = query.visit(&mut numbering) {
+        if let ControlFlow::Break(why) = VisitMut::visit(&mut query, &mut numbering) {
             return Err(why);
         }
         Ok(Rendered {

@@ -11,6 +11,7 @@ use crate::dialect::SqliteDialect;
 use crate::failure;
 use crate::pool::{Lease, Stop};
 use crate::reading::Reading;
+use crate::sample;
 use crate::types::{Decision, Native, decisions_of, declared};
 
 /// The one schema: what else a program attaches is its own affair.
@@ -25,6 +26,7 @@ const COUNTED_ROWS: i64 = 100_000;
 const CHECKED_ROWS: i64 = 20_000;
 const CHECK_TIME: Duration = Duration::from_millis(200);
 const CHECKED_COLUMNS: usize = 500;
+const SAMPLE_TIME: Duration = Duration::from_millis(100);
 
 pub type Decisions = BTreeMap<String, Decision>;
 
@@ -44,6 +46,8 @@ pub fn discover(lease: &mut Lease, decisions: &Decisions) -> Result<Vec<Table>> 
         if table.kind == TableKind::Table && !shape.is_virtual {
             lease.stop_on(&Stop::default(), Some(Instant::now() + CHECK_TIME))?;
             count_misfits(lease.connection()?, table);
+            lease.stop_on(&Stop::default(), Some(Instant::now() + SAMPLE_TIME))?;
+            sample::estimate(lease.connection()?, table);
         }
     }
     Ok(tables)
@@ -256,6 +260,7 @@ fn columns(
                 collation,
                 comment: None,
                 distinct: None,
+                histogram: None,
                 note: meaning.note.map(str::to_string),
             })
         })
@@ -491,7 +496,7 @@ fn count_misfits(connection: &Connection, table: &mut Table) {
     }
 }
 
-fn quoted_table(name: &str) -> String {
+pub fn quoted_table(name: &str) -> String {
     let dialect = SqliteDialect { orders_text: false };
     let table = TableRef {
         schema: SCHEMA.to_string(),

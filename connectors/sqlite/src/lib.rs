@@ -12,6 +12,7 @@
 //! | `reading.rs` | a stored value as the engine's value, or not: the one place both scans and functions ask |
 //! | `calendar.rs` | dates and times in text |
 //! | `discovery.rs` | tables, columns, keys, estimates, misfits |
+//! | `sample.rs` | how the values of a table's columns are spread, from some of its rows |
 //! | `dialect.rs` | the capability table |
 //! | `functions.rs` | SQL functions with the engine's semantics |
 //! | `pool.rs` | read-only connections, at most `max_connections` |
@@ -30,6 +31,7 @@ mod failure;
 mod functions;
 mod pool;
 mod reading;
+mod sample;
 mod scan;
 mod source;
 mod types;

@@ -52,6 +52,7 @@ static ALL: &[Definition] = &[
     sources::OWNERSHIP,
     sources::SOURCES,
     tables::COLUMNS,
+    tables::HISTOGRAMS,
     tables::TABLES,
     tables::VIEWS,
 ];

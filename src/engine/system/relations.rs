@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use belvedere_connector::Table;
+use belvedere_connector::{Histogram, Table};
 use datafusion::arrow::datatypes::DataType;
 
 use super::ALL;
@@ -22,10 +22,11 @@ pub(super) struct ColumnFacts<'a> {
     pub name: &'a str,
     pub data_type: Cow<'a, DataType>,
     pub nullable: bool,
-    /// Of a source's table alone, like the three below.
+    /// Of a source's table alone, like those below.
     pub native_type: Option<&'a str>,
     pub collation: Option<&'a str>,
     pub distinct: Option<u64>,
+    pub histogram: Option<&'a Histogram>,
     pub note: Option<&'a str>,
     pub comment: Option<&'a str>,
 }
@@ -126,6 +127,7 @@ impl<'a> Relation<'a> {
             native_type: None,
             collation: None,
             distinct: None,
+            histogram: None,
             note: None,
             comment: None,
         };
@@ -141,6 +143,7 @@ impl<'a> Relation<'a> {
                     native_type: Some(&c.native_type),
                     collation: c.collation.as_deref(),
                     distinct: c.distinct,
+                    histogram: c.histogram.as_deref(),
                     note: c.note.as_deref(),
                     comment: c.comment.as_deref(),
                     ..plain(&c.name, Cow::Borrowed(&c.data_type), c.nullable)

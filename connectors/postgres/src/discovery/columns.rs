@@ -1,6 +1,9 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use belvedere_connector::{Column, TableKind};
+use arrow::compute::kernels::cast_utils::Parser;
+use arrow::datatypes::{DataType, Date32Type, TimestampSecondType};
+use belvedere_connector::{Column, Histogram, TableKind, is_measured};
 use tokio_postgres::{Client, Error, Row};
 
 use super::relations::Relations;
@@ -19,8 +22,12 @@ SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod,
            AND (NOT k.convalidated OR (k.connoinherit AND c.relhassubclass))),
        pg_catalog.col_description(a.attrelid, a.attnum),
        nullif(a.attcollation, 0),
-       CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * greatest(c.reltuples, 0) ELSE s.n_distinct END::float8
+       CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * greatest(c.reltuples, 0) ELSE s.n_distinct END::float8,
+       CASE WHEN t.typcategory IN ('N', 'D') THEN s.histogram_bounds::text::text[] END,
+       CASE WHEN t.typcategory IN ('N', 'D') THEN s.most_common_vals::text::text[] END,
+       s.most_common_freqs, s.null_frac
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
@@ -80,6 +87,7 @@ pub async fn read(
         let text = matches!(mapping.data_type, arrow::datatypes::DataType::Utf8);
         let distinct: Option<f64> = row.try_get(8)?;
         let declared_collation: Option<u32> = row.try_get(7)?;
+        let histogram = histogram(row, &mapping.data_type)?;
         table.columns.push(Column {
             name,
             data_type: mapping.data_type,
@@ -96,6 +104,7 @@ pub async fn read(
             comment: row.try_get(6)?,
             // Of no known number of rows a part is no number.
             distinct: distinct.filter(|n| *n >= 1.0).map(|n| n.round() as u64),
+            histogram: histogram.map(Arc::new),
             note: mapping.note,
         });
     }
@@ -103,6 +112,39 @@ pub async fn read(
         relations.check_decision(decision);
     }
     Ok(())
+}
+
+/// Of what `pg_stats` has: the most common values with their part of the rows, and bounds of equal parts of the others.
+fn histogram(row: &Row, data_type: &DataType) -> Result<Option<Histogram>, Error> {
+    let texts = |column| {
+        Ok::<_, Error>(
+            row.try_get::<_, Option<Vec<String>>>(column)?
+                .unwrap_or_default(),
+        )
+    };
+    let (bounds, common) = (texts(9)?, texts(10)?);
+    let parts: Vec<f32> = row.try_get::<_, Option<_>>(11)?.unwrap_or_default();
+    let nulls: f32 = row.try_get::<_, Option<_>>(12)?.unwrap_or_default();
+    let others = f64::from(1.0 - nulls - parts.iter().sum::<f32>()) / bounds.len().max(1) as f64;
+    let common = common.into_iter().zip(parts.into_iter().map(f64::from));
+    let values = common.chain(bounds.into_iter().map(|bound| (bound, others.max(0.0))));
+    Ok(Histogram::of(values.filter_map(|(text, part)| {
+        Some((number(&text, data_type)?, part))
+    })))
+}
+
+/// A value's place on a histogram's line.
+fn number(text: &str, data_type: &DataType) -> Option<f64> {
+    const SECONDS_PER_DAY: f64 = 86_400.0;
+    match data_type {
+        DataType::Date32 => Date32Type::parse(text).map(f64::from),
+        DataType::Timestamp(_, _) => {
+            let seconds = TimestampSecondType::parse(text)?;
+            Some(seconds as f64 / SECONDS_PER_DAY)
+        }
+        other if is_measured(other) => text.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Types by oid.
