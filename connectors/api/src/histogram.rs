@@ -1,4 +1,5 @@
-use arrow::datatypes::DataType;
+use arrow::compute::kernels::cast_utils::Parser;
+use arrow::datatypes::{DataType, Date32Type, TimestampSecondType};
 use serde::{Deserialize, Serialize};
 
 /// How a column's values are spread, as its source knows or a sample shows: the values that cut its rows (those that
@@ -35,6 +36,14 @@ impl Histogram {
         Some(Self { bounds })
     }
 
+    /// Of nothing but the ends: all between them is as likely.
+    pub fn between(least: f64, greatest: f64) -> Option<Self> {
+        let is_known = least.is_finite() && greatest.is_finite() && least <= greatest;
+        is_known.then(|| Self {
+            bounds: vec![least, greatest],
+        })
+    }
+
     pub fn bounds(&self) -> &[f64] {
         &self.bounds
     }
@@ -58,9 +67,33 @@ pub fn is_measured(data_type: &DataType) -> bool {
     data_type.is_numeric() || matches!(data_type, DataType::Date32 | DataType::Timestamp(_, _))
 }
 
+/// The place on a histogram's line of a value in text, as SQL systems write it (ISO, UTC). None: it has none.
+pub fn measure(text: &str, data_type: &DataType) -> Option<f64> {
+    const SECONDS_PER_DAY: f64 = 86_400.0;
+    match data_type {
+        DataType::Date32 => Date32Type::parse(text).map(f64::from),
+        DataType::Timestamp(_, _) => {
+            let seconds = TimestampSecondType::parse(text)?;
+            Some(seconds as f64 / SECONDS_PER_DAY)
+        }
+        other if is_measured(other) => text.parse().ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_of_texts() {
+        let timestamp = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+        assert_eq!(measure("1970-01-11", &DataType::Date32), Some(10.0));
+        assert_eq!(measure("1970-01-02 12:00:00", &timestamp), Some(1.5));
+        assert_eq!(measure("-3.25", &DataType::Decimal128(10, 2)), Some(-3.25));
+        assert_eq!(measure("0000-00-00", &DataType::Date32), None);
+        assert_eq!(measure("1", &DataType::Utf8), None);
+    }
 
     #[test]
     fn a_part_of_the_rows() {
@@ -77,6 +110,9 @@ mod tests {
         let skewed = Histogram::of([(1.0, 90.0), (100.0, 10.0)]).unwrap();
         assert_eq!(skewed.below(1.0), 0.0);
         assert!(skewed.below(2.0) > 0.85 && skewed.below(99.0) < 0.95);
+        let ends = Histogram::between(0.0, 10.0).unwrap();
+        assert_eq!((ends.below(2.5), ends.below(11.0)), (0.25, 1.0));
+        assert!(Histogram::between(1.0, f64::INFINITY).is_none());
         assert!(Histogram::of([]).is_none());
         assert!(Histogram::of([(f64::NAN, 1.0), (f64::INFINITY, 1.0)]).is_none());
         let one = Histogram::of([(7.0, 3.0)]).unwrap();

@@ -35,6 +35,6 @@ pub use expr::{
     UnaryOp,
 };
 pub use fragment::{Fragment, JoinKind, Rel, TableRef};
-pub use histogram::{Histogram, is_measured};
+pub use histogram::{Histogram, is_measured, measure};
 pub use source::{BatchStream, Connector, ScanRequest, Source};
 pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, Table, TableKind};

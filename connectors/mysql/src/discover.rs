@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use belvedere_connector::{Column, ForeignKey, Table, TableKind};
+use belvedere_connector::{Column, ForeignKey, Histogram, Table, TableKind, is_measured, measure};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 
@@ -9,6 +11,9 @@ use crate::types::{self, NativeColumn};
 
 /// Schemas of the server's own.
 const SYSTEM: &str = "('information_schema', 'mysql', 'performance_schema', 'sys')";
+
+/// For looking up the least and the greatest values of all tables.
+const BOUNDS_TIME: Duration = Duration::from_secs(1);
 
 /// (schema, table)
 type Key = (String, String);
@@ -23,6 +28,7 @@ pub(crate) async fn discover(
     keys(conn, &mut tables).await?;
     foreign_keys(conn, &mut tables).await?;
     distinct_values(conn, &mut tables).await?;
+    bounds(conn, &mut tables).await;
     // A view whose tables are gone has no columns.
     tables.retain(|_, table| !table.columns.is_empty());
     unknown_decisions(settings, &mut tables);
@@ -152,7 +158,7 @@ async fn distinct_values(
     let rows: Vec<Row> = conn
         .query(format!(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, MAX(CARDINALITY) FROM information_schema.STATISTICS \
-             WHERE SEQ_IN_INDEX = 1 AND TABLE_SCHEMA NOT IN {SYSTEM} GROUP BY TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME"
+             WHERE SEQ_IN_INDEX = 1 AND INDEX_TYPE = 'BTREE' AND TABLE_SCHEMA NOT IN {SYSTEM} GROUP BY TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME"
         ))
         .await?;
     for row in rows {
@@ -164,6 +170,40 @@ async fn distinct_values(
         }
     }
     Ok(())
+}
+
+/// The least and the greatest of columns that an index begins with (whose distinct values are known), which the server
+/// reads off the index. A table that does not answer tells nothing.
+async fn bounds(conn: &mut Conn, tables: &mut BTreeMap<Key, Table>) {
+    let until = Instant::now() + BOUNDS_TIME;
+    for table in tables.values_mut().filter(|t| t.kind != TableKind::View) {
+        if Instant::now() >= until {
+            return;
+        }
+        let indexed =
+            |column: &&mut Column| column.distinct.is_some() && is_measured(&column.data_type);
+        let mut columns: Vec<_> = table.columns.iter_mut().filter(indexed).collect();
+        if columns.is_empty() {
+            continue;
+        }
+        let name = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let from = format!("{}.{}", name(&table.schema), name(&table.name));
+        let ends = columns.iter().map(|column| {
+            let column = name(&column.name);
+            format!("(SELECT CAST(MIN({column}) AS CHAR) FROM {from}), (SELECT CAST(MAX({column}) AS CHAR) FROM {from})")
+        });
+        let query = format!("SELECT {}", ends.collect::<Vec<_>>().join(", "));
+        let row = match conn.query_first::<Row, _>(query).await {
+            Ok(Some(row)) => row,
+            Ok(None) | Err(_) => continue,
+        };
+        for (i, column) in columns.iter_mut().enumerate() {
+            let end = |at| measure(&text(&row, at), &column.data_type);
+            if let (Some(least), Some(greatest)) = (end(2 * i), end(2 * i + 1)) {
+                column.histogram = Histogram::between(least, greatest).map(Arc::new);
+            }
+        }
+    }
 }
 
 async fn foreign_keys(

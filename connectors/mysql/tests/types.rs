@@ -456,12 +456,32 @@ async fn discovery(server: &Server) {
                 "INSERT INTO `or\"der` VALUES (1, 2, 1)",
                 "CREATE VIEW v AS SELECT id, Name FROM customer",
                 "CREATE TABLE p (id INT) PARTITION BY HASH (id) PARTITIONS 2",
+                "CREATE TABLE `spre``ad` (id INT PRIMARY KEY, day DATE, at DATETIME(6), price DECIMAL(10,2), plain INT, \
+                 KEY (day), KEY (at, price))",
+                "INSERT INTO `spre``ad` VALUES (1, '1970-01-02', '1970-01-03 12:00:00', 1, 1), \
+                 (101, '1970-01-12', '1970-01-04 12:00:00.25', 2, 2)",
             ],
         )
         .await;
     let source = server.source("shop", &[]);
     assert_eq!(source.default_schema(), "shop");
     let tables = source.discover().await.unwrap();
+    let spread = tables.iter().find(|t| t.name == "spre`ad").unwrap();
+    let bounds = |column: &belvedere_connector::Column| {
+        let known = column.histogram.as_ref();
+        known.map(|known| known.bounds().to_vec())
+    };
+    let bounds: Vec<_> = spread.columns.iter().map(bounds).collect();
+    assert_eq!(
+        bounds,
+        [
+            Some(vec![1.0, 101.0]),
+            Some(vec![1.0, 11.0]),
+            Some(vec![2.5, 3.5]),
+            None,
+            None
+        ]
+    );
     assert!(
         tables
             .iter()
@@ -477,7 +497,7 @@ async fn discovery(server: &Server) {
         .filter(|t| t.schema == "shop")
         .map(|t| t.name.as_str())
         .collect();
-    assert_eq!(names, ["customer", "or\"der", "p", "v"]);
+    assert_eq!(names, ["customer", "or\"der", "p", "spre`ad", "v"]);
     let customer = table(&source, "customer").await;
     assert_eq!(customer.primary_key, ["id"]);
     assert_eq!(customer.unique_keys, [["Name"]]);

@@ -1,9 +1,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::compute::kernels::cast_utils::Parser;
-use arrow::datatypes::{DataType, Date32Type, TimestampSecondType};
-use belvedere_connector::{Column, Histogram, TableKind, is_measured};
+use arrow::datatypes::DataType;
+use belvedere_connector::{Column, Histogram, TableKind, measure};
 use tokio_postgres::{Client, Error, Row};
 
 use super::relations::Relations;
@@ -129,22 +128,8 @@ fn histogram(row: &Row, data_type: &DataType) -> Result<Option<Histogram>, Error
     let common = common.into_iter().zip(parts.into_iter().map(f64::from));
     let values = common.chain(bounds.into_iter().map(|bound| (bound, others.max(0.0))));
     Ok(Histogram::of(values.filter_map(|(text, part)| {
-        Some((number(&text, data_type)?, part))
+        Some((measure(&text, data_type)?, part))
     })))
-}
-
-/// A value's place on a histogram's line.
-fn number(text: &str, data_type: &DataType) -> Option<f64> {
-    const SECONDS_PER_DAY: f64 = 86_400.0;
-    match data_type {
-        DataType::Date32 => Date32Type::parse(text).map(f64::from),
-        DataType::Timestamp(_, _) => {
-            let seconds = TimestampSecondType::parse(text)?;
-            Some(seconds as f64 / SECONDS_PER_DAY)
-        }
-        other if is_measured(other) => text.parse().ok(),
-        _ => None,
-    }
 }
 
 /// Types by oid.

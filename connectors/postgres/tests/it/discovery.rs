@@ -141,6 +141,34 @@ async fn everything_in_the_catalog_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_values_are_spread() {
+    let db = Database::new("spread").await;
+    db.run(
+        "CREATE TABLE t (id int PRIMARY KEY, day date, at timestamptz, price numeric(10,2), kind smallint, name text);
+         INSERT INTO t SELECT i, date '2024-01-01' + i / 100, timestamptz '2024-01-01 00:00Z' + i * interval '1 hour',
+             i / 4.0, CASE WHEN i % 10 = 0 THEN i % 7 ELSE 3 END, 'n' || i
+         FROM generate_series(0, 9999) i;
+         ANALYZE t;",
+    )
+    .await;
+    let (_, tables) = db.discovered(&[]).await;
+    let below = |name: &str, value: f64| {
+        let mut columns = table(&tables, "t").columns.iter();
+        let column = columns.find(|column| column.name == name).unwrap();
+        column.histogram.as_ref().map(|known| known.below(value))
+    };
+    let near = |part: Option<f64>, expected: f64| (part.unwrap() - expected).abs() < 0.05;
+    let day = 19_723.0; // 2024-01-01
+    assert!(near(below("id", 2_500.0), 0.25));
+    assert!(near(below("day", day + 75.0), 0.75));
+    assert!(near(below("at", day + 5_000.0 / 24.0), 0.5));
+    assert!(near(below("price", 500.0), 0.2));
+    assert!(near(below("kind", 3.0), 0.043));
+    assert!(near(below("kind", 4.0), 0.957));
+    assert_eq!(below("name", 0.0), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_version_18_has_new() {
     let db = Database::new("eighteen").await;
     let version: String = db
