@@ -8,6 +8,7 @@ use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, Statistics};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -15,16 +16,20 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation,
 };
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dynamic::{self, Narrowed};
+use super::gate::Place;
 use super::provider::SourceHandle;
+use super::relay::{Disk, relayed};
 
 /// What a running statement's scans need to know of it; an extension of the session's configuration.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +65,7 @@ struct Opened {
     /// What was asked of it; None: no row could be needed.
     asked: Option<Arc<Fragment>>,
     /// A stream for each partition, until it is taken.
-    streams: Mutex<Vec<Option<BatchStream>>>,
+    streams: Mutex<Vec<Option<SendableRecordBatchStream>>>,
 }
 
 impl fmt::Debug for FragmentExec {
@@ -213,6 +218,8 @@ impl ExecutionPlan for FragmentExec {
             .get_extension::<StatementContext>()
             .unwrap_or_default();
         let scan = Scan {
+            runtime: context.runtime_env(),
+            metrics: self.metrics.clone(),
             handle: self.handle.clone(),
             fragment: self.fragment.clone(),
             filters: self.filters.clone(),
@@ -223,26 +230,20 @@ impl ExecutionPlan for FragmentExec {
             deadline: statement.deadline,
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let (handle, opened, schema) = (self.handle.clone(), self.opened.clone(), self.schema());
-        let output = schema.clone();
+        let opened = self.opened.clone();
         let batches = futures::stream::once(async move {
             let taken = scan.take(&opened, partition).await;
             if let Err(SourceFailure(e)) = &taken {
-                handle.contacted(Some(e));
+                scan.handle.contacted(Some(e));
             }
-            let adopted = taken?.map(move |batch| {
-                handle.contacted(batch.as_ref().err());
-                adopt(batch?, &output, &handle.name)
-            });
-            Ok::<_, SourceFailure>(adopted)
+            Ok::<_, DataFusionError>(taken?)
         })
         .try_flatten();
-        let batches = batches.map(move |batch: Result<RecordBatch, SourceFailure>| {
-            let batch = batch.map_err(DataFusionError::from)?;
-            baseline.record_output(batch.num_rows());
-            Ok(batch)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        let batches = batches.inspect_ok(move |batch| baseline.record_output(batch.num_rows()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            batches,
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -270,6 +271,8 @@ impl ExecutionPlan for FragmentExec {
 
 /// What opens a fragment's scan.
 struct Scan {
+    runtime: Arc<RuntimeEnv>,
+    metrics: ExecutionPlanMetricsSet,
     handle: Arc<SourceHandle>,
     fragment: Arc<Fragment>,
     filters: Vec<Arc<dyn PhysicalExpr>>,
@@ -286,7 +289,7 @@ impl Scan {
         &self,
         opened: &OnceCell<Opened>,
         partition: usize,
-    ) -> Result<BatchStream, SourceFailure> {
+    ) -> Result<SendableRecordBatchStream, SourceFailure> {
         let open = opened.get_or_try_init(|| self.open()).await?;
         if let Some(stream) = open.streams.lock().await[partition].take() {
             return Ok(stream);
@@ -301,7 +304,7 @@ impl Scan {
     }
 
     async fn open(&self) -> Result<Opened, SourceFailure> {
-        let nothing = || Some(futures::stream::empty().boxed());
+        let nothing = || Some(self.stream_of(futures::stream::empty()));
         let narrowed = dynamic::narrow(
             &self.fragment,
             &self.filters,
@@ -320,6 +323,9 @@ impl Scan {
             }
         };
         let partitions = if lookup { 1 } else { self.partitions };
+        let entered = self.handle.gate.enter(partitions, self.deadline).await;
+        let places = entered.map_err(|e| SourceFailure(e.at_source(&self.handle.name)))?;
+        let partitions = places.len();
         let request = ScanRequest {
             fragment: fragment.clone(),
             partitions,
@@ -331,12 +337,36 @@ impl Scan {
             let found = streams.len();
             return Err(self.failed(&format!("{found} streams for {partitions} partitions")));
         }
-        let mut streams: Vec<_> = streams.into_iter().map(Some).collect();
+        let relays = streams.into_iter().zip(places).enumerate();
+        let relays = relays.map(|(i, (stream, place))| Some(self.relay(i, stream, place)));
+        let mut streams: Vec<_> = relays.collect();
         streams.resize_with(self.partitions, nothing);
         Ok(Opened {
             asked: Some(fragment),
             streams: Mutex::new(streams),
         })
+    }
+
+    /// What the source answers, under the names of the plan above.
+    fn relay(&self, i: usize, batches: BatchStream, place: Place) -> SendableRecordBatchStream {
+        let (handle, schema) = (self.handle.clone(), self.schema.clone());
+        let adopted = batches.map(move |batch| {
+            handle.contacted(batch.as_ref().err());
+            let batch = batch.map_err(SourceFailure::from)?;
+            Ok(adopt(batch, &schema, &handle.name)?)
+        });
+        let disk = Disk {
+            runtime: self.runtime.clone(),
+            metrics: SpillMetrics::new(&self.metrics, i),
+        };
+        relayed(self.stream_of(adopted), place, self.handle.clone(), disk)
+    }
+
+    fn stream_of(
+        &self,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    ) -> SendableRecordBatchStream {
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
     }
 
     fn failed(&self, what: &str) -> SourceFailure {

@@ -14,6 +14,8 @@
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
+//! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once |
+//! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
@@ -29,15 +31,18 @@ mod dynamic;
 mod estimate;
 mod exec;
 mod expr;
+mod gate;
 mod node;
 mod order;
 mod provider;
+mod relay;
 mod remote;
 mod ties;
 
 pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
+pub use gate::Gate;
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};

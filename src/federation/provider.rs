@@ -10,12 +10,15 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::exec::FragmentExec;
+use super::gate::Gate;
 
 /// A source under its name in the engine.
 #[derive(Debug)]
 pub struct SourceHandle {
     pub name: String,
     pub source: Arc<dyn Source>,
+    /// Where scans wait for it.
+    pub gate: Gate,
     health: Mutex<Health>,
 }
 
@@ -34,6 +37,7 @@ impl SourceHandle {
     pub fn new(name: impl Into<String>, source: Arc<dyn Source>) -> Self {
         Self {
             name: name.into(),
+            gate: Gate::new(source.max_streams()),
             source,
             health: Mutex::default(),
         }

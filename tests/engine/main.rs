@@ -12,11 +12,14 @@
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
+//! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
+//! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
 //! | `upstream.rs` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
 mod apply;
+mod calm;
 mod definitions;
 mod durability;
 mod dynamic;

@@ -534,3 +534,72 @@ async fn a_top_n_keeps_the_zero_that_comes_first_though_it_is_read_last() {
     +-----+
     ");
 }
+
+#[tokio::test]
+async fn a_float_under_two_names_is_ordered_in_a_union() {
+    let fixture = fixture(
+        "CREATE TABLE t (x REAL, n INTEGER); INSERT INTO t VALUES (2, 1), (1, 2), (NULL, 3);",
+    )
+    .await;
+    let union = "(SELECT x AS a, x AS b, n FROM (SELECT * FROM own.main.t ORDER BY n LIMIT 5) AS s
+                  UNION ALL SELECT 0.5, CAST(1 AS REAL), n FROM own.main.t WHERE n < 3) AS u";
+    let mut found = String::new();
+    for query in [
+        "SELECT * FROM {union} ORDER BY b, n, a",
+        "SELECT * FROM {union} ORDER BY b DESC, n, a LIMIT 2",
+        "SELECT *, row_number() OVER (ORDER BY b, n, a) AS r FROM {union} ORDER BY r",
+        "SELECT *, sum(n) OVER (PARTITION BY b ORDER BY a, n) AS total FROM {union} ORDER BY b, a, n",
+        "SELECT b, a, count(*) AS n FROM {union} GROUP BY b, a ORDER BY b, a",
+    ] {
+        let answer = fixture.ok(&query.replace("{union}", union)).await;
+        found.push_str(&format!("{query}\n{answer}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    SELECT * FROM {union} ORDER BY b, n, a
+    +-----+-----+---+
+    | a   | b   | n |
+    +-----+-----+---+
+    | 0.5 | 1.0 | 1 |
+    | 0.5 | 1.0 | 2 |
+    | 1.0 | 1.0 | 2 |
+    | 2.0 | 2.0 | 1 |
+    |     |     | 3 |
+    +-----+-----+---+
+    SELECT * FROM {union} ORDER BY b DESC, n, a LIMIT 2
+    +-----+-----+---+
+    | a   | b   | n |
+    +-----+-----+---+
+    |     |     | 3 |
+    | 2.0 | 2.0 | 1 |
+    +-----+-----+---+
+    SELECT *, row_number() OVER (ORDER BY b, n, a) AS r FROM {union} ORDER BY r
+    +-----+-----+---+---+
+    | a   | b   | n | r |
+    +-----+-----+---+---+
+    | 0.5 | 1.0 | 1 | 1 |
+    | 0.5 | 1.0 | 2 | 2 |
+    | 1.0 | 1.0 | 2 | 3 |
+    | 2.0 | 2.0 | 1 | 4 |
+    |     |     | 3 | 5 |
+    +-----+-----+---+---+
+    SELECT *, sum(n) OVER (PARTITION BY b ORDER BY a, n) AS total FROM {union} ORDER BY b, a, n
+    +-----+-----+---+-------+
+    | a   | b   | n | total |
+    +-----+-----+---+-------+
+    | 0.5 | 1.0 | 1 | 1     |
+    | 0.5 | 1.0 | 2 | 3     |
+    | 1.0 | 1.0 | 2 | 5     |
+    | 2.0 | 2.0 | 1 | 1     |
+    |     |     | 3 | 3     |
+    +-----+-----+---+-------+
+    SELECT b, a, count(*) AS n FROM {union} GROUP BY b, a ORDER BY b, a
+    +-----+-----+---+
+    | b   | a   | n |
+    +-----+-----+---+
+    | 1.0 | 0.5 | 2 |
+    | 1.0 | 1.0 | 1 |
+    | 2.0 | 2.0 | 1 |
+    |     |     | 1 |
+    +-----+-----+---+
+    ");
+}

@@ -56,6 +56,12 @@ pub trait Source: Debug + Send + Sync {
     /// [is row-wise](crate::Rel::is_row_wise) and the table is large. No I/O: from what discovery found.
     fn partitions(&self, fragment: &Fragment) -> usize;
 
+    /// How many streams may be read at once, of all scans together: its connections. More are asked for one after the
+    /// other.
+    fn max_streams(&self) -> usize {
+        usize::MAX
+    }
+
     /// What would be sent, for `EXPLAIN`: SQL text with its placeholders, or a description.
     fn describe(&self, fragment: &Fragment) -> String;
 
@@ -77,7 +83,7 @@ pub trait Source: Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub struct ScanRequest {
     pub fragment: Arc<Fragment>,
-    /// At least 1, at most [`Source::partitions`].
+    /// At least 1, at most [`Source::partitions`]; as many as are free of [`Source::max_streams`].
     pub partitions: usize,
     /// Rows per batch to aim at.
     pub batch_rows: usize,

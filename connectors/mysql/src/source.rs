@@ -92,6 +92,10 @@ impl Source for MysqlSource {
         }))
     }
 
+    fn max_streams(&self) -> usize {
+        self.settings.max_connections
+    }
+
     fn partitions(&self, _fragment: &Fragment) -> usize {
         1
     }

@@ -86,6 +86,10 @@ impl Source for PostgresSource {
         Arc::new(SqlCapabilities::new(PostgresDialect))
     }
 
+    fn max_streams(&self) -> usize {
+        self.pool.settings.max_connections
+    }
+
     fn partitions(&self, fragment: &Fragment) -> usize {
         let tables = fragment.rel.tables();
         let [table] = tables[..] else {

@@ -14,6 +14,7 @@ use crate::{failure, functions};
 pub struct Pool {
     path: PathBuf,
     busy_timeout: Duration,
+    pub max_connections: usize,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Opened>>,
 }
@@ -51,6 +52,7 @@ impl Pool {
         Self {
             path,
             busy_timeout,
+            max_connections,
             permits: Arc::new(Semaphore::new(max_connections)),
             idle: Mutex::default(),
         }

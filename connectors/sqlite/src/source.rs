@@ -136,6 +136,10 @@ impl Source for SqliteSource {
         Arc::new(SqlCapabilities::new(self.dialect()))
     }
 
+    fn max_streams(&self) -> usize {
+        self.pool.max_connections
+    }
+
     fn partitions(&self, _fragment: &Fragment) -> usize {
         1
     }

@@ -1,7 +1,7 @@
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::names::Names;
-use crate::federation::Health;
+use crate::federation::{Gate, Health};
 
 /// Sources, how they are, and who answers for them.
 pub(super) const SOURCES: Definition = Definition {
@@ -13,6 +13,10 @@ pub(super) const SOURCES: Definition = Definition {
         always("url", Kind::Text),
         always("state", Kind::Text),
         maybe("error", Kind::Text),
+        // Streams that are read now, at most at once; scans that wait for one.
+        always("running", Kind::Count),
+        maybe("max_connections", Kind::Count),
+        always("waiting", Kind::Count),
         always("tables", Kind::Count),
         maybe("owner", Kind::Text),
         maybe("contact", Kind::Text),
@@ -50,6 +54,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             Health::Up => ("ok", None),
             Health::Down(error) => ("down", Some(error)),
         };
+        let gate = live.map(|l| &l.handle.gate);
         let about = &source.about;
         let discovery = definitions.discoveries.get(&source.name);
         rows.push(row![
@@ -58,6 +63,9 @@ fn rows(names: &Names, rows: &mut Rows) {
             &source.url,
             state,
             error,
+            gate.map_or(0, Gate::running) as u64,
+            gate.and_then(Gate::most).map(|most| most as u64),
+            gate.map_or(0, Gate::waiting) as u64,
             definitions.tables(&source.name).len() as u64,
             &about.owner,
             &about.contact,

@@ -10,32 +10,135 @@ use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeContainer, TreeNodeRecursion};
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Case, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, when,
+    Aggregate, Case, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Projection, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, Window, when,
 };
 
 use crate::exact;
 
 /// The plan with one zero and one NaN in the places that would tell several.
 pub fn equal_floats(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = plan.transform_down_with_subqueries(|node| match node {
+    let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Aggregate(aggregate) => grouped(aggregate)?.transform_data(compared),
-        LogicalPlan::Sort(sort) => sorted(sort).transform_data(compared),
+        LogicalPlan::Sort(sort) => sorted(sort)?.transform_data(compared),
+        LogicalPlan::Window(window) => windowed(window)?.transform_data(compared),
         node => compared(node),
     })?;
     Ok(plan.data)
 }
 
-fn sorted(mut sort: Sort) -> Transformed<LogicalPlan> {
-    let keys = ordered(&mut sort.expr, sort.input.schema());
-    let changed = !keys.is_empty();
-    sort.expr.extend(keys);
-    Transformed::new_transformed(LogicalPlan::Sort(sort), changed)
+fn sorted(mut sort: Sort) -> Result<Transformed<LogicalPlan>> {
+    let schema = sort.input.schema().clone();
+    let ties = ordered(&mut sort.expr, &schema);
+    if ties.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Sort(sort)));
+    }
+    sort.expr.extend(ties);
+    let mut keys = KeyColumns::beside(&schema);
+    for key in &mut sort.expr {
+        keys.put(&mut key.expr);
+    }
+    sort.input = Arc::new(keys.below(sort.input)?);
+    let columns = schema.columns().into_iter().map(Expr::Column).collect();
+    let projection = Projection::try_new(columns, Arc::new(LogicalPlan::Sort(sort)))?;
+    Ok(Transformed::yes(LogicalPlan::Projection(projection)))
+}
+
+/// Partitions of equal floats, in an order by which they are equal.
+fn windowed(window: Window) -> Result<Transformed<LogicalPlan>> {
+    let schema = window.input.schema().clone();
+    let mut keys = KeyColumns::beside(&schema);
+    let names = NamePreserver::new_for_projection();
+    let exprs = window.window_expr.iter().map(|expr| {
+        let name = names.save(expr);
+        let expr = expr.clone().transform_up(|expr| {
+            let Expr::WindowFunction(mut function) = expr else {
+                return Ok(Transformed::no(expr));
+            };
+            for key in &mut function.params.partition_by {
+                *key = canonical(key.clone(), &schema);
+                keys.put(key);
+            }
+            let ties = ordered(&mut function.params.order_by, &schema);
+            // Others take equal values for peers.
+            if function.fun.name() == "row_number" {
+                function.params.order_by.extend(ties);
+            }
+            for key in &mut function.params.order_by {
+                keys.put(&mut key.expr);
+            }
+            Ok(Transformed::yes(Expr::WindowFunction(function)))
+        })?;
+        Ok(name.restore(expr.data))
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    if keys.added.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Window(window)));
+    }
+    let input = Arc::new(keys.below(window.input)?);
+    let widened = LogicalPlan::Window(Window::try_new(exprs, input)?);
+    let (inputs, values) = (schema.fields().len(), window.window_expr.len());
+    let computed = widened
+        .schema()
+        .columns()
+        .split_off(widened.schema().fields().len() - values);
+    let named = window.schema.iter().skip(inputs);
+    let values = computed
+        .into_iter()
+        .zip(named)
+        .map(|(column, (qualifier, field))| {
+            Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
+        });
+    let columns = schema.columns().into_iter().map(Expr::Column);
+    let projection = Projection::try_new(columns.chain(values).collect(), Arc::new(widened))?;
+    Ok(Transformed::yes(LogicalPlan::Projection(projection)))
+}
+
+/// Keys that are computed, as columns: of an order by columns DataFusion knows what it is worth; of one by our functions
+/// it loses what it knows where two columns of one side of a union are the same.
+struct KeyColumns<'a> {
+    schema: &'a DFSchema,
+    added: Vec<(Expr, String)>,
+}
+
+impl<'a> KeyColumns<'a> {
+    fn beside(schema: &'a DFSchema) -> Self {
+        let added = Vec::new();
+        Self { schema, added }
+    }
+
+    /// A column in place of a key that is computed here.
+    fn put(&mut self, key: &mut Expr) {
+        let ours =
+            matches!(key, Expr::ScalarFunction(call) if call.func.inner().is::<FloatFunction>());
+        if !ours {
+            return;
+        }
+        let known = self.added.iter().find(|(expr, _)| expr == key);
+        let name = match known {
+            Some((_, name)) => name.clone(),
+            None => {
+                let is_free = |name: &String| !self.schema.has_column_with_unqualified_name(name);
+                let mut names = (self.added.len()..).map(|i| format!("key {i}"));
+                let name = names.find(is_free).unwrap_or_default();
+                self.added.push((key.clone(), name.clone()));
+                name
+            }
+        };
+        *key = Expr::Column(Column::new_unqualified(name));
+    }
+
+    fn below(self, input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+        let columns = self.schema.columns().into_iter().map(Expr::Column);
+        let keys = self.added.into_iter().map(|(expr, name)| expr.alias(name));
+        let projection = Projection::try_new(columns.chain(keys).collect(), input)?;
+        Ok(LogicalPlan::Projection(projection))
+    }
 }
 
 /// Make the keys equal where their floats are; gives those that then tell -0.0 from 0.0, where the order is to be one.
@@ -97,9 +200,6 @@ fn may_compare_bits(expr: &Expr) -> bool {
         Expr::InList(_) => true,
         Expr::Case(case) => case.expr.is_some(),
         Expr::ScalarFunction(call) => call.name() == "nullif",
-        Expr::WindowFunction(window) => {
-            !window.params.partition_by.is_empty() || !window.params.order_by.is_empty()
-        }
         _ => false,
     }
 }
@@ -131,16 +231,6 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let null = Expr::Literal(ScalarValue::try_from(&value.get_type(schema)?)?, None);
             let equal = value.clone().eq(call.args[1].clone());
             Transformed::yes(when(equal, null).otherwise(value)?)
-        }
-        Expr::WindowFunction(mut window) => {
-            let keys = window.params.partition_by.into_iter();
-            window.params.partition_by = keys.map(|key| canonical(key, schema)).collect();
-            let ties = ordered(&mut window.params.order_by, schema);
-            // Others take equal values for peers.
-            if window.fun.name() == "row_number" {
-                window.params.order_by.extend(ties);
-            }
-            Transformed::yes(Expr::WindowFunction(window))
         }
         other => Transformed::no(other),
     })
