@@ -28,6 +28,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::dynamic::{self, Narrowed};
 use super::gate::Place;
+use super::history::{Asking, Question};
 use super::provider::SourceHandle;
 use super::relay::{Disk, relayed};
 
@@ -63,9 +64,16 @@ pub struct FragmentExec {
 /// A scan of a source.
 struct Opened {
     /// What was asked of it; None: no row could be needed.
-    asked: Option<Arc<Fragment>>,
+    asked: Option<Asked>,
     /// A stream for each partition, until it is taken.
     streams: Mutex<Vec<Option<SendableRecordBatchStream>>>,
+}
+
+/// What was asked of a source.
+pub struct Asked {
+    /// With what dynamic filters had learned.
+    pub fragment: Arc<Fragment>,
+    pub question: Arc<Question>,
 }
 
 impl fmt::Debug for FragmentExec {
@@ -113,13 +121,17 @@ impl FragmentExec {
 
     /// The fragment's own text.
     pub fn text(&self) -> String {
-        self.handle.source.describe(&self.fragment)
+        self.text_of(&self.fragment)
     }
 
-    /// The text that was sent, with what dynamic filters had learned; None: nothing was, since no row could be needed.
-    pub fn sent(&self) -> Option<String> {
-        let asked = self.opened.get()?.asked.as_ref()?;
-        Some(self.handle.source.describe(asked))
+    /// A fragment as this source is sent it.
+    pub fn text_of(&self, fragment: &Fragment) -> String {
+        self.handle.source.describe(fragment)
+    }
+
+    /// None: nothing was asked, since no row could be needed.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.opened.get()?.asked.as_ref()
     }
 
     fn fresh(&self) -> Self {
@@ -323,9 +335,33 @@ impl Scan {
             }
         };
         let partitions = if lookup { 1 } else { self.partitions };
+        let expected = self
+            .statistics
+            .as_ref()
+            .and_then(|known| known.num_rows.get_value());
+        let expected = expected.map(|rows| *rows as u64);
+        let asking = Arc::new(self.handle.history.ask(self.fragment.clone(), expected));
+        let relays = self.ask(&fragment, partitions, &asking).await;
+        let mut streams = relays.inspect_err(|e| asking.failed(e))?;
+        streams.resize_with(self.partitions, nothing);
+        let question = asking.question().clone();
+        Ok(Opened {
+            asked: Some(Asked { fragment, question }),
+            streams: Mutex::new(streams),
+        })
+    }
+
+    /// At most so many streams, of as many as the source has room for.
+    async fn ask(
+        &self,
+        fragment: &Arc<Fragment>,
+        partitions: usize,
+        asking: &Arc<Asking>,
+    ) -> Result<Vec<Option<SendableRecordBatchStream>>, SourceFailure> {
         let entered = self.handle.gate.enter(partitions, self.deadline).await;
         let places = entered.map_err(|e| SourceFailure(e.at_source(&self.handle.name)))?;
         let partitions = places.len();
+        asking.admitted(partitions);
         let request = ScanRequest {
             fragment: fragment.clone(),
             partitions,
@@ -338,28 +374,35 @@ impl Scan {
             return Err(self.failed(&format!("{found} streams for {partitions} partitions")));
         }
         let relays = streams.into_iter().zip(places).enumerate();
-        let relays = relays.map(|(i, (stream, place))| Some(self.relay(i, stream, place)));
-        let mut streams: Vec<_> = relays.collect();
-        streams.resize_with(self.partitions, nothing);
-        Ok(Opened {
-            asked: Some(fragment),
-            streams: Mutex::new(streams),
-        })
+        let relay = |(i, (stream, place))| Some(self.relay(i, stream, place, asking.clone()));
+        Ok(relays.map(relay).collect())
     }
 
     /// What the source answers, under the names of the plan above.
-    fn relay(&self, i: usize, batches: BatchStream, place: Place) -> SendableRecordBatchStream {
+    fn relay(
+        &self,
+        i: usize,
+        batches: BatchStream,
+        place: Place,
+        asking: Arc<Asking>,
+    ) -> SendableRecordBatchStream {
         let (handle, schema) = (self.handle.clone(), self.schema.clone());
+        let known = asking.clone();
         let adopted = batches.map(move |batch| {
             handle.contacted(batch.as_ref().err());
-            let batch = batch.map_err(SourceFailure::from)?;
-            Ok(adopt(batch, &schema, &handle.name)?)
+            let batch = batch.map_err(SourceFailure::from);
+            let adopted = batch.and_then(|batch| adopt(batch, &schema, &handle.name));
+            adopted.map_err(|failure| {
+                known.failed(&failure);
+                failure.into()
+            })
         });
         let disk = Disk {
             runtime: self.runtime.clone(),
             metrics: SpillMetrics::new(&self.metrics, i),
         };
-        relayed(self.stream_of(adopted), place, self.handle.clone(), disk)
+        let batches = self.stream_of(adopted);
+        relayed(batches, place, self.handle.clone(), asking, disk)
     }
 
     fn stream_of(

@@ -15,6 +15,7 @@
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once |
+//! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
@@ -32,6 +33,7 @@ mod estimate;
 mod exec;
 mod expr;
 mod gate;
+mod history;
 mod node;
 mod order;
 mod provider;
@@ -43,6 +45,7 @@ pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
 pub use gate::Gate;
+pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};

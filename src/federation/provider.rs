@@ -11,6 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::exec::FragmentExec;
 use super::gate::Gate;
+use super::history::History;
 
 /// A source under its name in the engine.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct SourceHandle {
     pub source: Arc<dyn Source>,
     /// Where scans wait for it.
     pub gate: Gate,
+    pub history: History,
     health: Mutex<Health>,
 }
 
@@ -38,6 +40,7 @@ impl SourceHandle {
         Self {
             name: name.into(),
             gate: Gate::new(source.max_streams()),
+            history: History::default(),
             source,
             health: Mutex::default(),
         }

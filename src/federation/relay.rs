@@ -20,6 +20,7 @@ use futures::future::Either;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::gate::Place;
+use super::history::Asking;
 use super::provider::SourceHandle;
 
 /// Batches that are read ahead, and wait in memory.
@@ -50,6 +51,7 @@ pub fn relayed(
     source: SendableRecordBatchStream,
     place: Place,
     handle: Arc<SourceHandle>,
+    asking: Arc<Asking>,
     disk: Disk,
 ) -> SendableRecordBatchStream {
     let schema = source.schema();
@@ -60,6 +62,7 @@ pub fn relayed(
         spilled: None,
         schema: schema.clone(),
         handle,
+        asking,
         disk,
     };
     let taking = Taking {
@@ -79,6 +82,7 @@ struct Sending {
     spilled: Option<SpillPoolSink>,
     schema: SchemaRef,
     handle: Arc<SourceHandle>,
+    asking: Arc<Asking>,
     disk: Disk,
 }
 
@@ -87,14 +91,19 @@ impl Sending {
         let mut last = Message::End;
         while let Some(batch) = source.next().await {
             let sent = match batch {
-                Ok(batch) => self.send(batch).await,
+                Ok(batch) => {
+                    self.asking.batch(&batch);
+                    self.send(batch).await
+                }
                 Err(e) => Err(e),
             };
             if let Err(e) = sent {
+                self.asking.failed(&e);
                 last = Message::Failed(e);
                 break;
             }
         }
+        self.asking.ended();
         drop(source);
         drop(place);
         // First what is on disk ends, then the stream. One that nobody takes any more needs neither.
@@ -143,6 +152,7 @@ impl Sending {
         let (sink, reader) = spsc_channel(FILE_BYTES, Arc::new(manager));
         sink.push_batch(batch)?;
         self.spilled = Some(sink);
+        self.asking.spilled();
         let _ = self.sender.send(Message::Spilled(reader));
         Ok(())
     }

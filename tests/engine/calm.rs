@@ -72,6 +72,16 @@ async fn a_client_that_stops_reading_frees_the_source() {
             .to_vec()
     });
     assert!(ids.eq(1..=ROWS));
+    let asked = "SELECT state, rows, expected_rows, spilled, text, bytes > 0 AS moved, duration_ms >= first_row_ms AS timed, error
+                 FROM system.fragments WHERE source = 'left' ORDER BY asked_at";
+    insta::assert_snapshot!(fixture.ok(asked).await, @r#"
+    +----------+--------+---------------+---------+-------------------------------------------------------------------------------------------+-------+-------+-------+
+    | state    | rows   | expected_rows | spilled | text                                                                                      | moved | timed | error |
+    +----------+--------+---------------+---------+-------------------------------------------------------------------------------------------+-------+-------+-------+
+    | finished | 200000 | 200000        | true    | SELECT t0."id", t0."pad" FROM "main"."t" AS t0                                            | true  | true  |       |
+    | finished | 1      | 1             | false   | SELECT count(*) AS c0 FROM "main"."t" AS t0 WHERE t0."n" = ?1 AND must_be_integer(t0."n") | true  | true  |       |
+    +----------+--------+---------------+---------+-------------------------------------------------------------------------------------------+-------+-------+-------+
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,8 @@ async fn sent(fixture: &Fixture, query: &str) -> String {
     let plan = fixture.ok(&format!("EXPLAIN ANALYZE {query}")).await;
     let lines = plan.lines().take_while(|line| !line.contains("Runs here"));
     let trimmed = |line: &str| line.trim_matches(['|', ' ', '+', '-']).to_string();
-    let lines: Vec<_> = lines.map(trimmed).filter(|line| !line.is_empty()).collect();
+    let untimed = |line: &String| !line.is_empty() && !line.contains(" ms");
+    let lines: Vec<_> = lines.map(trimmed).filter(untimed).collect();
     lines.join("\n")
 }
 
@@ -43,18 +44,18 @@ async fn keys_are_sent_to_the_other_side() {
     let fixture = fixture().await;
     insta::assert_snapshot!(sent(&fixture, JOIN).await, @r#"
     plan
-    Sent to crm (sqlite, 5 rows)
+    Sent to crm (sqlite, 5 rows of about 250)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
-    Sent to sales (sqlite, 160 rows)
+    Sent to sales (sqlite, 160 rows of about 20000)
     SELECT t0."customer", t0."total" FROM "main"."orders" AS t0 WHERE t0."customer" IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t0."customer")
     "#);
     let on = fixture.ok(JOIN).await;
     fixture.ok("SET dynamic_filters = off").await;
     insta::assert_snapshot!(sent(&fixture, JOIN).await, @r#"
     plan
-    Sent to crm (sqlite, 5 rows)
+    Sent to crm (sqlite, 5 rows of about 250)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
-    Sent to sales (sqlite, 20000 rows)
+    Sent to sales (sqlite, 20000 rows of about 20000)
     SELECT t0."customer", t0."total" FROM "main"."orders" AS t0
     "#);
     assert_eq!(on, fixture.ok(JOIN).await);
@@ -66,7 +67,7 @@ async fn no_keys_no_question() {
     let query = JOIN.replace("EMEA", "nowhere");
     insta::assert_snapshot!(sent(&fixture, &query).await, @r#"
     plan
-    Sent to crm (sqlite, 0 rows)
+    Sent to crm (sqlite, 0 rows of about 250)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
     Not sent to sales (sqlite): no row could be needed
     "#);
@@ -79,9 +80,9 @@ async fn many_keys_are_one_parameter() {
          JOIN sales.orders AS o ON o.code = c.name WHERE c.id % 5 = 0";
     insta::assert_snapshot!(sent(&fixture, query).await, @r#"
     plan
-    Sent to crm (sqlite, 500 rows)
+    Sent to crm (sqlite, 500 rows of about 500)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0
-    Sent to sales (sqlite, 3960 rows)
+    Sent to sales (sqlite, 3960 rows of about 20000)
     SELECT t0."code", t0."total" FROM "main"."orders" AS t0 WHERE (t0."code" IN (SELECT value AS c0 FROM json_each(?1))) AND must_be_text(t0."code")
     Stays here, though one source holds its input
     crm: crm.customer.id % Int64(5) = Int64(0)
@@ -99,9 +100,9 @@ async fn two_keys_each_narrow_their_column() {
          JOIN sales.orders AS o ON o.customer = c.id AND o.code = c.name WHERE c.region = 'EMEA'";
     insta::assert_snapshot!(sent(&fixture, query).await, @r#"
     plan
-    Sent to crm (sqlite, 5 rows)
+    Sent to crm (sqlite, 5 rows of about 250)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
-    Sent to sales (sqlite, 160 rows)
+    Sent to sales (sqlite, 160 rows of about 20000)
     SELECT t0."customer", t0."code" FROM "main"."orders" AS t0 WHERE t0."customer" IN (?1, ?2, ?3, ?4, ?5) AND t0."code" IN (?6, ?7, ?8, ?9, ?10) AND must_be_integer(t0."customer") AND must_be_text(t0."code")
     "#);
 }
@@ -113,9 +114,9 @@ async fn the_side_that_is_kept_whole_is_not_narrowed() {
          LEFT JOIN (SELECT * FROM crm.customer WHERE region = 'EMEA') AS c ON o.customer = c.id";
     insta::assert_snapshot!(sent(&fixture, query).await, @r#"
     plan
-    Sent to sales (sqlite, 20000 rows)
+    Sent to sales (sqlite, 20000 rows of about 20000)
     SELECT t0."customer" FROM "main"."orders" AS t0
-    Sent to crm (sqlite, 5 rows)
+    Sent to crm (sqlite, 5 rows of about 250)
     SELECT t0."id" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
     "#);
     insta::assert_snapshot!(fixture.ok(query).await, @r"
@@ -155,11 +156,11 @@ async fn joins_begin_with_what_is_few() {
     let fixture = chain().await;
     insta::assert_snapshot!(sent(&fixture, CHAIN).await, @r#"
     plan
-    Sent to geo (sqlite, 1 rows)
+    Sent to geo (sqlite, 1 rows of about 1)
     SELECT t0."code", t0."name" FROM "main"."region" AS t0 WHERE t0."name" = ?1 AND must_be_text(t0."name")
-    Sent to crm (sqlite, 5 rows)
+    Sent to crm (sqlite, 5 rows of about 500)
     SELECT t0."id", t0."region" FROM "main"."customer" AS t0 WHERE t0."region" IN (?1) AND must_be_text(t0."region")
-    Sent to sales (sqlite, 320 rows)
+    Sent to sales (sqlite, 320 rows of about 34291)
     SELECT t0."qty", t1."customer" FROM "main"."line" AS t0 JOIN "main"."orders" AS t1 ON t0."order_id" = t1."id" WHERE t1."customer" IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t0."order_id") AND must_be_integer(t1."customer")
     "#);
     let found = fixture.ok(CHAIN).await;

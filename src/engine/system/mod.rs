@@ -47,6 +47,7 @@ static ALL: &[Definition] = &[
     keys::TABLE_CONSTRAINTS,
     keys::KEYS,
     lineage::LINEAGE,
+    queries::FRAGMENTS,
     queries::QUERIES,
     settings::SETTINGS,
     sources::OWNERSHIP,

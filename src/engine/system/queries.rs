@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::log::RunState;
 use crate::engine::names::Names;
+use crate::federation::Outcome;
 
 /// The latest statements of all sessions, in the order in which they began.
 pub(super) const QUERIES: Definition = Definition {
@@ -38,5 +41,56 @@ fn rows(names: &Names, rows: &mut Rows) {
             &entry.sql,
             error
         ]);
+    }
+}
+
+/// What sources were asked, newest last, a thousand of each.
+pub(super) const FRAGMENTS: Definition = Definition {
+    schema: SYSTEM,
+    name: "fragments",
+    columns: &[
+        always("source", Kind::Text),
+        always("asked_at", Kind::Instant),
+        always("state", Kind::Text),
+        always("duration_ms", Kind::Real),
+        // For a place at the source, and until there was a row.
+        always("waited_ms", Kind::Real),
+        maybe("first_row_ms", Kind::Real),
+        always("rows", Kind::Count),
+        maybe("expected_rows", Kind::Count),
+        always("bytes", Kind::Count),
+        always("spilled", Kind::Boolean),
+        always("text", Kind::Text),
+        maybe("error", Kind::Text),
+    ],
+    rows: Fill::Known(fragments),
+};
+
+fn fragments(names: &Names, rows: &mut Rows) {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    for (name, live) in &names.world.live {
+        for question in live.handle.history.questions() {
+            let progress = question.progress();
+            let (state, after, error) = match progress.outcome {
+                Outcome::Running => ("running", question.elapsed(), None),
+                Outcome::Finished(after) => ("finished", after, None),
+                Outcome::Failed(after, error) => ("failed", after, Some(error)),
+                Outcome::Dropped(after) => ("dropped", after, None),
+            };
+            rows.push(row![
+                name,
+                Value::Instant(question.asked_at_us),
+                state,
+                ms(after),
+                ms(progress.waited),
+                progress.first.map(ms),
+                progress.rows,
+                question.expected,
+                progress.bytes,
+                progress.spilled,
+                live.handle.source.describe(&question.fragment),
+                error,
+            ]);
+        }
     }
 }
