@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `provider.rs` | [`SourceTable`]: a source's table as a DataFusion table provider |
 //! | `expr.rs` | the one translator of expressions |
-//! | `order.rs` | [`JoinOrder`]: the order of inner joins across sources |
+//! | `order/` | [`JoinOrder`]: the order of inner joins across sources |
 //! | `estimate.rs` | how many rows a plan may have |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
