@@ -86,7 +86,15 @@ const ANYWHERE: &[Case] = &[
     },
 ];
 
-const MYSQL: &[Case] = &[Case {
+const MYSQL: &[Case] = &[
+    Case {
+        name: "columns named as those of a table made of a SELECT are",
+        tables: &["CREATE TABLE t1 (c0 YEAR, c1 VARBINARY(9), c2 VARBINARY(9), c3 VARBINARY(9))"],
+        query: "SELECT q5.c0 AS c0, q5.c3 AS c1 FROM (SELECT q6.c1 AS c0, q6.c0 AS c1, count(*) AS c2, min(q6.c3) AS c3
+                FROM s.t1 AS q6 WHERE X'ff00' = q6.c2 GROUP BY q6.c1, q6.c0) AS q5
+                WHERE q5.c1 = CASE WHEN (q5.c3 <> q5.c0) THEN q5.c2 END",
+    },
+    Case {
     name: "a condition that reads what a semi join's table is made of",
     tables: &[
         "CREATE TABLE t0 (c0 VARBINARY(9), c1 DECIMAL(30,6), c2 YEAR, c3 VARCHAR(20) CHARACTER SET latin1, c4 YEAR)",
@@ -96,7 +104,8 @@ const MYSQL: &[Case] = &[Case {
                 ON q2.id = q3.c2 AND (q3.c4 NOT BETWEEN q2.id AND q2.id AND (q2.id < q3.c2))
                 WHERE q2.c1 = TIMESTAMP '1970-01-01 00:00:00') AS q1
             LEFT SEMI JOIN s.t2 AS q4 ON q1.c0 = q4.id AND (character_length(q4.c0) = coalesce(q1.c0, q1.c0))",
-}];
+    },
+];
 
 const POSTGRES: &[Case] = &[
     Case {

@@ -239,6 +239,12 @@ impl Dialect for MysqlDialect {
         false
     }
 
+    /// MariaDB 10.11 moves a condition into the table it is on, and then finds two columns of a name where the table's own
+    /// table has one, too (error 1052).
+    fn output_prefix(&self, table: &str) -> String {
+        format!("{table}c")
+    }
+
     fn join(&self, kind: JoinKind, _has_keys: bool, _has_filter: bool) -> Result<(), String> {
         match kind {
             JoinKind::Full => Err("the source has no FULL JOIN".to_string()),

@@ -23,15 +23,24 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(crate) struct Pool {
     settings: Arc<Settings>,
     slots: Arc<Semaphore>,
-    idle: Mutex<Vec<(Conn, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
     flavor: OnceLock<Flavor>,
     killer: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: Conn,
+    since: Instant,
+    limited: bool,
 }
 
 /// A connection and its slot. Dropped, it closes; [`Lease::give_back`] keeps it for the next.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub conn: Conn,
+    /// The server has been told how long a statement may take.
+    pub limited: bool,
     /// It was idle before, so it may be dead without our knowing.
     pub reused: bool,
     slot: OwnedSemaphorePermit,
@@ -79,10 +88,11 @@ impl Pool {
             // What made one idle connection useless has ended the others too.
             self.idle().clear();
         }
-        while let Some((conn, since)) = self.pop_idle() {
-            if since.elapsed() < MAX_IDLE {
+        while let Some(idle) = self.pop_idle() {
+            if idle.since.elapsed() < MAX_IDLE {
                 return Ok(Lease {
-                    conn,
+                    conn: idle.conn,
+                    limited: idle.limited,
                     reused: true,
                     slot,
                     pool: self.clone(),
@@ -94,17 +104,18 @@ impl Pool {
         let _ = self.flavor.set(flavor);
         Ok(Lease {
             conn,
+            limited: false,
             reused: false,
             slot,
             pool: self.clone(),
         })
     }
 
-    fn pop_idle(&self) -> Option<(Conn, Instant)> {
+    fn pop_idle(&self) -> Option<Idle> {
         self.idle().pop()
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Conn, Instant)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -133,9 +144,17 @@ impl Lease {
     /// The statement is done and its answer read to the end.
     pub fn give_back(self) {
         let Self {
-            conn, slot, pool, ..
+            conn,
+            limited,
+            slot,
+            pool,
+            ..
         } = self;
-        pool.idle().push((conn, Instant::now()));
+        pool.idle().push(Idle {
+            conn,
+            since: Instant::now(),
+            limited,
+        });
         drop(slot);
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::decode::{Origin, RowDecoder};
 use crate::error::{client_error, is_dead_connection};
 use crate::params;
-use crate::pool::Pool;
+use crate::pool::{Lease, Pool};
 use crate::session::Flavor;
 use crate::settings::Settings;
 
@@ -98,10 +98,9 @@ impl Reading {
                     return Err(error);
                 }
             };
-            let flavor = lease.flavor();
             let end = tokio::select! {
                 biased;
-                end = self.pump(&mut lease.conn, flavor, &rendered, batches) => end,
+                end = self.pump(&mut lease, &rendered, batches) => end,
                 () = batches.closed() => End::Abandoned,
                 () = until(self.deadline) => End::Stopped(Error::new(
                     Code::Timeout,
@@ -141,13 +140,17 @@ impl Reading {
     /// Execute and send batches until something ends it.
     async fn pump(
         &self,
-        conn: &mut Conn,
-        flavor: Flavor,
+        lease: &mut Lease,
         rendered: &Rendered,
         batches: &mpsc::Sender<Result<RecordBatch>>,
     ) -> End {
+        let flavor = lease.flavor();
+        let conn = &mut lease.conn;
         let prepared = async {
-            set_deadline(conn, flavor, self.deadline).await?;
+            if self.deadline.is_some() || lease.limited {
+                set_deadline(conn, flavor, self.deadline).await?;
+                lease.limited = self.deadline.is_some();
+            }
             conn.prep(rendered.sql.as_str()).await
         };
         let statement = match prepared.await {

@@ -92,18 +92,19 @@ impl Block {
         };
     }
 
-    /// As a table of a new block, in which the columns have the names c0, c1 …
+    /// As a table of a new block, in which the columns have names of the dialect's: c0, c1 …
     pub fn wrap(mut self, alias: String, dialect: &dyn Dialect) -> Self {
         if !dialect.merges_exists() && self.has_exists_over_derived() {
             // What has a limit is not merged.
             self.fetch.get_or_insert(u64::MAX);
         }
+        let prefix = dialect.output_prefix(&alias);
         let columns = self
             .columns
             .iter()
             .enumerate()
             .map(|(i, column)| Column {
-                sql: sql::column(&alias, output_name(i)),
+                sql: sql::column(&alias, output_name(&prefix, i)),
                 facts: match column.facts.native_type {
                     Some(_) if is_bare(&column.sql) => column.facts.clone(),
                     // Systems differ in whether a subquery's column keeps the collation of an expression.
@@ -111,11 +112,12 @@ impl Block {
                 },
             })
             .collect();
-        let query = self.into_query(dialect, true);
+        let query = self.into_query(dialect, Some(&prefix));
         Self::over(derived(query, alias), columns)
     }
 
-    pub fn into_query(self, dialect: &dyn Dialect, named: bool) -> Query {
+    /// Columns are named with this prefix; without one, those that are computed are c0, c1 …
+    pub fn into_query(self, dialect: &dyn Dialect, prefix: Option<&str>) -> Query {
         let order_by = (!self.order_by.is_empty()).then(|| OrderBy {
             kind: OrderByKind::Expressions(self.order_by.clone()),
             interpolate: None,
@@ -131,24 +133,26 @@ impl Block {
             }),
             limit_by: Vec::new(),
         });
-        let mut query = query(SetExpr::Select(Box::new(self.into_select(named))));
+        let mut query = query(SetExpr::Select(Box::new(self.into_select(prefix))));
         query.order_by = order_by;
         query.limit_clause = limit_clause;
         query
     }
 
-    pub fn into_select(self, named: bool) -> Select {
+    pub fn into_select(self, prefix: Option<&str>) -> Select {
         let mut projection: Vec<SelectItem> = self
             .columns
             .into_iter()
             .enumerate()
-            .map(|(i, column)| match named || !is_bare(&column.sql) {
-                true => SelectItem::ExprWithAlias {
-                    expr: column.sql,
-                    alias: output_name(i),
+            .map(
+                |(i, column)| match prefix.is_some() || !is_bare(&column.sql) {
+                    true => SelectItem::ExprWithAlias {
+                        expr: column.sql,
+                        alias: output_name(prefix.unwrap_or("c"), i),
+                    },
+                    false => SelectItem::UnnamedExpr(column.sql),
                 },
-                false => SelectItem::UnnamedExpr(column.sql),
-            })
+            )
             .collect();
         if projection.is_empty() {
             projection.push(SelectItem::UnnamedExpr(sql::number(1)));
@@ -198,8 +202,8 @@ pub(crate) fn is_constant(expr: &ast::Expr) -> bool {
     found.is_continue()
 }
 
-fn output_name(i: usize) -> ast::Ident {
-    sql::word(format!("c{i}"))
+pub(crate) fn output_name(prefix: &str, i: usize) -> ast::Ident {
+    sql::word(format!("{prefix}{i}"))
 }
 
 /// Limits beyond what systems take are no limits.
@@ -269,7 +273,7 @@ pub(crate) fn values_of(function: ast::Ident, list: ast::Expr) -> Query {
         sql: ast::Expr::Identifier(sql::word("value")),
         facts: Facts::default(),
     };
-    let select = Block::over(from, vec![value]).into_select(false);
+    let select = Block::over(from, vec![value]).into_select(None);
     query(SetExpr::Select(Box::new(select)))
 }
 

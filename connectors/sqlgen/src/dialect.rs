@@ -131,6 +131,11 @@ pub trait Dialect: Debug + Send + Sync {
         true
     }
 
+    /// What the names of the columns begin with of a table made of a SELECT, which is named so.
+    fn output_prefix(&self, _table: &str) -> String {
+        "c".to_string()
+    }
+
     /// Whether it has this join: with equal pairs, with another condition.
     fn join(&self, _kind: JoinKind, _has_keys: bool, _has_filter: bool) -> Result<(), String> {
         Ok(())

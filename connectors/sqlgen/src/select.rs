@@ -42,7 +42,7 @@ fn render_here(fragment: &Fragment, dialect: &dyn Dialect) -> Result<Rendered, S
         column.sql = dialect.output(field, &column.facts, column.sql.clone())?;
     }
     let facts = block.columns.iter().map(|c| c.facts.clone()).collect();
-    let query = block.into_query(dialect, false);
+    let query = block.into_query(dialect, None);
     renderer.finish(query, facts)
 }
 
@@ -217,7 +217,7 @@ impl Renderer<'_> {
             right.order_by.clear();
             right.conditions.extend(condition);
             left.conditions.push(ast::Expr::Exists {
-                subquery: Box::new(right.into_query(self.dialect, false)),
+                subquery: Box::new(right.into_query(self.dialect, None)),
                 negated: kind == JoinKind::LeftAnti,
             });
             return Ok(left);
@@ -379,14 +379,17 @@ impl Renderer<'_> {
                     .unwrap_or_default(),
             );
         }
-        let query = block::union_all(branches.into_iter().map(|branch| branch.into_select(true)))
-            .ok_or("a union of nothing")?;
         let alias = self.next_alias();
+        let prefix = self.dialect.output_prefix(&alias);
+        let selects = branches
+            .into_iter()
+            .map(|branch| branch.into_select(Some(&prefix)));
+        let query = block::union_all(selects).ok_or("a union of nothing")?;
         let columns = facts
             .into_iter()
             .enumerate()
             .map(|(i, facts)| Column {
-                sql: sql::column(&alias, sql::word(format!("c{i}"))),
+                sql: sql::column(&alias, block::output_name(&prefix, i)),
                 facts,
             })
             .collect();
