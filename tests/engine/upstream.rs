@@ -603,3 +603,92 @@ async fn a_float_under_two_names_is_ordered_in_a_union() {
     +-----+-----+---+
     ");
 }
+
+#[tokio::test]
+async fn a_value_that_an_outer_join_fills_with_null_is_ordered_by() {
+    let fixture = fixture(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER);
+         CREATE TABLE u (id INTEGER PRIMARY KEY, x INTEGER);
+         INSERT INTO t VALUES (1, 3), (2, 2), (3, 1), (4, 0);
+         INSERT INTO u VALUES (2, 1), (3, 2), (4, 1), (9, 1);",
+    )
+    .await;
+    let ones = "(SELECT *, 'one' AS label FROM own.main.u WHERE x = 1) AS u";
+    let mut found = String::new();
+    for query in [
+        "SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.x, t.n",
+        "SELECT t.id, u.label FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.label NULLS FIRST, t.n",
+        "SELECT t.id, u.x FROM {ones} RIGHT JOIN own.main.t ON t.id = u.id ORDER BY u.x, t.n",
+        "SELECT t.id, u.id AS other, u.x FROM own.main.t FULL JOIN {ones} ON t.id = u.id ORDER BY u.x DESC, t.n, u.id",
+        "SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id < u.id AND u.id < 4 ORDER BY u.x, t.n",
+        "SELECT t.id, rank() OVER (ORDER BY u.x, t.n) AS r FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY r",
+        "SELECT u.x, count(*) AS n FROM own.main.t LEFT JOIN {ones} ON t.id = u.id GROUP BY u.x ORDER BY u.x",
+    ] {
+        let answer = fixture.ok(&query.replace("{ones}", ones)).await;
+        found.push_str(&format!("{query}\n{answer}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.x, t.n
+    +----+---+
+    | id | x |
+    +----+---+
+    | 4  | 1 |
+    | 2  | 1 |
+    | 3  |   |
+    | 1  |   |
+    +----+---+
+    SELECT t.id, u.label FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.label NULLS FIRST, t.n
+    +----+-------+
+    | id | label |
+    +----+-------+
+    | 3  |       |
+    | 1  |       |
+    | 4  | one   |
+    | 2  | one   |
+    +----+-------+
+    SELECT t.id, u.x FROM {ones} RIGHT JOIN own.main.t ON t.id = u.id ORDER BY u.x, t.n
+    +----+---+
+    | id | x |
+    +----+---+
+    | 4  | 1 |
+    | 2  | 1 |
+    | 3  |   |
+    | 1  |   |
+    +----+---+
+    SELECT t.id, u.id AS other, u.x FROM own.main.t FULL JOIN {ones} ON t.id = u.id ORDER BY u.x DESC, t.n, u.id
+    +----+-------+---+
+    | id | other | x |
+    +----+-------+---+
+    | 3  |       |   |
+    | 1  |       |   |
+    | 4  | 4     | 1 |
+    | 2  | 2     | 1 |
+    |    | 9     | 1 |
+    +----+-------+---+
+    SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id < u.id AND u.id < 4 ORDER BY u.x, t.n
+    +----+---+
+    | id | x |
+    +----+---+
+    | 1  | 1 |
+    | 4  |   |
+    | 3  |   |
+    | 2  |   |
+    +----+---+
+    SELECT t.id, rank() OVER (ORDER BY u.x, t.n) AS r FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY r
+    +----+---+
+    | id | r |
+    +----+---+
+    | 4  | 1 |
+    | 2  | 2 |
+    | 3  | 3 |
+    | 1  | 4 |
+    +----+---+
+    SELECT u.x, count(*) AS n FROM own.main.t LEFT JOIN {ones} ON t.id = u.id GROUP BY u.x ORDER BY u.x
+    +---+---+
+    | x | n |
+    +---+---+
+    | 1 | 2 |
+    |   | 2 |
+    +---+---+
+    ");
+}

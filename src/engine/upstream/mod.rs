@@ -8,6 +8,7 @@
 //! | `projections.rs` | computing over rows that a filter drops |
 //! | `filters.rs` | filters pushed to another column of the same name |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
+//! | `constants.rs` | an order without columns that are one value, or NULL by an outer join |
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
@@ -24,6 +25,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::exact::WholeSums;
 
+mod constants;
 mod extremes;
 mod filters;
 mod floats;
@@ -68,6 +70,10 @@ pub(super) fn physical_rules() -> Vec<PhysicalRule> {
         match rule.name() {
             "ProjectionPushdown" => {
                 rules.push(Arc::new(projections::CarefulProjections(rule)) as PhysicalRule)
+            }
+            "EnsureRequirements" => {
+                rules.push(Arc::new(constants::NoConstantsOfOuterJoins));
+                rules.push(rule);
             }
             "LimitAggregation" => rules.push(Arc::new(groups::ExactGroups(rule))),
             "FilterPushdown" => rules.push(Arc::new(filters::UnambiguousFilters(rule))),
