@@ -143,13 +143,12 @@ struct Counted {
 fn came(question: &Question) -> String {
     let progress = question.progress();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let (after, end) = match progress.outcome {
-        Outcome::Running => (question.elapsed(), ""),
-        Outcome::Finished(after) => (after, ""),
-        Outcome::Failed(after, _) => (after, ", failed"),
-        Outcome::Dropped(after) => (after, ", the rest was not needed"),
+    let end = match progress.outcome {
+        Outcome::Running | Outcome::Finished(_) => "",
+        Outcome::Failed(..) => ", failed",
+        Outcome::Dropped(_) => ", the rest was not needed",
     };
-    let mut text = format!("{} in {:.1} ms", bytes(progress.bytes), ms(after));
+    let mut text = format!("{} in {:.1} ms", bytes(progress.bytes), ms(progress.lasted));
     if let Some(first) = progress.first {
         let _ = write!(text, ", the first row after {:.1} ms", ms(first));
     }

@@ -157,7 +157,7 @@ impl Cutter {
     fn filter(&mut self, filter: &Filter, mut remote: Remote) -> Result<Piece> {
         let capabilities = remote.handle.source.capabilities();
         let input = remote.rel.schema();
-        let (mut sent, mut known, mut residual) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sent, mut residual) = (Vec::new(), Vec::new());
         for predicate in split_conjunction_owned(filter.predicate.clone()) {
             let translated = match expr::scalar(&predicate, &remote.schema) {
                 Ok(translated) => translated,
@@ -168,14 +168,10 @@ impl Cutter {
                 }
             };
             match capabilities.predicate(&translated, &input) {
-                Support::Exact => {
-                    known.push(predicate);
-                    sent.push((translated, None));
-                }
+                Support::Exact => sent.push((translated, predicate, false)),
                 Support::Superset(why) => {
                     self.keep(&remote, &predicate, format!("checked again here: {why}"));
-                    known.push(predicate.clone());
-                    sent.push((translated, Some(predicate)));
+                    sent.push((translated, predicate, true));
                 }
                 Support::No(why) => {
                     self.keep(&remote, &predicate, why);
@@ -184,14 +180,17 @@ impl Cutter {
             }
         }
         if !sent.is_empty() {
-            let predicates = sent.iter().map(|(sent, _)| sent.clone()).collect();
+            let predicates = sent.iter().map(|(sent, _, _)| sent.clone()).collect();
             let schema = remote.schema.clone();
-            let part = remote.estimate.selectivity_of(known.iter());
+            let part = remote
+                .estimate
+                .selectivity_of(sent.iter().map(|(_, predicate, _)| predicate));
             let left = remote.estimate.clone().reduced(part);
             let top = |input| Rel::Filter { input, predicates };
             remote = match remote.grow(&schema, left, top) {
                 Ok(grown) => {
-                    residual.extend(sent.into_iter().filter_map(|(_, again)| again));
+                    let again = sent.into_iter().filter(|(_, _, again)| *again);
+                    residual.extend(again.map(|(_, predicate, _)| predicate));
                     grown
                 }
                 Err(refused) => {

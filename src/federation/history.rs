@@ -52,6 +52,8 @@ pub struct Progress {
     pub rows: u64,
     /// As decoded.
     pub bytes: u64,
+    /// Until its end, or by now.
+    pub lasted: Duration,
     /// Nobody took some of it for a while: it went to disk.
     pub spilled: bool,
     pub outcome: Outcome,
@@ -89,20 +91,27 @@ impl History {
 }
 
 impl Question {
-    pub fn elapsed(&self) -> Duration {
+    fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     pub fn progress(&self) -> Progress {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let first = load(&self.first_us);
+        let outcome = self.outcome().clone();
         Progress {
+            lasted: match outcome {
+                Outcome::Running => self.begun.elapsed(),
+                Outcome::Finished(after) | Outcome::Failed(after, _) | Outcome::Dropped(after) => {
+                    after
+                }
+            },
             waited: Duration::from_micros(load(&self.waited_us)),
             first: (first > 0).then(|| Duration::from_micros(first)),
             rows: load(&self.rows),
             bytes: load(&self.bytes),
             spilled: self.spilled.load(Ordering::Relaxed),
-            outcome: self.outcome().clone(),
+            outcome,
         }
     }
 

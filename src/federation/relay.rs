@@ -180,11 +180,11 @@ impl Taking {
                 Some(Message::Failed(e)) => return Err(e),
                 Some(Message::End) => return Ok(None),
                 None => {
-                    let task = std::mem::replace(&mut self.task, SpawnedTask::spawn(async {}));
-                    // It has panicked.
-                    task.join_unwind()
-                        .await
-                        .map_err(|e| DataFusionError::External(Box::new(e)))?;
+                    if let Err(e) = (&mut self.task).await
+                        && e.is_panic()
+                    {
+                        std::panic::resume_unwind(e.into_panic());
+                    }
                     return datafusion::common::internal_err!(
                         "a stream of a source ended without an end"
                     );

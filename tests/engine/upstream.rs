@@ -10,6 +10,16 @@ async fn fixture(tables: &str) -> Fixture {
     fixture
 }
 
+/// Each query over `table`, which stands for what is `from`, and its answer.
+async fn answers(fixture: &Fixture, (table, from): (&str, &str), queries: &[&str]) -> String {
+    let mut found = String::new();
+    for query in queries {
+        let answer = fixture.ok(&query.replace(table, from)).await;
+        found.push_str(&format!("{query}\n{answer}\n"));
+    }
+    found
+}
+
 #[tokio::test]
 async fn a_filter_stays_at_its_own_column() {
     // b is the smaller, and is read first: the sides are swapped, and put back by a projection.
@@ -258,8 +268,10 @@ async fn equal_floats_are_one_in_groups_and_orders() {
     .await;
     // SQLite keeps no -0.0.
     let zeros = "(SELECT n, x * n AS y FROM own.main.t) AS q";
-    let mut found = String::new();
-    for query in [
+    let found = answers(
+        &fixture,
+        ("{zeros}", zeros),
+        &[
         "SELECT DISTINCT y FROM {zeros} ORDER BY y LIMIT 3",
         "SELECT y, count(*) AS n FROM {zeros} GROUP BY y ORDER BY y",
         "SELECT y, n > 0 AS positive, count(*) AS n FROM {zeros} GROUP BY 1, 2 ORDER BY 1, 2",
@@ -283,10 +295,9 @@ async fn equal_floats_are_one_in_groups_and_orders() {
         "SELECT DISTINCT y / y AS nan FROM {zeros} ORDER BY nan LIMIT 3",
         "SELECT y / y AS nan, count(*) AS n FROM {zeros} GROUP BY 1 ORDER BY nan",
         "SELECT coalesce(y / y, CAST('NaN' AS DOUBLE)) AS nan, n FROM {zeros} ORDER BY nan DESC, n",
-    ] {
-        let answer = fixture.ok(&query.replace("{zeros}", zeros)).await;
-        found.push_str(&format!("{query}\n{answer}\n"));
-    }
+        ],
+    )
+    .await;
     insta::assert_snapshot!(found, @r"
     SELECT DISTINCT y FROM {zeros} ORDER BY y LIMIT 3
     +-----+
@@ -543,17 +554,18 @@ async fn a_float_under_two_names_is_ordered_in_a_union() {
     .await;
     let union = "(SELECT x AS a, x AS b, n FROM (SELECT * FROM own.main.t ORDER BY n LIMIT 5) AS s
                   UNION ALL SELECT 0.5, CAST(1 AS REAL), n FROM own.main.t WHERE n < 3) AS u";
-    let mut found = String::new();
-    for query in [
+    let found = answers(
+        &fixture,
+        ("{union}", union),
+        &[
         "SELECT * FROM {union} ORDER BY b, n, a",
         "SELECT * FROM {union} ORDER BY b DESC, n, a LIMIT 2",
         "SELECT *, row_number() OVER (ORDER BY b, n, a) AS r FROM {union} ORDER BY r",
         "SELECT *, sum(n) OVER (PARTITION BY b ORDER BY a, n) AS total FROM {union} ORDER BY b, a, n",
         "SELECT b, a, count(*) AS n FROM {union} GROUP BY b, a ORDER BY b, a",
-    ] {
-        let answer = fixture.ok(&query.replace("{union}", union)).await;
-        found.push_str(&format!("{query}\n{answer}\n"));
-    }
+        ],
+    )
+    .await;
     insta::assert_snapshot!(found, @r"
     SELECT * FROM {union} ORDER BY b, n, a
     +-----+-----+---+
@@ -614,8 +626,10 @@ async fn a_value_that_an_outer_join_fills_with_null_is_ordered_by() {
     )
     .await;
     let ones = "(SELECT *, 'one' AS label FROM own.main.u WHERE x = 1) AS u";
-    let mut found = String::new();
-    for query in [
+    let found = answers(
+        &fixture,
+        ("{ones}", ones),
+        &[
         "SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.x, t.n",
         "SELECT t.id, u.label FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.label NULLS FIRST, t.n",
         "SELECT t.id, u.x FROM {ones} RIGHT JOIN own.main.t ON t.id = u.id ORDER BY u.x, t.n",
@@ -623,10 +637,9 @@ async fn a_value_that_an_outer_join_fills_with_null_is_ordered_by() {
         "SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id < u.id AND u.id < 4 ORDER BY u.x, t.n",
         "SELECT t.id, rank() OVER (ORDER BY u.x, t.n) AS r FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY r",
         "SELECT u.x, count(*) AS n FROM own.main.t LEFT JOIN {ones} ON t.id = u.id GROUP BY u.x ORDER BY u.x",
-    ] {
-        let answer = fixture.ok(&query.replace("{ones}", ones)).await;
-        found.push_str(&format!("{query}\n{answer}\n"));
-    }
+        ],
+    )
+    .await;
     insta::assert_snapshot!(found, @r"
     SELECT t.id, u.x FROM own.main.t LEFT JOIN {ones} ON t.id = u.id ORDER BY u.x, t.n
     +----+---+

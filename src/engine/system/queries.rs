@@ -71,17 +71,17 @@ fn fragments(names: &Names, rows: &mut Rows) {
     for (name, live) in &names.world.live {
         for question in live.handle.history.questions() {
             let progress = question.progress();
-            let (state, after, error) = match progress.outcome {
-                Outcome::Running => ("running", question.elapsed(), None),
-                Outcome::Finished(after) => ("finished", after, None),
-                Outcome::Failed(after, error) => ("failed", after, Some(error)),
-                Outcome::Dropped(after) => ("dropped", after, None),
+            let (state, error) = match progress.outcome {
+                Outcome::Running => ("running", None),
+                Outcome::Finished(_) => ("finished", None),
+                Outcome::Failed(_, error) => ("failed", Some(error)),
+                Outcome::Dropped(_) => ("dropped", None),
             };
             rows.push(row![
                 name,
                 Value::Instant(question.asked_at_us),
                 state,
-                ms(after),
+                ms(progress.lasted),
                 ms(progress.waited),
                 progress.first.map(ms),
                 progress.rows,
