@@ -27,11 +27,21 @@ use super::stop::Stop;
 use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
+use crate::exact::AveragesAsSums;
 use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, StatementContext};
 
-/// DataFusion's rules over logical plans, and the order of joins.
-pub(super) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+
+/// DataFusion's rules over logical plans, and exact averages.
+fn plain_rules() -> LogicalRules {
     let mut rules = upstream::logical_rules();
+    rules.insert(0, Arc::new(AveragesAsSums));
+    rules
+}
+
+/// The same, and the order of joins.
+pub(super) fn logical_rules() -> LogicalRules {
+    let mut rules = plain_rules();
     // After it each relation has the filters that tell how many rows are left; columns are pruned later.
     let filters = rules
         .iter()
@@ -69,7 +79,7 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
         .with_catalog_list(Arc::new(names.clone()))
         .with_relation_planners(upstream::relation_planners());
     if !settings.pushdown {
-        builder = builder.with_optimizer_rules(upstream::logical_rules());
+        builder = builder.with_optimizer_rules(plain_rules());
     }
     if let Some(limit) = settings.memory_limit {
         let runtime = RuntimeEnvBuilder::from_runtime_env(base.runtime_env())

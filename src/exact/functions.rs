@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::execution::FunctionRegistry;
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -33,6 +34,14 @@ pub(crate) fn register(session: &mut dyn FunctionRegistry) -> Result<()> {
         session.register_udaf(Arc::new(exact))?;
     }
     Ok(())
+}
+
+/// The session's `sum`.
+pub(super) fn exact_sum() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(Exact {
+        inner: sum_udaf(),
+        statistic: Statistic::Sum,
+    }))
 }
 
 /// A function as it is, but for floats. All floats are 64 bits wide here: these functions' signatures coerce others.

@@ -13,9 +13,11 @@
 //! | `functions.rs` | DataFusion's functions, for floats computed here |
 //! | `moments.rs` | what they keep of one group, and read off it |
 //! | `rows.rs`, `groups.rs`, `distinct.rs` | their accumulators: of rows, of many groups at once, of different values |
+//! | `averages.rs` | averages of whole numbers and decimals as sums and counts |
 //! | `rules.rs` | a rule of DataFusion's that would add up rounded sums |
 
 mod accumulator;
+mod averages;
 mod distinct;
 mod dyadic;
 mod functions;
@@ -28,6 +30,7 @@ mod superaccumulator;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use averages::AveragesAsSums;
 pub(crate) use distinct::canonical;
 pub(crate) use functions::register;
 pub(crate) use rules::WholeSums;

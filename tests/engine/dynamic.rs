@@ -160,7 +160,7 @@ async fn joins_begin_with_what_is_few() {
     SELECT t0."code", t0."name" FROM "main"."region" AS t0 WHERE t0."name" = ?1 AND must_be_text(t0."name")
     Sent to crm (sqlite, 5 rows of about 500)
     SELECT t0."id", t0."region" FROM "main"."customer" AS t0 WHERE t0."region" IN (?1) AND must_be_text(t0."region")
-    Sent to sales (sqlite, 320 rows of about 34291)
+    Sent to sales (sqlite, 320 rows of about 40000)
     SELECT t0."qty", t1."customer" FROM "main"."line" AS t0 JOIN "main"."orders" AS t1 ON t0."order_id" = t1."id" WHERE t1."customer" IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t0."order_id") AND must_be_integer(t1."customer")
     "#);
     let found = fixture.ok(CHAIN).await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::Decimal128Array;
 use datafusion::scalar::ScalarValue;
 
 use crate::fixture::Fixture;
@@ -278,6 +279,54 @@ pub(crate) async fn aggregates(fixture: Arc<dyn Fixture>) -> Outcome {
         "SELECT max(qty) - min(qty) FROM src.item HAVING count(*) > 3",
     ] {
         lab.same(sql).await;
+    }
+    Ok(())
+}
+
+/// Of whole numbers and decimals: the source is asked for sums and counts, and an average is of the exact sum.
+pub(crate) async fn averages(fixture: Arc<dyn Fixture>) -> Outcome {
+    let most = Some(i64::MAX);
+    let cents = [Some(-5), Some(12_345), None, Some(99_999_999), Some(-1)];
+    let cents = Decimal128Array::from_iter(cents.map(|c| c.map(i128::from)))
+        .with_precision_and_scale(10, 2)
+        .expect("ten digits");
+    let data = batch(vec![
+        ("id", numbers(0..5)),
+        ("big", ints([most, most, Some(i64::MIN), None, most])),
+        ("price", Arc::new(cents)),
+    ]);
+    let lab = Lab::with(&fixture, &[("t", data)]).await;
+    // Two thirds of nothing but the last number, where floats would have lost it.
+    lab.gives("SELECT avg(big) FROM src.t WHERE id IN (0, 2)", &["-0.5"])
+        .await;
+    lab.gives(
+        "SELECT avg(id), avg(big), avg(price) FROM src.t WHERE id > 99",
+        &["∅|∅|∅"],
+    )
+    .await;
+    for sql in [
+        "SELECT avg(id), avg(big), avg(price) FROM src.t",
+        "SELECT avg(price), sum(price), count(price), count(*), avg(-price) FROM src.t",
+        "SELECT big, avg(id) AS mean, avg(price) FROM src.t GROUP BY big HAVING avg(id) > 0",
+        "SELECT id % 2, avg(id) FROM src.t GROUP BY ROLLUP (id % 2)",
+        "SELECT avg(id) FILTER (WHERE id > 2), avg(DISTINCT id), avg(id) FROM src.t",
+        "SELECT avg(CAST(id AS DOUBLE)) FROM src.t",
+        "SELECT id FROM src.t WHERE price > (SELECT avg(price) FROM src.t)",
+    ] {
+        lab.same(sql).await;
+    }
+    for (average, sum) in [
+        ("SELECT avg(id) FROM src.t", "SELECT sum(id) FROM src.t"),
+        (
+            "SELECT avg(price) FROM src.t",
+            "SELECT sum(price) FROM src.t",
+        ),
+    ] {
+        let plan = lab.explained(average).await;
+        assert!(
+            !lab.is_fully_pushed_down(sum).await || !plan.contains("AggregateExec"),
+            "{average} adds up here:\n{plan}"
+        );
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ const ALL: &[Behaviour] = behaviours! {
     shapes: no_rows, no_columns, one_row_below_a_batch, one_batch, one_row_above_a_batch, many_columns, a_huge_value,
         all_null;
     queries: projections, filters_on_numbers, filters_on_text, filters_on_null, like_patterns, limits, orders, top_n,
-        aggregates, grouping, distinct_values, inner_joins, outer_joins, semi_and_anti_joins, cross_and_self_joins, long_joins,
+        aggregates, averages, grouping, distinct_values, inner_joins, outer_joins, semi_and_anti_joins, cross_and_self_joins, long_joins,
         unions, subqueries, arithmetic, errors_of_values, functions, prepared_values;
     keys: integers, texts, decimals, dates, timestamps, odd_texts, of_two_columns;
     pushdown: columns, integer_comparison, text_equality, text_order, arithmetic, limit, order_by, top_n, count, group_by,

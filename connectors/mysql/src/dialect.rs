@@ -414,9 +414,19 @@ fn sum(class: Class, arg: &Operand<'_>, result: &DataType) -> Result<ast::Expr, 
         {
             Ok(call)
         }
-        (t, _) if class == Class::Int || class == Class::UInt => Err(format!(
-            "a sum of {t}, which wraps at 64 bits here and not at the source"
-        )),
+        (DataType::Int64, DataType::Int64) => {
+            let modulo = |of| sql::call("mod", vec![of, sql::number(1_u128 << 64)]);
+            let plus = |l, r| sql::binary(l, ast::BinaryOperator::Plus, r);
+            let half = || sql::number(1_u128 << 63);
+            // The modulus twice, since it has the dividend's sign.
+            let wrapped = modulo(plus(modulo(plus(call, half())), sql::number(1_u128 << 64)));
+            let wrapped = sql::binary(wrapped, ast::BinaryOperator::Minus, half());
+            Ok(sql::cast(wrapped, sql::type_name("SIGNED")))
+        }
+        (DataType::UInt64, DataType::UInt64) => {
+            let wrapped = sql::call("mod", vec![call, sql::number(1_u128 << 64)]);
+            Ok(sql::cast(wrapped, sql::type_name("UNSIGNED")))
+        }
         (t, _) => Err(format!("a sum of {t}")),
     }
 }

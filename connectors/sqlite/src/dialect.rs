@@ -1,6 +1,6 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_connector::{
-    Aggregate, AggregateFunction, BinaryOp, DatePart, ExprKind, Function, Literal,
+    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal,
 };
 use belvedere_sqlgen::{
     Call, Class, Dialect, Facts, Form, Limits, LiteralForm, Operand, Operation, Position, Read,
@@ -73,6 +73,7 @@ const RULES: &[Rule] = {
         rule(Cast(Int), &[Int], Form::Exact(widen)),
         rule(Cast(Text), &[Text], Form::Exact(only_argument)),
         rule(Cast(Float), &[Int], Form::Exact(to_float)),
+        rule(Cast(Decimal), &[Int], Form::Exact(whole)),
         rule(Cast(Decimal), &[Decimal], Form::Exact(rescale)),
         rule(Cast(Timestamp), &[Date], Form::Exact(date_to_timestamp)),
     ]
@@ -247,7 +248,7 @@ impl Dialect for SqliteDialect {
             (Sum, Class::Int) if aggregate.data_type == DataType::Int64 => call("sum_integer"),
             (Sum, Class::Decimal) => match (arg.data_type(), &aggregate.data_type) {
                 (DataType::Decimal128(from, a), DataType::Decimal128(_, b))
-                    if *from <= INTEGER_DIGITS && a == b =>
+                    if (*from <= INTEGER_DIGITS || is_whole(arg.expr)) && a == b =>
                 {
                     call("sum_decimal")
                 }
@@ -384,6 +385,24 @@ fn to_float(call: &Call<'_>) -> Result<ast::Expr, String> {
     match call.expr.data_type {
         DataType::Float64 => Ok(sql::cast(only_argument(call)?, ast::DataType::Real)),
         ref other => Err(format!("a cast to {other}")),
+    }
+}
+
+/// An integer is the unscaled value of a decimal without fraction.
+fn whole(call: &Call<'_>) -> Result<ast::Expr, String> {
+    match is_whole(call.expr) {
+        true => only_argument(call),
+        false => Err(format!("a cast to {}", call.expr.data_type)),
+    }
+}
+
+/// A decimal that is an integer of SQLite's.
+fn is_whole(expr: &Expr) -> bool {
+    match (&expr.kind, &expr.data_type) {
+        (ExprKind::Cast { arg }, DataType::Decimal128(19.., 0)) => {
+            Class::of(&arg.data_type) == Class::Int
+        }
+        _ => false,
     }
 }
 
