@@ -6,8 +6,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, JoinType, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType, Sort,
-    SubqueryAlias, Union,
+    Aggregate, Expr, ExprSchemable, FetchType, Filter, Join, Limit, LogicalPlan, Projection,
+    SkipType, Sort, SubqueryAlias, Union,
 };
 
 use super::estimate::Estimate;
@@ -447,7 +447,12 @@ fn translated_join(
         JoinType::RightAnti => (JoinKind::LeftAnti, true),
         JoinType::LeftMark | JoinType::RightMark => return Err("a mark join".into()),
     };
-    if join.null_equality == NullEquality::NullEqualsNull {
+    // Of a pair with a side that has no NULL it makes no difference. (INTERSECT, EXCEPT.)
+    let may_be_null = |(l, r): &(Expr, Expr)| Ok(l.nullable(left)? && r.nullable(right)?);
+    let pairs = join.on.iter().map(may_be_null).collect::<Result<Vec<_>>>();
+    if join.null_equality == NullEquality::NullEqualsNull
+        && pairs.map_err(|e| e.to_string())?.contains(&true)
+    {
         return Err("a join in which NULL equals NULL".into());
     }
     if join.null_aware {

@@ -1,14 +1,18 @@
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::StructArray;
 use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNullExpr,
     Literal,
 };
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 /// The rows that a predicate lets through, by columns: at least those. None are no rows; a column that is not named may
@@ -103,31 +107,54 @@ fn one(column: usize, domain: Domain) -> Domains {
 
 /// `column op constant`, either way round. None says nothing of a column.
 fn compared(binary: &BinaryExpr, op: Operator, schema: &Schema) -> Option<Domains> {
-    let (side, constant, op) = match binary.right().downcast_ref::<Literal>() {
-        Some(constant) => (binary.left(), constant, op),
-        None => {
-            let constant = binary.left().downcast_ref::<Literal>()?;
-            (binary.right(), constant, op.swap()?)
-        }
+    let (side, value, op) = match constant(binary.right()) {
+        Some(value) => (binary.left(), value, op),
+        None => (binary.right(), constant(binary.left())?, op.swap()?),
     };
-    if constant.value().is_null() {
+    if value.is_null() {
         // Not true of any row, for these.
         return is_bound(op).then_some(None);
     }
-    let (column, value) = Keyed::of(side, schema)?.value(constant.value());
-    let domain = match (op, value?) {
-        (Operator::Eq, value) => Domain::keys([value]),
-        (Operator::Gt | Operator::GtEq, value) => Domain {
-            least: Some(value),
+    let keyed = Keyed::of(side, schema)?;
+    let domain = match op {
+        Operator::Eq => Domain::keys([keyed.value(&value)?]),
+        Operator::Gt | Operator::GtEq => Domain {
+            least: Some(keyed.bound(&value, true)?),
             ..Domain::default()
         },
-        (Operator::Lt | Operator::LtEq, value) => Domain {
-            most: Some(value),
+        Operator::Lt | Operator::LtEq => Domain {
+            most: Some(keyed.bound(&value, false)?),
             ..Domain::default()
         },
         _ => return None,
     };
-    Some(one(column, domain))
+    Some(one(keyed.column, domain))
+}
+
+/// What an expression without columns is, by now: that a scalar subquery has not run yet is no constant.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
+    if let Some(literal) = expr.downcast_ref::<Literal>() {
+        return Some(literal.value().clone());
+    }
+    let varies = |part: &Arc<dyn PhysicalExpr>| {
+        Ok(part.is::<Column>() || part.is::<DynamicFilterPhysicalExpr>())
+    };
+    if !has_subquery(expr) || expr.exists(varies).unwrap_or(true) {
+        return None;
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row =
+        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).ok()?;
+    match expr.evaluate(&row).ok()? {
+        ColumnarValue::Scalar(value) => Some(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0).ok(),
+    }
+}
+
+/// Whether it has a value that is known only once a scalar subquery has run.
+pub fn has_subquery(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let is = |part: &Arc<dyn PhysicalExpr>| Ok(part.is::<ScalarSubqueryExpr>());
+    expr.exists(is).unwrap_or(false)
 }
 
 fn is_bound(op: Operator) -> bool {
@@ -171,12 +198,24 @@ fn listed(list: &InListExpr, schema: &Schema) -> Option<Domains> {
     Some(all)
 }
 
-/// A column, or one brought into a type that has all its values.
+/// A column, or one brought into another type.
 struct Keyed<'a> {
     column: usize,
     data_type: &'a DataType,
-    as_is: bool,
+    cast: Cast,
 }
+
+#[derive(Clone, Copy, PartialEq)]
+enum Cast {
+    None,
+    /// Equal values are equal after it, others are others, in their order.
+    KeepsValues,
+    /// No value overtakes another.
+    KeepsOrder,
+}
+
+/// Up to here every integer is a float.
+const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
 
 impl<'a> Keyed<'a> {
     fn of(expr: &Arc<dyn PhysicalExpr>, schema: &'a Schema) -> Option<Self> {
@@ -190,34 +229,77 @@ impl<'a> Keyed<'a> {
         if data_type.is_floating() || data_type.is_nested() {
             return None;
         }
-        match to {
-            Some(to) if to != data_type && !keeps_values(data_type, to) => None,
-            to => Some(Self {
-                column,
-                data_type,
-                as_is: to.is_none_or(|to| to == data_type),
-            }),
+        let cast = match to {
+            None => Cast::None,
+            Some(to) if to == data_type => Cast::None,
+            Some(to) if keeps_values(data_type, to) => Cast::KeepsValues,
+            Some(DataType::Float64) if data_type.is_integer() => Cast::KeepsOrder,
+            Some(_) => return None,
+        };
+        Some(Self {
+            column,
+            data_type,
+            cast,
+        })
+    }
+
+    /// The value of the column that becomes this one; None if no value does, or more than one may.
+    fn value(&self, value: &ScalarValue) -> Option<ScalarValue> {
+        let own = match self.cast {
+            Cast::None => value.clone(),
+            Cast::KeepsValues => {
+                let own = value.cast_to(self.data_type).ok()?;
+                let back = own.cast_to(&value.data_type()).ok()?;
+                (back == *value).then_some(own)?
+            }
+            Cast::KeepsOrder => return None,
+        };
+        (!own.is_null()).then_some(own)
+    }
+
+    /// A value of the column that is at most this one (`least`), or at least.
+    fn bound(&self, value: &ScalarValue, least: bool) -> Option<ScalarValue> {
+        match (self.cast, value) {
+            (Cast::None, _) => return Some(value.clone()),
+            (Cast::KeepsOrder, ScalarValue::Float64(Some(float)))
+                if float.abs() <= WHOLE_FLOATS => {}
+            (Cast::KeepsOrder, _) => return None,
+            (Cast::KeepsValues, _) => {}
+        }
+        let own = value.cast_to(self.data_type).ok()?;
+        let back = own.cast_to(&value.data_type()).ok()?;
+        // Casts round to the nearest value, or towards zero.
+        match back.partial_cmp(value)? {
+            Ordering::Greater if least => stepped(own, -1),
+            Ordering::Less if !least => stepped(own, 1),
+            _ => Some(own),
         }
     }
 
-    /// The value of the column that becomes this one; None if no value does.
-    fn value(&self, value: &ScalarValue) -> (usize, Option<ScalarValue>) {
-        let own = match self.as_is {
-            true => Some(value.clone()),
-            false => value.cast_to(self.data_type).ok().filter(|own| {
-                own.cast_to(&value.data_type())
-                    .is_ok_and(|back| back == *value)
-            }),
-        };
-        (self.column, own.filter(|own| !own.is_null()))
-    }
-
     fn domain<'v>(&self, values: impl Iterator<Item = &'v ScalarValue>) -> Option<Domains> {
-        let keys: HashSet<_> = values.filter_map(|value| self.value(value).1).collect();
+        if self.cast == Cast::KeepsOrder {
+            return None;
+        }
+        let keys: HashSet<_> = values.filter_map(|value| self.value(value)).collect();
         Some(match keys.is_empty() {
             true => None,
             false => one(self.column, Domain::keys(keys)),
         })
+    }
+}
+
+/// The next value of its type, or the one before.
+fn stepped(value: ScalarValue, by: i8) -> Option<ScalarValue> {
+    if let ScalarValue::Decimal128(Some(unscaled), precision, scale) = value {
+        let next = unscaled.checked_add(by.into())?;
+        return Some(ScalarValue::Decimal128(Some(next), precision, scale));
+    }
+    let step = ScalarValue::Int8(Some(1))
+        .cast_to(&value.data_type())
+        .ok()?;
+    match by {
+        0.. => value.add_checked(step).ok(),
+        _ => value.sub_checked(step).ok(),
     }
 }
 

@@ -26,6 +26,7 @@ use datafusion::physical_plan::{
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::domain;
 use super::dynamic::{self, Narrowed};
 use super::gate::Place;
 use super::history::{Asking, Question};
@@ -189,18 +190,22 @@ impl ExecutionPlan for FragmentExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// Dynamic filters are taken, and none is promised to be applied: what the source is sent is decided at its first
-    /// poll. Others have been decided by [`cut`](super::cut()).
+    /// Filters whose values are known only when the query runs are taken, and none is promised to be applied: what the
+    /// source is sent is decided at its first poll. Others have been decided by [`cut`](super::cut()).
     fn handle_child_pushdown_result(
         &self,
         phase: FilterPushdownPhase,
         offered: ChildPushdownResult,
-        _config: &ConfigOptions,
+        config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let is_late: fn(&Arc<dyn PhysicalExpr>) -> bool = match phase {
+            FilterPushdownPhase::Pre => domain::has_subquery,
+            FilterPushdownPhase::Post => is_dynamic,
+        };
         let filters = offered.parent_filters.iter().map(|f| f.filter.clone());
-        let filters: Vec<_> = filters.filter(is_dynamic).collect();
+        let filters: Vec<_> = filters.filter(is_late).collect();
         let propagation = FilterPushdownPropagation::all_unsupported(offered);
-        if phase != FilterPushdownPhase::Post || filters.is_empty() {
+        if filters.is_empty() || !config.optimizer.enable_dynamic_filter_pushdown {
             return Ok(propagation);
         }
         let mut node = self.fresh();

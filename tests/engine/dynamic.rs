@@ -278,3 +278,60 @@ async fn ranges_are_estimated_by_what_a_column_has() {
     NOT day < DATE '2024-01-11': Sent to sales (sqlite, about 38959 rows) 39000
     ");
 }
+
+/// What a subquery finds is sent like a constant, once it is known; more rows than are needed may come.
+#[tokio::test]
+async fn what_a_subquery_finds_is_sent() {
+    let fixture = fixture().await;
+    let above = |what: &str| {
+        format!(
+            "SELECT count(*) AS n, sum(total) AS total FROM sales.orders
+             WHERE total > (SELECT {what} FROM crm.customer)"
+        )
+    };
+    insta::assert_snapshot!(sent(&fixture, &above("max(id) * 39")).await, @r#"
+    plan
+    Sent to crm (sqlite, 1 rows of about 1)
+    SELECT wrapping_multiply(max(t0."id"), ?1) AS c0 FROM "main"."customer" AS t0
+    Sent to sales (sqlite, 501 rows of about 20000)
+    SELECT t0."total" FROM "main"."orders" AS t0 WHERE t0."total" >= ?1 AND must_be_integer(t0."total")
+    Stays here, though one source holds its input
+    sales: sales.orders.total > (<subquery>)
+    because: a subquery inside an expression
+    "#);
+    // An average is a float, or a decimal with more digits.
+    insta::assert_snapshot!(sent(&fixture, &above("avg(id) * 79.5")).await, @r#"
+    plan
+    Sent to crm (sqlite, 1 rows of about 1)
+    SELECT sum_decimal(t0."id") AS c0, count(*) AS c1 FROM "main"."customer" AS t0
+    Sent to sales (sqlite, 87 rows of about 20000)
+    SELECT t0."total" FROM "main"."orders" AS t0 WHERE t0."total" >= ?1 AND must_be_integer(t0."total")
+    Stays here, though one source holds its input
+    sales: CAST(sales.orders.total AS Float64) > (<subquery>)
+    because: a subquery inside an expression
+    crm: Projection: CAST(sum(crm.customer.id) AS Float64) / CAST(count(Int64(1)) AS Float64) * Float64(79.5) AS avg(crm.customer.id) * Float64(79.5)
+    because: a cast to Float64 of Decimal128(30, 0) has no proven rendering
+    "#);
+    let queries = [
+        above("avg(id)"),
+        above("max(id)"),
+        above("max(CAST(NULL AS INT))"),
+        above("max(id) * 1e300"),
+        above("avg(CAST(id AS DECIMAL(10, 2))) * 3"),
+        "SELECT id FROM sales.orders WHERE customer = (SELECT max(id) - 1 FROM crm.customer) ORDER BY id LIMIT 5".to_string(),
+        "SELECT id FROM sales.orders WHERE total < 0 - (SELECT avg(id) FROM crm.customer) OR total < 3 ORDER BY id".to_string(),
+    ];
+    let mut pushed = Vec::new();
+    for query in &queries {
+        pushed.push(fixture.ok(query).await);
+    }
+    fixture.ok("SET pushdown = off").await;
+    for (query, pushed) in queries.iter().zip(pushed) {
+        assert_eq!(fixture.ok(query).await, pushed, "{query}");
+    }
+    assert!(
+        sent(&fixture, &above("max(id) * 39"))
+            .await
+            .contains("20000 rows")
+    );
+}
