@@ -16,7 +16,7 @@ use super::names::Names;
 use super::query;
 use super::sources::LiveSource;
 use crate::error::{Error, Result};
-use crate::federation::{Cut, FragmentExec, Outcome, Question, fragments};
+use crate::federation::{Cut, FragmentExec, Outcome, Question, fragments, is_repeated};
 
 /// One text column, a row per line.
 pub(super) fn schema() -> SchemaRef {
@@ -81,6 +81,8 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
     let mut counted = Vec::new();
     if let Some(plan) = ran {
         count_rows(plan, &mut counted);
+        // Of those that are read in several places, one was sent.
+        counted.sort_by_key(|counted| counted.sent.is_none());
     }
     let fragments = fragments(&cut.plan);
     if fragments.is_empty() {
@@ -93,7 +95,7 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
         let found = counted
             .iter()
             .position(|counted| counted.source == *name && counted.text == own)
-            .map(|at| counted.swap_remove(at));
+            .map(|at| counted.remove(at));
         let rows = match (&found, fragment.estimate.known_rows()) {
             (Some(counted), Some(rows)) => format!(", {} rows of about {rows}", counted.rows),
             (Some(counted), None) => format!(", {} rows", counted.rows),
@@ -179,6 +181,9 @@ fn bytes(count: u64) -> String {
 fn readers(text: &mut String, cut: &Cut, names: &Names) {
     let mut tables = Vec::new();
     let walked = cut.plan.apply_with_subqueries(|node| {
+        if is_repeated(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         if let LogicalPlan::TableScan(scan) = node {
             tables.push(scan.clone());
         }

@@ -28,7 +28,7 @@ use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, StatementContext};
+use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner, StatementContext};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -115,7 +115,12 @@ impl Planned {
         Room::for_plan(&self.plan)?.with(|| {
             let plan = federation::break_ties(self.plan.clone())?;
             let plan = state.optimize(&plan)?;
-            Ok(federation::cut(plan, self.names.settings.pushdown)?)
+            let pushdown = self.names.settings.pushdown;
+            let mut cut = federation::cut(plan, pushdown)?;
+            if pushdown {
+                cut.plan = federation::share(cut.plan)?;
+            }
+            Ok(cut)
         })
     }
 
@@ -142,7 +147,10 @@ pub(super) async fn physical(
     plan: &LogicalPlan,
     state: &SessionState,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(FragmentPlanner)]);
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
+        Arc::new(FragmentPlanner),
+        Arc::new(SharedPlanner),
+    ]);
     let planned = async {
         let plan = upstream::equal_floats(plan.clone())?;
         let plan = planner.create_physical_plan(&plan, state).await?;

@@ -30,8 +30,9 @@ use super::domain;
 use super::dynamic::{self, Narrowed};
 use super::gate::Place;
 use super::history::{Asking, Question};
+use super::outlet::Disk;
 use super::provider::SourceHandle;
-use super::relay::{Disk, relayed};
+use super::relay::relayed;
 
 /// What a running statement's scans need to know of it; an extension of the session's configuration.
 #[derive(Debug, Clone, Default)]

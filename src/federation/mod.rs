@@ -16,7 +16,9 @@
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
+//! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
+//! | `shared.rs` | what a statement has twice is computed once |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
@@ -36,9 +38,11 @@ mod gate;
 mod history;
 mod node;
 mod order;
+mod outlet;
 mod provider;
 mod relay;
 mod remote;
+mod shared;
 mod ties;
 
 pub use capabilities::capabilities;
@@ -49,4 +53,5 @@ pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
+pub use shared::{SharedPlanner, is_repeated, share};
 pub use ties::break_ties;

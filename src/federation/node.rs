@@ -19,6 +19,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use super::estimate::Estimate;
 use super::exec::FragmentExec;
 use super::provider::SourceHandle;
+use super::shared::is_repeated;
 
 /// A leaf of a cut plan: what one source answers. Its columns are the fragment's, under the names the plan above
 /// knows them by.
@@ -83,10 +84,13 @@ impl UserDefinedLogicalNodeCore for FragmentNode {
     }
 }
 
-/// The fragments of a cut plan, subqueries included, from left to right.
+/// The fragments of a cut plan, subqueries included, from left to right; those that are read in several places once.
 pub fn fragments(plan: &LogicalPlan) -> Vec<FragmentNode> {
     let mut found = Vec::new();
     let walked = plan.apply_with_subqueries(|node| {
+        if is_repeated(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         if let LogicalPlan::Extension(extension) = node
             && let Some(fragment) = extension.node.as_any().downcast_ref::<FragmentNode>()
         {

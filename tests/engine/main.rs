@@ -30,6 +30,7 @@ mod lineage;
 mod metadata;
 mod names;
 mod reference;
+mod shared;
 mod sources;
 mod statements;
 mod upstream;

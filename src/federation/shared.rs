@@ -1,0 +1,454 @@
+//! What a statement has twice is computed once: a common table expression that is read in two places is one fragment
+//! there, or one aggregate here, and both read what it gives.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use belvedere_connector::Rel;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet, SpillMetrics};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties, StatisticsArgs,
+};
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use futures::{StreamExt, TryStreamExt};
+
+use super::node::FragmentNode;
+use super::outlet::{self, Disk, Inlet, Outlet};
+
+/// Batches that wait in memory for each reader.
+const AHEAD: usize = 16;
+/// A fragment of whole rows is read once if it is so small; of a larger one each reader may need other rows, for which it
+/// asks by its keys.
+const FEW_ROWS: usize = 1_000;
+
+/// The plan with a shared node wherever it has something twice that is worth keeping.
+pub fn share(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut found: Vec<(LogicalPlan, usize)> = Vec::new();
+    let mut is_recursive = false;
+    plan.apply_with_subqueries(|node| {
+        is_recursive |= matches!(node, LogicalPlan::RecursiveQuery(_));
+        if is_worth_keeping(node) {
+            match found.iter_mut().find(|(known, _)| is_same(known, node)) {
+                Some((_, times)) => *times += 1,
+                None => found.push((node.clone(), 1)),
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    found.retain(|(_, times)| *times > 1);
+    // The steps of a recursion are run again and again.
+    if found.is_empty() || is_recursive {
+        return Ok(plan);
+    }
+    let kept = found
+        .into_iter()
+        .map(|(node, _)| (node, Arc::default(), true));
+    let mut kept: Vec<_> = kept.collect();
+    let replaced = plan.transform_down_with_subqueries(|node| {
+        let known = match is_worth_keeping(&node) {
+            true => kept.iter_mut().find(|(known, ..)| is_same(known, &node)),
+            false => None,
+        };
+        Ok(match known {
+            None => Transformed::no(node),
+            Some((_, kept, is_first)) => {
+                let node = SharedNode {
+                    input: node,
+                    kept: Arc::clone(kept),
+                    is_first: std::mem::take(is_first),
+                };
+                let node = LogicalPlan::Extension(Extension {
+                    node: Arc::new(node),
+                });
+                Transformed::new(node, true, TreeNodeRecursion::Jump)
+            }
+        })
+    })?;
+    Ok(replaced.data)
+}
+
+fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
+    match node {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// What takes more to compute than to keep: a summary of its input.
+fn is_worth_keeping(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => !is_volatile(node),
+        _ => fragment_of(node).is_some_and(|fragment| {
+            let few = fragment.estimate.known_rows();
+            few.is_some_and(|rows| rows <= FEW_ROWS) || is_summary(&fragment.fragment.rel)
+        }),
+    }
+}
+
+fn is_summary(rel: &Rel) -> bool {
+    match rel {
+        Rel::Project { input, .. } | Rel::Filter { input, .. } => is_summary(input),
+        Rel::Aggregate { .. } | Rel::Limit { .. } => true,
+        Rel::Sort { fetch, .. } => fetch.is_some(),
+        Rel::Scan { .. } | Rel::Join { .. } | Rel::UnionAll { .. } => false,
+    }
+}
+
+/// Computed twice, it may be two things.
+fn is_volatile(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.is_volatile();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    found || walked.is_err()
+}
+
+/// The names of a fragment's columns are its reader's.
+fn is_same(left: &LogicalPlan, right: &LogicalPlan) -> bool {
+    match (fragment_of(left), fragment_of(right)) {
+        (Some(l), Some(r)) => Arc::ptr_eq(&l.handle, &r.handle) && l.fragment == r.fragment,
+        _ => left == right,
+    }
+}
+
+/// Something that other places of the plan have, too.
+#[derive(Debug, Clone)]
+struct SharedNode {
+    input: LogicalPlan,
+    kept: Arc<Kept>,
+    /// No place before this one has it.
+    is_first: bool,
+}
+
+/// Whether it is what a place of the plan before it has.
+pub fn is_repeated(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Extension(extension) => {
+            let shared = extension.node.as_any().downcast_ref::<SharedNode>();
+            shared.is_some_and(|shared| !shared.is_first)
+        }
+        _ => false,
+    }
+}
+
+impl PartialEq for SharedNode {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.kept, &other.kept) && self.input == other.input
+    }
+}
+
+impl Eq for SharedNode {}
+
+impl PartialOrd for SharedNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl Hash for SharedNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.input.hash(state);
+    }
+}
+
+impl UserDefinedLogicalNodeCore for SharedNode {
+    fn name(&self) -> &str {
+        "Shared"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Shared")
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match (inputs.pop(), inputs.pop()) {
+            (Some(input), None) => Ok(Self {
+                input,
+                kept: self.kept.clone(),
+                is_first: self.is_first,
+            }),
+            _ => internal_err!("what is shared has one input"),
+        }
+    }
+}
+
+/// Plans shared nodes.
+#[derive(Debug)]
+pub struct SharedPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for SharedPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn Session,
+        _planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(node), [input]) = (node.as_any().downcast_ref::<SharedNode>(), physical_inputs)
+        else {
+            return Ok(None);
+        };
+        let kept = node.kept.clone();
+        let reader = kept.one_more();
+        Ok(Some(Arc::new(SharedExec::new(input.clone(), kept, reader))))
+    }
+}
+
+/// What all readers of the same read.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Reading>);
+
+#[derive(Debug, Default)]
+struct Reading {
+    readers: usize,
+    /// Of each reader, of each partition, until it is taken; the first reader to come starts them.
+    streams: Option<Vec<Vec<Option<Taking>>>>,
+}
+
+impl Kept {
+    /// The number of another reader.
+    fn one_more(&self) -> usize {
+        let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.readers += 1;
+        reading.readers - 1
+    }
+
+    /// A reader's stream of a partition, once. None: it has to compute it itself.
+    fn take(
+        &self,
+        reader: usize,
+        partition: usize,
+        input: &Arc<dyn ExecutionPlan>,
+        metrics: &ExecutionPlanMetricsSet,
+        context: &Arc<TaskContext>,
+    ) -> Result<Option<Taking>> {
+        let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = reading.readers;
+        let streams = match &mut reading.streams {
+            Some(streams) => streams,
+            None if readers < 2 => return Ok(None),
+            empty => empty.insert(started(readers, input, metrics, context)?),
+        };
+        let own = streams.get_mut(reader);
+        let is_alike =
+            |own: &&mut Vec<_>| own.len() == input.output_partitioning().partition_count();
+        Ok(own
+            .filter(is_alike)
+            .and_then(|own| own.get_mut(partition)?.take()))
+    }
+}
+
+fn started(
+    readers: usize,
+    input: &Arc<dyn ExecutionPlan>,
+    metrics: &ExecutionPlanMetricsSet,
+    context: &Arc<TaskContext>,
+) -> Result<Vec<Vec<Option<Taking>>>> {
+    let mut streams: Vec<Vec<_>> = (0..readers).map(|_| Vec::new()).collect();
+    for partition in 0..input.output_partitioning().partition_count() {
+        let source = input.execute(partition, context.clone())?;
+        let disk = Disk {
+            runtime: context.runtime_env(),
+            metrics: SpillMetrics::new(metrics, partition),
+        };
+        let channel = |_| outlet::channel(input.schema(), AHEAD, disk.clone());
+        let (outlets, inlets): (Vec<_>, Vec<_>) = (0..readers).map(channel).unzip();
+        let task = Arc::new(SpawnedTask::spawn(read(source, outlets)));
+        for (inlet, own) in inlets.into_iter().zip(&mut streams) {
+            own.push(Some(Taking {
+                inlet,
+                _task: task.clone(),
+            }));
+        }
+    }
+    Ok(streams)
+}
+
+/// One reader may wait for another (a join builds one side before it takes the other): nobody's batches wait for it for
+/// long.
+async fn read(mut source: SendableRecordBatchStream, mut outlets: Vec<Outlet>) {
+    let mut outcome = Ok(());
+    'all: while let Some(batch) = source.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(e) => {
+                outcome = Err(Arc::new(e));
+                break;
+            }
+        };
+        for outlet in &mut outlets {
+            if let Err(e) = outlet.put(batch.clone(), |_| false).await {
+                outcome = Err(Arc::new(e));
+                break 'all;
+            }
+        }
+    }
+    drop(source);
+    for outlet in outlets {
+        outlet.end(outcome.clone().map_err(DataFusionError::Shared));
+    }
+}
+
+#[derive(Debug)]
+struct Taking {
+    inlet: Inlet,
+    /// Ends with its last reader.
+    _task: Arc<SpawnedTask<()>>,
+}
+
+impl Taking {
+    async fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
+        let Ok(batch) = self.inlet.next().await else {
+            return internal_err!("what is shared ended without an end");
+        };
+        let Some(batch) = batch? else {
+            return Ok(None);
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = batch.columns().to_vec();
+        let named = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
+        Ok(Some(named))
+    }
+}
+
+/// Reads what other places of the plan read, too: the first of them to be polled computes it for all.
+#[derive(Debug)]
+struct SharedExec {
+    input: Arc<dyn ExecutionPlan>,
+    kept: Arc<Kept>,
+    reader: usize,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl SharedExec {
+    fn new(input: Arc<dyn ExecutionPlan>, kept: Arc<Kept>, reader: usize) -> Self {
+        let partitions = input.output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            Partitioning::UnknownPartitioning(partitions),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        Self {
+            input,
+            kept,
+            reader,
+            metrics: ExecutionPlanMetricsSet::new(),
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl DisplayAs for SharedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "SharedExec: reader={}", self.reader + 1)
+    }
+}
+
+impl ExecutionPlan for SharedExec {
+    fn name(&self) -> &str {
+        "SharedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.pop()) {
+            (Some(input), None) => Ok(Arc::new(Self::new(input, self.kept.clone(), self.reader))),
+            _ => internal_err!("what is shared has one input"),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (input, kept, reader) = (self.input.clone(), self.kept.clone(), self.reader);
+        let (metrics, schema) = (self.metrics.clone(), self.schema());
+        let batches = futures::stream::once(async move {
+            let schema = input.schema();
+            let taken = kept.take(reader, partition, &input, &metrics, &context)?;
+            let Some(taking) = taken else {
+                return input.execute(partition, context);
+            };
+            let state = (taking, schema.clone());
+            let batches = futures::stream::try_unfold(state, |(mut taking, schema)| async move {
+                let batch = taking.next(&schema).await?;
+                Ok(batch.map(|batch| (batch, (taking, schema))))
+            });
+            let batches: SendableRecordBatchStream =
+                Box::pin(RecordBatchStreamAdapter::new(schema, batches));
+            Ok(batches)
+        })
+        .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(match inputs {
+            [input] => input.clone(),
+            _ => Arc::new(Statistics::new_unknown(&self.schema())),
+        })
+    }
+}
