@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use belvedere_connector::Code;
 use belvedere_sql::{SetValue, Spanned, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -157,7 +158,9 @@ impl Session {
             false => query::plan(self.names(settings.clone()), ast).await?,
         };
         let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
-        self.query(ast, planned, settings, values).await
+        let answer = self.query(ast, planned, settings, values).await?;
+        as_prepared(&prepared.schema, &answer.schema)?;
+        Ok(answer)
     }
 
     /// Set a session setting from its text, as `SET` does.
@@ -314,6 +317,24 @@ fn batch_answer(batch: RecordBatch) -> Answer {
         notices: Vec::new(),
         is_query: true,
     }
+}
+
+/// Whoever prepared a statement has been told its columns: others come only once it is prepared again.
+fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
+    let same = |(told, is): (&Arc<Field>, &Arc<Field>)| {
+        // A parameter's own type is known with its value.
+        let untold = told.data_type() == &DataType::Null;
+        told.name() == is.name() && (untold || told.data_type() == is.data_type())
+    };
+    let columns = || prepared.fields().iter().zip(answered.fields());
+    if prepared.fields().len() == answered.fields().len() && columns().all(same) {
+        return Ok(());
+    }
+    let changed = belvedere_connector::Error::new(
+        Code::SchemaChanged,
+        "the answer has other columns than the statement was prepared with: what it reads has changed since",
+    );
+    Err(Error::Source(changed.help("Prepare it again")))
 }
 
 /// Parameters in the order of their numbers (or names), with `$`.

@@ -14,6 +14,7 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
+//! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `upstream.rs` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
@@ -29,8 +30,12 @@ mod limits;
 mod lineage;
 mod metadata;
 mod names;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod proxy;
 mod reference;
 mod shared;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod sick;
 mod sources;
 mod statements;
 mod upstream;
