@@ -161,6 +161,9 @@ fn came(question: &Question) -> String {
             ms(progress.waited)
         );
     }
+    if progress.attempts > 1 {
+        let _ = write!(text, ", asked {} times", progress.attempts);
+    }
     if progress.spilled {
         let _ = write!(text, ", partly by way of the disk");
     }

@@ -18,6 +18,7 @@
 //! | `define/` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
 //! | `apply.rs` | several files of definitions as one change |
 //! | `options.rs` | the options and URLs of sources |
+//! | `limits.rs` | the options that all sources take |
 //! | `sources.rs` | an opened source and the providers of its tables |
 //! | `connectors.rs` | the connectors of this build |
 //! | `lineage.rs` | which columns a view's columns are computed from |
@@ -30,6 +31,7 @@ mod builder;
 mod connectors;
 mod define;
 mod explain;
+mod limits;
 mod lineage;
 mod log;
 mod names;

@@ -13,6 +13,7 @@ use super::world::{Inner, World};
 use super::{nearest, query, system};
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
 use crate::error::{Error, Result};
+use crate::federation::Asker;
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
 pub(super) const PATH: &str = "$path";
@@ -28,6 +29,8 @@ pub(super) struct Names {
     pub inner: Arc<Inner>,
     pub world: Arc<World>,
     pub settings: Arc<Settings>,
+    /// The session that asks.
+    pub asker: Asker,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
@@ -66,11 +69,17 @@ impl Names {
             inner,
             world,
             settings: Arc::new(settings),
+            asker: Asker::default(),
             frozen,
             outline: false,
             depth: 0,
             seen: Arc::default(),
         }
+    }
+
+    /// Of a session's statement.
+    pub fn asked_by(self, asker: Asker) -> Self {
+        Self { asker, ..self }
     }
 
     /// Names inside a view: looked up along the view's own path.

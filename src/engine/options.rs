@@ -5,7 +5,7 @@ use std::sync::Arc;
 use belvedere_connector::{Connector, Secret};
 use belvedere_sql::Options;
 
-use super::nearest;
+use super::{limits, nearest};
 use crate::catalog::About;
 use crate::error::{Error, Result};
 
@@ -95,7 +95,7 @@ pub(super) fn absolute(url: &str, base_dir: &Path) -> Result<String> {
     Ok(format!("{prefix}{}{slash}", plain.display()))
 }
 
-/// A source's options, checked: those about people, and the connector's own.
+/// A source's options, checked: those about people, those of every source, and the connector's own.
 pub(super) fn of_source(
     connector: &dyn Connector,
     options: &Options,
@@ -108,11 +108,16 @@ pub(super) fn of_source(
             *field = Some(text);
             continue;
         }
+        if limits::OPTIONS.contains(&name.as_str()) {
+            own.insert(name, text);
+            continue;
+        }
         let known = connector.options();
         let Some(spec) = known.iter().find(|spec| spec.name == name) else {
             let names = known
                 .iter()
                 .map(|s| s.name)
+                .chain(limits::OPTIONS.iter().copied())
                 .chain(About::default().fields().map(|f| f.0));
             return Err(unknown_option(&name, connector.name(), names));
         };

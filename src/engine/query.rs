@@ -65,7 +65,10 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
     let mut config = base
         .config()
         .clone()
-        .with_extension(Arc::new(StatementContext { deadline }));
+        .with_extension(Arc::new(StatementContext {
+            deadline,
+            asker: names.asker,
+        }));
     config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.timezone.clone());

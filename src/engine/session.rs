@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,12 +21,18 @@ use super::settings::Settings;
 use super::world::Inner;
 use super::{define, explain, show};
 use crate::error::{Error, Result};
+use crate::federation::Asker;
+
+/// Of sessions, in the order in which they were opened.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// Executes statements under its own settings. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Session {
     inner: Arc<Inner>,
     settings: Arc<Mutex<Settings>>,
+    /// Sources give their places to sessions in turn.
+    number: Asker,
 }
 
 /// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
@@ -58,6 +65,7 @@ impl Session {
         Self {
             inner,
             settings: Arc::default(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -180,7 +188,7 @@ impl Session {
     }
 
     fn names(&self, settings: Settings) -> Names {
-        Names::new(self.inner.clone(), self.inner.world(), settings, false)
+        Names::new(self.inner.clone(), self.inner.world(), settings, false).asked_by(self.number)
     }
 
     async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {

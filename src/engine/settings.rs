@@ -205,6 +205,15 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn duration(name: &str, text: &str) -> Result<Duration> {
+    parse_duration(text).ok_or_else(|| {
+        Error::invalid(format!(
+            "setting {name} is a duration like '500ms', '30s' or '5min', not '{text}'"
+        ))
+    })
+}
+
+/// `500ms`, `30s`, `5min`; a number alone is milliseconds.
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let units = [
         ("", 1),
         ("ms", 1),
@@ -213,13 +222,7 @@ fn duration(name: &str, text: &str) -> Result<Duration> {
         ("m", 60_000),
         ("h", 3_600_000),
     ];
-    with_unit(text, &units)
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            Error::invalid(format!(
-                "setting {name} is a duration like '500ms', '30s' or '5min', not '{text}'"
-            ))
-        })
+    with_unit(text, &units).map(Duration::from_millis)
 }
 
 fn bytes(name: &str, text: &str) -> Result<usize> {

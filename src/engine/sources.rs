@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use belvedere_connector::{Connector, SourceConfig, Table, TableRef};
 use datafusion::catalog::TableProvider;
 
+use super::limits;
 use crate::catalog::{Discovery, SourceDefinition};
 use crate::error::Result;
 use crate::federation::{SourceHandle, SourceTable};
@@ -25,17 +26,20 @@ impl LiveSource {
         definition: Arc<SourceDefinition>,
         known: Option<&Discovery>,
     ) -> Result<Self> {
+        let limits = limits::limits(&definition.options)?;
+        let mut options = definition.options.clone();
+        options.retain(|name, _| !limits::OPTIONS.contains(&name.as_str()));
         let source = connector.open(SourceConfig {
             name: definition.name.clone(),
             url: definition.url.clone(),
-            options: definition.options.clone(),
+            options,
         })?;
         if let Some(known) = known {
             let tables: Vec<Table> = known.tables.iter().map(|t| t.as_ref().clone()).collect();
             source.remember(&tables);
         }
         Ok(Self {
-            handle: Arc::new(SourceHandle::new(&definition.name, source)),
+            handle: Arc::new(SourceHandle::new(&definition.name, source, limits)),
             connector: connector.name(),
             definition,
             providers: Mutex::default(),
@@ -46,6 +50,9 @@ impl LiveSource {
     pub async fn discover(&self) -> Result<Discovery> {
         let found = self.handle.source.discover().await;
         self.handle.contacted(found.as_ref().err());
+        if found.is_ok() {
+            self.handle.trust();
+        }
         let found = found.map_err(|e| e.at_source(&self.definition.name))?;
         self.providers
             .lock()

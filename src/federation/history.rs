@@ -23,6 +23,7 @@ pub struct Question {
     /// Microseconds since the epoch, UTC.
     pub asked_at_us: i64,
     begun: Instant,
+    attempts: AtomicUsize,
     waited_us: AtomicU64,
     first_us: AtomicU64,
     rows: AtomicU64,
@@ -45,6 +46,8 @@ pub enum Outcome {
 /// What a question has come to by now.
 #[derive(Debug)]
 pub struct Progress {
+    /// How often it was sent: more than once if it failed before its first row.
+    pub attempts: usize,
     /// For a place at the source.
     pub waited: Duration,
     /// Until there were rows; None: there are none yet.
@@ -66,6 +69,7 @@ impl History {
             expected,
             asked_at_us: chrono::Utc::now().timestamp_micros(),
             begun: Instant::now(),
+            attempts: AtomicUsize::default(),
             waited_us: AtomicU64::default(),
             first_us: AtomicU64::default(),
             rows: AtomicU64::default(),
@@ -106,6 +110,7 @@ impl Question {
                     after
                 }
             },
+            attempts: self.attempts.load(Ordering::Relaxed),
             waited: Duration::from_micros(load(&self.waited_us)),
             first: (first > 0).then(|| Duration::from_micros(first)),
             rows: load(&self.rows),
@@ -140,10 +145,12 @@ impl Asking {
         &self.question
     }
 
-    /// The source has room for so many streams of the answer.
-    pub fn admitted(&self, streams: usize) {
-        let waited = self.question.elapsed().as_micros() as u64;
-        self.question.waited_us.store(waited, Ordering::Relaxed);
+    /// The source has room for so many streams of the answer; it is sent the question.
+    pub fn admitted(&self, streams: usize, waited: Duration) {
+        let question = &self.question;
+        question.attempts.fetch_add(1, Ordering::Relaxed);
+        let waited = waited.as_micros() as u64;
+        question.waited_us.fetch_add(waited, Ordering::Relaxed);
         self.streams.store(streams, Ordering::Relaxed);
     }
 

@@ -14,7 +14,10 @@
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
-//! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once |
+//! | `limits.rs` | [`Limits`]: what a source is asked at most |
+//! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
+//! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
+//! | `retry.rs` | [`Tries`](retry::Tries): what failed before its first row is asked again |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
 //! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
@@ -27,6 +30,7 @@
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
 
+mod breaker;
 mod capabilities;
 mod cut;
 mod domain;
@@ -36,20 +40,24 @@ mod exec;
 mod expr;
 mod gate;
 mod history;
+mod limits;
 mod node;
 mod order;
 mod outlet;
 mod provider;
 mod relay;
 mod remote;
+mod retry;
 mod shared;
 mod ties;
 
+pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use exec::{FragmentExec, SourceFailure, StatementContext};
-pub use gate::Gate;
+pub use gate::{Asker, Gate};
 pub use history::{Outcome, Progress, Question};
+pub use limits::Limits;
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};

@@ -1,4 +1,5 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use belvedere_connector::{Code, Error, Fragment, Kind, Rel, Source, Table, TableRef};
@@ -9,19 +10,29 @@ use datafusion::common::{Constraint, Constraints, Result, Statistics};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::breaker::{self, Admitted, Breaker};
 use super::exec::FragmentExec;
 use super::gate::Gate;
 use super::history::History;
+use super::limits::Limits;
 
 /// A source under its name in the engine.
 #[derive(Debug)]
 pub struct SourceHandle {
     pub name: String,
     pub source: Arc<dyn Source>,
+    pub limits: Limits,
     /// Where scans wait for it.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     pub history: History,
-    health: Mutex<Health>,
+    contact: Mutex<Contact>,
+}
+
+/// How it goes with reaching a source.
+#[derive(Debug)]
+struct Contact {
+    health: Health,
+    breaker: Breaker,
 }
 
 /// How the last contact with a source went.
@@ -36,33 +47,99 @@ pub enum Health {
 }
 
 impl SourceHandle {
-    pub fn new(name: impl Into<String>, source: Arc<dyn Source>) -> Self {
+    pub fn new(name: impl Into<String>, source: Arc<dyn Source>, limits: Limits) -> Self {
+        let most = limits.max_concurrent_fragments.unwrap_or(usize::MAX);
         Self {
             name: name.into(),
-            gate: Gate::new(source.max_streams()),
+            gate: Gate::new(most.min(source.max_streams())),
             history: History::default(),
             source,
-            health: Mutex::default(),
+            contact: Mutex::new(Contact {
+                health: Health::default(),
+                breaker: Breaker::new(limits.breaker_failures, limits.breaker_cooldown),
+            }),
+            limits,
         }
     }
 
     pub fn health(&self) -> Health {
-        self.health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.contact().health.clone()
+    }
+
+    pub fn breaker(&self) -> breaker::State {
+        self.contact().breaker.state()
+    }
+
+    /// An error if the source is left alone for now: who would be refused needs not wait for a place.
+    pub fn reachable(&self) -> Result<(), Error> {
+        let contact = self.contact();
+        match contact.breaker.refuses(Instant::now()) {
+            true => Err(self.left_alone(&contact)),
+            false => Ok(()),
+        }
+    }
+
+    /// To be asked before each contact for a query.
+    pub fn admit(self: &Arc<Self>) -> Result<Option<Probe>, Error> {
+        let mut contact = self.contact();
+        match contact.breaker.admit(Instant::now()) {
+            Some(Admitted::Freely) => Ok(None),
+            Some(Admitted::AsProbe) => Ok(Some(Probe(self.clone()))),
+            None => Err(self.left_alone(&contact)),
+        }
+    }
+
+    /// Ask it from now on, whatever failed before.
+    pub fn trust(&self) {
+        self.contact().breaker.reset();
+    }
+
+    fn left_alone(&self, contact: &Contact) -> Error {
+        let again = match contact.breaker.state() {
+            breaker::State::Open { until, .. } => {
+                let left = until.saturating_duration_since(Instant::now());
+                format!("it is tried again in {:.1} s", left.as_secs_f64())
+            }
+            _ => "it is being tried right now".to_string(),
+        };
+        let last = match &contact.health {
+            Health::Down(last) => format!(". The last failure: {last}"),
+            _ => String::new(),
+        };
+        let message = format!("it is not asked after several failures to reach it; {again}{last}");
+        Error::new(Code::Unreachable, message)
+            .help(format!("REFRESH SOURCE {} tries at once", self.name))
+            .at_source(&self.name)
+    }
+
+    fn contact(&self) -> MutexGuard<'_, Contact> {
+        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Note how a contact went. An error that is the query's own shows that the source is there.
     pub fn contacted(&self, error: Option<&Error>) {
-        let health = match error {
+        let mut contact = self.contact();
+        match error {
             Some(e) if matches!(e.code, Code::Unreachable | Code::Authentication) => {
-                Health::Down(e.to_string())
+                contact.health = Health::Down(e.to_string());
+                contact.breaker.failed(Instant::now(), fastrand::f64());
             }
-            Some(e) if e.kind() != Kind::Definite => return,
-            _ => Health::Up,
-        };
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+            Some(e) if e.kind() != Kind::Definite => {}
+            _ => {
+                contact.health = Health::Up;
+                contact.breaker.succeeded();
+            }
+        }
+    }
+}
+
+/// The one query that tries a source which was left alone, until [`SourceHandle::contacted`] knows how that went.
+#[derive(Debug)]
+pub struct Probe(Arc<SourceHandle>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.contact().breaker.given_up(Instant::now());
     }
 }
 

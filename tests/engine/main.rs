@@ -14,6 +14,7 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
+//! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `upstream.rs` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
@@ -33,6 +34,7 @@ mod names;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;
 mod reference;
+mod restraint;
 mod shared;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod sick;

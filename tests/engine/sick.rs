@@ -226,6 +226,19 @@ async fn hangs_in_mid_answer(ward: Ward) {
     let code = rest(answer).await.unwrap_err().code();
     assert!(matches!(code, "timeout" | "source_timeout"), "{code}");
     ward.is_well_again().await;
+    // By the source's own limit, too.
+    let alter = "ALTER SOURCE sick";
+    ward.fixture
+        .ok(&format!("{alter} SET (statement_timeout = '5s')"))
+        .await;
+    let (read, _) = ward.begun().await;
+    ward.proxy.set(Mode::Hang).await;
+    assert_eq!(rest(read).await.unwrap_err().code(), "source_timeout");
+    ward.proxy.set(Mode::Pass).await;
+    ward.fixture
+        .ok(&format!("{alter} RESET (statement_timeout)"))
+        .await;
+    ward.is_well_again().await;
 }
 
 async fn drips(ward: Ward) {

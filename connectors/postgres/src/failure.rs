@@ -50,6 +50,12 @@ fn refused(settings: &Settings, late: bool, db: &DbError) -> Error {
             "Lower max_connections of this source, or raise it at {}",
             settings.address()
         )),
+        // Another's transaction was chosen, here or on the primary of a standby.
+        "40001" | "40P01" | "55P03" => Error::new(
+            Code::Busy,
+            format!("PostgreSQL ended the statement in favour of another (SQLSTATE {state})"),
+        )
+        .help("Try again"),
         "3D000" => quoted(Code::InvalidUrl)
             .help("Correct the database in the URL of this source, then run REFRESH SOURCE"),
         "53000" | "53100" | "53200" | "53400" | "54000" | "54001" | "54011" => {

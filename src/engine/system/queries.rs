@@ -60,6 +60,8 @@ pub(super) const FRAGMENTS: Definition = Definition {
         maybe("expected_rows", Kind::Count),
         always("bytes", Kind::Count),
         always("spilled", Kind::Boolean),
+        // How often it was sent: again if it failed before its first row.
+        always("attempts", Kind::Count),
         always("text", Kind::Text),
         maybe("error", Kind::Text),
     ],
@@ -88,6 +90,7 @@ fn fragments(names: &Names, rows: &mut Rows) {
                 question.expected,
                 progress.bytes,
                 progress.spilled,
+                progress.attempts as u64,
                 live.handle.source.describe(&question.fragment),
                 error,
             ]);

@@ -1,7 +1,9 @@
+use std::time::{Duration, Instant};
+
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::names::Names;
-use crate::federation::{Gate, Health};
+use crate::federation::{BreakerState, Gate, Health};
 
 /// Sources, how they are, and who answers for them.
 pub(super) const SOURCES: Definition = Definition {
@@ -13,10 +15,17 @@ pub(super) const SOURCES: Definition = Definition {
         always("url", Kind::Text),
         always("state", Kind::Text),
         maybe("error", Kind::Text),
+        // closed: it is asked; open: it is left alone until then; half-open: one query tries.
+        always("breaker", Kind::Text),
+        maybe("retry_at", Kind::Instant),
         // Streams that are read now, at most at once; scans that wait for one.
         always("running", Kind::Count),
         maybe("max_connections", Kind::Count),
+        maybe("max_concurrent_fragments", Kind::Count),
         always("waiting", Kind::Count),
+        maybe("queue_timeout_ms", Kind::Count),
+        maybe("statement_timeout_ms", Kind::Count),
+        maybe("retries", Kind::Count),
         always("tables", Kind::Count),
         maybe("owner", Kind::Text),
         maybe("contact", Kind::Text),
@@ -54,7 +63,11 @@ fn rows(names: &Names, rows: &mut Rows) {
             Health::Up => ("ok", None),
             Health::Down(error) => ("down", Some(error)),
         };
-        let gate = live.map(|l| &l.handle.gate);
+        let gate = live.map(|l| l.handle.gate.as_ref());
+        let limits = live.map(|l| &l.handle.limits);
+        let (breaker, retry_at) = live.map_or(("closed", None), |l| breaker(l.handle.breaker()));
+        let connections = live.map(|l| l.handle.source.max_streams());
+        let ms = |limit: Option<Duration>| limit.map(|limit| limit.as_millis() as u64);
         let about = &source.about;
         let discovery = definitions.discoveries.get(&source.name);
         rows.push(row![
@@ -63,9 +76,17 @@ fn rows(names: &Names, rows: &mut Rows) {
             &source.url,
             state,
             error,
+            breaker,
+            retry_at,
             gate.map_or(0, Gate::running) as u64,
+            connections
+                .filter(|most| *most < usize::MAX)
+                .map(|most| most as u64),
             gate.and_then(Gate::most).map(|most| most as u64),
             gate.map_or(0, Gate::waiting) as u64,
+            limits.and_then(|limits| ms(limits.queue_timeout)),
+            limits.and_then(|limits| ms(limits.statement_timeout)),
+            limits.map(|limits| u64::from(limits.retries)),
             definitions.tables(&source.name).len() as u64,
             &about.owner,
             &about.contact,
@@ -75,6 +96,19 @@ fn rows(names: &Names, rows: &mut Rows) {
             &source.comment,
             discovery.map(|d| Value::Instant(d.at_us)),
         ]);
+    }
+}
+
+/// What it is called, and when the next query tries.
+fn breaker(state: BreakerState) -> (&'static str, Option<Value<'static>>) {
+    match state {
+        BreakerState::Closed { .. } => ("closed", None),
+        BreakerState::HalfOpen { .. } => ("half-open", None),
+        BreakerState::Open { until, .. } => {
+            let left = until.saturating_duration_since(Instant::now());
+            let at = chrono::Utc::now().timestamp_micros() + left.as_micros() as i64;
+            ("open", Some(Value::Instant(at)))
+        }
     }
 }
 
