@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use belvedere::{Answer, Engine, Error, Session};
 use belvedere_memory::{Fault, MemoryConnector, MemorySource, MemoryTable};
-use datafusion::arrow::array::{Int64Array, RecordBatch};
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
-use crate::fixture::{Fixture, shown};
+use crate::fixture::{Fixture, database, shown};
 use crate::proxy::{Mode, Proxy};
 
 #[path = "../../connectors/mysql/tests/support/mod.rs"]
@@ -301,6 +301,45 @@ async fn a_source_that_resets_its_connections() {
 async fn a_source_that_nobody_serves() {
     breaks(Ward::postgres().await, Mode::Refuse).await;
     breaks(Ward::mysql().await, Mode::Refuse).await;
+}
+
+/// What is held of an answer is bounded by its bytes, not by its rows alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_rows_come_in_small_batches() {
+    const WIDE: usize = 50;
+    const MEGABYTE: usize = 1_000_000;
+    let pad = format!("repeat('x', {MEGABYTE}) AS pad");
+    let postgres = Ward::postgres().await;
+    let rows = format!("SELECT i AS id, {pad} FROM generate_series(1, {WIDE}) AS i");
+    postgres
+        .server
+        .execute(&format!("CREATE TABLE wide AS {rows}"))
+        .await;
+    let mysql = Ward::mysql().await;
+    let rows = format!("SELECT seq AS id, {pad} FROM seq_1_to_{WIDE}");
+    mysql
+        .server
+        .execute(&format!("CREATE TABLE wide AS {rows}"))
+        .await;
+    let sqlite = format!(
+        "CREATE TABLE wide (id INTEGER, pad TEXT);
+         WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < {WIDE})
+         INSERT INTO wide SELECT x, hex(zeroblob({MEGABYTE} / 2)) FROM i"
+    );
+    database(&mysql.fixture.path("erp.db"), &sqlite);
+    for (ward, source) in [(&postgres, "sick"), (&mysql, "sick"), (&mysql, "well")] {
+        let query = format!("SELECT id, pad FROM {source}.wide");
+        let answer = ward.fixture.session.execute(&query).await.unwrap();
+        let batches = answer.collect().await.unwrap();
+        let rows: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(rows.iter().sum::<usize>(), WIDE);
+        assert!(rows.iter().all(|rows| *rows <= 16), "{source}: {rows:?}");
+        let pads = batches
+            .iter()
+            .map(|batch| batch.column(1).as_string::<i32>());
+        let bytes: usize = pads.map(|pads| pads.value_data().len()).sum();
+        assert_eq!(bytes, WIDE * MEGABYTE);
+    }
 }
 
 /// Behind our back: what was known is read again, and the query planned again.
