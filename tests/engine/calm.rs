@@ -27,7 +27,7 @@ async fn fixture(connections: usize) -> Fixture {
         );
         fixture
             .ok(&format!(
-                "CREATE SOURCE \"{name}\" FROM 'sqlite:{name}.db' WITH (max_connections = {connections})"
+                "CREATE SOURCE \"{name}\" FROM 'sqlite:{name}.db' WITH (max_connections = {connections}, queue_timeout = '10min')"
             ))
             .await;
     }
