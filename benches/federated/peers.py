@@ -1,18 +1,31 @@
-"""Another engine over the same four systems: told files with a query on stdin, it answers `rows seconds` for each.
+"""Another engine over the same four systems: told files with a query on stdin, it answers each with a line of JSON.
 
     python peers.py duckdb|chdb POSTGRES MARIADB SQLITE FOLDER
+    python peers.py postgres URL
 """
 
+import json
 import pathlib
+import signal
 import sys
 import time
 from urllib.parse import urlsplit
+
+# Seconds for a query. The alarm ends this process, whatever a library is doing.
+LIMIT = 120
 
 TABLES = {
     "pg": ["part", "supplier", "partsupp"],
     "maria": ["customer", "nation", "region"],
     "lite": ["orders"],
     "lake": ["lineitem"],
+}
+
+# What chDB's table functions give otherwise than the systems have it: PostgreSQL's CHAR with its padding, which the `=`
+# of ClickHouse looks at, and all but SQLite's numbers as text.
+REPLACED = {
+    "part": "trimRight(p_brand) AS p_brand, trimRight(p_container) AS p_container",
+    "orders": "toDate32(o_orderdate) AS o_orderdate, toDecimal64(o_totalprice, 2) AS o_totalprice",
 }
 
 
@@ -37,7 +50,7 @@ def duckdb(postgres, mariadb, sqlite, folder):
         for table in tables:
             place = f"{schema[system]}.{table}" if system in schema else f"'{folder.removeprefix('file:')}/{table}.parquet'"
             connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {place}")
-    return lambda sql: len(connection.execute(sql).fetchall())
+    return lambda sql: connection.execute(sql).fetchall()
 
 
 def chdb(postgres, mariadb, sqlite, folder):
@@ -56,27 +69,52 @@ def chdb(postgres, mariadb, sqlite, folder):
     connection = session.Session()
     connection.query("CREATE DATABASE tpch")
     connection.query("USE tpch")
+    # What does not match in an outer join is NULL, and so is the sum of nothing, as SQL has it.
+    connection.query("SET join_use_nulls = 1, aggregate_functions_null_for_empty = 1")
     for system, tables in TABLES.items():
         for table in tables:
-            connection.query(f"CREATE VIEW {table} AS SELECT * FROM {place[system](table)}")
+            columns = f"* REPLACE ({REPLACED[table]})" if table in REPLACED else "*"
+            connection.query(f"CREATE VIEW {table} AS SELECT {columns} FROM {place[system](table)}")
 
     def rows(sql):
         answer = connection.query(sql, "ArrowStream").bytes()
-        return pyarrow.ipc.open_stream(io.BytesIO(answer)).read_all().num_rows if answer else 0
+        if not answer:
+            return []
+        table = pyarrow.ipc.open_stream(io.BytesIO(answer)).read_all()
+        return list(zip(*(column.to_pylist() for column in table.columns)))
 
     return rows
 
 
+def postgres(url):
+    import psycopg
+
+    connection = psycopg.connect(url, autocommit=True)
+    # Otherwise it would go on when this process has ended.
+    connection.execute(f"SET statement_timeout = '{LIMIT}s'")
+    return lambda sql: connection.execute(sql).fetchall()
+
+
+def text(value):
+    if value is None:
+        return None
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def main(name, *urls):
-    answer = {"duckdb": duckdb, "chdb": chdb}[name](*urls)
+    answer = {"duckdb": duckdb, "chdb": chdb, "postgres": postgres}[name](*urls)
     for path in sys.stdin:
         sql = pathlib.Path(path.strip()).read_text().rstrip().rstrip(";")
+        signal.alarm(LIMIT + 1)
         started = time.perf_counter()
         try:
-            print(answer(sql), time.perf_counter() - started, flush=True)
+            rows = answer(sql)
+            seconds = time.perf_counter() - started
+            line = {"answer": {"seconds": seconds, "rows": [[text(value) for value in row] for row in rows]}}
         except Exception as error:
-            print(f"{name}: {path.strip()}: {str(error)[:300]}", file=sys.stderr)
-            print("-", flush=True)
+            line = {"error": " ".join(str(error).split())[:300]}
+        signal.alarm(0)
+        print(json.dumps(line), flush=True)
 
 
 main(*sys.argv[1:])

@@ -32,7 +32,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
 use tonic::transport::{Channel, Endpoint};
 
-use support::{LINEITEM, grouped, lineitem, median, option, print_table};
+use support::{LINEITEM, cores, grouped, lineitem, median, option, print_table};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -98,7 +98,7 @@ async fn main() -> Result<()> {
             ),
         ]);
     }
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cores();
     println!("DoGet of lineitem over loopback, {cores} cores, median of {rounds} rounds");
     print_table(
         [

@@ -30,7 +30,7 @@ use futures::SinkExt;
 use tokio_postgres::NoTls;
 
 use readers::Reading;
-use support::{LINEITEM, grouped, lineitem, median, option, print_table};
+use support::{LINEITEM, cores, grouped, lineitem, median, option, print_table};
 
 /// All others are compared with it.
 const LIMIT: &str = "copy-1";
@@ -102,7 +102,7 @@ fn main() {
         }
     }
 
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cores();
     println!(
         "{} rows of lineitem, {version}, TCP on loopback, {cores} cores, median of {rounds} rounds",
         grouped(rows)

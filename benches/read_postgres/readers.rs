@@ -10,6 +10,8 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use tokio_postgres::{Client, NoTls};
 
+use crate::support::memory_kb;
+
 /// One reading of the whole table.
 pub struct Reading {
     pub rows: u64,
@@ -120,7 +122,7 @@ impl Begun {
             rows,
             time: self.at.elapsed(),
             cpu: cpu().saturating_sub(self.cpu),
-            peak_kb: peak_kb(),
+            peak_kb: memory_kb("VmHWM"),
         }
     }
 }
@@ -132,14 +134,6 @@ fn cpu() -> Duration {
     let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
     let ticks = fields.split_whitespace().skip(11).take(2);
     Duration::from_millis(ticks.filter_map(|t| t.parse::<u64>().ok()).sum::<u64>() * 10)
-}
-
-fn peak_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut lines = status.lines();
-    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok());
-    peak.unwrap_or(0)
 }
 
 impl fmt::Display for Reading {

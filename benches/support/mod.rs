@@ -1,4 +1,5 @@
-//! What the benchmarks share: the rows of TPC-H's `lineitem`, and a table of measured times.
+//! What the benchmarks share: the rows of TPC-H's `lineitem`, options, medians, tables. What those over four systems
+//! share besides is in `systems.rs`.
 
 #![allow(dead_code)]
 
@@ -65,23 +66,64 @@ pub fn median(times: &[Duration]) -> Duration {
     }
 }
 
+pub fn geometric(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let logarithms: Vec<f64> = values.map(f64::ln).collect();
+    (!logarithms.is_empty())
+        .then(|| (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp())
+}
+
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(0, usize::from)
+}
+
+/// A figure of this process in `/proc/self/status`, in kB: `VmHWM` is its peak memory, `VmRSS` what it has now.
+pub fn memory_kb(figure: &str) -> u64 {
+    memory_kb_of("self", figure)
+}
+
+/// That of another process.
+pub fn memory_kb_of(process: &str, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let kb = lines.find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+    let kb = kb.and_then(|kb| kb.trim().strip_suffix(" kB")?.parse().ok());
+    kb.unwrap_or(0)
+}
+
 /// The first column to the left, numbers to the right, a line of dashes below the header.
-pub fn print_table<const N: usize>(header: [&str; N], rows: &[[String; N]]) {
-    let header = header.map(str::to_string);
-    let widths: [usize; N] = std::array::from_fn(|i| {
-        let cells = std::iter::once(&header).chain(rows);
-        cells.map(|row| row[i].chars().count()).max().unwrap_or(0)
-    });
-    let print = |row: &[String; N]| {
+pub fn print_table(header: impl AsRef<[&'static str]>, rows: &[impl AsRef<[String]>]) {
+    let header = header.as_ref().iter().map(ToString::to_string);
+    let header: Vec<String> = header.collect();
+    let width = |i: usize| {
+        let cells = std::iter::once(&header[i]).chain(rows.iter().map(|row| &row.as_ref()[i]));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let print = |row: &[String]| {
         let mut line = format!("{:<width$}", row[0], width = widths[0]);
-        for (cell, width) in row.iter().zip(widths).skip(1) {
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
             write!(line, "  {cell:>width$}").expect("memory");
         }
         println!("{}", line.trim_end());
     };
     print(&header);
-    println!("{}", widths.map(|width| "-".repeat(width)).join("  "));
-    rows.iter().for_each(print);
+    let dashes: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    println!("{}", dashes.join("  "));
+    rows.iter().for_each(|row| print(row.as_ref()));
+}
+
+/// The same table, then as it stands in `docs/performance.md`.
+pub fn print_both(header: impl AsRef<[&'static str]>, rows: &[impl AsRef<[String]>]) {
+    print_table(&header, rows);
+    let header = header.as_ref();
+    println!(
+        "\n| {} |\n|---{}|",
+        header.join(" | "),
+        "|---:".repeat(header.len() - 1)
+    );
+    for row in rows {
+        println!("| {} |", row.as_ref().join(" | "));
+    }
 }
 
 /// With a comma at each thousand.

@@ -5,7 +5,7 @@ use futures::SinkExt;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-use crate::data::{self, Table};
+use super::data::{self, Table};
 
 #[path = "../../connectors/mysql/tests/support/mod.rs"]
 mod mariadb;
@@ -52,9 +52,8 @@ impl Places {
             assert_eq!(found.len(), names.len());
             found
         };
-        places
-            .fill_postgres(&named(&["part", "supplier", "partsupp"]))
-            .await;
+        let (_, postgres) = &places.urls()[0];
+        fill_postgres(postgres, &named(&["part", "supplier", "partsupp"])).await;
         places
             .fill_mariadb(&named(&["customer", "nation", "region"]))
             .await;
@@ -79,33 +78,6 @@ impl Places {
             ("lite", format!("sqlite:{files}/orders.db")),
             ("lake", format!("file:{files}/lake")),
         ]
-    }
-
-    async fn fill_postgres(&self, tables: &[&Table]) {
-        let (_, url) = &self.urls()[0];
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        for Table {
-            name,
-            declared,
-            lines,
-        } in tables
-        {
-            client
-                .batch_execute(&format!("CREATE TABLE {name} ({declared})"))
-                .await
-                .unwrap();
-            let copy = format!("COPY {name} FROM STDIN (DELIMITER '|')");
-            let mut sink = pin!(client.copy_in(&copy).await.unwrap());
-            sink.send(Cursor::new(lines.join("\n") + "\n"))
-                .await
-                .unwrap();
-            assert_eq!(sink.finish().await.unwrap(), lines.len() as u64);
-            if let Some(index) = index(name) {
-                client.batch_execute(&index).await.unwrap();
-            }
-        }
-        client.batch_execute("VACUUM ANALYZE").await.unwrap();
     }
 
     async fn fill_mariadb(&self, tables: &[&Table]) {
@@ -167,4 +139,30 @@ impl Places {
             );
         }
     }
+}
+
+pub async fn fill_postgres(url: &str, tables: &[&Table]) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    for Table {
+        name,
+        declared,
+        lines,
+    } in tables
+    {
+        client
+            .batch_execute(&format!("CREATE TABLE {name} ({declared})"))
+            .await
+            .unwrap();
+        let copy = format!("COPY {name} FROM STDIN (DELIMITER '|')");
+        let mut sink = pin!(client.copy_in(&copy).await.unwrap());
+        sink.send(Cursor::new(lines.join("\n") + "\n"))
+            .await
+            .unwrap();
+        assert_eq!(sink.finish().await.unwrap(), lines.len() as u64);
+        if let Some(index) = index(name) {
+            client.batch_execute(&index).await.unwrap();
+        }
+    }
+    client.batch_execute("VACUUM ANALYZE").await.unwrap();
 }

@@ -16,6 +16,7 @@ pub struct Server {
 struct Own {
     data: PathBuf,
     port: u16,
+    options: &'static str,
     /// Removed last.
     _folder: tempfile::TempDir,
 }
@@ -45,6 +46,11 @@ impl Server {
 
     /// One of its own, whatever the environment says: it can be stopped.
     pub fn private() -> Self {
+        Self::private_with("")
+    }
+
+    /// With options of its command line, which prevail over these here.
+    pub fn private_with(options: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
         std::fs::create_dir(&data).expect("a data folder");
@@ -79,6 +85,7 @@ impl Server {
         let own = Own {
             data,
             port,
+            options,
             _folder: folder,
         };
         own.start();
@@ -120,8 +127,8 @@ impl Own {
     fn start(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
-             -c max_connections=60 -c shared_buffers=64MB -c autovacuum=off",
-            self.port
+             -c max_connections=60 -c shared_buffers=64MB -c autovacuum=off {}",
+            self.port, self.options
         );
         let log = self.data.join("server.log");
         let log = log.to_str().expect("a plain path");
