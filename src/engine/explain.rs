@@ -120,14 +120,16 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
     }
 }
 
-/// Long lists of keys are not for reading.
+/// Long lists of keys are not for reading; what was counted, at the end, is.
 fn shortened(line: &str) -> String {
     const SHOWN: usize = 2_000;
-    match line.char_indices().nth(SHOWN) {
+    let counted = line.rfind(", metrics=[").unwrap_or(line.len());
+    let (what, counted) = line.split_at(counted);
+    match what.char_indices().nth(SHOWN) {
         None => line.to_string(),
         Some((end, _)) => {
-            let more = line[end..].chars().count();
-            format!("{} … and {more} characters more", &line[..end])
+            let more = what[end..].chars().count();
+            format!("{} … and {more} characters more{counted}", &what[..end])
         }
     }
 }
@@ -280,5 +282,23 @@ fn here(text: &mut String, physical: &Arc<dyn ExecutionPlan>, ran: bool) {
 fn indented(text: &mut String, lines: &str) {
     for line in lines.lines() {
         let _ = writeln!(text, "  {}", shortened(line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn a_long_line_keeps_its_beginning_and_what_was_counted() {
+        let line = format!("Scan: keys={}, metrics=[rows=7]", "é,".repeat(5_000));
+        let short = shortened(&line);
+        assert!(short.starts_with("Scan: keys=é,é,"), "{short}");
+        let end = " … and 8011 characters more, metrics=[rows=7]";
+        assert!(short.ends_with(end), "{short}");
+        assert_eq!(
+            shortened("Scan: keys=1, metrics=[]"),
+            "Scan: keys=1, metrics=[]"
+        );
     }
 }
