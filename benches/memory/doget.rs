@@ -106,7 +106,10 @@ pub async fn measure(lake: &str, rows: usize) {
     let mut lines: Vec<Vec<String>> = (0..PARTS)
         .map(|i| {
             let of = samples.iter().filter(|(rows, _)| part(*rows) == i);
-            line(&format!("{}0 % to {}0 %", i, i + 1), of)
+            line(
+                &format!("{} % to {} %", i * 100 / PARTS, (i + 1) * 100 / PARTS),
+                of,
+            )
         })
         .collect();
     let warm = samples.iter().filter(|(rows, _)| part(*rows) > 0);
