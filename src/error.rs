@@ -160,6 +160,7 @@ impl Error {
             Self::Source(e) => match e.code {
                 Code::PermissionDenied => "42501",
                 Code::TableMissing => "42P01",
+                Code::TargetExists => "58P02",
                 Code::ValueOutOfRange => "22003",
                 Code::Timeout | Code::Cancelled => "57014",
                 Code::Busy | Code::LimitExceeded => "53300",
@@ -198,6 +199,7 @@ fn source_code(code: Code) -> &'static str {
         Code::InvalidOption => "invalid_option",
         Code::InvalidSecret => "invalid_secret",
         Code::MalformedFile => "malformed_file",
+        Code::TargetExists => "target_exists",
         Code::SourceRefused => "source_refused",
         Code::Internal => "source_internal",
     }

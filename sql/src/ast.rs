@@ -61,6 +61,8 @@ pub enum Statement {
     ResetAll,
     /// `EXPLAIN [ANALYZE] [VERBOSE] …`
     Explain(Explain),
+    /// `COPY (SELECT …) TO 'x.parquet' [PARTITIONED BY (…)] [WITH (…)]`
+    Copy(CopyTo),
     /// A query: `SELECT`, `WITH`, `VALUES`, `TABLE`, `FROM`, or any of them in parentheses.
     Query(Box<Query>),
     /// Anything else sqlparser reads: `INSERT`, `CREATE TABLE`, `USE`, …
@@ -447,6 +449,34 @@ pub struct Explain {
     pub verbose: bool,
     /// `FORMAT x`, in lower case.
     pub format: Option<String>,
-    /// A [`Statement::Query`] or [`Statement::Other`].
+    /// A [`Statement::Query`], [`Statement::Copy`] or [`Statement::Other`].
     pub statement: Box<Statement>,
+}
+
+/// See [`Statement::Copy`].
+///
+/// PostgreSQL's, DuckDB's and DataFusion's ways to write the options are read as one:
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for (sql, printed) in [
+///     ("COPY t TO 'x.csv' (HEADER, DELIMITER ';')", "COPY (SELECT * FROM t) TO 'x.csv' WITH (HEADER = true, DELIMITER = ';')"),
+///     ("COPY t (a, b) TO 'x.csv'", "COPY (SELECT a, b FROM t) TO 'x.csv'"),
+///     ("COPY (SELECT 1 AS a, 2 AS b) TO 'd' (FORMAT csv, PARTITION_BY (a))", "COPY (SELECT 1 AS a, 2 AS b) TO 'd' PARTITIONED BY (a) WITH (FORMAT = csv)"),
+///     ("COPY t TO 'd' STORED AS PARQUET PARTITIONED BY (a) OPTIONS ('format.compression' 'zstd')", "COPY (SELECT * FROM t) TO 'd' PARTITIONED BY (a) WITH (format = PARQUET, compression = 'zstd')"),
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), printed);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyTo {
+    /// What is written: `COPY t TO` is `COPY (SELECT * FROM t) TO`.
+    pub query: Box<Query>,
+    /// A path or URL.
+    pub to: String,
+    /// Columns that become folders.
+    pub partition_by: Vec<Ident>,
+    /// `WITH (…)`; one without a value is true.
+    pub options: Options,
 }

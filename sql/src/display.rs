@@ -83,6 +83,7 @@ impl Display for Statement {
             Statement::Set(s) => s.fmt(f),
             Statement::ResetAll => f.write_str("RESET ALL"),
             Statement::Explain(s) => s.fmt(f),
+            Statement::Copy(s) => s.fmt(f),
             Statement::Query(query) => write_query(f, query),
             Statement::Other(statement) => f.write_str(&exact(&**statement)),
         }
@@ -285,5 +286,20 @@ impl Display for Explain {
             write!(f, "FORMAT {} ", Text(format))?;
         }
         self.statement.fmt(f)
+    }
+}
+
+impl Display for CopyTo {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("COPY (")?;
+        write_query(f, &self.query)?;
+        write!(f, ") TO {}", Text(&self.to))?;
+        if !self.partition_by.is_empty() {
+            write!(f, " PARTITIONED BY {}", Columns(&self.partition_by))?;
+        }
+        if !self.options.is_empty() {
+            write!(f, " WITH {}", self.options)?;
+        }
+        Ok(())
     }
 }

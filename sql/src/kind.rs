@@ -36,6 +36,7 @@ impl Statement {
             Statement::Set(_) => "SET",
             Statement::ResetAll => "RESET",
             Statement::Explain(_) => "EXPLAIN",
+            Statement::Copy(_) => "COPY",
             Statement::Query(_) => "SELECT",
             Statement::Other(statement) => return Cow::Owned(first_words(&statement.to_string())),
         })

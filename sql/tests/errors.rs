@@ -372,7 +372,7 @@ fn later_versions_are_named() {
         ("GRANT SELECT ON v TO r", "GRANT"),
         ("REVOKE SELECT ON v FROM r", "REVOKE"),
         ("SUBSCRIBE TO v", "SUBSCRIBE"),
-        ("COPY (SELECT 1) TO 'dir' (FORMAT parquet)", "COPY"),
+        ("COPY t FROM 'x.csv'", "COPY FROM"),
         ("BEGIN", "BEGIN"),
         ("COMMIT", "COMMIT"),
         ("ROLLBACK", "ROLLBACK"),

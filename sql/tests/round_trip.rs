@@ -1,10 +1,10 @@
 //! What is printed parses to the same AST.
 
 use belvedere_sql::{
-    AlterSchema, AlterSource, AlterView, CommentOn, CommentTarget, CreateSchema, CreateSource,
-    CreateView, DropSchema, DropSource, DropView, Explain, Ident, Name, Options, Query, Set,
-    SetScope, SetValue, Show, SourceAction, Statement, Value, Verbatim, ViewAction, fold, ident,
-    parse, parse_one,
+    AlterSchema, AlterSource, AlterView, CommentOn, CommentTarget, CopyTo, CreateSchema,
+    CreateSource, CreateView, DropSchema, DropSource, DropView, Explain, Ident, Name, Options,
+    Query, Set, SetScope, SetValue, Show, SourceAction, Statement, Value, Verbatim, ViewAction,
+    fold, ident, parse, parse_one,
 };
 use proptest::prelude::*;
 
@@ -362,6 +362,20 @@ fn statement() -> impl Strategy<Value = Statement> {
                     statement,
                 })
             }),
+        (
+            query(),
+            text(),
+            prop::collection::vec(any_ident(), 0..3),
+            options(0)
+        )
+            .prop_map(
+                |(query, to, partition_by, options)| Statement::Copy(CopyTo {
+                    query,
+                    to,
+                    partition_by,
+                    options
+                })
+            ),
         query().prop_map(Statement::Query),
         prop::sample::select(OTHERS).prop_map(one),
     ]

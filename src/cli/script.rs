@@ -130,6 +130,7 @@ fn is_query(statement: &Statement) -> bool {
     matches!(
         statement,
         Statement::Query(_)
+            | Statement::Copy(_)
             | Statement::Explain(_)
             | Statement::Show(_)
             | Statement::Describe { .. }

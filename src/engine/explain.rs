@@ -12,6 +12,7 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 
+use super::copy::{self, Copying};
 use super::names::Names;
 use super::query;
 use super::sources::LiveSource;
@@ -34,18 +35,31 @@ pub(super) async fn explain(
             what: format!("EXPLAIN (FORMAT {format})"),
         });
     }
-    let Statement::Query(ast) = &*explain.statement else {
-        return Err(Error::invalid_with_help(
-            "only a query can be explained",
-            "Definitions do nothing but what they say",
-        ));
+    let mut text = String::new();
+    let planned = match &*explain.statement {
+        Statement::Query(ast) => query::plan(names.clone(), ast).await?,
+        Statement::Copy(_) if explain.analyze => {
+            return Err(Error::invalid_with_help(
+                "EXPLAIN ANALYZE would run the query, and writes nothing",
+                "Use EXPLAIN COPY, or EXPLAIN ANALYZE with the query alone",
+            ));
+        }
+        Statement::Copy(ast) => {
+            let Copying { export, rows } = copy::plan(names.clone(), ast).await?;
+            let _ = writeln!(text, "Written as {}", export.describe());
+            rows
+        }
+        _ => {
+            return Err(Error::invalid_with_help(
+                "only a query can be explained",
+                "Definitions do nothing but what they say",
+            ));
+        }
     };
-    let planned = query::plan(names.clone(), ast).await?;
     let state = query::state(&names, deadline)?;
     let cut = planned.cut(&state)?;
     let physical = query::physical(&cut.plan, &state).await?;
 
-    let mut text = String::new();
     let ran = match explain.analyze {
         false => None,
         true => {

@@ -14,6 +14,7 @@
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
+//! | `copy.rs` | `COPY … TO` |
 //! | `explain.rs` | `EXPLAIN` |
 //! | `define/` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
 //! | `apply.rs` | several files of definitions as one change |
@@ -29,6 +30,7 @@
 mod apply;
 mod builder;
 mod connectors;
+mod copy;
 mod define;
 mod explain;
 mod limits;

@@ -122,14 +122,46 @@ pub(super) fn of_source(
             return Err(unknown_option(&name, connector.name(), names));
         };
         if spec.secret && !Secret::is_reference(&text) {
-            return Err(Error::invalid_with_help(
-                format!("option {name} is a secret and never written literally"),
-                format!("Refer to it: {name} = 'env:NAME' or 'file:/run/secrets/name'"),
-            ));
+            return Err(literal_secret(&name));
         }
         own.insert(name, text);
     }
     Ok((about, own))
+}
+
+/// The options of `COPY` to a place of this connector, under their own names.
+pub(super) fn of_export(
+    connector: &dyn Connector,
+    options: &Options,
+    aliases: &[(&str, &str)],
+) -> Result<BTreeMap<String, String>> {
+    let known = connector.export_options();
+    let mut own = BTreeMap::new();
+    for (name, value) in options.iter() {
+        // Words are the same in any case.
+        let name = name.to_ascii_lowercase();
+        let alias = aliases.iter().find(|(other, _)| *other == name);
+        let name = alias.map_or(name, |(_, ours)| ours.to_string());
+        let Some(spec) = known.iter().find(|spec| spec.name == name) else {
+            let names = known.iter().map(|spec| spec.name).chain(["partition_by"]);
+            return Err(unknown_option(&name, "COPY", names));
+        };
+        let text = value.text();
+        if spec.secret && !Secret::is_reference(&text) {
+            return Err(literal_secret(&name));
+        }
+        if own.insert(name.clone(), text).is_some() {
+            return Err(Error::invalid(format!("option {name} is given twice")));
+        }
+    }
+    Ok(own)
+}
+
+fn literal_secret(name: &str) -> Error {
+    Error::invalid_with_help(
+        format!("option {name} is a secret and never written literally"),
+        format!("Refer to it: {name} = 'env:NAME' or 'file:/run/secrets/name'"),
+    )
 }
 
 /// A view's options: those about people.

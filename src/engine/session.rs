@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::Code;
-use belvedere_sql::{SetValue, Spanned, Statement};
+use belvedere_sql::{CopyTo, SetValue, Spanned, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues};
@@ -13,6 +13,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 
+use super::copy::{self, Copying};
 use super::log::Running;
 use super::names::Names;
 use super::panics::caught;
@@ -54,8 +55,10 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// Names (`$1`) and types as far as the statement tells, in order.
     pub parameters: Vec<(String, Option<DataType>)>,
-    /// False of a definition or SET: it is carried out at each execution, and answers with one row, `status`.
+    /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
+    /// True of a definition, SET and COPY: each execution does something, which stays.
+    pub has_effect: bool,
     statement: Spanned,
     planned: Option<Planned>,
 }
@@ -93,11 +96,12 @@ impl Session {
     async fn understand(&self, sql: &str) -> Result<Prepared> {
         let statement = belvedere_sql::parse_one(sql)?;
         let prepared =
-            |schema, planned: Option<Planned>, parameters, statement, is_query| Prepared {
+            |schema, planned: Option<Planned>, parameters, statement: Spanned, is_query| Prepared {
                 sql: sql.to_string(),
                 schema,
                 parameters,
                 is_query,
+                has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
                 statement,
                 planned,
             };
@@ -106,6 +110,11 @@ impl Session {
             let schema = Arc::clone(planned.plan.schema().inner());
             let parameters = parameters(&planned)?;
             return Ok(prepared(schema, Some(planned), parameters, statement, true));
+        }
+        if let Statement::Copy(copy) = &statement.statement {
+            let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
+            let parameters = parameters(&rows)?;
+            return Ok(prepared(copy::schema(), None, parameters, statement, true));
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
@@ -139,11 +148,6 @@ impl Session {
                 values.len()
             )));
         }
-        let (Some(planned), Statement::Query(ast)) =
-            (&prepared.planned, &prepared.statement.statement)
-        else {
-            return self.dispatch(&prepared.statement, self.settings()).await;
-        };
         let mut typed = HashMap::new();
         for ((name, data_type), value) in prepared.parameters.iter().zip(values) {
             let value = match data_type {
@@ -157,7 +161,13 @@ impl Session {
             };
             typed.insert(name.trim_start_matches('$').to_string(), value.into());
         }
+        let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
         let settings = self.settings();
+        let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
+            (Statement::Query(ast), Some(planned)) => (ast, planned),
+            (Statement::Copy(copy), _) => return self.copy(copy, settings, values).await,
+            _ => return self.dispatch(&prepared.statement, settings).await,
+        };
         // A plan made in another world, or under other settings, is made anew.
         let current = planned.names.world.version == self.inner.world().version
             && *planned.names.settings == settings;
@@ -165,7 +175,6 @@ impl Session {
             true => planned.clone(),
             false => query::plan(self.names(settings.clone()), ast).await?,
         };
-        let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         Ok(answer)
@@ -195,14 +204,9 @@ impl Session {
         match &spanned.statement {
             Statement::Query(ast) => {
                 let planned = query::plan(self.names(settings.clone()), ast).await?;
-                if let Some((name, _)) = parameters(&planned)?.first() {
-                    return Err(Error::invalid_with_help(
-                        format!("the parameter {name} has no value"),
-                        "Prepare the statement, and execute it with a value for each parameter",
-                    ));
-                }
                 self.query(ast, planned, settings, None).await
             }
+            Statement::Copy(copy) => self.copy(copy, settings, None).await,
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
                 let explained = explain::explain(statement, self.names(settings.clone()), deadline);
@@ -244,8 +248,6 @@ impl Session {
         }
     }
 
-    /// Run a planned query. If a source turns out to have another schema than known, it is read again and the query
-    /// is planned again, once.
     async fn query(
         &self,
         ast: &belvedere_sql::Query,
@@ -254,23 +256,8 @@ impl Session {
         values: Option<ParamValues>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
-        let bound = |planned: &Planned| match &values {
-            Some(values) => planned.with_parameters(values.clone()),
-            None => Ok(planned.clone()),
-        };
-        let run = async {
-            let first = bound(&planned)?.run(deadline).await;
-            let outdated = first
-                .as_ref()
-                .err()
-                .and_then(|e| planned.outdated_source(e));
-            let Some(source) = outdated else {
-                return first;
-            };
-            self.inner.refresh(&source).await?;
-            let again = query::plan(self.names(settings.clone()), ast).await?;
-            bound(&again)?.run(deadline).await
-        };
+        let again = || query::plan(self.names(settings.clone()), ast);
+        let run = self.run(planned, again, values, deadline);
         let stream = within(&settings, deadline, run).await?;
         let limited = limited(stream, &settings, deadline);
         Ok(Answer {
@@ -279,6 +266,65 @@ impl Session {
             notices: Vec::new(),
             is_query: true,
         })
+    }
+
+    /// Write a query's rows, to the end: what is written is seen when this returns, or never.
+    async fn copy(
+        &self,
+        ast: &CopyTo,
+        settings: Settings,
+        values: Option<ParamValues>,
+    ) -> Result<Answer> {
+        let deadline = deadline(&settings);
+        let planned = || copy::plan(self.names(settings.clone()), ast);
+        let Copying { export, rows } = planned().await?;
+        let bound = with_values(&rows, &values)?;
+        has_values(&bound)?;
+        let begun = async { Ok(export.begin().await?) };
+        let mut writer = within(&settings, deadline, begun).await?;
+        let again = async || Ok(planned().await?.rows);
+        let written = async {
+            let run = self.run(rows, again, values, deadline);
+            let stream = within(&settings, deadline, run).await?;
+            let mut rows = limited(stream, &settings, deadline);
+            while let Some(batch) = rows.try_next().await? {
+                let written = async { Ok(writer.write(batch).await?) };
+                within(&settings, deadline, written).await?;
+            }
+            Ok(())
+        };
+        if let Err(e) = written.await {
+            writer.abort().await;
+            return Err(e);
+        }
+        match writer.commit(deadline).await {
+            Ok(written) => copy::answer(written).map(batch_answer),
+            Err(e) if e.code == Code::Timeout => Err(timed_out(&settings)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Run a planned query. If a source turns out to have another schema than known, it is read again and the query
+    /// is planned again, once.
+    async fn run(
+        &self,
+        planned: Planned,
+        again: impl AsyncFnOnce() -> Result<Planned>,
+        values: Option<ParamValues>,
+        deadline: Option<Instant>,
+    ) -> Result<SendableRecordBatchStream> {
+        let bound = with_values(&planned, &values)?;
+        has_values(&bound)?;
+        let first = bound.run(deadline).await;
+        let outdated = first
+            .as_ref()
+            .err()
+            .and_then(|e| planned.outdated_source(e));
+        let Some(source) = outdated else {
+            return first;
+        };
+        self.inner.refresh(&source).await?;
+        with_values(&again().await?, &values)?.run(deadline).await
     }
 }
 
@@ -353,6 +399,24 @@ fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
         (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
     });
     Ok(found)
+}
+
+fn with_values(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
+    match values {
+        Some(values) => planned.with_parameters(values.clone()),
+        None => Ok(planned.clone()),
+    }
+}
+
+/// Whether every parameter has its value.
+fn has_values(planned: &Planned) -> Result<()> {
+    match parameters(planned)?.first() {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::invalid_with_help(
+            format!("the parameter {name} has no value"),
+            "Prepare the statement, and execute it with a value for each parameter",
+        )),
+    }
 }
 
 fn deadline(settings: &Settings) -> Option<Instant> {

@@ -16,12 +16,14 @@
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
+//! | `copy.rs` | `COPY … TO` |
 //! | `upstream.rs` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
 mod apply;
 mod calm;
+mod copy;
 mod definitions;
 mod durability;
 mod dynamic;

@@ -47,6 +47,8 @@ pub enum Code {
     InvalidSecret,
     /// A file that is not what its name says.
     MalformedFile,
+    /// Something is already where rows are to be written.
+    TargetExists,
     /// The source refused a statement for another reason.
     SourceRefused,
     /// The request is not one this source declared it can answer, or another broken invariant: a bug.
@@ -61,9 +63,8 @@ impl Code {
             PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile => {
                 Kind::Definite
             }
-            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret => {
-                Kind::User
-            }
+            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
+            | TargetExists => Kind::User,
             Internal => Kind::Internal,
         }
     }
@@ -112,9 +113,11 @@ impl Error {
         Self::new(Code::Internal, message)
     }
 
+    /// The source it is about. An empty name is none.
     #[must_use]
     pub fn at_source(mut self, name: impl Into<String>) -> Self {
-        self.0.source_name.get_or_insert(name.into());
+        let name = Some(name.into()).filter(|name| !name.is_empty());
+        self.0.source_name = self.0.source_name.take().or(name);
         self
     }
 

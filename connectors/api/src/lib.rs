@@ -13,6 +13,7 @@
 //! | `fragment.rs` | [`Fragment`]: the closed algebra of what can be asked |
 //! | `expr.rs` | typed scalar expressions, aggregates, literals |
 //! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
+//! | `export.rs` | [`Export`]: rows written to a place outside, all of them or none |
 //! | `error.rs` | [`Error`]: a stable code, where, why, what to do |
 //!
 //! *Invariant:* this crate does no I/O and knows no engine: no DataFusion (but for the optional feature
@@ -21,6 +22,7 @@
 mod capability;
 mod config;
 mod error;
+mod export;
 mod expr;
 mod fragment;
 mod histogram;
@@ -30,6 +32,7 @@ mod table;
 pub use capability::{Capabilities, Support};
 pub use config::{OptionSpec, Secret, SourceConfig};
 pub use error::{Code, Details, Error, Kind, Result};
+pub use export::{Export, ExportRequest, ExportWriter, Exported};
 pub use expr::{
     Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal, SortKey,
     UnaryOp,

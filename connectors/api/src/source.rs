@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 
 use crate::capability::Capabilities;
 use crate::config::{OptionSpec, SourceConfig};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
+use crate::export::{Export, ExportRequest};
 use crate::fragment::Fragment;
 use crate::table::Table;
 
@@ -30,6 +31,22 @@ pub trait Connector: Debug + Send + Sync {
     /// Check the definition and make the source, *without* contacting the system: one that is down at start must not
     /// stop the engine. Errors are the definition's alone.
     fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>>;
+
+    /// The options of `COPY … TO` a URL of this connector. Those that its sources take too say how the place is reached.
+    fn export_options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    /// Check what is to be written where, without contacting the place.
+    fn export(&self, request: ExportRequest) -> Result<Arc<dyn Export>> {
+        let message = format!(
+            "rows are not written to {}: {} is only read",
+            request.config.url,
+            self.name()
+        );
+        Err(Error::new(Code::InvalidUrl, message)
+            .help("COPY writes files: TO 'name.parquet', 'folder/' or 's3://bucket/folder/'"))
+    }
 }
 
 /// A system whose tables can be queried. Cheap to share; connections are its own affair, within its

@@ -1,7 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use belvedere_connector::{Connector, OptionSpec, Result, Source, SourceConfig};
+use belvedere_connector::{
+    Connector, Export, ExportRequest, OptionSpec, Result, Source, SourceConfig,
+};
 
+use crate::export::{self, FilesExport};
 use crate::settings::Settings;
 use crate::source::FilesSource;
 
@@ -25,7 +28,8 @@ const fn secret(name: &'static str, help: &'static str) -> OptionSpec {
     }
 }
 
-const OPTIONS: &[OptionSpec] = &[
+/// How files are read.
+const READING: &[OptionSpec] = &[
     option(
         "columns",
         "types of columns that need a decision: 'price_list.price: decimal(12,2); item.sku: text'",
@@ -58,6 +62,10 @@ const OPTIONS: &[OptionSpec] = &[
         "schema_infer_rows",
         "rows of each CSV or JSON file from which its types are inferred; default 1000",
     ),
+];
+
+/// How a place is reached.
+const PLACE: &[OptionSpec] = &[
     option(
         "endpoint",
         "URL of an S3-compatible (or Azure) service instead of the provider's own",
@@ -94,6 +102,9 @@ const OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
+static OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| [READING, PLACE].concat());
+static EXPORT: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| [export::OPTIONS, PLACE].concat());
+
 impl Connector for FilesConnector {
     fn name(&self) -> &'static str {
         "files"
@@ -104,10 +115,18 @@ impl Connector for FilesConnector {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        OPTIONS
+        &OPTIONS
     }
 
     fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>> {
         Ok(Arc::new(FilesSource::new(Settings::new(config)?)))
+    }
+
+    fn export_options(&self) -> &'static [OptionSpec] {
+        &EXPORT
+    }
+
+    fn export(&self, request: ExportRequest) -> Result<Arc<dyn Export>> {
+        Ok(Arc::new(FilesExport::new(&request)?))
     }
 }

@@ -29,6 +29,23 @@ pub fn store(settings: &Settings, path: Option<&str>, e: &object_store::Error) -
     error.at_source(settings.name()).caused_by(e.to_string())
 }
 
+/// An error of the store while files are written to it.
+pub fn written(settings: &Settings, e: &object_store::Error) -> Error {
+    let url = settings.url();
+    let error = match refusal(e) {
+        Some(Refusal::Absent) => Error::new(Code::Unreachable, format!("there is no {url}")),
+        Some(Refusal::Forbidden) => {
+            Error::new(Code::PermissionDenied, format!("{url} may not be written"))
+        }
+        Some(Refusal::Unknown) => Error::new(
+            Code::Authentication,
+            format!("the credentials for {url} were refused"),
+        ),
+        None => Error::new(Code::Unreachable, format!("{url} cannot be written")),
+    };
+    error.at_source(settings.name()).caused_by(e.to_string())
+}
+
 enum Refusal {
     /// There is no such thing.
     Absent,

@@ -69,6 +69,34 @@ impl Kind {
         plain.rsplit_once('.').map_or(plain, |(stem, _)| stem)
     }
 
+    /// What such a file's name ends with, without the dot.
+    pub fn ending(self) -> String {
+        let plain = match self {
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::Csv(_) => "csv",
+            Self::Tsv(_) => "tsv",
+            Self::Json(_) => "json",
+        };
+        match self.packing() {
+            Packing::None => plain.to_string(),
+            Packing::Gzip => format!("{plain}.gz"),
+            Packing::Zstd => format!("{plain}.zst"),
+            Packing::Bzip2 => format!("{plain}.bz2"),
+            Packing::Xz => format!("{plain}.xz"),
+        }
+    }
+
+    /// The same packed in another way, if it can be packed at all.
+    pub fn packed(self, packing: Packing) -> Self {
+        match self {
+            Self::Parquet | Self::Arrow => self,
+            Self::Csv(_) => Self::Csv(packing),
+            Self::Tsv(_) => Self::Tsv(packing),
+            Self::Json(_) => Self::Json(packing),
+        }
+    }
+
     pub fn packing(self) -> Packing {
         match self {
             Self::Parquet | Self::Arrow => Packing::None,

@@ -8,13 +8,14 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
+use crate::export;
 use crate::failure;
 use crate::kind::Kind;
 use crate::settings::Settings;
 use crate::store;
 
 /// What Hive writes for NULL.
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A table and where its files are.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,16 +130,35 @@ pub async fn files(
         },
         TablePlace::Folder(folder) => {
             let prefix = Some(folder).filter(|f| !f.as_ref().is_empty());
-            store
-                .list(prefix)
-                .try_filter_map(|meta| async move { Ok(data_file(meta, folder)) })
-                .try_collect::<Vec<_>>()
+            complete(store, prefix)
                 .await
                 .map_err(|e| failure::store(settings, prefix.map(AsRef::as_ref), &e))?
+                .into_iter()
+                .filter_map(|meta| data_file(meta, folder))
+                .collect()
         }
     };
     found.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
     Ok(found)
+}
+
+/// All objects of a folder but those that a COPY is still completing.
+async fn complete(
+    store: &Arc<dyn ObjectStore>,
+    folder: Option<&Path>,
+) -> object_store::Result<Vec<ObjectMeta>> {
+    let mut objects: Vec<ObjectMeta> = store.list(folder).try_collect().await?;
+    let unfinished: Vec<(String, String)> = objects
+        .iter()
+        .filter_map(|meta| export::unfinished(&meta.location))
+        .map(|(folder, id)| (folder.to_string(), id.to_string()))
+        .collect();
+    objects.retain(|meta| {
+        let path = meta.location.as_ref();
+        let name = meta.location.filename().unwrap_or_default();
+        !(unfinished.iter()).any(|(folder, id)| path.starts_with(folder) && name.contains(id))
+    });
+    Ok(objects)
 }
 
 fn data_file(meta: ObjectMeta, folder: &Path) -> Option<DataFile> {
@@ -171,8 +191,9 @@ fn data_file(meta: ObjectMeta, folder: &Path) -> Option<DataFile> {
 
 fn partition((column, value): (&str, &str)) -> (String, Option<String>) {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let value = decoded(value);
-    (decoded(column), Some(value).filter(|v| v != NULL_PARTITION))
+    // Before it is decoded: text that only looks like NULL has a letter escaped.
+    let value = (value != NULL_PARTITION).then(|| decoded(value));
+    (decoded(column), value)
 }
 
 /// The kind and the partition columns that all files of a table share.

@@ -1,7 +1,8 @@
 //! Files as sources: one folder or bucket is one catalog, read by DataFusion's own readers.
 //!
 //! The central type is [`FilesConnector`]. In flow a folder's URL and options; out flow its tables and, for each, a
-//! DataFusion table provider with partition pruning, Parquet's statistics and dynamic filters.
+//! DataFusion table provider with partition pruning, Parquet's statistics and dynamic filters. The other way, `COPY` hands
+//! rows to [`export`], which writes them where a source may read them.
 //!
 //! | file | owns |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | `source.rs` | the source: discovery, providers |
 //! | `table.rs` | the table provider: listing, pruning, one scan |
 //! | `reader.rs` | readers whose errors name the file |
+//! | `export/` | what `COPY … TO` writes |
 //! | `failure.rs` | errors of stores and readers in our words |
 //!
 //! *Invariants:* a listing is never cached: a new file is seen by the next query. A file's columns are checked against
@@ -23,6 +25,7 @@
 //! to the source's folder everywhere.
 
 mod connector;
+mod export;
 mod facts;
 mod failure;
 mod head;

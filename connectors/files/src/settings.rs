@@ -139,7 +139,7 @@ fn boolean(config: &SourceConfig, name: &str, default: bool) -> Result<bool> {
     Ok(config.choice(name, &words)? == "true")
 }
 
-fn single_byte(config: &SourceConfig, name: &str) -> Result<Option<u8>> {
+pub fn single_byte(config: &SourceConfig, name: &str) -> Result<Option<u8>> {
     let Some(text) = config.option(name) else {
         return Ok(None);
     };

@@ -49,7 +49,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["SUBSCRIBE"],
     &["GRANT"],
     &["REVOKE"],
-    &["COPY"],
     &["BEGIN"],
     &["START", "TRANSACTION"],
     &["COMMIT"],
@@ -106,6 +105,6 @@ impl Cursor<'_> {
     }
 }
 
-fn not_in_this_version(what: String, place: Location) -> ParseError {
+pub(super) fn not_in_this_version(what: String, place: Location) -> ParseError {
     ParseError::new(ErrorKind::NotInThisVersion { what }, place)
 }

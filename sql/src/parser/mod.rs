@@ -1,5 +1,6 @@
 //! Text to statements: the cursor and its errors here, the statements in the files beside.
 
+mod copy;
 mod cursor;
 mod define;
 mod later;
@@ -104,6 +105,7 @@ impl Cursor<'_> {
             Some("SET") => self.set(),
             Some("RESET") => self.reset(),
             Some("EXPLAIN") => self.explain(),
+            Some("COPY") => self.copy(),
             _ => self.standard(),
         }
     }

@@ -186,7 +186,7 @@ impl Cursor<'_> {
             return self.expected("a query");
         }
         match self.statement()? {
-            statement @ (Statement::Query(_) | Statement::Other(_)) => {
+            statement @ (Statement::Query(_) | Statement::Copy(_) | Statement::Other(_)) => {
                 Ok(Statement::Explain(Explain {
                     analyze,
                     verbose,

@@ -122,6 +122,10 @@ impl Call {
                 refuse_relative(&source.url)?;
                 Ok(self.session.clone())
             }
+            Statement::Copy(copy) => {
+                refuse_relative(&copy.to)?;
+                Ok(self.session.clone())
+            }
             _ => Ok(self.session.clone()),
         }
     }

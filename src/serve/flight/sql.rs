@@ -254,11 +254,11 @@ impl FlightSqlService for FlightSql {
         request: Request<Ticket>,
     ) -> Get {
         let work = self.statements.get(&ticket.statement_handle)?;
-        let session = match work.is_query() {
-            true => self
+        let session = match work.has_effect() {
+            false => self
                 .sessions
                 .overridden(work.session().clone(), request.metadata())?,
-            false => work.session().clone(),
+            true => work.session().clone(),
         };
         let running = work.run(session).await?;
         let messages = wire::messages(work.schema().clone(), running.batches);

@@ -1,8 +1,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::compute::sum;
+use datafusion::arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use futures::future::{BoxFuture, Shared};
@@ -28,7 +29,7 @@ pub(super) struct Statements {
     stop: CancellationToken,
 }
 
-/// A statement to run: a query as often as asked, a definition once.
+/// A statement to run: a query as often as asked, a definition or COPY once.
 pub(super) struct Work {
     session: Session,
     prepared: Arc<Prepared>,
@@ -40,7 +41,7 @@ pub(super) struct Work {
     defined: Mutex<Option<Outcome>>,
 }
 
-/// What a definition answered. Shared, so that it is carried out once; spawned, so that it is carried out even if who
+/// What a definition or COPY answered. Shared, so that it is carried out once; spawned, so that it is carried out even if who
 /// asked for it leaves.
 type Outcome = Shared<BoxFuture<'static, Result<Arc<Defined>, Status>>>;
 
@@ -113,16 +114,27 @@ impl Work {
         self.prepared.is_query
     }
 
+    /// It is carried out once, however often its ticket is presented.
+    pub fn has_effect(&self) -> bool {
+        self.prepared.has_effect
+    }
+
     pub fn session(&self) -> &Session {
         &self.session
     }
 
     /// Run it in this session: its own, or one that the call's headers changed.
     pub async fn run(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
-        if self.is_query() {
+        if !self.has_effect() {
             return self.query(session).await;
         }
-        let defined = self.define().await?;
+        // A COPY may take long: it ends with who waits for it. A definition is carried out to its end.
+        let leaving = self.is_query().then(|| self.cancel.clone().drop_guard());
+        let defined = self.define().await;
+        if let Some(leaving) = leaving {
+            leaving.disarm();
+        }
+        let defined = defined?;
         let batches = defined.batches.clone().into_iter().map(Ok);
         Ok(Running {
             batches: stream::iter(batches).boxed(),
@@ -130,18 +142,23 @@ impl Work {
         })
     }
 
-    /// Run it to its end; returns how many rows it gave, none for a definition.
+    /// Run it to its end; returns how many rows it gave or wrote, none for a definition.
     pub async fn count(self: &Arc<Self>) -> Result<i64, Status> {
         let mut running = self.run(self.session.clone()).await?;
         let mut rows = 0;
         while let Some(batch) = running.batches.try_next().await? {
-            rows += batch.num_rows();
+            rows += match (self.is_query(), self.has_effect()) {
+                (false, _) => 0,
+                (true, false) => i64::try_from(batch.num_rows()).unwrap_or(i64::MAX),
+                // COPY tells it in its first column.
+                (true, true) => batch
+                    .column(0)
+                    .as_primitive_opt::<Int64Type>()
+                    .and_then(sum)
+                    .unwrap_or_default(),
+            };
         }
-        Ok(if self.is_query() {
-            i64::try_from(rows).unwrap_or(i64::MAX)
-        } else {
-            0
-        })
+        Ok(rows)
     }
 
     async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
@@ -212,7 +229,7 @@ impl Work {
             Ok(Arc::new(defined))
         });
         let outcome = task.map(|joined| {
-            joined.unwrap_or_else(|_| Err(Status::internal("the definition was not carried out")))
+            joined.unwrap_or_else(|_| Err(Status::internal("the statement was not carried out")))
         });
         outcome.boxed().shared()
     }

@@ -33,7 +33,7 @@ fn grpc_code(error: &Error) -> Code {
         "parse" | "invalid" | "plan" | "data" | "invalid_url" | "invalid_option"
         | "invalid_secret" => Code::InvalidArgument,
         "unknown_name" | "source_table_missing" => Code::NotFound,
-        "name_taken" => Code::AlreadyExists,
+        "name_taken" | "target_exists" => Code::AlreadyExists,
         "not_in_this_version" => Code::Unimplemented,
         "in_use" | "source_authentication" | "malformed_file" => Code::FailedPrecondition,
         "source_permission_denied" => Code::PermissionDenied,
