@@ -484,3 +484,82 @@ async fn a_ticket_from_elsewhere_is_an_error() {
         assert_ne!(e.code(), Code::Ok);
     }
 }
+
+#[tokio::test]
+async fn a_copy_writes_once_when_it_is_fetched() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.csv");
+    let sql = format!(
+        "COPY (SELECT id FROM mem.t ORDER BY id) TO '{}'",
+        path.display()
+    );
+    let info = client.execute(sql.clone(), None).await.unwrap();
+    assert!(!path.exists());
+    for _ in 0..2 {
+        let rows = fetch(&mut client, info.clone()).await.unwrap();
+        assert_eq!(shown(&rows), ["3|1|9"]);
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "id\n1\n2\n3\n");
+    let again = query(&mut client, &sql).await.unwrap_err();
+    assert_eq!(again.code(), Code::AlreadyExists);
+
+    // As an update, it says how many rows it has written; prepared, that it gives rows.
+    let replaced = format!("{sql} (OVERWRITE)");
+    let update = client.execute_update(replaced.clone(), None).await;
+    assert_eq!(update.unwrap(), 3);
+    let mut statement = client.prepare(replaced, None).await.unwrap();
+    assert_eq!(statement.dataset_schema().unwrap().fields().len(), 3);
+    std::fs::remove_file(&path).unwrap();
+    let info = statement.execute().await.unwrap();
+    assert!(!path.exists());
+    fetch(&mut client, info).await.unwrap();
+    assert!(path.exists());
+
+    let relative = query(&mut client, "COPY mem.t TO 'x.csv'")
+        .await
+        .unwrap_err();
+    assert_eq!(relative.code(), Code::InvalidArgument);
+    assert!(
+        relative.message().contains("is relative"),
+        "{}",
+        relative.message()
+    );
+}
+
+#[tokio::test]
+async fn a_copy_ends_with_the_client_that_waits_for_it() {
+    let server = Server::start().await;
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
+    let batch = RecordBatch::try_from_iter([("id", id)]).unwrap();
+    let endless = MemoryTable::new(batch.schema(), vec![batch; 3]);
+    server.memory.put("endless", endless);
+    server.define("REFRESH SOURCE mem").await;
+    server.memory.inject(Fault::HangAfter(1));
+    let dir = tempfile::tempdir().unwrap();
+    let mut client = server.client().await;
+    let sql = format!(
+        "COPY mem.endless TO '{}'",
+        dir.path().join("x.csv").display()
+    );
+    let info = client.execute(sql, None).await.unwrap();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let mut other = server.client().await;
+    let waiting = tokio::spawn(async move { other.do_get(ticket).await.map(|_| ()) });
+    let files = || std::fs::read_dir(dir.path()).unwrap().count();
+    let until = async |wanted: usize| {
+        while files() != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, until(1)).await.unwrap();
+    waiting.abort();
+    tokio::time::timeout(patience, until(0)).await.unwrap();
+    let ended = server.memory.until_open_streams(0);
+    tokio::time::timeout(patience, ended).await.unwrap();
+    // It is over, and not begun again.
+    let again = fetch(&mut client, info).await.unwrap_err();
+    assert_eq!(again.code(), Code::Cancelled, "{again}");
+}

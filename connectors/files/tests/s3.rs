@@ -4,14 +4,18 @@ mod common;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use belvedere_connector::{Code, TableKind};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use belvedere_connector::{
+    Code, Connector, Error, ExportRequest, ExportWriter, SourceConfig, TableKind,
+};
+use belvedere_files::FilesConnector;
 use common::{Lake, gzip, parquet_bytes};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 /// The options that the bucket's owner would write.
 struct Bucket {
@@ -281,4 +285,210 @@ async fn what_a_server_refuses_is_said() {
     }
     // A folder that holds nothing is no error: folders do not exist in a bucket.
     assert!(bucket.lake("nothing-here").await.names().is_empty());
+}
+
+/// A `COPY` to this path of the bucket, made ready.
+async fn begin(
+    bucket: &Bucket,
+    path: &str,
+    more: &[(&str, &str)],
+    partition_by: &[&str],
+    columns: &RecordBatch,
+) -> Result<Box<dyn ExportWriter>, Error> {
+    let options = bucket.options().into_iter().chain(more.iter().copied());
+    let request = ExportRequest {
+        config: SourceConfig {
+            name: String::new(),
+            url: format!("s3://belvedere/{path}"),
+            options: options
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+        },
+        columns: columns.schema(),
+        partition_by: partition_by.iter().map(ToString::to_string).collect(),
+    };
+    FilesConnector.export(request)?.begin().await
+}
+
+impl Bucket {
+    /// All objects below a folder, hidden ones too, without what each COPY chooses anew.
+    async fn objects(&self, folder: &str) -> Vec<String> {
+        let objects = self.store.list(Some(&Path::from(folder)));
+        let objects: Vec<_> = objects.try_collect().await.unwrap();
+        let name = |object: ObjectMeta| {
+            let path = object.location.to_string();
+            match path.split_once("part-") {
+                Some((folder, file)) => {
+                    let (_, ending) = file.split_once('.').unwrap();
+                    format!("{folder}part-{}.{ending}", &file[..5])
+                }
+                None => path,
+            }
+        };
+        objects.into_iter().map(name).collect()
+    }
+
+    async fn empty(&self, folder: &str) {
+        let found = self.store.list(Some(&Path::from(folder)));
+        let found = found.map_ok(|object| object.location).boxed();
+        let deleted = self.store.delete_stream(found);
+        deleted.try_collect::<Vec<_>>().await.unwrap();
+    }
+}
+
+fn pairs(range: std::ops::Range<i64>, part: &str) -> RecordBatch {
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(range.clone()));
+    let part: ArrayRef = Arc::new(StringArray::from_iter_values(range.map(|_| part)));
+    RecordBatch::try_from_iter([("id", id), ("part", part)]).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_written_is_seen_at_the_end() {
+    let Some(bucket) = bucket() else { return };
+    bucket.empty("written").await;
+    let columns = pairs(0..0, "");
+    let mut writer = begin(&bucket, "written/t/", &[], &["part"], &columns)
+        .await
+        .unwrap();
+    for part in ["a/b", "ü"] {
+        writer.write(pairs(0..1000, part)).await.unwrap();
+        writer.write(pairs(1000..1500, part)).await.unwrap();
+        assert!(bucket.objects("written").await.is_empty());
+    }
+    let written = writer.commit(None).await.unwrap();
+    assert_eq!((written.rows, written.files), (3000, 2));
+    assert_eq!(
+        bucket.objects("written").await,
+        [
+            "written/t/part=%C3%BC/part-00002.parquet",
+            "written/t/part=a%2Fb/part-00001.parquet"
+        ]
+    );
+    let lake = bucket.lake("written").await;
+    assert_eq!(lake.table("t").size_bytes, Some(written.bytes));
+    assert_eq!(
+        lake.rows("SELECT part, count(*), sum(id) FROM t GROUP BY part ORDER BY part")
+            .await,
+        ["a/b|1500|1124250", "ü|1500|1124250"]
+    );
+
+    // More than one part of an upload; and one that is given up.
+    let large = [("compression", "none"), ("overwrite", "true")];
+    for commit in [true, false] {
+        let mut writer = begin(&bucket, "written/large.parquet", &large, &[], &ids([]))
+            .await
+            .unwrap();
+        for batch in 0..60_i64 {
+            // Spread out, or they are packed into next to nothing.
+            let values =
+                (0..100_000).map(|i| (batch * 100_000 + i) * 7_919_777_213 % 1_000_000_007);
+            writer.write(ids(values)).await.unwrap();
+        }
+        match commit {
+            true => {
+                let written = writer.commit(None).await.unwrap();
+                assert_eq!((written.rows, written.files), (6_000_000, 1));
+                assert!(written.bytes > 40 << 20, "{}", written.bytes);
+            }
+            false => writer.abort().await,
+        }
+        let lake = bucket.lake("written").await;
+        assert_eq!(lake.rows("SELECT count(*) FROM large").await, ["6000000"]);
+        assert_eq!(bucket.objects("written").await.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn what_a_bucket_has_is_kept() {
+    let Some(bucket) = bucket() else { return };
+    bucket.empty("kept").await;
+    bucket.write("kept/t/old.csv", "id\n1\n").await;
+    bucket.write("kept/one.csv", "id\n1\n").await;
+    for (path, overwrite, words) in [
+        ("kept/t/", "false", "s3://belvedere/kept/t/ is not empty"),
+        ("kept/t", "true", "cannot be replaced at once"),
+        (
+            "kept/one.csv",
+            "false",
+            "s3://belvedere/kept/one.csv already exists",
+        ),
+    ] {
+        let options = [("overwrite", overwrite), ("format", "csv")];
+        let error = begin(&bucket, path, &options, &[], &ids([]))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.code, Code::TargetExists, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let options = [("overwrite", "true")];
+    let mut writer = begin(&bucket, "kept/one.csv", &options, &[], &ids([]))
+        .await
+        .unwrap();
+    writer.write(ids([7])).await.unwrap();
+    assert_eq!(
+        bucket.lake("kept").await.rows("SELECT id FROM one").await,
+        ["1"]
+    );
+    writer.commit(None).await.unwrap();
+    assert_eq!(
+        bucket.lake("kept").await.rows("SELECT id FROM one").await,
+        ["7"]
+    );
+
+    // Who comes second finds what the first has written.
+    let mut writer = begin(&bucket, "kept/two.csv", &[], &[], &ids([]))
+        .await
+        .unwrap();
+    writer.write(ids([8])).await.unwrap();
+    bucket.write("kept/two.csv", "id\n9\n").await;
+    let error = writer.commit(None).await.unwrap_err();
+    assert_eq!(error.code, Code::TargetExists, "{error}");
+    assert_eq!(
+        bucket.lake("kept").await.rows("SELECT id FROM two").await,
+        ["9"]
+    );
+
+    let request = ExportRequest {
+        config: SourceConfig {
+            name: String::new(),
+            url: "s3://private/x.csv".into(),
+            options: bucket
+                .options()
+                .into_iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+        },
+        columns: ids([]).schema(),
+        partition_by: Vec::new(),
+    };
+    let export = FilesConnector.export(request).unwrap();
+    let error = export.begin().await.err().unwrap();
+    assert_eq!(error.code, Code::PermissionDenied, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("s3://private/x.csv may not be written"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_are_being_completed_are_not_read() {
+    let Some(bucket) = bucket() else { return };
+    bucket.empty("half").await;
+    bucket.write("half/t/old.csv", "id\n1\n").await;
+    bucket
+        .write("half/t/new/part-00001-4711.csv", "id\n10\n")
+        .await;
+    bucket.write("half/t/new/.copy-4711", "unfinished").await;
+    bucket
+        .write("half/u/part-00001-4711.csv", "id\n100\n")
+        .await;
+    let lake = bucket.lake("half").await;
+    assert_eq!(lake.rows("SELECT sum(id) FROM t").await, ["1"]);
+    assert_eq!(lake.rows("SELECT sum(id) FROM u").await, ["100"]);
+    let marker = Path::from("half/t/new/.copy-4711");
+    bucket.store.delete(&marker).await.unwrap();
+    assert_eq!(lake.rows("SELECT sum(id) FROM t").await, ["11"]);
 }

@@ -104,7 +104,10 @@ impl Encoder {
             Rows::Parquet(writer) => writer.close().map(|_| ()).map_err(ArrowError::from),
             Rows::Arrow(mut writer) => writer.finish(),
             // All of it was passed on with each batch.
-            Rows::Csv(_) => Ok(()),
+            Rows::Csv(writer) => {
+                drop(writer);
+                Ok(())
+            }
             Rows::Json(mut writer) => writer.finish(),
         };
         ended.map_err(|e| failed(kind, &output, e))?;

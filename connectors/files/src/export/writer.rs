@@ -27,7 +27,7 @@ enum Message {
 /// of one: whatever happens, it removes in order what it made, and a runtime that is shut down waits for it.
 pub struct FilesWriter {
     messages: mpsc::Sender<Message>,
-    thread: JoinHandle<Result<Exported>>,
+    thread: Thread,
 }
 
 /// Make ready in a new thread.
@@ -36,42 +36,48 @@ pub async fn begin(export: FilesExport) -> Result<FilesWriter> {
     let (ready, made) = oneshot::channel();
     let thread = tokio::task::spawn_blocking(move || {
         let files = Files::begin(&export)?;
+        // Who does not wait for it any longer has closed the channel, too.
         let _ = ready.send(());
         files.run(received)
     });
-    let writer = FilesWriter { messages, thread };
+    let mut thread = Thread(Some(thread));
     match made.await {
-        Ok(()) => Ok(writer),
-        Err(_) => Err(writer.failure().await),
+        Ok(()) => Ok(FilesWriter { messages, thread }),
+        Err(_) => Err(thread.failure().await),
     }
 }
 
-impl FilesWriter {
-    /// Why the thread has ended.
-    async fn failure(self) -> Error {
-        drop(self.messages);
-        match ended(self.thread).await {
+/// The thread that writes, until its outcome is known.
+struct Thread(Option<JoinHandle<Result<Exported>>>);
+
+impl Thread {
+    /// Dropped before it is done, this can be asked again.
+    async fn outcome(&mut self) -> Result<Exported> {
+        let Some(thread) = &mut self.0 else {
+            return Err(given_up());
+        };
+        let outcome = thread.await;
+        self.0 = None;
+        outcome.unwrap_or_else(|e| {
+            Err(Error::internal("the thread that writes files has ended").caused_by(e))
+        })
+    }
+
+    /// Why it has ended.
+    async fn failure(&mut self) -> Error {
+        match self.outcome().await {
             Err(e) => e,
-            Ok(_) => Error::internal("files were written that nobody had asked for"),
+            Ok(_) => Error::internal("files were completed that nobody had asked for"),
         }
     }
-}
-
-async fn ended(thread: JoinHandle<Result<Exported>>) -> Result<Exported> {
-    thread.await.unwrap_or_else(|e| {
-        Err(Error::internal("the thread that writes files has ended").caused_by(e))
-    })
 }
 
 #[async_trait]
 impl ExportWriter for FilesWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        if self.messages.send(Message::Rows(batch)).await.is_ok() {
-            return Ok(());
-        }
-        match (&mut self.thread).await {
-            Ok(Err(e)) => Err(e),
-            _ => Err(Error::internal("the thread that writes files has ended")),
+        match self.messages.send(Message::Rows(batch)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.thread.failure().await),
         }
     }
 
@@ -84,29 +90,29 @@ impl ExportWriter for FilesWriter {
         let commit = async {
             // If the thread has ended, it says why.
             let _ = messages.send(Message::Commit(wanted)).await;
-            (&mut thread).await
+            thread.outcome().await
         };
-        let done = match deadline {
-            None => Some(commit.await),
-            Some(at) => tokio::time::timeout_at(at.into(), commit).await.ok(),
-        };
-        drop(messages);
-        match done {
-            Some(done) => done.unwrap_or_else(|e| {
-                Err(Error::internal("the thread that writes files has ended").caused_by(e))
-            }),
-            None => {
-                // Too late, unless it was showing them already: what is seen is no failure.
-                drop(waiting);
-                ended(thread).await
-            }
+        match deadline {
+            None => commit.await,
+            Some(at) => match tokio::time::timeout_at(at.into(), commit).await {
+                Ok(done) => done,
+                Err(_) => {
+                    // Too late, unless it was showing them already: what is seen is no failure.
+                    drop((waiting, messages));
+                    thread.outcome().await
+                }
+            },
         }
     }
 
     async fn abort(self: Box<Self>) {
-        let Self { messages, thread } = *self;
+        let Self {
+            messages,
+            mut thread,
+        } = *self;
         drop(messages);
-        let _ = thread.await;
+        // Either the failure that led here, or that it was given up.
+        let _ = thread.outcome().await;
     }
 }
 
