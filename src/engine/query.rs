@@ -116,7 +116,9 @@ impl Planned {
     /// Optimized, with what the sources answer cut out.
     pub fn cut(&self, state: &SessionState) -> Result<Cut> {
         Room::for_plan(&self.plan)?.with(|| {
-            let plan = federation::break_ties(self.plan.clone())?;
+            let plan = upstream::whole_membership(self.plan.clone())?;
+            let plan = upstream::counted_copies(plan)?;
+            let plan = federation::break_ties(plan)?;
             let plan = state.optimize(&plan)?;
             let pushdown = self.names.settings.pushdown;
             let mut cut = federation::cut(plan, pushdown)?;

@@ -705,3 +705,172 @@ async fn a_value_that_an_outer_join_fills_with_null_is_ordered_by() {
     +---+---+
     ");
 }
+
+#[tokio::test]
+async fn membership_is_null_where_a_null_may_be_it() {
+    let fixture = fixture(
+        "CREATE TABLE t (x INTEGER, g INTEGER);
+         CREATE TABLE u (y INTEGER, g INTEGER);
+         INSERT INTO t VALUES (1, 1), (2, 1), (NULL, 1), (2, 2), (NULL, 3), (2, 3);
+         INSERT INTO u VALUES (1, 1), (NULL, 1), (1, 2);",
+    )
+    .await;
+    let mut found = String::new();
+    for condition in [
+        "(x IN (SELECT y FROM own.main.u)) IS NULL",
+        "(x NOT IN (SELECT y FROM own.main.u WHERE y > 0)) OR g = 9",
+        "(x NOT IN (SELECT y FROM own.main.u)) OR g = 9",
+        "(x NOT IN (SELECT y FROM own.main.u WHERE y > 9)) OR g = 9",
+        "x NOT IN (SELECT y FROM own.main.u WHERE u.g = t.g)",
+        "(x IN (SELECT y FROM own.main.u WHERE u.g = t.g)) IS NULL",
+        "x NOT IN (SELECT x FROM own.main.t WHERE x > 1)",
+        "(x IN (SELECT x FROM own.main.t)) IS NOT TRUE",
+        "(x + 1 IN (SELECT max(y) + 1 FROM own.main.u GROUP BY g)) IS TRUE",
+    ] {
+        let rows = fixture
+            .ok(&format!(
+                "SELECT x, g FROM own.main.t AS t WHERE {condition} ORDER BY x, g"
+            ))
+            .await;
+        let rows: Vec<_> = rows
+            .lines()
+            .skip(3)
+            .filter(|line| line.starts_with('|'))
+            .map(|line| line.replace(' ', ""))
+            .collect();
+        let rows = match rows.is_empty() {
+            true => "none".into(),
+            false => rows.join(" "),
+        };
+        found.push_str(&format!("{condition}\n  {rows}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    (x IN (SELECT y FROM own.main.u)) IS NULL
+      |2|1| |2|2| |2|3| ||1| ||3|
+    (x NOT IN (SELECT y FROM own.main.u WHERE y > 0)) OR g = 9
+      |2|1| |2|2| |2|3|
+    (x NOT IN (SELECT y FROM own.main.u)) OR g = 9
+      none
+    (x NOT IN (SELECT y FROM own.main.u WHERE y > 9)) OR g = 9
+      |1|1| |2|1| |2|2| |2|3| ||1| ||3|
+    x NOT IN (SELECT y FROM own.main.u WHERE u.g = t.g)
+      |2|2| |2|3| ||3|
+    (x IN (SELECT y FROM own.main.u WHERE u.g = t.g)) IS NULL
+      |2|1| ||1|
+    x NOT IN (SELECT x FROM own.main.t WHERE x > 1)
+      |1|1|
+    (x IN (SELECT x FROM own.main.t)) IS NOT TRUE
+      ||1| ||3|
+    (x + 1 IN (SELECT max(y) + 1 FROM own.main.u GROUP BY g)) IS TRUE
+      |1|1|
+    ");
+}
+
+#[tokio::test]
+async fn set_operations_count_copies() {
+    let fixture = fixture(
+        "CREATE TABLE t (x INTEGER);
+         CREATE TABLE u (x INTEGER);
+         INSERT INTO t VALUES (1), (1), (1), (2), (NULL), (NULL), (3);
+         INSERT INTO u VALUES (1), (2), (2), (NULL);",
+    )
+    .await;
+    let mut found = String::new();
+    for operation in ["EXCEPT ALL", "INTERSECT ALL", "EXCEPT", "INTERSECT"] {
+        let rows = fixture
+            .ok(&format!(
+                "SELECT x, count(*) AS copies
+                 FROM (SELECT x FROM own.main.t {operation} SELECT x FROM own.main.u) AS q GROUP BY x ORDER BY x"
+            ))
+            .await;
+        found.push_str(&format!("{operation}\n{rows}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    EXCEPT ALL
+    +---+--------+
+    | x | copies |
+    +---+--------+
+    | 1 | 2      |
+    | 3 | 1      |
+    |   | 1      |
+    +---+--------+
+    INTERSECT ALL
+    +---+--------+
+    | x | copies |
+    +---+--------+
+    | 1 | 1      |
+    | 2 | 1      |
+    |   | 1      |
+    +---+--------+
+    EXCEPT
+    +---+--------+
+    | x | copies |
+    +---+--------+
+    | 3 | 1      |
+    +---+--------+
+    INTERSECT
+    +---+--------+
+    | x | copies |
+    +---+--------+
+    | 1 | 1      |
+    | 2 | 1      |
+    |   | 1      |
+    +---+--------+
+    ");
+}
+
+#[tokio::test]
+async fn a_filter_stays_above_totals() {
+    let fixture = fixture(
+        "CREATE TABLE t (x INTEGER, g INTEGER);
+         CREATE TABLE u (x INTEGER);
+         INSERT INTO t VALUES (1, 1), (2, 1), (3, 2);
+         INSERT INTO u VALUES (1);",
+    )
+    .await;
+    let mut found = String::new();
+    for query in [
+        "SELECT most FROM (SELECT max(x) AS most FROM own.main.t) AS q WHERE (SELECT count(*) FROM own.main.u) > 5",
+        "SELECT count(*) AS rows FROM own.main.t HAVING (SELECT min(x) FROM own.main.u) IS NULL",
+        "SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY ROLLUP (g)) AS q WHERE g > 1",
+        "SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY GROUPING SETS ((g), ())) AS q
+         WHERE g IS NULL",
+        "SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY g) AS q
+         WHERE g > 1 AND (SELECT count(*) FROM own.main.u) = 1",
+    ] {
+        let rows = fixture.ok(query).await;
+        found.push_str(&format!("{query}\n{rows}\n"));
+    }
+    insta::assert_snapshot!(found, @r"
+    SELECT most FROM (SELECT max(x) AS most FROM own.main.t) AS q WHERE (SELECT count(*) FROM own.main.u) > 5
+    +------+
+    | most |
+    +------+
+    +------+
+    SELECT count(*) AS rows FROM own.main.t HAVING (SELECT min(x) FROM own.main.u) IS NULL
+    +------+
+    | rows |
+    +------+
+    +------+
+    SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY ROLLUP (g)) AS q WHERE g > 1
+    +---+---+
+    | g | n |
+    +---+---+
+    | 2 | 1 |
+    +---+---+
+    SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY GROUPING SETS ((g), ())) AS q
+             WHERE g IS NULL
+    +---+---+
+    | g | n |
+    +---+---+
+    |   | 3 |
+    +---+---+
+    SELECT g, n FROM (SELECT g, count(*) AS n FROM own.main.t GROUP BY g) AS q
+             WHERE g > 1 AND (SELECT count(*) FROM own.main.u) = 1
+    +---+---+
+    | g | n |
+    +---+---+
+    | 2 | 1 |
+    +---+---+
+    ");
+}

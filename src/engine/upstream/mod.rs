@@ -11,6 +11,9 @@
 //! | `constants.rs` | an order without columns that are one value, or NULL by an outer join |
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
+//! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
+//! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
+//! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -25,17 +28,22 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::exact::WholeSums;
 
+mod aggregates;
 mod constants;
+mod copies;
 mod extremes;
 mod filters;
 mod floats;
 mod groups;
 mod keys;
+mod membership;
 mod projections;
 mod recursion;
 mod topk;
 
+pub(super) use copies::counted_copies;
 pub(super) use floats::equal_floats;
+pub(super) use membership::whole_membership;
 pub(super) use recursion::bare_recursion;
 
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -52,6 +60,7 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     for rule in Optimizer::new().rules {
         match rule.name() {
             "single_distinct_aggregation_to_group_by" => rules.push(Arc::new(WholeSums(rule))),
+            "push_down_filter" => rules.push(Arc::new(aggregates::FiltersAboveTotals(rule))),
             "replace_distinct_aggregate" => rules.push(Arc::new(keys::KeyedDistinct(rule))),
             "eliminate_duplicated_expr" | "optimize_projections" => {
                 rules.push(Arc::new(keys::Keys));
