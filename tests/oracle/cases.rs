@@ -151,7 +151,7 @@ async fn agree(system: &dyn System, cases: &[Case]) {
         let source = format!("CREATE SOURCE s FROM '{}'", system.url());
         session.execute(&source).await.unwrap();
         match compare(&session, case.query, case.query.contains("ORDER BY")).await {
-            Outcome::Same => {}
+            Outcome::Same(_) => {}
             Outcome::Fails(why) => panic!(
                 "{}: {}: the plain query fails: {why}",
                 system.name(),

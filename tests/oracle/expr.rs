@@ -1,5 +1,6 @@
 //! Random values and predicates over columns.
 
+use crate::dialect::{either, ours_alone};
 use crate::draw::Draw;
 use crate::query::Writer;
 use crate::world::{Kind, TEXTS};
@@ -82,7 +83,28 @@ pub fn constant(draw: &mut Draw, kind: Kind) -> String {
         ],
         Kind::Binary => &["X'61'", "X''", "X'00'", "X'ff00'"],
     };
-    one(draw, sql).to_string()
+    let sql = one(draw, sql);
+    // DuckDB's integers are as narrow as they can be, its numbers with a point are decimals.
+    match kind {
+        Kind::Int | Kind::Decimal | Kind::Float if is_number(sql) => {
+            let number = if sql.contains(['.', 'e']) {
+                "DOUBLE"
+            } else {
+                "BIGINT"
+            };
+            either(sql, &format!("CAST('{sql}' AS {number})"))
+        }
+        Kind::Time => {
+            let time = sql.trim_start_matches("arrow_cast(").split(", ").next();
+            either(sql, &format!("CAST({} AS TIME)", time.unwrap_or_default()))
+        }
+        Kind::Binary => either(sql, &format!("unhex({})", &sql[1..])),
+        _ => sql.into(),
+    }
+}
+
+fn is_number(sql: &str) -> bool {
+    sql.parse::<f64>().is_ok()
 }
 
 fn one(draw: &mut Draw, among: &[&'static str]) -> &'static str {
@@ -91,6 +113,11 @@ fn one(draw: &mut Draw, among: &[&'static str]) -> &'static str {
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Without the spaces around it: DuckDB's own `trim` takes all that Unicode calls a space.
+fn trimmed(function: &str, text: &str) -> String {
+    format!("{function}({text}{})", either("", ", ' '"))
 }
 
 impl Value<'_> {
@@ -138,11 +165,11 @@ impl Value<'_> {
                 0 => format!("({a} + {b})"),
                 1 => format!("({a} - {b})"),
                 2 => format!("({a} * {b})"),
-                3 => format!("({a} / {b})"),
+                3 => either(&format!("({a} / {b})"), &format!("({a} // {b})")),
                 4 => format!("({a} % {b})"),
                 5 => format!("character_length({})", of(Kind::Text)),
                 6 => format!("strpos({}, {})", of(Kind::Text), of(Kind::Text)),
-                7 => format!("octet_length({})", of(Kind::Text)),
+                7 => format!("{}({})", either("octet_length", "strlen"), of(Kind::Text)),
                 8 => format!("abs({a})"),
                 9 => {
                     let of = of(if a.len().is_multiple_of(2) {
@@ -156,28 +183,34 @@ impl Value<'_> {
                     ];
                     format!("date_part('{}', {of})", w.draw.one_of(&parts))
                 }
-                10 => format!(
-                    "CAST({} AS BIGINT)",
-                    of(if a.len().is_multiple_of(2) {
-                        Kind::Decimal
-                    } else {
-                        Kind::Boolean
-                    })
-                ),
+                10 if a.len().is_multiple_of(2) => {
+                    let of = of(Kind::Decimal);
+                    // DuckDB rounds.
+                    format!("CAST({} AS BIGINT)", either(&of, &format!("trunc({of})")))
+                }
+                10 => format!("CAST({} AS BIGINT)", of(Kind::Boolean)),
                 _ => format!("(- {a})"),
             },
             Kind::Text => match choice {
-                0 => format!("lower({a})"),
-                1 => format!("upper({a})"),
+                0 => format!("{}({a})", either("lower", "unicode_lower")),
+                1 => format!("{}({a})", either("upper", "unicode_upper")),
                 2 => format!("({a} || {b})"),
                 3 => format!("concat({a}, {b})"),
-                4 => format!("trim({a})"),
-                5 => format!("{}({a}, {b})", w.draw.one_of(&["btrim", "ltrim", "rtrim"])),
-                6 => format!(
-                    "substr({a}, {}, {})",
-                    w.draw.one_of(&[1, 0, 2, -1]),
-                    w.draw.one_of(&[1, 0, 2, 9])
-                ),
+                4 => trimmed("trim", a),
+                5 => {
+                    let function = *w.draw.one_of(&["btrim", "ltrim", "rtrim"]);
+                    let theirs = function.trim_start_matches('b');
+                    format!("{}({a}, {b})", either(function, theirs))
+                }
+                6 => {
+                    let start: i32 = *w.draw.one_of(&[1, 0, 2, -1]);
+                    let length = *w.draw.one_of(&[1, 0, 2, 9]);
+                    // A start before the text is, for DuckDB, one from its end.
+                    let from = start.max(1);
+                    let theirs = format!("{from}, {}", (start + length - from).max(0));
+                    let ours = format!("{start}, {length}");
+                    format!("substr({a}, {})", either(&ours, &theirs))
+                }
                 7 => format!("left({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
                 8 => format!("right({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
                 9 => format!("replace({a}, {b}, {})", quoted(one(w.draw, TEXTS))),
@@ -187,13 +220,16 @@ impl Value<'_> {
                         .get(a.len() % 4)
                         .unwrap_or(&Kind::Int))
                 ),
-                _ => format!("{}({a})", w.draw.one_of(&["ltrim", "rtrim"])),
+                _ => {
+                    let function = *w.draw.one_of(&["ltrim", "rtrim"]);
+                    trimmed(function, a)
+                }
             },
             Kind::Decimal => match choice {
                 0..3 => format!("({a} + {b})"),
                 3..5 => format!("({a} - {b})"),
                 5..7 => format!("({a} * {b})"),
-                7 => format!("({a} / {b})"),
+                7 => ours_alone(&format!("({a} / {b})"), "DuckDB divides decimals as floats"),
                 8 => format!("abs({a})"),
                 9 => format!("CAST({} AS DECIMAL(20, 2))", of(Kind::Int)),
                 10 => format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"])),
@@ -211,10 +247,15 @@ impl Value<'_> {
                 9 => format!("(- {a})"),
                 _ => format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"])),
             },
-            Kind::Boolean => self.predicate(w, depth),
+            // Which operator binds tighter, dialects do not agree on.
+            Kind::Boolean => format!("({})", self.predicate(w, depth)),
             Kind::Date => match choice {
                 0..6 => format!("CAST({} AS DATE)", of(Kind::Timestamp)),
-                6..9 => format!("({a} + INTERVAL '1 day')"),
+                6..9 => {
+                    let next = format!("({a} + INTERVAL '1 day')");
+                    // A timestamp, in DuckDB.
+                    either(&next, &format!("CAST({next} AS DATE)"))
+                }
                 _ => format!("CAST(date_trunc('month', {a}) AS DATE)"),
             },
             Kind::Timestamp => match choice {
@@ -296,7 +337,16 @@ impl Value<'_> {
             }
             _ if kind == Kind::Text => {
                 let operator = *w.draw.one_of(&["LIKE", "LIKE", "ILIKE"]);
-                format!("{left} {not}{operator} {}", quoted(one(w.draw, PATTERNS)))
+                let pattern = quoted(one(w.draw, PATTERNS));
+                // In DuckDB nothing escapes unless that is said.
+                let like = format!(
+                    "{left} {not}{operator} {pattern}{}",
+                    either("", " ESCAPE '\\'")
+                );
+                match operator {
+                    "ILIKE" => ours_alone(&like, "case is folded by other tables"),
+                    _ => like,
+                }
             }
             _ => format!("{left} = {}", self.of(w, kind, 0)),
         }

@@ -1,6 +1,6 @@
 //! The random oracle of pushdown: hostile tables in real systems, random queries over them, each with pushdown on and
 //! off. The answers must be the same rows, in the same order where the query has one; and no query may fail when
-//! pushed down that has an answer without (guarantee 1).
+//! pushed down that has an answer without (guarantee 1). What all ways agree on, DuckDB is asked about: a third opinion.
 //!
 //! The central type is [`oracle::Round`]: two databases of one system, an engine over both. What goes in is a seed;
 //! what comes out is the count of queries, or the differences, each with the least query and rows that show it.
@@ -11,19 +11,23 @@
 //! | `world.rs` | tables, column types, hostile values |
 //! | `systems.rs` | SQLite, PostgreSQL, MariaDB: their column types, filling them |
 //! | `query.rs`, `expr.rs` | choices → SQL |
+//! | `dialect.rs` | a query in two dialects, and where they do not agree |
+//! | `third.rs`, `duckdb.py` | the third opinion: a copy of the tables, and what DuckDB answers |
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
-//! | `cases.rs` | what it has found, by name |
+//! | `cases.rs` | what it has found, by name; what DuckDB found of DataFusion is in `tests/engine/upstream.rs` |
 //!
-//! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_SEED` (1) says which
-//! queries,
-//! `BELVEDERE_ORACLE_VERBOSE` prints each query's plan and each failure.
+//! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_QUERIES` one by count,
+//! `BELVEDERE_ORACLE_SEED` (1) says which queries, `BELVEDERE_TEST_DUCKDB` which Python has DuckDB;
+//! `BELVEDERE_ORACLE_VERBOSE` prints each query's plan, each failure, and why there is no third opinion.
 
 mod cases;
+mod dialect;
 mod draw;
 mod expr;
 mod oracle;
 mod query;
 mod systems;
+mod third;
 mod world;
 
 use systems::{Mysql, Postgres, Sqlite};

@@ -1,11 +1,14 @@
 //! A random query over the tables: from choices to SQL.
 
+use crate::dialect::{either, ours, ours_alone, theirs};
 use crate::draw::Draw;
 use crate::expr::{Scope, Value, constant};
 use crate::world::{Kind, Table};
 
 pub struct Query {
     pub sql: String,
+    /// In DuckDB's dialect, or why it cannot be asked.
+    pub third: Result<String, String>,
     /// Its rows have one right order.
     pub ordered: bool,
 }
@@ -34,17 +37,15 @@ pub fn query(draw: &mut Draw, tables: &[Table]) -> Query {
 
 impl Writer<'_> {
     fn query(&mut self) -> Query {
-        let select = self.set_operation(2);
-        if select.kinds.is_empty() || !self.draw.chance(45) {
-            return Query {
-                sql: select.sql,
-                ordered: false,
-            };
+        let mut select = self.set_operation(2);
+        let ordered = !select.kinds.is_empty() && self.draw.chance(45);
+        if ordered {
+            select = self.ordered(select, true);
         }
-        let ordered = self.ordered(select, true);
         Query {
-            sql: ordered.sql,
-            ordered: true,
+            sql: ours(&select.sql),
+            third: theirs(&select.sql),
+            ordered,
         }
     }
 
@@ -60,10 +61,15 @@ impl Writer<'_> {
             let nulls = *self.draw.one_of(&["", " NULLS FIRST", " NULLS LAST"]);
             keys.push(format!("c{}{direction}{nulls}", (first + i) % width));
         }
+        // That the remaining columns break ties is the engine's own promise.
+        let ties = (keys.len()..width).map(|i| format!(", c{}", (first + i) % width));
+        let mut ties: Vec<_> = ties.collect();
+        ties.sort();
         let mut sql = format!(
-            "SELECT * FROM ({}) AS o ORDER BY {}",
+            "SELECT * FROM ({}) AS o ORDER BY {}{}",
             select.sql,
-            keys.join(", ")
+            keys.join(", "),
+            either("", &ties.concat())
         );
         if limit {
             sql += &format!(" LIMIT {}", self.draw.one_of(&[3, 1, 2, 5, 8]));
@@ -163,6 +169,12 @@ impl Writer<'_> {
             kinds.push(kind);
         }
         let mut sql = format!("SELECT {} FROM {from}{filter}", named(&values));
+        for key in &mut keys {
+            // A number stands for the column at that place, in both.
+            if ours(key).parse::<u64>().is_ok() {
+                *key = ours(key);
+            }
+        }
         if !keys.is_empty() {
             sql += &format!(" GROUP BY {}", keys.join(", "));
             if self.draw.chance(30) {
@@ -189,15 +201,30 @@ impl Writer<'_> {
             (0, _) => (format!("count(*){filter}"), Kind::Int),
             (1, _) => (format!("count({distinct}{column}){filter}"), Kind::Int),
             (2, Kind::Int | Kind::Decimal | Kind::Float) => {
-                (format!("sum({distinct}{column}){filter}"), kind)
+                let sum = format!("sum({distinct}{column}){filter}");
+                let exact = format!("exact_sum(list({distinct}{column}){filter})");
+                match kind {
+                    Kind::Float => (either(&sum, &exact), kind),
+                    // Integers wrap into 64 bits; where they would, DuckDB has no answer.
+                    Kind::Int => (either(&sum, &format!("CAST({sum} AS BIGINT)")), kind),
+                    _ => (sum, kind),
+                }
             }
-            (3, Kind::Decimal) => (format!("avg({column}){filter}"), kind),
+            (3, Kind::Decimal) => {
+                let average = format!("avg({column}){filter}");
+                let why = "DuckDB's average of decimals is a float";
+                (ours_alone(&average, why), kind)
+            }
             (3, Kind::Int | Kind::Float) => {
                 let function = *self.draw.one_of(&["avg", "var", "stddev_pop"]);
-                (
-                    format!("{function}({distinct}{column}){filter}"),
-                    Kind::Float,
-                )
+                let value = format!("{function}({distinct}{column}){filter}");
+                let exact =
+                    format!("exact_average(list({distinct}CAST({column} AS DOUBLE)){filter})");
+                let value = match function {
+                    "avg" => either(&value, &exact),
+                    _ => ours_alone(&value, "DuckDB's variance depends on the order of rows"),
+                };
+                (value, Kind::Float)
             }
             (2 | 3, Kind::Boolean) => {
                 let function = *self.draw.one_of(&["bool_and", "bool_or"]);
@@ -234,8 +261,13 @@ impl Writer<'_> {
             String::new()
         };
         let name = self.name();
-        let window = format!("{function} OVER ({part}ORDER BY c{order}{direction})");
         let width = select.kinds.len();
+        // As for the order of a query.
+        let ties = (0..width)
+            .filter(|i| function == "row_number()" && *i != order)
+            .map(|i| format!(", c{i}"));
+        let ties = either("", &ties.collect::<String>());
+        let window = format!("{function} OVER ({part}ORDER BY c{order}{direction}{ties})");
         let sql = format!(
             "SELECT {name}.*, {window} AS c{width} FROM ({}) AS {name}",
             select.sql
@@ -266,13 +298,17 @@ impl Writer<'_> {
                 "LEFT ANTI JOIN",
                 "CROSS JOIN",
             ]);
+            let word = match kind {
+                "LEFT SEMI JOIN" | "LEFT ANTI JOIN" => either(kind, &kind[5..]),
+                _ => kind.into(),
+            };
             let both = [scope.clone(), columns].concat();
             if kind == "CROSS JOIN" {
                 (from, scope) = (format!("{from} CROSS JOIN {relation}"), both);
                 continue;
             }
             let condition = self.condition(&both, scope.len());
-            from = format!("{from} {kind} {relation} ON {condition}");
+            from = format!("{from} {word} {relation} ON {condition}");
             if !kind.starts_with("LEFT SEMI") && !kind.starts_with("LEFT ANTI") {
                 scope = both;
             }
