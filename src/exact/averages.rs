@@ -125,12 +125,21 @@ fn average(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Average>> {
 /// The aggregate with sums and counts in place of averages, which a projection computes, under the aggregate's names.
 fn split(aggregate: &Aggregate, averages: Vec<Option<Average>>) -> Result<LogicalPlan> {
     let mut parts: Vec<Expr> = Vec::new();
-    let mut part = |expr: Expr| match parts.iter().position(|known| *known == expr) {
-        Some(at) => at,
-        None => {
-            parts.push(expr);
-            parts.len() - 1
+    let mut part = |expr: Expr| {
+        let known = |known: &Expr| known.clone().unalias() == expr.clone().unalias();
+        if let Some(at) = parts.iter().position(known) {
+            return at;
         }
+        // A cast has the name of what it casts: the sum of integers, which wraps, and the exact one are named alike.
+        let name = expr.schema_name().to_string();
+        let is_taken = parts
+            .iter()
+            .any(|known| known.schema_name().to_string() == name);
+        parts.push(match is_taken {
+            true => expr.alias(format!("{name} {}", parts.len())),
+            false => expr,
+        });
+        parts.len() - 1
     };
     let mut from = Vec::new();
     for (own, average) in aggregate.aggr_expr.iter().zip(&averages) {

@@ -307,6 +307,7 @@ pub(crate) async fn averages(fixture: Arc<dyn Fixture>) -> Outcome {
     for sql in [
         "SELECT avg(id), avg(big), avg(price) FROM src.t",
         "SELECT avg(price), sum(price), count(price), count(*), avg(-price) FROM src.t",
+        "SELECT sum(id), avg(id), sum(big), avg(big), count(big) FROM src.t",
         "SELECT big, avg(id) AS mean, avg(price) FROM src.t GROUP BY big HAVING avg(id) > 0",
         "SELECT id % 2, avg(id) FROM src.t GROUP BY ROLLUP (id % 2)",
         "SELECT avg(id) FILTER (WHERE id > 2), avg(DISTINCT id), avg(id) FROM src.t",
