@@ -182,10 +182,11 @@ impl<'d> Renderer<'d> {
         if let Some(batch) = self.batch(expr, scope, depth)? {
             return Ok((batch, None));
         }
-        // Only an AND of a predicate may have arguments that hold for too many rows.
+        // Only an AND or OR of a predicate may have arguments that hold for too many rows.
         let inner = match expr.kind {
             ExprKind::Binary {
-                op: BinaryOp::And, ..
+                op: BinaryOp::And | BinaryOp::Or,
+                ..
             } => position,
             _ => Position::Value,
         };
