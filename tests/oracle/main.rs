@@ -1,6 +1,7 @@
 //! The random oracle of pushdown: hostile tables in real systems, random queries over them, each with pushdown on and
 //! off. The answers must be the same rows, in the same order where the query has one; and no query may fail when
 //! pushed down that has an answer without (guarantee 1). What all ways agree on, DuckDB is asked about: a third opinion.
+//! Some queries have another with the same rows, as SQLancer's have: a predicate's three parts, a filter that is counted.
 //!
 //! The central type is [`oracle::Round`]: two databases of one system, an engine over both. What goes in is a seed;
 //! what comes out is the count of queries, or the differences, each with the least query and rows that show it.
@@ -14,6 +15,7 @@
 //! | `dialect.rs` | a query in two dialects, and where they do not agree |
 //! | `third.rs`, `duckdb.py` | the third opinion: a copy of the tables, and what DuckDB answers |
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
+//! | `traps/` | where systems easily differ: tests by name, and no random queries |
 //! | `cases.rs` | what it has found, by name; what DuckDB found of DataFusion is in `tests/engine/upstream.rs` |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_QUERIES` one by count,
@@ -28,6 +30,7 @@ mod oracle;
 mod query;
 mod systems;
 mod third;
+mod traps;
 mod world;
 
 use systems::{Mysql, Postgres, Sqlite};

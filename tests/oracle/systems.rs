@@ -1,7 +1,11 @@
 //! The real systems, each with its column types.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
+use tokio::sync::Mutex;
 use tokio_postgres::NoTls;
 
 use crate::world::{Kind, Native, Values};
@@ -200,21 +204,42 @@ impl System for Sqlite {
 }
 
 pub struct Postgres {
-    server: postgres_server::Server,
+    server: Arc<postgres_server::Server>,
+    database: String,
     owner: tokio_postgres::Client,
 }
 
 impl Postgres {
     pub async fn start() -> Self {
-        let server = postgres_server::Server::private();
-        let text = format!(
-            "host=127.0.0.1 port={} user=postgres dbname=postgres",
-            server.port
-        );
-        let (owner, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        Self { server, owner }
+        Self::on(Arc::new(postgres_server::Server::private()), "postgres").await
     }
+
+    async fn on(server: Arc<postgres_server::Server>, database: &str) -> Self {
+        let owner = owner(&server, database).await;
+        Self {
+            server,
+            database: database.into(),
+            owner,
+        }
+    }
+
+    /// One column of text, as lines.
+    pub async fn ask(&self, query: &str) -> String {
+        let rows = self.owner.query(query, &[]).await;
+        let rows = rows.unwrap_or_else(|e| panic!("{query}: {e:?}"));
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        lines.join("\n")
+    }
+}
+
+async fn owner(server: &postgres_server::Server, database: &str) -> tokio_postgres::Client {
+    let text = format!(
+        "host=127.0.0.1 port={} user=postgres dbname={database}",
+        server.port
+    );
+    let (owner, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    owner
 }
 
 #[async_trait]
@@ -284,8 +309,8 @@ impl System for Postgres {
 
     fn url(&self) -> String {
         format!(
-            "postgres://postgres@127.0.0.1:{}/postgres",
-            self.server.port
+            "postgres://postgres@127.0.0.1:{}/{}",
+            self.server.port, self.database
         )
     }
 
@@ -310,13 +335,15 @@ impl System for Postgres {
 }
 
 pub struct Mysql {
-    server: mysql_support::Server,
+    server: Arc<mysql_support::Server>,
+    database: String,
 }
 
 impl Mysql {
     pub async fn start() -> Self {
         Self {
-            server: mysql_support::Server::start().await,
+            server: Arc::new(mysql_support::Server::start().await),
+            database: "oracle".into(),
         }
     }
 }
@@ -404,13 +431,13 @@ impl System for Mysql {
 
     fn url(&self) -> String {
         format!(
-            "mysql://root@{}:{}/oracle",
-            self.server.host, self.server.port
+            "mysql://root@{}:{}/{}",
+            self.server.host, self.server.port, self.database
         )
     }
 
     async fn clear(&self) {
-        self.server.database("oracle", &[]).await;
+        self.server.database(&self.database, &[]).await;
     }
 
     async fn execute(&self, statements: &[String]) {
@@ -418,7 +445,7 @@ impl System for Mysql {
             .ip_or_hostname(self.server.host.clone())
             .tcp_port(self.server.port)
             .user(Some("root"))
-            .db_name(Some("oracle"))
+            .db_name(Some(&self.database))
             .prefer_socket(false)
             .init(vec![
                 "SET NAMES utf8mb4, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00'",
@@ -432,4 +459,47 @@ impl System for Mysql {
         }
         owner.disconnect().await.unwrap();
     }
+}
+
+/// A file of its own.
+pub async fn sqlite(_name: &str) -> Sqlite {
+    Sqlite::start()
+}
+
+/// A new database of this name, in the server that tests running at the same time share.
+pub async fn postgres(name: &str) -> Postgres {
+    let server = postgres_server::Server::shared();
+    let database = unique(name);
+    let postgres = owner(&server, "postgres").await;
+    let create = format!("CREATE DATABASE {database}");
+    // The template may be in use by another that is created.
+    let mut created = postgres.batch_execute(&create).await;
+    while created
+        .as_ref()
+        .is_err_and(|e| e.code().is_some_and(|code| code.code() == "55006"))
+    {
+        created = postgres.batch_execute(&create).await;
+    }
+    created.unwrap();
+    Postgres::on(server, &database).await
+}
+
+/// A new database of this name, in the server that tests running at the same time share.
+pub async fn mysql(name: &str) -> Mysql {
+    static SHARED: LazyLock<Mutex<Weak<mysql_support::Server>>> = LazyLock::new(Mutex::default);
+    let mut shared = SHARED.lock().await;
+    let server = match shared.upgrade() {
+        Some(server) => server,
+        None => Arc::new(mysql_support::Server::start().await),
+    };
+    *shared = Arc::downgrade(&server);
+    let database = unique(name);
+    server.database(&database, &[]).await;
+    Mysql { server, database }
+}
+
+/// Traps of several modules may have one name.
+fn unique(name: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("{name}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
