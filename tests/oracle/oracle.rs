@@ -189,6 +189,19 @@ impl<'a> Round<'a> {
             }
             Outcome::Differs(how) => return Some(how),
         };
+        if let Some(same) = &query.same {
+            match compare(&self.session, same, false).await {
+                Outcome::Same(others) => {
+                    let (rows, others) = (texts(&rows, false), texts(&others, false));
+                    if rows != others {
+                        let how = format!("These: {rows:#?}\nare not those of {same}\n{others:#?}");
+                        return Some(how);
+                    }
+                }
+                Outcome::Fails(_) => {}
+                Outcome::Differs(how) => return Some(format!("{same}\n{how}")),
+            }
+        }
         let opinion = match (&query.third, self.third?) {
             (Ok(sql), third) => third.opinion(sql, &rows, query.ordered),
             (Err(why), _) => Opinion::None(why.clone()),

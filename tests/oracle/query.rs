@@ -11,6 +11,8 @@ pub struct Query {
     pub third: Result<String, String>,
     /// Its rows have one right order.
     pub ordered: bool,
+    /// Another query that has its rows, in some order.
+    pub same: Option<String>,
 }
 
 /// Writes one query.
@@ -37,6 +39,12 @@ pub fn query(draw: &mut Draw, tables: &[Table]) -> Query {
 
 impl Writer<'_> {
     fn query(&mut self) -> Query {
+        if self.draw.chance(12) {
+            return match self.draw.chance(50) {
+                false => self.partitioned(),
+                true => self.counted(),
+            };
+        }
         let mut select = self.set_operation(2);
         let ordered = !select.kinds.is_empty() && self.draw.chance(45);
         if ordered {
@@ -46,6 +54,44 @@ impl Writer<'_> {
             sql: ours(&select.sql),
             third: theirs(&select.sql),
             ordered,
+            same: None,
+        }
+    }
+
+    /// A predicate is true, false or NULL of each row: with those of all three there are all rows (ternary logic
+    /// partitioning, as in SQLancer).
+    fn partitioned(&mut self) -> Query {
+        let (from, scope) = self.from(1);
+        let all = self.plain(&from, "", &scope);
+        let rows = all.sql.replacen("SELECT DISTINCT ", "SELECT ", 1);
+        let predicate = Value { scope: &scope }.predicate(self, 2);
+        let parts = [
+            format!("{rows} WHERE {predicate}"),
+            format!("{rows} WHERE NOT ({predicate})"),
+            format!("{rows} WHERE ({predicate}) IS NULL"),
+        ];
+        let parts = parts.join(" UNION ALL ");
+        Query {
+            sql: ours(&parts),
+            third: theirs(&parts),
+            ordered: false,
+            same: Some(ours(&rows)),
+        }
+    }
+
+    /// As many rows pass a filter as there are for which its predicate, as a value that no rule of filters meets, is true
+    /// (non-optimizing reference engine construction).
+    fn counted(&mut self) -> Query {
+        let (from, scope) = self.from(1);
+        // Not so deep that there is a subquery, which an aggregate does not take.
+        let predicate = Value { scope: &scope }.predicate(self, 1);
+        let filtered = format!("SELECT count(*) AS c0 FROM {from} WHERE {predicate}");
+        let valued = format!("SELECT count(CASE WHEN {predicate} THEN 1 END) AS c0 FROM {from}");
+        Query {
+            sql: ours(&filtered),
+            third: theirs(&filtered),
+            ordered: false,
+            same: Some(ours(&valued)),
         }
     }
 
@@ -218,8 +264,13 @@ impl Writer<'_> {
             (3, Kind::Int | Kind::Float) => {
                 let function = *self.draw.one_of(&["avg", "var", "stddev_pop"]);
                 let value = format!("{function}({distinct}{column}){filter}");
-                let exact =
-                    format!("exact_average(list({distinct}CAST({column} AS DOUBLE)){filter})");
+                // Of whole numbers it is that of their exact sum, unless those are told apart.
+                let exact = match kind {
+                    Kind::Int if distinct.is_empty() => format!(
+                        "(CAST(sum({column}){filter} AS DOUBLE) / CAST(count({column}){filter} AS DOUBLE))"
+                    ),
+                    _ => format!("exact_average(list({distinct}CAST({column} AS DOUBLE)){filter})"),
+                };
                 let value = match function {
                     "avg" => either(&value, &exact),
                     _ => ours_alone(&value, "DuckDB's variance depends on the order of rows"),
