@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use belvedere_connector::Code;
+use belvedere_connector::{Code, Exported};
 use belvedere_sql::{CopyTo, SetValue, Spanned, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -248,6 +248,8 @@ impl Session {
         }
     }
 
+    /// Run a planned query. If a source turns out to have another schema than known, it is read again and the query
+    /// is planned again, once.
     async fn query(
         &self,
         ast: &belvedere_sql::Query,
@@ -256,8 +258,19 @@ impl Session {
         values: Option<ParamValues>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
-        let again = || query::plan(self.names(settings.clone()), ast);
-        let run = self.run(planned, again, values, deadline);
+        let run = async {
+            let first = bound(&planned, &values)?.run(deadline).await;
+            let outdated = first
+                .as_ref()
+                .err()
+                .and_then(|e| planned.outdated_source(e));
+            let Some(source) = outdated else {
+                return first;
+            };
+            self.inner.refresh(&source).await?;
+            let again = query::plan(self.names(settings.clone()), ast).await?;
+            bound(&again, &values)?.run(deadline).await
+        };
         let stream = within(&settings, deadline, run).await?;
         let limited = limited(stream, &settings, deadline);
         Ok(Answer {
@@ -268,7 +281,8 @@ impl Session {
         })
     }
 
-    /// Write a query's rows, to the end: what is written is seen when this returns, or never.
+    /// Write a query's rows to the end. What is written is seen when this returns, or never: so all of it is done again,
+    /// once, if a source turns out to have another schema than known.
     async fn copy(
         &self,
         ast: &CopyTo,
@@ -276,56 +290,51 @@ impl Session {
         values: Option<ParamValues>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
-        let planned = || copy::plan(self.names(settings.clone()), ast);
-        let Copying { export, rows } = planned().await?;
-        let bound = with_values(&rows, &values)?;
-        has_values(&bound)?;
-        let begun = async { Ok(export.begin().await?) };
-        let mut writer = within(&settings, deadline, begun).await?;
-        let again = async || Ok(planned().await?.rows);
-        let written = async {
-            let run = self.run(rows, again, values, deadline);
-            let stream = within(&settings, deadline, run).await?;
-            let mut rows = limited(stream, &settings, deadline);
-            while let Some(batch) = rows.try_next().await? {
-                let written = async { Ok(writer.write(batch).await?) };
-                within(&settings, deadline, written).await?;
-            }
-            Ok(())
-        };
-        if let Err(e) = written.await {
-            writer.abort().await;
-            return Err(e);
-        }
-        match writer.commit(deadline).await {
-            Ok(written) => copy::answer(written).map(batch_answer),
-            Err(e) if e.code == Code::Timeout => Err(timed_out(&settings)),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Run a planned query. If a source turns out to have another schema than known, it is read again and the query
-    /// is planned again, once.
-    async fn run(
-        &self,
-        planned: Planned,
-        again: impl AsyncFnOnce() -> Result<Planned>,
-        values: Option<ParamValues>,
-        deadline: Option<Instant>,
-    ) -> Result<SendableRecordBatchStream> {
-        let bound = with_values(&planned, &values)?;
-        has_values(&bound)?;
-        let first = bound.run(deadline).await;
+        let copying = copy::plan(self.names(settings.clone()), ast).await?;
+        let first = write(&copying, &settings, &values, deadline).await;
         let outdated = first
             .as_ref()
             .err()
-            .and_then(|e| planned.outdated_source(e));
-        let Some(source) = outdated else {
-            return first;
+            .and_then(|e| copying.rows.outdated_source(e));
+        let written = match outdated {
+            None => first?,
+            Some(source) => {
+                within(&settings, deadline, self.inner.refresh(&source)).await?;
+                let again = copy::plan(self.names(settings.clone()), ast).await?;
+                write(&again, &settings, &values, deadline).await?
+            }
         };
-        self.inner.refresh(&source).await?;
-        with_values(&again().await?, &values)?.run(deadline).await
+        copy::answer(written).map(batch_answer)
     }
+}
+
+/// Write the rows of a `COPY`; a failure removes what was written before it returns.
+async fn write(
+    copying: &Copying,
+    settings: &Settings,
+    values: &Option<ParamValues>,
+    deadline: Option<Instant>,
+) -> Result<Exported> {
+    let rows = bound(&copying.rows, values)?;
+    let begun = async { Ok(copying.export.begin().await?) };
+    let mut writer = within(settings, deadline, begun).await?;
+    let written = async {
+        let stream = within(settings, deadline, rows.run(deadline)).await?;
+        let mut batches = limited(stream, settings, deadline);
+        while let Some(batch) = batches.try_next().await? {
+            let written = async { Ok(writer.write(batch).await?) };
+            within(settings, deadline, written).await?;
+        }
+        Ok(())
+    };
+    if let Err(e) = written.await {
+        writer.abort().await;
+        return Err(e);
+    }
+    writer.commit(deadline).await.map_err(|e| match e.code {
+        Code::Timeout => timed_out(settings),
+        _ => e.into(),
+    })
 }
 
 impl Answer {
@@ -401,17 +410,14 @@ fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
     Ok(found)
 }
 
-fn with_values(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
-    match values {
-        Some(values) => planned.with_parameters(values.clone()),
-        None => Ok(planned.clone()),
-    }
-}
-
-/// Whether every parameter has its value.
-fn has_values(planned: &Planned) -> Result<()> {
-    match parameters(planned)?.first() {
-        None => Ok(()),
+/// The plan with the values of its parameters, all of which must be there.
+fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
+    let bound = match values {
+        Some(values) => planned.with_parameters(values.clone())?,
+        None => planned.clone(),
+    };
+    match parameters(&bound)?.first() {
+        None => Ok(bound),
         Some((name, _)) => Err(Error::invalid_with_help(
             format!("the parameter {name} has no value"),
             "Prepare the statement, and execute it with a value for each parameter",

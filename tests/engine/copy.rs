@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::ScalarValue;
 use insta::assert_snapshot;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, database};
 
 /// Far more than anything here takes, so that what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -544,4 +544,58 @@ async fn prepared_it_writes_at_each_execution() {
         missing.to_string().contains("takes 1 parameters"),
         "{missing}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_has_changed_is_written_as_it_is() {
+    let t = fixture().await;
+    database(
+        &t.path("shop.db"),
+        "DROP TABLE orders;
+         CREATE TABLE orders (id TEXT, sku TEXT, extra INTEGER);
+         INSERT INTO orders VALUES ('x', 'y', 7);",
+    );
+    assert_eq!(
+        copied(&t, "COPY shop.orders TO 'out/o.csv'", "out/o.csv").await,
+        (1, 1)
+    );
+    let text = fs::read_to_string(t.path("out/o.csv")).unwrap();
+    assert_eq!(text, "id,sku,extra\nx,y,7\n");
+    assert_eq!(below(&t.path("out")), ["o.csv"]);
+}
+
+/// At the server that `BELVEDERE_TEST_S3` names; `scripts/test` starts one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_reached_as_the_source_over_it_is() {
+    let Ok(endpoint) = std::env::var("BELVEDERE_TEST_S3") else {
+        eprintln!("not shown: BELVEDERE_TEST_S3 names no server");
+        return;
+    };
+    let t = fixture().await;
+    // Of its own: another run may have written there.
+    let folder = t.dir.path().file_name().unwrap().to_string_lossy();
+    let url = format!("s3://belvedere/{}", folder.trim_start_matches('.'));
+    let access = format!(
+        "endpoint = '{endpoint}', access_key_id = 'env:BELVEDERE_TEST_S3_KEY', secret_access_key = 'env:BELVEDERE_TEST_S3_SECRET'"
+    );
+    t.ok(&format!("CREATE SOURCE lake FROM '{url}/' WITH ({access})"))
+        .await;
+    t.ok(&format!(
+        "COPY erp.stock TO '{url}/stock/' (PARTITION_BY site)"
+    ))
+    .await;
+    t.ok(&format!("COPY erp.item TO '{url}/item.csv.gz' ({access})"))
+        .await;
+    assert_eq!(
+        t.ok("SELECT sku, qty, site FROM lake.stock ORDER BY sku, site")
+            .await,
+        t.ok("SELECT sku, qty, site FROM erp.stock ORDER BY sku, site")
+            .await
+    );
+    assert_eq!(
+        t.ok("SELECT name FROM lake.item ORDER BY sku").await,
+        t.ok("SELECT name FROM erp.item ORDER BY sku").await
+    );
+    let again = t.err(&format!("COPY erp.stock TO '{url}/stock/'")).await;
+    assert!(again.starts_with("target_exists: source lake: "), "{again}");
 }

@@ -82,7 +82,9 @@ impl BucketStage {
             runtime,
         } = &*self.at;
         let url = settings.url();
-        let exists = |message: String| Err(Error::new(Code::TargetExists, message));
+        let exists = |message: String| {
+            Err(Error::new(Code::TargetExists, message).at_source(settings.name()))
+        };
         let Some(file) = &self.file else {
             let first = runtime.block_on(store.list(None).next());
             return match first {
