@@ -595,7 +595,6 @@ async fn left_here(server: &Server) {
         )],
     };
     for rel in [
-        sum("b", DataType::Int64),
         sum("d", DataType::Float64),
         sum("m", DataType::Decimal128(38, 2)),
     ] {
