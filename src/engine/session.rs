@@ -412,12 +412,11 @@ fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
 
 /// The plan with the values of its parameters, all of which must be there.
 fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
-    let bound = match values {
-        Some(values) => planned.with_parameters(values.clone())?,
-        None => planned.clone(),
-    };
-    match parameters(&bound)?.first() {
-        None => Ok(bound),
+    if let Some(values) = values {
+        return planned.with_parameters(values.clone());
+    }
+    match parameters(planned)?.first() {
+        None => Ok(planned.clone()),
         Some((name, _)) => Err(Error::invalid_with_help(
             format!("the parameter {name} has no value"),
             "Prepare the statement, and execute it with a value for each parameter",

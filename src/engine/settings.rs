@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use belvedere_connector::with_unit;
+
 use crate::catalog::PUBLIC;
 use crate::error::{Error, Result};
 
@@ -189,19 +191,6 @@ fn boolean(name: &str, text: &str) -> Result<bool> {
             "setting {name} is on or off, not '{text}'"
         ))),
     }
-}
-
-/// A number with a unit; `units` are (suffix, factor), the empty suffix being the default unit.
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let text = text.trim();
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let (_, factor) = units
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
-    digits.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 fn duration(name: &str, text: &str) -> Result<Duration> {

@@ -14,7 +14,7 @@
 //! | `moments.rs` | what they keep of one group, and read off it |
 //! | `rows.rs`, `groups.rs`, `distinct.rs` | their accumulators: of rows, of many groups at once, of different values |
 //! | `averages.rs` | averages of whole numbers and decimals as sums and counts |
-//! | `rules.rs` | a rule of DataFusion's that would add up rounded sums |
+//! | `rules.rs` | where a rule of DataFusion's would add up rounded sums |
 
 mod accumulator;
 mod averages;
@@ -33,4 +33,4 @@ mod tests;
 pub(crate) use averages::AveragesAsSums;
 pub(crate) use distinct::canonical;
 pub(crate) use functions::register;
-pub(crate) use rules::WholeSums;
+pub(crate) use rules::adds_up_floats;

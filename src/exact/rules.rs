@@ -1,39 +1,12 @@
-use std::sync::Arc;
-
 use datafusion::common::Result;
-use datafusion::common::tree_node::Transformed;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
-/// DataFusion's rule for `sum(x), count(DISTINCT y)`: group by y too, and add up the sums. Those of floats are rounded.
-#[derive(Debug)]
-pub(crate) struct WholeSums(pub Arc<dyn OptimizerRule + Send + Sync>);
-
-impl OptimizerRule for WholeSums {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Aggregate(aggregate) if adds_up_floats(aggregate)? => {
-                Ok(Transformed::no(plan))
-            }
-            _ => self.0.rewrite(plan, config),
-        }
-    }
-}
-
-fn adds_up_floats(aggregate: &Aggregate) -> Result<bool> {
+/// Whether an aggregate adds up floats. DataFusion's rule for `sum(x), count(DISTINCT y)` would group by y too, and add up
+/// the sums: those of floats are rounded.
+pub(crate) fn adds_up_floats(plan: &LogicalPlan) -> Result<bool> {
+    let LogicalPlan::Aggregate(aggregate) = plan else {
+        return Ok(false);
+    };
     for expr in &aggregate.aggr_expr {
         if let Expr::AggregateFunction(call) = expr
             && call.func.name() == "sum"

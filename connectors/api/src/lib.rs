@@ -30,7 +30,7 @@ mod source;
 mod table;
 
 pub use capability::{Capabilities, Support};
-pub use config::{OptionSpec, Secret, SourceConfig};
+pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
 pub use error::{Code, Details, Error, Kind, Result};
 pub use export::{Export, ExportRequest, ExportWriter, Exported};
 pub use expr::{

@@ -415,13 +415,7 @@ fn sum(class: Class, arg: &Operand<'_>, result: &DataType) -> Result<ast::Expr, 
             Ok(call)
         }
         (DataType::Int64, DataType::Int64) => {
-            let modulo = |of| sql::call("mod", vec![of, sql::number(1_u128 << 64)]);
-            let plus = |l, r| sql::binary(l, ast::BinaryOperator::Plus, r);
-            let half = || sql::number(1_u128 << 63);
-            // The modulus twice, since it has the dividend's sign.
-            let wrapped = modulo(plus(modulo(plus(call, half())), sql::number(1_u128 << 64)));
-            let wrapped = sql::binary(wrapped, ast::BinaryOperator::Minus, half());
-            Ok(sql::cast(wrapped, sql::type_name("SIGNED")))
+            Ok(sql::cast(sql::wrapped(call), sql::type_name("SIGNED")))
         }
         (DataType::UInt64, DataType::UInt64) => {
             let wrapped = sql::call("mod", vec![call, sql::number(1_u128 << 64)]);

@@ -339,7 +339,9 @@ fn sum(aggregate: &Aggregate, arg: &Operand<'_>, plain: ast::Expr) -> Result<ast
     match (arg.data_type(), &aggregate.data_type) {
         // Already 64 bits wide at the source, which lets them wrap.
         (DataType::Int16 | DataType::Int32, DataType::Int64) => Ok(plain),
-        (DataType::Int64, DataType::Int64) => Ok(wrapped(plain)),
+        (DataType::Int64, DataType::Int64) => {
+            Ok(sql::cast(sql::wrapped(plain), sql::type_name("bigint")))
+        }
         (
             DataType::Decimal128(p, s) | DataType::Decimal256(p, s),
             DataType::Decimal128(to_p, to_s) | DataType::Decimal256(to_p, to_s),
@@ -352,20 +354,6 @@ fn sum(aggregate: &Aggregate, arg: &Operand<'_>, plain: ast::Expr) -> Result<ast
         }
         (other, _) => Err(format!("a sum of {other}")),
     }
-}
-
-/// The exact sum, brought into 64 bits as the engine's addition wraps: ((sum + 2^63) mod 2^64) - 2^63, the modulus
-/// taken twice since PostgreSQL's has the dividend's sign.
-fn wrapped(sum: ast::Expr) -> ast::Expr {
-    let modulus = || sql::number(1u128 << 64);
-    let half = || sql::number(1u128 << 63);
-    let plus = |l, r| sql::binary(l, BinaryOperator::Plus, r);
-    let modulo = |l| sql::call("mod", vec![l, modulus()]);
-    let positive = modulo(plus(modulo(plus(sum, half())), modulus()));
-    sql::cast(
-        sql::binary(positive, BinaryOperator::Minus, half()),
-        sql::type_name("bigint"),
-    )
 }
 
 /// The type that holds exactly the values of an Arrow type (of a decimal: at least those).

@@ -35,6 +35,17 @@ pub fn number(value: impl ToString) -> Expr {
     Expr::value(Value::Number(value.to_string(), false))
 }
 
+/// An exact sum, brought into 64 bits as the engine's addition wraps: ((sum + 2^63) mod 2^64) - 2^63, the modulus taken twice
+/// since these systems' has the dividend's sign.
+pub fn wrapped(sum: Expr) -> Expr {
+    let modulus = || number(1_u128 << 64);
+    let half = || number(1_u128 << 63);
+    let plus = |l, r| binary(l, BinaryOperator::Plus, r);
+    let modulo = |of| call("mod", vec![of, modulus()]);
+    let positive = modulo(plus(modulo(plus(sum, half())), modulus()));
+    binary(positive, BinaryOperator::Minus, half())
+}
+
 /// A constant of the dialect's own (a format, a unit): never a value of a query.
 pub fn text(value: &'static str) -> Expr {
     Expr::value(Value::SingleQuotedString(value.to_string()))

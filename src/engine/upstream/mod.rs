@@ -1,5 +1,5 @@
 //! What DataFusion 55 plans or computes wrongly, and how each is kept from changing an answer. A file goes when the
-//! defect it names is gone: its test in `tests/engine/upstream.rs` says which answer was wrong.
+//! defect it names is gone: its test in `tests/engine/upstream` says which answer was wrong.
 //!
 //! | file | kept from |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
+//! | `spared.rs` | nothing by itself: a rule without the nodes for which it is wrong |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use crate::exact::WholeSums;
+use crate::exact::adds_up_floats;
 
 mod aggregates;
 mod constants;
@@ -39,12 +40,15 @@ mod keys;
 mod membership;
 mod projections;
 mod recursion;
+mod spared;
 mod topk;
 
 pub(super) use copies::counted_copies;
 pub(super) use floats::equal_floats;
 pub(super) use membership::whole_membership;
 pub(super) use recursion::bare_recursion;
+
+use spared::Spared;
 
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
 type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
@@ -59,8 +63,14 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     let mut rules: Vec<LogicalRule> = Vec::new();
     for rule in Optimizer::new().rules {
         match rule.name() {
-            "single_distinct_aggregation_to_group_by" => rules.push(Arc::new(WholeSums(rule))),
-            "push_down_filter" => rules.push(Arc::new(aggregates::FiltersAboveTotals(rule))),
+            "single_distinct_aggregation_to_group_by" => rules.push(Arc::new(Spared {
+                rule,
+                spares: adds_up_floats,
+            })),
+            "push_down_filter" => rules.push(Arc::new(Spared {
+                rule,
+                spares: aggregates::is_over_totals,
+            })),
             "replace_distinct_aggregate" => rules.push(Arc::new(keys::KeyedDistinct(rule))),
             "eliminate_duplicated_expr" | "optimize_projections" => {
                 rules.push(Arc::new(keys::Keys));

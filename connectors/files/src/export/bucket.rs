@@ -82,20 +82,23 @@ impl BucketStage {
             runtime,
         } = &*self.at;
         let url = settings.url();
-        let exists = |message: String| {
-            Err(Error::new(Code::TargetExists, message).at_source(settings.name()))
+        let exists = |message: String, help: &str| {
+            let error = Error::new(Code::TargetExists, message).help(help);
+            Err(error.at_source(settings.name()))
         };
         let Some(file) = &self.file else {
             let first = runtime.block_on(store.list(None).next());
             return match first {
                 None => Ok(()),
                 Some(Err(e)) => Err(failure::written(settings, &e)),
-                Some(Ok(_)) if self.overwrite => {
-                    exists(format!("{url} is not empty, and cannot be replaced at once"))
-                        .map_err(|e: Error| e.help("OVERWRITE replaces a local folder or one object: choose a new folder of the bucket"))
-                }
-                Some(Ok(_)) => exists(format!("{url} is not empty"))
-                    .map_err(|e: Error| e.help("Choose a folder that holds nothing yet")),
+                Some(Ok(_)) if self.overwrite => exists(
+                    format!("{url} is not empty, and cannot be replaced at once"),
+                    "OVERWRITE replaces a local folder or one object: choose a new folder of the bucket",
+                ),
+                Some(Ok(_)) => exists(
+                    format!("{url} is not empty"),
+                    "Choose a folder that holds nothing yet",
+                ),
             };
         };
         if self.overwrite {
@@ -104,8 +107,10 @@ impl BucketStage {
         match runtime.block_on(store.head(&store::path(settings, file)?)) {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(failure::written(settings, &e)),
-            Ok(_) => exists(format!("{url} already exists"))
-                .map_err(|e: Error| e.help("Choose another name, or replace it with (OVERWRITE)")),
+            Ok(_) => exists(
+                format!("{url} already exists"),
+                "Choose another name, or replace it with (OVERWRITE)",
+            ),
         }
     }
 

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    Code, Error, Export, ExportRequest, ExportWriter, OptionSpec, Result, SourceConfig,
+    Code, Error, Export, ExportRequest, ExportWriter, OptionSpec, Result, SourceConfig, with_unit,
 };
 
 use self::folders::Folders;
@@ -142,15 +142,15 @@ fn without_ours(config: &SourceConfig) -> std::collections::BTreeMap<String, Str
 }
 
 fn size(text: &str) -> Result<u64> {
-    let upper = text.trim().to_ascii_uppercase();
-    let units = [("KB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("B", 0)];
-    let (number, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((upper.strip_suffix(unit)?, *shift)))
-        .unwrap_or((&upper, 0));
-    let bytes = number.trim().parse::<u64>().ok();
-    bytes
-        .and_then(|n| n.checked_mul(1 << shift))
+    let units = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1 << 10),
+        ("MB", 1 << 20),
+        ("GB", 1 << 30),
+        ("TB", 1 << 40),
+    ];
+    with_unit(text, &units)
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| {
             Error::new(
