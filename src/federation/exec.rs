@@ -1,17 +1,11 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
 
-use belvedere_connector::{BatchStream, Code, Error, Fragment, ScanRequest};
+use belvedere_connector::Fragment;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, Statistics};
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -19,44 +13,17 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation,
 };
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics,
-};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use tokio::sync::{Mutex, OnceCell};
+use futures::TryStreamExt;
+use tokio::sync::OnceCell;
 
 use super::domain;
-use super::dynamic::{self, Narrowed};
-use super::gate::{Asker, Place};
-use super::history::{Asking, Question};
-use super::limits::Limits;
-use super::outlet::Disk;
-use super::provider::{Probe, SourceHandle};
-use super::relay::relayed;
-use super::retry::Tries;
-
-/// What a running statement's scans need to know of it; an extension of the session's configuration.
-#[derive(Debug, Clone, Default)]
-pub struct StatementContext {
-    pub deadline: Option<Instant>,
-    /// Whose statement it is.
-    pub asker: Asker,
-}
-
-/// A source's error on its way through DataFusion.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error(transparent)]
-pub struct SourceFailure(#[from] pub Error);
-
-impl From<SourceFailure> for DataFusionError {
-    fn from(failure: SourceFailure) -> Self {
-        DataFusionError::External(Box::new(failure))
-    }
-}
+use super::provider::SourceHandle;
+use super::scan::{Asked, Opened, Scan, StatementContext};
 
 /// The physical scan of a fragment. All partitions are one scan of the source, opened by the first that is polled,
 /// so that they share its snapshot, and know what dynamic filters have learned by then.
@@ -68,21 +35,6 @@ pub struct FragmentExec {
     statistics: Option<Statistics>,
     metrics: ExecutionPlanMetricsSet,
     opened: Arc<OnceCell<Opened>>,
-}
-
-/// A scan of a source.
-struct Opened {
-    /// What was asked of it; None: no row could be needed.
-    asked: Option<Asked>,
-    /// A stream for each partition, until it is taken.
-    streams: Mutex<Vec<Option<SendableRecordBatchStream>>>,
-}
-
-/// What was asked of a source.
-pub struct Asked {
-    /// With what dynamic filters had learned.
-    pub fragment: Arc<Fragment>,
-    pub question: Arc<Question>,
 }
 
 impl fmt::Debug for FragmentExec {
@@ -290,287 +242,7 @@ impl ExecutionPlan for FragmentExec {
     }
 }
 
-/// What opens a fragment's scan.
-#[derive(Clone)]
-struct Scan {
-    runtime: Arc<RuntimeEnv>,
-    metrics: ExecutionPlanMetricsSet,
-    handle: Arc<SourceHandle>,
-    fragment: Arc<Fragment>,
-    filters: Vec<Arc<dyn PhysicalExpr>>,
-    schema: SchemaRef,
-    statistics: Option<Statistics>,
-    partitions: usize,
-    batch_rows: usize,
-    statement: Arc<StatementContext>,
-}
-
-impl Scan {
-    /// The partition's stream; the first caller opens the scan. A partition asked for twice is scanned anew.
-    async fn take(
-        &self,
-        opened: &OnceCell<Opened>,
-        partition: usize,
-    ) -> Result<SendableRecordBatchStream, SourceFailure> {
-        let open = opened.get_or_try_init(|| self.open()).await?;
-        if let Some(stream) = open.streams.lock().await[partition].take() {
-            return Ok(stream);
-        }
-        let again = self
-            .open()
-            .await?
-            .streams
-            .into_inner()
-            .swap_remove(partition);
-        again.ok_or_else(|| self.failed("a fresh scan has all its streams"))
-    }
-
-    async fn open(&self) -> Result<Opened, SourceFailure> {
-        let nothing = || Some(self.stream_of(futures::stream::empty()));
-        let narrowed = dynamic::narrow(
-            &self.fragment,
-            &self.filters,
-            &self.schema,
-            &self.handle,
-            self.statistics.as_ref(),
-        );
-        let (fragment, lookup) = match narrowed.map_err(|e| self.failed(&e.to_string()))? {
-            Narrowed::Fragment { fragment, lookup } => (fragment, lookup),
-            Narrowed::Nothing => {
-                let streams = (0..self.partitions).map(|_| nothing()).collect();
-                return Ok(Opened {
-                    asked: None,
-                    streams: Mutex::new(streams),
-                });
-            }
-        };
-        let partitions = if lookup { 1 } else { self.partitions };
-        let expected = self
-            .statistics
-            .as_ref()
-            .and_then(|known| known.num_rows.get_value());
-        let expected = expected.map(|rows| *rows as u64);
-        let asking = Arc::new(self.handle.history.ask(self.fragment.clone(), expected));
-        // A task of its own: what has or gets a place goes on, whether the plan looks at this scan or at another.
-        let asked = SpawnedTask::spawn({
-            let (scan, fragment, asking) = (self.clone(), fragment.clone(), asking.clone());
-            async move { scan.ask(&fragment, partitions, &asking).await }
-        });
-        let relays = match asked.join_unwind().await {
-            Ok(relays) => relays,
-            Err(_) => Err(self.failed("the runtime is shutting down")),
-        };
-        let mut streams = relays.inspect_err(|e| asking.failed(e))?;
-        streams.resize_with(self.partitions, nothing);
-        let question = asking.question().clone();
-        Ok(Opened {
-            asked: Some(Asked { fragment, question }),
-            streams: Mutex::new(streams),
-        })
-    }
-
-    /// At most so many streams, of as many as the source has room for. What fails before its first row for a reason that
-    /// says nothing of the question is asked again.
-    async fn ask(
-        &self,
-        fragment: &Arc<Fragment>,
-        partitions: usize,
-        asking: &Arc<Asking>,
-    ) -> Result<Vec<Option<SendableRecordBatchStream>>, SourceFailure> {
-        let handle = &self.handle;
-        let mut tries = Tries::new(handle.limits.retries, self.statement.deadline);
-        loop {
-            let (places, probe) = self.places(partitions, asking).await?;
-            let error = match self.begin(fragment, places.len()).await {
-                Ok(streams) => {
-                    handle.contacted(None);
-                    let relays = streams.into_iter().zip(places).enumerate();
-                    let relay = |(i, (stream, place))| Some(self.relay(i, stream, place, asking));
-                    return Ok(relays.map(relay).collect());
-                }
-                Err(error) => error,
-            };
-            let pause = match probe {
-                Some(_) => None,
-                None => tries.after(&error),
-            };
-            let Some(pause) = pause else {
-                handle.contacted(Some(&error));
-                return Err(error.into());
-            };
-            tracing::debug!(source = handle.name, %error, ?pause, "asking again");
-            // Others have the places meanwhile.
-            drop(places);
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Places at the source for at most so many streams; with a probe if they are to try whether it can be reached.
-    async fn places(
-        &self,
-        partitions: usize,
-        asking: &Asking,
-    ) -> Result<(Vec<Place>, Option<Probe>), SourceFailure> {
-        let handle = &self.handle;
-        handle.reachable()?;
-        let begun = Instant::now();
-        let patience = handle.limits.queue_timeout.map(|limit| begun + limit);
-        let until = earlier(self.statement.deadline, patience);
-        let until = until.unwrap_or(begun + Limits::PATIENCE);
-        let entered = handle.gate.enter(self.statement.asker, partitions, until);
-        let places = entered.await.map_err(|e| e.at_source(&handle.name))?;
-        let probe = handle.admit()?;
-        asking.admitted(places.len(), begun.elapsed());
-        Ok((places, probe))
-    }
-
-    /// So many streams, of which one has given its first batch, or all have ended without.
-    async fn begin(
-        &self,
-        fragment: &Arc<Fragment>,
-        partitions: usize,
-    ) -> Result<Vec<BatchStream>, Error> {
-        let limit = self.handle.limits.statement_timeout;
-        let deadline = earlier(
-            self.statement.deadline,
-            limit.map(|limit| Instant::now() + limit),
-        );
-        let request = ScanRequest {
-            fragment: fragment.clone(),
-            partitions,
-            batch_rows: self.batch_rows,
-            deadline,
-        };
-        let streams = self.handle.source.scan(request).await?;
-        if streams.len() != partitions {
-            let found = streams.len();
-            return Err(self.internal(&format!("{found} streams for {partitions} partitions")));
-        }
-        // A source that keeps no time is kept to it here.
-        let limited = |stream| match deadline {
-            Some(deadline) => ended_at(deadline, stream, &self.handle.name),
-            None => stream,
-        };
-        begun(streams.into_iter().map(limited).collect()).await
-    }
-
-    /// What the source answers, under the names of the plan above.
-    fn relay(
-        &self,
-        i: usize,
-        batches: BatchStream,
-        place: Place,
-        asking: &Arc<Asking>,
-    ) -> SendableRecordBatchStream {
-        let (handle, schema) = (self.handle.clone(), self.schema.clone());
-        let known = asking.clone();
-        let adopted = batches.map(move |batch| {
-            if let Err(e) = &batch {
-                handle.contacted(Some(e));
-            }
-            let batch = batch.map_err(SourceFailure::from);
-            let adopted = batch.and_then(|batch| adopt(batch, &schema, &handle.name));
-            adopted.map_err(|failure| {
-                known.failed(&failure);
-                failure.into()
-            })
-        });
-        let disk = Disk {
-            runtime: self.runtime.clone(),
-            metrics: SpillMetrics::new(&self.metrics, i),
-        };
-        let batches = self.stream_of(adopted);
-        relayed(batches, place, self.handle.clone(), asking.clone(), disk)
-    }
-
-    fn stream_of(
-        &self,
-        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
-    ) -> SendableRecordBatchStream {
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
-    }
-
-    fn failed(&self, what: &str) -> SourceFailure {
-        self.internal(what).into()
-    }
-
-    fn internal(&self, what: &str) -> Error {
-        Error::internal(what).at_source(&self.handle.name)
-    }
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    a.into_iter().chain(b).min()
-}
-
-/// The streams, once one has given a batch, which it gives again, or all have ended.
-async fn begun(mut streams: Vec<BatchStream>) -> Result<Vec<BatchStream>, Error> {
-    let first = poll_fn(|context| {
-        let mut ended = true;
-        for (i, stream) in streams.iter_mut().enumerate() {
-            match stream.poll_next_unpin(context) {
-                Poll::Ready(Some(batch)) => {
-                    return Poll::Ready(batch.map(|batch| Some((i, batch))));
-                }
-                // Not to be asked again.
-                Poll::Ready(None) => *stream = stream::empty().boxed(),
-                Poll::Pending => ended = false,
-            }
-        }
-        match ended {
-            true => Poll::Ready(Ok(None)),
-            false => Poll::Pending,
-        }
-    });
-    if let Some((i, batch)) = first.await? {
-        let rest = std::mem::replace(&mut streams[i], stream::empty().boxed());
-        streams[i] = stream::iter([Ok(batch)]).chain(rest).boxed();
-    }
-    Ok(streams)
-}
-
-/// The stream, which is broken off at the deadline.
-fn ended_at(deadline: Instant, batches: BatchStream, source: &str) -> BatchStream {
-    let source = source.to_string();
-    let late = move || {
-        Error::new(Code::Timeout, "it has not answered within the time it has")
-            .help("Ask for less, or raise statement_timeout, of the session or of the source")
-            .at_source(&source)
-    };
-    let limited = stream::unfold(Some((batches, late)), move |reading| async move {
-        let (mut batches, late) = reading?;
-        match tokio::time::timeout_at(deadline.into(), batches.next()).await {
-            Ok(Some(batch)) => Some((batch, Some((batches, late)))),
-            Ok(None) => None,
-            Err(_) => Some((Err(late()), None)),
-        }
-    });
-    limited.boxed()
-}
-
 fn is_dynamic(filter: &Arc<dyn PhysicalExpr>) -> bool {
     let is = |expr: &Arc<dyn PhysicalExpr>| expr.is::<DynamicFilterPhysicalExpr>();
     filter.exists(|expr| Ok(is(expr))).unwrap_or(false)
-}
-
-/// The batch under the names of the plan above; its types must be the fragment's.
-fn adopt(
-    batch: RecordBatch,
-    schema: &SchemaRef,
-    source: &str,
-) -> Result<RecordBatch, SourceFailure> {
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options).map_err(
-        |e| {
-            SourceFailure(
-                Error::new(
-                    Code::SchemaChanged,
-                    "the answer does not have the types asked for",
-                )
-                .at_source(source)
-                .help(format!("Run REFRESH SOURCE {source} and try again"))
-                .caused_by(e),
-            )
-        },
-    )
 }

@@ -14,6 +14,7 @@
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
+//! | `scan.rs` | how it is opened: a place, tries, streams |
 //! | `limits.rs` | [`Limits`]: what a source is asked at most |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
 //! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
@@ -48,18 +49,20 @@ mod provider;
 mod relay;
 mod remote;
 mod retry;
+mod scan;
 mod shared;
 mod ties;
 
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
-pub use exec::{FragmentExec, SourceFailure, StatementContext};
+pub use exec::FragmentExec;
 pub use gate::{Asker, Gate};
 pub use history::{Outcome, Progress, Question};
 pub use limits::Limits;
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
+pub use scan::{SourceFailure, StatementContext};
 pub use shared::{SharedPlanner, is_repeated, share};
 pub use ties::break_ties;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use belvedere_connector::Rel;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::runtime::SpawnedTask;
@@ -31,6 +31,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::node::FragmentNode;
 use super::outlet::{self, Disk, Inlet, Outlet};
+use super::scan::renamed;
 
 /// Batches that wait in memory for each reader.
 const AHEAD: usize = 16;
@@ -52,7 +53,7 @@ pub fn share(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    found.retain(|(_, times)| *times > 1);
+    found.retain(|(node, times)| *times > 1 && !is_volatile(node));
     // The steps of a recursion are run again and again.
     if found.is_empty() || is_recursive {
         return Ok(plan);
@@ -62,10 +63,7 @@ pub fn share(plan: LogicalPlan) -> Result<LogicalPlan> {
         .map(|(node, _)| (node, Arc::default(), true));
     let mut kept: Vec<_> = kept.collect();
     let replaced = plan.transform_down_with_subqueries(|node| {
-        let known = match is_worth_keeping(&node) {
-            true => kept.iter_mut().find(|(known, ..)| is_same(known, &node)),
-            false => None,
-        };
+        let known = kept.iter_mut().find(|(known, ..)| is_same(known, &node));
         Ok(match known {
             None => Transformed::no(node),
             Some((_, kept, is_first)) => {
@@ -94,7 +92,7 @@ fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
 /// What takes more to compute than to keep: a summary of its input.
 fn is_worth_keeping(node: &LogicalPlan) -> bool {
     match node {
-        LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => !is_volatile(node),
+        LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => true,
         _ => fragment_of(node).is_some_and(|fragment| {
             let few = fragment.estimate.known_rows();
             few.is_some_and(|rows| rows <= FEW_ROWS) || is_summary(&fragment.fragment.rel)
@@ -339,10 +337,7 @@ impl Taking {
         let Some(batch) = batch? else {
             return Ok(None);
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = batch.columns().to_vec();
-        let named = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
-        Ok(Some(named))
+        Ok(Some(renamed(batch, schema)?))
     }
 }
 
