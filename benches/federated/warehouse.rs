@@ -6,10 +6,7 @@ use url::Url;
 
 use crate::systems::data::Table;
 use crate::systems::places::fill_postgres;
-
-#[path = "../../connectors/postgres/tests/it/server.rs"]
-#[allow(dead_code)]
-mod server;
+use crate::systems::places::postgres::Server;
 
 const FOREIGN: [&str; 3] = ["customer", "nation", "region"];
 
@@ -27,14 +24,14 @@ const INDEXES: [&str; 5] = [
 ];
 
 pub struct Warehouse {
-    server: server::Server,
+    server: Server,
 }
 
 impl Warehouse {
     /// Else why there is none: the extension is not installed, say.
     pub async fn start(tables: &[Table], mariadb: &str) -> Result<Self, String> {
         let warehouse = Self {
-            server: tokio::task::block_in_place(|| server::Server::private_with(OPTIONS)),
+            server: tokio::task::block_in_place(|| Server::private_with(OPTIONS)),
         };
         let (client, connection) = tokio_postgres::connect(&warehouse.url(), NoTls)
             .await

@@ -17,7 +17,7 @@
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
-//! | `upstream.rs` | answers that DataFusion alone gets wrong |
+//! | `upstream/` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 

@@ -16,7 +16,7 @@
 //! | `third.rs`, `duckdb.py` | the third opinion: a copy of the tables, and what DuckDB answers |
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
 //! | `traps/` | where systems easily differ: tests by name, and no random queries |
-//! | `cases.rs` | what it has found, by name; what DuckDB found of DataFusion is in `tests/engine/upstream.rs` |
+//! | `cases.rs` | what it has found, by name; what DuckDB found of DataFusion is in `tests/engine/upstream` |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` (20) is each system's budget, `BELVEDERE_ORACLE_QUERIES` one by count,
 //! `BELVEDERE_ORACLE_SEED` (1) says which queries, `BELVEDERE_TEST_DUCKDB` which Python has DuckDB;

@@ -11,7 +11,7 @@ use super::data::{self, Table};
 mod mariadb;
 #[path = "../../connectors/postgres/tests/it/server.rs"]
 #[allow(dead_code)]
-mod postgres;
+pub mod postgres;
 
 /// The keys that point to other tables are indexed, as their owners would.
 fn index(table: &str) -> Option<String> {
