@@ -2,7 +2,7 @@
 //! partitions of windows and some kinds of groups do; in others the zero that comes first stands for both, which depends
 //! on the order of rows. A sort puts -0.0 below 0.0, unless `WHERE x = 0.0` has made x one value, or it is a top-n that
 //! asks of further rows whether they are less than its last one. Of NaN, which equals itself, the processor's own result
-//! (0.0 / 0.0) sorts below everything, and what was read above.
+//! (0.0 / 0.0) and that of a negation compare and sort below everything, and what was read above.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,8 +15,9 @@ use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Case, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Projection, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility, Window, when,
+    Aggregate, Case, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, Projection,
+    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Sort, Volatility,
+    Window, when,
 };
 
 use crate::exact;
@@ -154,8 +155,11 @@ fn ordered(keys: &mut [SortExpr], schema: &DFSchema) -> Vec<SortExpr> {
 
 fn compared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut found = false;
+    // What is compared above is a column there.
+    let is_projection = matches!(node, LogicalPlan::Projection(_));
     node.apply_expressions(|expr| {
         found |= expr.exists(|expr| Ok(may_compare_bits(expr)))?;
+        found |= is_projection && may_be_a_nan(expr);
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !found {
@@ -166,7 +170,13 @@ fn compared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     node.map_expressions(|expr| {
         let name = names.save(&expr);
         let expr = expr.transform_up(|expr| rewritten(expr, &schema))?;
-        Ok(expr.update_data(|expr| name.restore(expr)))
+        Ok(expr.update_data(|expr| {
+            let expr = match is_projection {
+                true => with_one_nan(expr, &schema),
+                false => expr,
+            };
+            name.restore(expr)
+        }))
     })
 }
 
@@ -199,8 +209,39 @@ fn may_compare_bits(expr: &Expr) -> bool {
     match expr {
         Expr::InList(_) => true,
         Expr::Case(case) => case.expr.is_some(),
+        Expr::BinaryExpr(test) if compares(test.op) => {
+            may_be_a_nan(&test.left) || may_be_a_nan(&test.right)
+        }
         Expr::ScalarFunction(call) => call.name() == "nullif",
         _ => false,
+    }
+}
+
+fn compares(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    let distinct = matches!(op, IsDistinctFrom | IsNotDistinctFrom);
+    distinct || matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+/// Whether the value may be a NaN that is computed here.
+fn may_be_a_nan(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) | Expr::Literal(..) => false,
+        Expr::Alias(alias) => may_be_a_nan(&alias.expr),
+        Expr::Cast(cast) => may_be_a_nan(&cast.expr),
+        Expr::BinaryExpr(_) | Expr::Negative(_) | Expr::ScalarFunction(_) | Expr::Case(_) => true,
+        _ => false,
+    }
+}
+
+fn with_one_nan(expr: Expr, schema: &DFSchema) -> Expr {
+    match expr {
+        Expr::Alias(mut alias) => {
+            *alias.expr = with_one_nan(*alias.expr, schema);
+            Expr::Alias(alias)
+        }
+        expr if may_be_a_nan(&expr) && is_float(&expr, schema) => FloatFunction::OneNan.call(expr),
+        expr => expr,
     }
 }
 
@@ -223,6 +264,11 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 .collect();
             let base = Box::new(canonical(*base, schema));
             Transformed::yes(Expr::Case(Case::new(Some(base), cases, else_expr)))
+        }
+        Expr::BinaryExpr(mut test) if compares(test.op) => {
+            *test.left = with_one_nan(*test.left, schema);
+            *test.right = with_one_nan(*test.right, schema);
+            Transformed::yes(Expr::BinaryExpr(test))
         }
         Expr::ScalarFunction(call)
             if call.name() == "nullif" && call.args.iter().any(|arg| is_float(arg, schema)) =>
@@ -259,6 +305,8 @@ fn canonical(expr: Expr, schema: &DFSchema) -> Expr {
 enum FloatFunction {
     /// The float that stands for all that equal it.
     Canonical,
+    /// The float itself, or the one NaN that is read.
+    OneNan,
     /// Of those that equal zero, whether it is 0.0: -0.0 comes before it. True for all others.
     AboveNegativeZero,
 }
@@ -283,7 +331,17 @@ impl FloatFunction {
                     .as_primitive::<Float64Type>()
                     .unary::<_, Float64Type>(exact::canonical),
             ),
-            (Self::Canonical, _) => array.clone(),
+            (Self::OneNan, DataType::Float32) => Arc::new(
+                array
+                    .as_primitive::<Float32Type>()
+                    .unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }),
+            ),
+            (Self::OneNan, DataType::Float64) => Arc::new(
+                array
+                    .as_primitive::<Float64Type>()
+                    .unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }),
+            ),
+            (Self::Canonical | Self::OneNan, _) => array.clone(),
             (Self::AboveNegativeZero, DataType::Float32) => Arc::new(BooleanArray::from_unary(
                 array.as_primitive::<Float32Type>(),
                 |v| is_above(v.into()),
@@ -302,6 +360,7 @@ impl ScalarUDFImpl for FloatFunction {
     fn name(&self) -> &str {
         match self {
             Self::Canonical => "canonical",
+            Self::OneNan => "one_nan",
             Self::AboveNegativeZero => "above_negative_zero",
         }
     }
@@ -313,7 +372,7 @@ impl ScalarUDFImpl for FloatFunction {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let [number] = take_function_args(self.name(), arguments)?;
         Ok(match self {
-            Self::Canonical => number.clone(),
+            Self::Canonical | Self::OneNan => number.clone(),
             Self::AboveNegativeZero => DataType::Boolean,
         })
     }
@@ -322,7 +381,7 @@ impl ScalarUDFImpl for FloatFunction {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let [number] = take_function_args(self.name(), arguments.arg_fields)?;
         Ok(match self {
-            Self::Canonical => number.clone(),
+            Self::Canonical | Self::OneNan => number.clone(),
             Self::AboveNegativeZero => Arc::new(Field::new(self.name(), DataType::Boolean, true)),
         })
     }
