@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `draw.rs` | choices from a seed, replayed and made simpler |
 //! | `world.rs` | tables, column types, hostile values |
-//! | `systems.rs` | SQLite, PostgreSQL, MariaDB: their column types, filling them |
+//! | `systems.rs`, `files.rs` | SQLite, PostgreSQL, MariaDB, Parquet: their column types, filling them |
 //! | `query.rs`, `expr.rs` | choices → SQL |
 //! | `dialect.rs` | a query in two dialects, and where they do not agree |
 //! | `third.rs`, `duckdb.py` | the third opinion: a copy of the tables, and what DuckDB answers |
@@ -26,6 +26,7 @@ mod cases;
 mod dialect;
 mod draw;
 mod expr;
+mod files;
 mod oracle;
 mod query;
 mod systems;
@@ -33,6 +34,7 @@ mod third;
 mod traps;
 mod world;
 
+use files::Files;
 use systems::{Mysql, Postgres, Sqlite};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,4 +50,9 @@ async fn postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql() {
     oracle::search(&Mysql::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parquet() {
+    oracle::search(&Files::start()).await;
 }

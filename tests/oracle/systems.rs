@@ -37,7 +37,11 @@ pub trait System: Send + Sync {
     async fn execute(&self, statements: &[String]);
 }
 
-const fn native(declared: &'static str, kind: Kind, constants: &'static [&'static str]) -> Native {
+pub const fn native(
+    declared: &'static str,
+    kind: Kind,
+    constants: &'static [&'static str],
+) -> Native {
     Native {
         declared,
         kind,
@@ -45,7 +49,7 @@ const fn native(declared: &'static str, kind: Kind, constants: &'static [&'stati
     }
 }
 
-const fn text(declared: &'static str, values: Values) -> Native {
+pub const fn text(declared: &'static str, values: Values) -> Native {
     Native {
         declared,
         kind: Kind::Text,
