@@ -214,12 +214,22 @@ impl Value<'_> {
                 7 => format!("left({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
                 8 => format!("right({a}, {})", w.draw.one_of(&[1, 0, 2, -1, 5])),
                 9 => format!("replace({a}, {b}, {})", quoted(one(w.draw, TEXTS))),
-                10 => format!(
-                    "CAST({} AS VARCHAR)",
-                    of(*[Kind::Int, Kind::Date, Kind::Decimal, Kind::Boolean]
-                        .get(a.len() % 4)
-                        .unwrap_or(&Kind::Int))
-                ),
+                10 => {
+                    let kinds = [Kind::Int, Kind::Date, Kind::Decimal, Kind::Boolean];
+                    let kind = kinds[a.len() % 4];
+                    let value = of(kind);
+                    let text = format!("CAST({value} AS VARCHAR)");
+                    // A year of five digits has a sign here, as in ISO 8601.
+                    match kind {
+                        Kind::Date => {
+                            let sign = format!(
+                                "CASE WHEN {value} > DATE '9999-12-31' THEN '+' ELSE '' END"
+                            );
+                            either(&text, &format!("({sign} || {text})"))
+                        }
+                        _ => text,
+                    }
+                }
                 _ => {
                     let function = *w.draw.one_of(&["ltrim", "rtrim"]);
                     trimmed(function, a)
@@ -232,7 +242,14 @@ impl Value<'_> {
                 7 => ours_alone(&format!("({a} / {b})"), "DuckDB divides decimals as floats"),
                 8 => format!("abs({a})"),
                 9 => format!("CAST({} AS DECIMAL(20, 2))", of(Kind::Int)),
-                10 => format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"])),
+                10 => {
+                    let rounded = format!("{}({a})", w.draw.one_of(&["round", "ceil", "floor"]));
+                    // coalesce(x, round(x)) of DECIMAL(38, 6) has no digit behind the point there.
+                    ours_alone(
+                        &rounded,
+                        "DuckDB has wide decimals rounded and not in one type",
+                    )
+                }
                 _ => format!("CAST({a} AS DECIMAL(12, 1))"),
             },
             Kind::Float => match choice {
@@ -260,7 +277,13 @@ impl Value<'_> {
             },
             Kind::Timestamp => match choice {
                 0..4 => format!("CAST({} AS TIMESTAMP)", of(Kind::Date)),
-                4..6 => format!("({a} + INTERVAL '1 hour')"),
+                4..6 => {
+                    let later = format!("({a} + INTERVAL '1 hour')");
+                    match a.contains("DATE '") {
+                        true => ours_alone(&later, "a date and hours are a date here"),
+                        false => later,
+                    }
+                }
                 _ => {
                     let parts = [
                         "year", "quarter", "month", "week", "day", "hour", "minute", "second",

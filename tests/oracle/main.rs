@@ -37,22 +37,41 @@ mod world;
 use files::Files;
 use systems::{Mysql, Postgres, Sqlite};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite() {
-    oracle::search(&Sqlite::start()).await;
+/// A debug build's frames are large: a plan of some twenty operators over files does not fit into a test's own stack.
+const STACK: usize = 64 << 20;
+
+fn searched<F: Future<Output = ()>>(search: impl FnOnce() -> F + Send + 'static) {
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_stack_size(STACK)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(search());
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK);
+    if let Err(panic) = thread.spawn(run).unwrap().join() {
+        std::panic::resume_unwind(panic);
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres() {
-    oracle::search(&Postgres::start().await).await;
+#[test]
+fn sqlite() {
+    searched(|| async { oracle::search(&Sqlite::start()).await });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mysql() {
-    oracle::search(&Mysql::start().await).await;
+#[test]
+fn postgres() {
+    searched(|| async { oracle::search(&Postgres::start().await).await });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parquet() {
-    oracle::search(&Files::start()).await;
+#[test]
+fn mysql() {
+    searched(|| async { oracle::search(&Mysql::start().await).await });
+}
+
+#[test]
+fn parquet() {
+    searched(|| async { oracle::search(&Files::start()).await });
 }
