@@ -368,3 +368,27 @@ async fn a_float_under_two_names_is_ordered_in_a_union() {
     +-----+-----+---+
     ");
 }
+
+#[tokio::test]
+async fn a_computed_nan_is_the_one_that_is_read() {
+    let fixture = fixture(
+        "CREATE TABLE t (n INTEGER, x REAL);
+         INSERT INTO t VALUES (1, 0.0), (2, 9e999), (3, 1.0);",
+    )
+    .await;
+    let found = fixture
+        .ok("SELECT n, x / x = CAST('NaN' AS DOUBLE) AS divided, x - x >= 5 AS less, - (x - x) = x - x AS negated,
+                y = CAST('NaN' AS DOUBLE) AS below
+             FROM (SELECT n, x, x / x AS y FROM own.main.t ORDER BY n LIMIT 3) AS q
+             WHERE (x - x IS NOT DISTINCT FROM CAST('NaN' AS DOUBLE)) OR n <> 2 ORDER BY n")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +---+---------+-------+---------+-------+
+    | n | divided | less  | negated | below |
+    +---+---------+-------+---------+-------+
+    | 1 | true    | false | true    | true  |
+    | 2 | true    | true  | true    | true  |
+    | 3 | false   | false | true    | false |
+    +---+---------+-------+---------+-------+
+    ");
+}
