@@ -121,7 +121,7 @@ impl EngineBuilder {
             .with_runtime_env(Arc::new(runtime.build()?))
             .with_default_features()
             .with_optimizer_rules(super::query::logical_rules())
-            .with_physical_optimizer_rules(upstream::physical_rules())
+            .with_physical_optimizer_rules(super::query::physical_rules())
             .build();
         upstream::register_functions(&mut state)?;
         // All sessions have the same: a sum of floats does not depend on who computes it, nor in which parts.

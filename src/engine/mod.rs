@@ -11,6 +11,7 @@
 //! | `settings.rs` | what `SET` sets |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -29,6 +30,7 @@
 
 mod apply;
 mod builder;
+mod conjuncts;
 mod connectors;
 mod copy;
 mod define;

@@ -13,6 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::OptimizerRule;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::col;
@@ -20,6 +21,7 @@ use datafusion::sql::parser::Statement as SqlStatement;
 use futures::StreamExt;
 
 use super::builder::memory_pool;
+use super::conjuncts::CheapFirst;
 use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
@@ -48,6 +50,13 @@ pub(super) fn logical_rules() -> LogicalRules {
         .position(|rule| rule.name() == "push_down_filter");
     let at = filters.map_or(rules.len(), |filters| filters + 1);
     rules.insert(at, Arc::new(JoinOrder));
+    rules
+}
+
+/// DataFusion's rules over physical plans, and the order of conditions.
+pub(super) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = upstream::physical_rules();
+    rules.push(Arc::new(CheapFirst));
     rules
 }
 

@@ -46,7 +46,8 @@ pub enum Outcome {
 /// What a question has come to by now.
 #[derive(Debug)]
 pub struct Progress {
-    /// How often it was sent: more than once if it failed before its first row.
+    /// How often it was sent: more than once if it failed before its first row, never if it was answered with another
+    /// that asked the same.
     pub attempts: usize,
     /// For a place at the source.
     pub waited: Duration,
@@ -151,6 +152,13 @@ impl Asking {
         question.attempts.fetch_add(1, Ordering::Relaxed);
         let waited = waited.as_micros() as u64;
         question.waited_us.fetch_add(waited, Ordering::Relaxed);
+        self.streams.store(streams, Ordering::Relaxed);
+    }
+
+    /// With so many streams that another question, which is the same, is sent for.
+    pub fn answered(&self, streams: usize) {
+        let waited = self.question.elapsed().as_micros() as u64;
+        self.question.waited_us.store(waited, Ordering::Relaxed);
         self.streams.store(streams, Ordering::Relaxed);
     }
 

@@ -17,6 +17,7 @@
 //! | `scan.rs` | how it is opened: a place, tries, streams |
 //! | `limits.rs` | [`Limits`]: what a source is asked at most |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
+//! | `inflight.rs` | [`InFlight`](inflight::InFlight): what several wait to ask is asked once |
 //! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
 //! | `retry.rs` | [`Tries`](retry::Tries): what failed before its first row is asked again |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
@@ -41,6 +42,7 @@ mod exec;
 mod expr;
 mod gate;
 mod history;
+mod inflight;
 mod limits;
 mod node;
 mod order;

@@ -14,6 +14,7 @@ use super::breaker::{self, Admitted, Breaker};
 use super::exec::FragmentExec;
 use super::gate::Gate;
 use super::history::History;
+use super::inflight::InFlight;
 use super::limits::Limits;
 
 /// A source under its name in the engine.
@@ -24,6 +25,7 @@ pub struct SourceHandle {
     pub limits: Limits,
     /// Where scans wait for it.
     pub gate: Arc<Gate>,
+    pub in_flight: InFlight,
     pub history: History,
     contact: Mutex<Contact>,
 }
@@ -52,6 +54,7 @@ impl SourceHandle {
         Self {
             name: name.into(),
             gate: Gate::new(most.min(source.max_streams())),
+            in_flight: InFlight::default(),
             history: History::default(),
             source,
             contact: Mutex::new(Contact {

@@ -20,10 +20,11 @@ use tokio::sync::{Mutex, OnceCell};
 use super::dynamic::{self, Narrowed};
 use super::gate::{Asker, Place};
 use super::history::{Asking, Question};
+use super::inflight::Waiter;
 use super::limits::Limits;
 use super::outlet::Disk;
 use super::provider::{Probe, SourceHandle};
-use super::relay::relayed;
+use super::relay::{Reader, relayed};
 use super::retry::Tries;
 
 /// What a running statement's scans need to know of it; an extension of the session's configuration.
@@ -73,6 +74,14 @@ pub struct Scan {
     pub partitions: usize,
     pub batch_rows: usize,
     pub statement: Arc<StatementContext>,
+}
+
+/// How a scan comes to its answer.
+enum Turn {
+    /// It has places, and is sent for these, too; with a probe if it is to try whether the source can be reached.
+    Sent(Vec<Place>, Option<Probe>, Vec<Waiter>),
+    /// With another that asked the same.
+    Answered(Vec<SendableRecordBatchStream>),
 }
 
 impl Scan {
@@ -150,16 +159,22 @@ impl Scan {
         let handle = &self.handle;
         let mut tries = Tries::new(handle.limits.retries, self.statement.deadline);
         loop {
-            let (places, probe) = self.places(partitions, asking).await?;
-            let error = match self.begin(fragment, places.len()).await {
+            let (places, probe, others) = match self.turn(fragment, partitions, asking).await? {
+                Turn::Sent(places, probe, others) => (places, probe, others),
+                Turn::Answered(streams) => return Ok(streams.into_iter().map(Some).collect()),
+            };
+            // Each statement ends at its own deadline; the source has until the last of them.
+            let deadlines = others.iter().map(|other| other.scan.statement.deadline);
+            let deadline = deadlines.fold(self.statement.deadline, |a, b| Some(a?.max(b?)));
+            let error = match self.begin(fragment, places.len(), deadline).await {
                 Ok(streams) => {
                     handle.contacted(None);
-                    let relays = streams.into_iter().zip(places).enumerate();
-                    let relay = |(i, (stream, place))| Some(self.relay(i, stream, place, asking));
-                    return Ok(relays.map(relay).collect());
+                    return Ok(self.relay(streams, places, asking, others));
                 }
                 Err(error) => error,
             };
+            // They ask for themselves.
+            drop(others);
             let pause = match probe {
                 Some(_) => None,
                 None => tries.after(&error),
@@ -175,23 +190,45 @@ impl Scan {
         }
     }
 
-    /// Places at the source for at most so many streams; with a probe if they are to try whether it can be reached.
-    async fn places(
+    /// Waits for a place at the source, or for another scan that asks the same and has one.
+    async fn turn(
         &self,
+        fragment: &Arc<Fragment>,
         partitions: usize,
-        asking: &Asking,
-    ) -> Result<(Vec<Place>, Option<Probe>), SourceFailure> {
+        asking: &Arc<Asking>,
+    ) -> Result<Turn, SourceFailure> {
         let handle = &self.handle;
-        handle.reachable()?;
         let begun = Instant::now();
         let patience = handle.limits.queue_timeout.map(|limit| begun + limit);
         let until = earlier(self.statement.deadline, patience);
         let until = until.unwrap_or(begun + Limits::PATIENCE);
-        let entered = handle.gate.enter(self.statement.asker, partitions, until);
-        let places = entered.await.map_err(|e| e.at_source(&handle.name))?;
-        let probe = handle.admit()?;
-        asking.admitted(places.len(), begun.elapsed());
-        Ok((places, probe))
+        loop {
+            handle.reachable()?;
+            let table = &handle.in_flight;
+            let mut waiting =
+                table.wait(self.clone(), fragment.clone(), partitions, asking.clone());
+            let entered = handle.gate.enter(self.statement.asker, partitions, until);
+            let others = tokio::select! {
+                biased;
+                places = entered => {
+                    let places = places.map_err(|e| e.at_source(&handle.name))?;
+                    waiting.sent().map(|others| (places, others))
+                }
+                answer = waiting.answered() => match answer {
+                    Some(streams) => return Ok(Turn::Answered(streams)),
+                    None => continue,
+                },
+            };
+            if let Some((places, others)) = others {
+                let probe = handle.admit()?;
+                asking.admitted(places.len(), begun.elapsed());
+                return Ok(Turn::Sent(places, probe, others));
+            }
+            // Another had been sent for this one just before it got its place.
+            if let Some(streams) = waiting.answered().await {
+                return Ok(Turn::Answered(streams));
+            }
+        }
     }
 
     /// So many streams, of which one has given its first batch, or all have ended without.
@@ -199,12 +236,10 @@ impl Scan {
         &self,
         fragment: &Arc<Fragment>,
         partitions: usize,
+        deadline: Option<Instant>,
     ) -> Result<Vec<BatchStream>, Error> {
         let limit = self.handle.limits.statement_timeout;
-        let deadline = earlier(
-            self.statement.deadline,
-            limit.map(|limit| Instant::now() + limit),
-        );
+        let deadline = earlier(deadline, limit.map(|limit| Instant::now() + limit));
         let request = ScanRequest {
             fragment: fragment.clone(),
             partitions,
@@ -224,14 +259,42 @@ impl Scan {
         begun(streams.into_iter().map(limited).collect()).await
     }
 
-    /// What the source answers, under the names of the plan above.
+    /// What the source answers, to this scan and to the others that are answered with it.
     fn relay(
         &self,
-        i: usize,
-        batches: BatchStream,
-        place: Place,
+        streams: Vec<BatchStream>,
+        places: Vec<Place>,
         asking: &Arc<Asking>,
-    ) -> SendableRecordBatchStream {
+        others: Vec<Waiter>,
+    ) -> Vec<Option<SendableRecordBatchStream>> {
+        for other in &others {
+            other.asking.answered(places.len());
+        }
+        let mut own = Vec::new();
+        let mut theirs: Vec<Vec<_>> = others.iter().map(|_| Vec::new()).collect();
+        for (i, (stream, place)) in streams.into_iter().zip(places).enumerate() {
+            let scans = others.iter().map(|other| (&other.scan, &other.asking));
+            let readers = std::iter::once((self, asking)).chain(scans);
+            let readers = readers.map(|(scan, asking)| scan.reader(i, asking));
+            let mut relays = relayed(
+                self.adopted(stream, asking),
+                place,
+                self.handle.clone(),
+                readers.collect(),
+            );
+            own.extend(relays.next().map(Some));
+            for (relay, theirs) in relays.zip(&mut theirs) {
+                theirs.push(relay);
+            }
+        }
+        for (other, streams) in others.into_iter().zip(theirs) {
+            other.answer(streams);
+        }
+        own
+    }
+
+    /// A source's stream under the names of the plan above.
+    fn adopted(&self, batches: BatchStream, asking: &Arc<Asking>) -> SendableRecordBatchStream {
         let (handle, schema) = (self.handle.clone(), self.schema.clone());
         let known = asking.clone();
         let adopted = batches.map(move |batch| {
@@ -245,12 +308,18 @@ impl Scan {
                 failure.into()
             })
         });
-        let disk = Disk {
-            runtime: self.runtime.clone(),
-            metrics: SpillMetrics::new(&self.metrics, i),
-        };
-        let batches = self.stream_of(adopted);
-        relayed(batches, place, self.handle.clone(), asking.clone(), disk)
+        self.stream_of(adopted)
+    }
+
+    fn reader(&self, stream: usize, asking: &Arc<Asking>) -> Reader {
+        Reader {
+            schema: self.schema.clone(),
+            asking: asking.clone(),
+            disk: Disk {
+                runtime: self.runtime.clone(),
+                metrics: SpillMetrics::new(&self.metrics, stream),
+            },
+        }
     }
 
     fn stream_of(

@@ -63,12 +63,30 @@ impl Bench {
     }
 
     /// On its way.
-    fn ask(&self, session: &Session, table: &str) -> JoinHandle<Result<String, Error>> {
+    fn ask(&self, session: &Session, relation: &str) -> JoinHandle<Result<String, Error>> {
         let (session, sql) = (
             session.clone(),
-            format!("SELECT count(*) AS n FROM m.{table}"),
+            format!("SELECT count(*) AS n FROM {relation}"),
         );
         tokio::spawn(async move { shown(&session, &sql).await })
+    }
+
+    /// The one place of the source, until it is aborted.
+    async fn hold(&self) -> JoinHandle<Result<String, Error>> {
+        self.source.inject(Fault::HangAfter(0));
+        let held = self.ask(&self.session, "m.t");
+        self.until("running = 1 AND waiting = 0").await;
+        held
+    }
+
+    /// All ask the same, in this order.
+    async fn wait(&self, sessions: &[Session]) -> Vec<JoinHandle<Result<String, Error>>> {
+        let mut asked = Vec::new();
+        for session in sessions {
+            asked.push(self.ask(session, "m.t"));
+            self.until(&format!("waiting = {}", asked.len())).await;
+        }
+        asked
     }
 
     async fn until(&self, condition: &str) {
@@ -91,6 +109,14 @@ impl Bench {
     }
 }
 
+/// The last row.
+async fn answer(asked: JoinHandle<Result<String, Error>>) -> String {
+    let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    let answer = answer.unwrap().unwrap();
+    let mut lines = answer.lines().rev().skip(1);
+    lines.next().unwrap().to_string()
+}
+
 fn text(error: &Error) -> String {
     format!("{}: {error}", error.code())
 }
@@ -101,7 +127,7 @@ async fn what_failed_before_its_first_row_is_asked_again() {
     for code in [Code::Unreachable, Code::Busy] {
         let before = bench.source.scans();
         bench.source.inject(Fault::Down(code));
-        let asked = bench.ask(&bench.session, "t");
+        let asked = bench.ask(&bench.session, "m.t");
         bench.until_scans(before + 2).await;
         bench.source.inject(Fault::None);
         assert!(asked.await.unwrap().unwrap().contains("| 20000 |"));
@@ -205,14 +231,14 @@ async fn one_query_tries_whether_it_can_be_reached_again() {
     bench.source.inject(Fault::HangAfter(0));
     bench.until("breaker = 'open'").await;
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let probe = bench.ask(&bench.session, "t");
+    let probe = bench.ask(&bench.session, "m.t");
     bench.until("breaker = 'half-open'").await;
     assert_snapshot!(bench.err("SELECT n FROM m.t").await, @"source_unreachable: source m: it is not asked after several failures to reach it; it is being tried right now. The last failure: source m: the system is down. REFRESH SOURCE m tries at once");
     // Given up, it says nothing; the next tries.
     probe.abort();
     bench.until("breaker = 'open'").await;
     bench.source.inject(Fault::None);
-    assert!(bench.ask(&bench.session, "t").await.unwrap().is_ok());
+    assert!(bench.ask(&bench.session, "m.t").await.unwrap().is_ok());
     bench.until("breaker = 'closed'").await;
 }
 
@@ -229,7 +255,7 @@ async fn limits_are_set_while_it_runs() {
     +-----------------+--------------------------+------------------+----------------------+---------+
     ");
     bench.source.inject(Fault::HangAfter(0));
-    let hangs = bench.ask(&bench.session, "t");
+    let hangs = bench.ask(&bench.session, "m.t");
     bench.until("running = 1").await;
     assert_snapshot!(bench.err("SELECT n FROM m.t").await, @"source_busy: source m: none of its 1 connections became free in time. Try again, give the statement more time, or raise max_connections of the source");
     hangs.abort();
@@ -249,7 +275,7 @@ async fn limits_are_set_while_it_runs() {
     assert_snapshot!(bench.err("SELECT n FROM m.t").await, @"source_timeout: source m: it has not answered within the time it has. Ask for less, or raise statement_timeout, of the session or of the source");
     bench.source.until_open_streams(0).await;
     bench.source.inject(Fault::None);
-    assert!(bench.ask(&bench.session, "t").await.unwrap().is_ok());
+    assert!(bench.ask(&bench.session, "m.t").await.unwrap().is_ok());
     assert_snapshot!(bench.ok("SHOW CREATE SOURCE m").await, @r"
     +--------+----------------------------------------------------------------------------------+
     | source | definition                                                                       |
@@ -276,13 +302,14 @@ async fn sessions_take_turns() {
     let bench = Bench::new("max_concurrent_fragments = 1").await;
     let (many, one) = (bench.engine.session(), bench.engine.session());
     bench.source.inject(Fault::HangAfter(0));
-    let mut asked = vec![bench.ask(&many, "t")];
+    let mut asked = vec![bench.ask(&many, "m.t")];
     bench.until("running = 1 AND waiting = 0").await;
     for waiting in 1..=3 {
-        asked.push(bench.ask(&many, "t"));
+        let other = format!("(SELECT n FROM m.t LIMIT {waiting}) AS t");
+        asked.push(bench.ask(&many, &other));
         bench.until(&format!("waiting = {waiting}")).await;
     }
-    let other = bench.ask(&one, "u");
+    let other = bench.ask(&one, "m.u");
     bench.until("waiting = 4").await;
     let sent = "SELECT count(*) FILTER (WHERE text LIKE '%main.t%') AS t, count(*) FILTER (WHERE text LIKE '%main.u%') AS u
                 FROM system.fragments WHERE attempts > 0";
@@ -323,4 +350,76 @@ async fn sessions_take_turns() {
         );
     }
     bench.until("running = 0 AND waiting = 0").await;
+}
+
+/// What waits while the source is busy is asked once, for all who ask it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_wait_for_is_asked_once() {
+    let bench = Bench::new("max_concurrent_fragments = 1, retries = 0").await;
+    let sessions: Vec<Session> = (0..8).map(|_| bench.engine.session()).collect();
+    let held = bench.hold().await;
+    let mut same = bench.wait(&sessions).await;
+    let other = bench.ask(&bench.engine.session(), "m.u");
+    bench.until("waiting = 9").await;
+    same.remove(3).abort();
+    bench.until("waiting = 8").await;
+    bench.source.inject(Fault::None);
+    held.abort();
+    for asked in same.into_iter().chain([other]) {
+        assert_eq!(answer(asked).await, "| 20000 |");
+    }
+    assert_eq!(bench.source.scans(), 3);
+    let asked = "SELECT state, rows, attempts, count(*) AS questions FROM system.fragments
+                 GROUP BY state, rows, attempts ORDER BY state, rows, attempts";
+    assert_snapshot!(bench.ok(asked).await, @r"
+    +----------+-------+----------+-----------+
+    | state    | rows  | attempts | questions |
+    +----------+-------+----------+-----------+
+    | dropped  | 0     | 0        | 1         |
+    | dropped  | 0     | 1        | 1         |
+    | finished | 20000 | 0        | 6         |
+    | finished | 20000 | 1        | 2         |
+    +----------+-------+----------+-----------+
+    ");
+    // Later, it is asked again.
+    bench.ok("SELECT count(*) FROM m.t").await;
+    assert_eq!(bench.source.scans(), 4);
+}
+
+/// Whoever is sent for others may leave: before there is an answer, another is sent; after, they go on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_for_all_may_leave() {
+    let bench = Bench::new("max_concurrent_fragments = 1, retries = 0").await;
+    let sessions: Vec<Session> = (0..4).map(|_| bench.engine.session()).collect();
+    let held = bench.hold().await;
+    let mut same = bench.wait(&sessions).await;
+    held.abort();
+    bench.until_scans(2).await;
+    bench.source.inject(Fault::Slow(Duration::from_millis(200)));
+    // The first in the queue is sent.
+    same.remove(0).abort();
+    bench.until_scans(3).await;
+    let begun = "(SELECT max(rows) > 0 FROM system.fragments WHERE attempts = 1)";
+    bench.until(begun).await;
+    same.remove(0).abort();
+    for asked in same {
+        assert_eq!(answer(asked).await, "| 20000 |");
+    }
+    assert_eq!(bench.source.scans(), 3);
+}
+
+/// What one fails with, others do not share: they ask for themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_not_shared() {
+    let bench = Bench::new("max_concurrent_fragments = 1, retries = 0").await;
+    let sessions: Vec<Session> = (0..3).map(|_| bench.engine.session()).collect();
+    let held = bench.hold().await;
+    let same = bench.wait(&sessions).await;
+    bench.source.inject(Fault::Down(Code::SourceRefused));
+    held.abort();
+    for asked in same {
+        let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+        assert!(text(&answer.unwrap().unwrap_err()).starts_with("source_refused: "));
+    }
+    assert_eq!(bench.source.scans(), 4);
 }

@@ -40,4 +40,4 @@ pub use expr::{
 pub use fragment::{Fragment, JoinKind, Rel, TableRef};
 pub use histogram::{Histogram, is_measured, measure};
 pub use source::{BatchStream, Connector, ScanRequest, Source};
-pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, Table, TableKind};
+pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, PRIMARY_KEY, Table, TableKind};

@@ -12,6 +12,9 @@ pub const NATIVE_TYPE: &str = "belvedere.native_type";
 /// capability table decides by it what is exact.
 pub const COLLATION: &str = "belvedere.collation";
 
+/// Key of a field's metadata: of a column of the table's primary key, how many columns that has.
+pub const PRIMARY_KEY: &str = "belvedere.primary_key";
+
 /// A table as discovery found it. Durable in the engine's catalog, so that a source that is down stays known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -85,12 +88,21 @@ pub struct ForeignKey {
 }
 
 impl Table {
-    /// The Arrow schema all scans of this table refer to: one field per column, in order, with native type and
-    /// collation as metadata.
+    /// The Arrow schema all scans of this table refer to: one field per column, in order, with native type, collation
+    /// and primary key as metadata.
     pub fn arrow_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(
-            self.columns.iter().map(Column::field).collect::<Vec<_>>(),
-        ))
+        let key = &self.primary_key;
+        let fields = self.columns.iter().map(|column| {
+            let mut field = column.field();
+            if key.contains(&column.name) {
+                let columns = key.len().to_string();
+                field
+                    .metadata_mut()
+                    .insert(PRIMARY_KEY.to_string(), columns);
+            }
+            field
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `table.rs` | the table provider: listing, pruning, one scan |
 //! | `reader.rs` | readers whose errors name the file |
 //! | `export/` | what `COPY … TO` writes |
+//! | `keyed.rs` | Parquet of which keys are read first |
 //! | `failure.rs` | errors of stores and readers in our words |
 //!
 //! *Invariants:* a listing is never cached: a new file is seen by the next query. A file's columns are checked against
@@ -29,6 +30,7 @@ mod export;
 mod facts;
 mod failure;
 mod head;
+mod keyed;
 mod kind;
 mod layout;
 mod reader;

@@ -23,6 +23,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 use crate::failure::Reading;
+use crate::keyed::Keyed;
 
 /// One of DataFusion's readers, its errors in our words, with the file's name.
 ///
@@ -81,11 +82,19 @@ impl FileSource for NamedReader {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
+        let keyed = match Keyed::of(self.inner.as_ref()) {
+            Some((keyed, first)) => {
+                let first = first.create_morselizer(object_store.clone(), base_config, partition);
+                Some((keyed, first?))
+            }
+            None => None,
+        };
         let inner = self
             .inner
             .create_morselizer(object_store, base_config, partition)?;
         Ok(Box::new(NamedMorselizer {
             inner,
+            keyed,
             reading: self.reading.clone(),
         }))
     }
@@ -206,6 +215,8 @@ impl FileSource for NamedReader {
 #[derive(Debug)]
 struct NamedMorselizer {
     inner: Box<dyn Morselizer>,
+    /// Reads keys first.
+    keyed: Option<(Keyed, Box<dyn Morselizer>)>,
     reading: Arc<Reading>,
 }
 
@@ -228,7 +239,11 @@ impl Morselizer for NamedMorselizer {
             file: file.clone(),
             reading: self.reading.clone(),
         };
-        let inner = named.named(self.inner.plan_file(file))?;
+        let reader = match &self.keyed {
+            Some((keyed, first)) if keyed.leaves_few(&file)? => first,
+            _ => &self.inner,
+        };
+        let inner = named.named(reader.plan_file(file))?;
         Ok(Box::new(NamedPlanner { inner, file: named }))
     }
 }

@@ -239,6 +239,10 @@ impl Dialect for MysqlDialect {
         false
     }
 
+    fn straight_joins(&self) -> bool {
+        true
+    }
+
     /// MariaDB 10.11 moves a condition into the table it is on, and then finds two columns of a name where the table's own
     /// table has one, too (error 1052).
     fn output_prefix(&self, table: &str) -> String {

@@ -131,6 +131,12 @@ pub trait Dialect: Debug + Send + Sync {
         true
     }
 
+    /// Whether it knows STRAIGHT_JOIN, and needs it: it would begin with a small table and look the many rows of the
+    /// large one up by an index, one by one.
+    fn straight_joins(&self) -> bool {
+        false
+    }
+
     /// What the names of the columns begin with of a table made of a SELECT, which is named so.
     fn output_prefix(&self, _table: &str) -> String {
         "c".to_string()

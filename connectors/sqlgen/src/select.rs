@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Schema;
 use belvedere_connector::{
-    Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, Rel, SortKey, Support, TableRef,
+    Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, PRIMARY_KEY, Rel, SortKey, Support,
+    TableRef,
 };
 use sqlparser::ast::{
     self, Join, JoinConstraint, JoinOperator, OrderByExpr, OrderByOptions, TableFactor,
@@ -74,13 +77,14 @@ impl Renderer<'_> {
                 kind,
                 on,
                 filter,
-            } => self.join(
-                self.rel(left)?,
-                self.rel(right)?,
-                *kind,
-                on,
-                filter.as_ref(),
-            ),
+            } => {
+                let (l, r) = (self.rel(left)?, self.rel(right)?);
+                let filter = filter.as_ref();
+                if *kind == JoinKind::Inner && self.dialect.straight_joins() {
+                    return self.straight_join((left, l), (right, r), on, filter);
+                }
+                self.join(l, r, *kind, on, filter)
+            }
             Rel::Aggregate {
                 input,
                 group_by,
@@ -125,6 +129,7 @@ impl Renderer<'_> {
             true => self.wrap(block),
             false => block,
         };
+        block.read_in_any_order();
         let scope = Scope::new(block.columns.iter().cloned());
         for predicate in predicates {
             let (condition, _) = self.predicate(predicate, &scope)?;
@@ -213,6 +218,7 @@ impl Renderer<'_> {
         }
         left.order_by.clear();
         if exists {
+            left.read_in_any_order();
             right.columns.clear();
             right.order_by.clear();
             right.conditions.extend(condition);
@@ -233,6 +239,38 @@ impl Renderer<'_> {
             .joins
             .push(join_of(kind, right.from.relation, condition));
         Ok(left)
+    }
+
+    /// Where one side is a table whose rows are looked up, it is read last, whatever the system thinks.
+    fn straight_join(
+        &self,
+        (left, mut l): (&Rel, Block),
+        (right, mut r): (&Rel, Block),
+        on: &[(Expr, Expr)],
+        filter: Option<&Expr>,
+    ) -> Result<Block, String> {
+        let kind = JoinKind::Inner;
+        if is_lookup(right, on.iter().map(|(_, key)| key)) {
+            let mut joined = self.join(l, r, kind, on, filter)?;
+            joined.read_last_join_last();
+            return Ok(joined);
+        }
+        if is_lookup(left, on.iter().map(|(key, _)| key)) {
+            let (width, wider) = (l.columns.len(), r.columns.len());
+            let on: Vec<_> = on.iter().map(|(l, r)| (r.clone(), l.clone())).collect();
+            let swapped = |i| match i < width {
+                true => i + wider,
+                false => i - width,
+            };
+            let filter = filter.map(|filter| filter.map_columns(&swapped));
+            let mut joined = self.join(r, l, kind, &on, filter.as_ref())?;
+            joined.columns.rotate_left(wider);
+            joined.read_last_join_last();
+            return Ok(joined);
+        }
+        l.read_in_any_order();
+        r.read_in_any_order();
+        self.join(l, r, kind, on, filter)
     }
 
     fn aggregate(
@@ -404,6 +442,20 @@ impl Operand<'_> {
             facts: self.facts,
         }
     }
+}
+
+/// Whether a join by these keys finds at most one row of a table, and no condition on the table leaves any out.
+fn is_lookup<'a>(rel: &Rel, keys: impl Iterator<Item = &'a Expr>) -> bool {
+    let Rel::Scan { schema, .. } = rel else {
+        return false;
+    };
+    let columns: BTreeSet<usize> = keys.filter_map(Expr::as_column).collect();
+    let in_key = columns.iter().filter_map(|i| {
+        let of = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
+        of.parse::<usize>().ok()
+    });
+    let in_key: Vec<usize> = in_key.collect();
+    in_key.first() == Some(&in_key.len())
 }
 
 fn count_uses(expr: &Expr, used: &mut [usize]) {

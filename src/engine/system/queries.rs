@@ -60,7 +60,7 @@ pub(super) const FRAGMENTS: Definition = Definition {
         maybe("expected_rows", Kind::Count),
         always("bytes", Kind::Count),
         always("spilled", Kind::Boolean),
-        // How often it was sent: again if it failed before its first row.
+        // How often it was sent: again if it failed before its first row; 0 if it was answered with another like it.
         always("attempts", Kind::Count),
         always("text", Kind::Text),
         maybe("error", Kind::Text),
