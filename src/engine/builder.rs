@@ -115,6 +115,10 @@ impl EngineBuilder {
         options
             .optimizer
             .hash_join_inlist_pushdown_max_distinct_values = 50_000;
+        // A join's smaller side is one table for all up to here: what the rows of the larger cost that are sorted into
+        // partitions is more than what building it in one piece does, and its keys are one list.
+        options.optimizer.hash_join_single_partition_threshold = 32 << 20;
+        options.optimizer.hash_join_single_partition_threshold_rows = 500_000;
         options.sql_parser.default_null_ordering = "nulls_max".to_string();
         let mut state = SessionStateBuilder::new()
             .with_config(config)

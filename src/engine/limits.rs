@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::settings::parse_duration;
+use super::settings::{bytes, parse_duration};
 use crate::error::{Error, Result};
 use crate::federation::Limits;
 
 const MAX_CONCURRENT_FRAGMENTS: &str = "max_concurrent_fragments";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
 const QUEUE_TIMEOUT: &str = "queue_timeout";
+const MEMORY_LIMIT: &str = "memory_limit";
 const RETRIES: &str = "retries";
 const BREAKER_FAILURES: &str = "breaker_failures";
 const BREAKER_COOLDOWN: &str = "breaker_cooldown";
@@ -19,6 +20,7 @@ pub(super) const OPTIONS: &[&str] = &[
     MAX_CONCURRENT_FRAGMENTS,
     STATEMENT_TIMEOUT,
     QUEUE_TIMEOUT,
+    MEMORY_LIMIT,
     RETRIES,
     BREAKER_FAILURES,
     BREAKER_COOLDOWN,
@@ -55,6 +57,10 @@ pub(super) fn limits(options: &BTreeMap<String, String>) -> Result<Limits> {
         max_concurrent_fragments: number(MAX_CONCURRENT_FRAGMENTS, 1)?.map(|most| most as usize),
         statement_timeout: limit(STATEMENT_TIMEOUT)?,
         queue_timeout: limit(QUEUE_TIMEOUT)?,
+        memory_limit: match options.get(MEMORY_LIMIT) {
+            Some(text) => Some(bytes(MEMORY_LIMIT, text)?).filter(|limit| *limit > 0),
+            None => None,
+        },
         retries: number(RETRIES, 0)?.unwrap_or(default.retries),
         breaker_failures: number(BREAKER_FAILURES, 0)?.unwrap_or(default.breaker_failures),
         breaker_cooldown: duration(BREAKER_COOLDOWN)?.unwrap_or(default.breaker_cooldown),

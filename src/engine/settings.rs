@@ -214,7 +214,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     with_unit(text, &units).map(Duration::from_millis)
 }
 
-fn bytes(name: &str, text: &str) -> Result<usize> {
+pub(super) fn bytes(name: &str, text: &str) -> Result<usize> {
     let units = [
         ("", 1),
         ("B", 1),
@@ -226,7 +226,7 @@ fn bytes(name: &str, text: &str) -> Result<usize> {
         .and_then(|n| usize::try_from(n).ok())
         .ok_or_else(|| {
             Error::invalid(format!(
-                "setting {name} is a size like '512MB' or '2GB', not '{text}'"
+                "{name} is a size like '512MB' or '2GB', not '{text}'"
             ))
         })
 }

@@ -191,7 +191,7 @@ impl Cutter {
                 Ok(grown) => {
                     let again = sent.into_iter().filter(|(_, _, again)| *again);
                     residual.extend(again.map(|(_, predicate, _)| predicate));
-                    grown
+                    grown.as_learned()
                 }
                 Err(refused) => {
                     let (remote, why) = *refused;

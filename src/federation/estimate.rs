@@ -1,15 +1,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use belvedere_connector::{Histogram, is_measured};
+use belvedere_connector::{Histogram, Rel, is_measured};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, FetchType, Join, LogicalPlan, Operator, TableScan,
+    Aggregate, BinaryExpr, Expr, FetchType, Filter, Join, LogicalPlan, Operator, TableScan,
 };
 
+use super::expr;
+use super::learned::Conditions;
 use super::provider::SourceTable;
 
 /// Rows of a table of which nothing is known.
@@ -76,7 +78,11 @@ impl Estimate {
         match plan {
             LogicalPlan::Filter(filter) => {
                 let part = input.selectivity(&filter.predicate);
-                input.reduced(part)
+                let guess = input.reduced(part);
+                match asked_before(filter) {
+                    Some(rows) => guess.learned(rows),
+                    None => guess,
+                }
             }
             LogicalPlan::Projection(projection) => {
                 let known = projection
@@ -226,6 +232,14 @@ impl Estimate {
 
     fn facts(&self, expr: &Expr) -> Option<&Facts> {
         self.columns.get(column_of(expr)?)
+    }
+
+    /// So many rows there were last time.
+    pub fn learned(self, rows: u64) -> Self {
+        Self {
+            rows: (rows as f64).max(1.0),
+            ..self
+        }
     }
 
     pub fn reduced(self, part: f64) -> Self {
@@ -407,4 +421,21 @@ fn named(schema: &DFSchema, known: impl Iterator<Item = Option<Facts>>) -> HashM
     columns
         .filter_map(|(column, facts)| Some((column, facts?)))
         .collect()
+}
+
+/// How many rows of a source's table met these conditions when it was asked last.
+fn asked_before(filter: &Filter) -> Option<u64> {
+    let LogicalPlan::TableScan(scan) = filter.input.as_ref() else {
+        return None;
+    };
+    let provider = source_as_provider(&scan.source).ok()?;
+    let any: &dyn std::any::Any = provider.as_ref();
+    let table = any.downcast_ref::<SourceTable>()?;
+    let conjuncts = split_conjunction(&filter.predicate).into_iter();
+    let predicates = conjuncts.map(|e| expr::scalar(e, &scan.projected_schema).ok());
+    let conditions = Conditions::of(&Rel::Filter {
+        input: Box::new(table.rel(scan.projection.as_deref())),
+        predicates: predicates.collect::<Option<_>>()?,
+    })?;
+    table.handle.learned.rows(conditions)
 }

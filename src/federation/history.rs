@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use belvedere_connector::Fragment;
 use datafusion::arrow::array::RecordBatch;
 
+use super::learned::Conditions;
+use super::provider::SourceHandle;
+
 /// Questions kept of each source.
 const KEPT: usize = 1_000;
 
@@ -86,6 +89,7 @@ impl History {
         Asking {
             question,
             streams: AtomicUsize::default(),
+            teaches: None,
         }
     }
 
@@ -139,9 +143,18 @@ pub struct Asking {
     question: Arc<Question>,
     /// That have not ended.
     streams: AtomicUsize,
+    /// Of what it is told how many rows there were, and by whom it is.
+    teaches: Option<(Conditions, Arc<SourceHandle>)>,
 }
 
 impl Asking {
+    /// What comes of it is what will be expected next time.
+    pub fn teaching(mut self, handle: &Arc<SourceHandle>) -> Self {
+        let conditions = Conditions::of(&self.question.fragment.rel);
+        self.teaches = conditions.map(|conditions| (conditions, handle.clone()));
+        self
+    }
+
     pub fn question(&self) -> &Arc<Question> {
         &self.question
     }
@@ -184,6 +197,12 @@ impl Asking {
     pub fn ended(&self) {
         if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.question.end(Outcome::Finished);
+            if let Some((conditions, handle)) = &self.teaches
+                && matches!(*self.question.outcome(), Outcome::Finished(_))
+            {
+                let rows = self.question.rows.load(Ordering::Relaxed);
+                handle.learned.learn(*conditions, rows);
+            }
         }
     }
 

@@ -9,6 +9,8 @@ pub struct Limits {
     pub statement_timeout: Option<Duration>,
     /// How long a scan waits for its turn; None: until the statement's deadline, without one for [`Self::PATIENCE`].
     pub queue_timeout: Option<Duration>,
+    /// Bytes of its answers that wait in memory for whoever asked; None: as many as its streams read ahead.
+    pub memory_limit: Option<usize>,
     /// How often a question is asked again that failed before its first row.
     pub retries: u32,
     /// Failures to reach it, in a row, after which it is left alone; 0: it never is.
@@ -27,6 +29,7 @@ impl Default for Limits {
             max_concurrent_fragments: None,
             statement_timeout: None,
             queue_timeout: None,
+            memory_limit: None,
             retries: 2,
             breaker_failures: 5,
             breaker_cooldown: Duration::from_secs(1),

@@ -10,6 +10,7 @@
 //! | `expr.rs` | the one translator of expressions |
 //! | `order/` | [`JoinOrder`]: the order of inner joins across sources |
 //! | `estimate.rs` | how many rows a plan may have |
+//! | `learned.rs` | [`Learned`](learned::Learned): how many they were when it was asked last |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
@@ -43,6 +44,7 @@ mod expr;
 mod gate;
 mod history;
 mod inflight;
+mod learned;
 mod limits;
 mod node;
 mod order;

@@ -23,10 +23,41 @@ const FILE_BYTES: usize = 64 << 20;
 
 enum Message {
     /// With its place among those that wait in memory.
-    Batch(RecordBatch, Option<OwnedSemaphorePermit>),
+    Batch(RecordBatch, Option<Place>),
     /// What follows is on disk.
     Spilled(SendableRecordBatchStream),
     End(Result<()>),
+}
+
+/// Dropped when the batch is taken.
+struct Place {
+    _among: OwnedSemaphorePermit,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Memory for batches that wait, of several streams together.
+#[derive(Debug)]
+pub struct Memory {
+    kilobytes: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Memory {
+    pub fn new(bytes: usize) -> Self {
+        let kilobytes = (bytes >> 10).clamp(1, u32::MAX as usize >> 1);
+        Self {
+            kilobytes,
+            free: Arc::new(Semaphore::new(kilobytes)),
+        }
+    }
+
+    /// For this batch; one that is larger than all there is has all.
+    async fn take(&self, batch: &RecordBatch) -> Option<OwnedSemaphorePermit> {
+        let kilobytes = (batch.get_array_memory_size() >> 10).clamp(1, self.kilobytes);
+        let free = self.free.clone().acquire_many_owned(kilobytes as u32);
+        // Who holds it may not take for long: others do not wait for that.
+        tokio::time::timeout(STEP, free).await.ok()?.ok()
+    }
 }
 
 /// Where batches go to disk.
@@ -40,6 +71,7 @@ pub struct Disk {
 pub struct Outlet {
     sender: mpsc::UnboundedSender<Message>,
     ahead: Arc<Semaphore>,
+    memory: Option<Arc<Memory>>,
     spilled: Option<SpillPoolSink>,
     schema: SchemaRef,
     disk: Disk,
@@ -54,12 +86,18 @@ pub struct Inlet {
 /// Whoever put batches is gone, and has not said that they were all.
 pub struct Lost;
 
-/// At most `ahead` batches wait in memory.
-pub fn channel(schema: SchemaRef, ahead: usize, disk: Disk) -> (Outlet, Inlet) {
+/// At most `ahead` batches wait in memory, and only as many as it has room for.
+pub fn channel(
+    schema: SchemaRef,
+    ahead: usize,
+    memory: Option<Arc<Memory>>,
+    disk: Disk,
+) -> (Outlet, Inlet) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let outlet = Outlet {
         sender,
         ahead: Arc::new(Semaphore::new(ahead)),
+        memory,
         spilled: None,
         schema,
         disk,
@@ -94,7 +132,7 @@ impl Outlet {
         // Rows without columns take no memory, and files keep no count of them.
         let place = match batch.num_columns() {
             0 => None,
-            _ => match self.place(waits).await {
+            _ => match self.place(&batch, waits).await {
                 Some(place) => Some(place),
                 None => return self.spill(&batch),
             },
@@ -104,7 +142,19 @@ impl Outlet {
     }
 
     /// A place in memory for a batch; None if none becomes free in time.
-    async fn place(&self, waits: impl Fn(Duration) -> bool) -> Option<OwnedSemaphorePermit> {
+    async fn place(&self, batch: &RecordBatch, waits: impl Fn(Duration) -> bool) -> Option<Place> {
+        let among = self.place_among(waits).await?;
+        let memory = match &self.memory {
+            Some(memory) => Some(memory.take(batch).await?),
+            None => None,
+        };
+        Some(Place {
+            _among: among,
+            _memory: memory,
+        })
+    }
+
+    async fn place_among(&self, waits: impl Fn(Duration) -> bool) -> Option<OwnedSemaphorePermit> {
         let place = self.ahead.clone().acquire_owned();
         tokio::pin!(place);
         let mut waited = Duration::ZERO;

@@ -15,7 +15,9 @@ use super::exec::FragmentExec;
 use super::gate::Gate;
 use super::history::History;
 use super::inflight::InFlight;
+use super::learned::Learned;
 use super::limits::Limits;
+use super::outlet::Memory;
 
 /// A source under its name in the engine.
 #[derive(Debug)]
@@ -26,7 +28,10 @@ pub struct SourceHandle {
     /// Where scans wait for it.
     pub gate: Arc<Gate>,
     pub in_flight: InFlight,
+    /// For what waits of its answers; None: as much as there is.
+    pub memory: Option<Arc<Memory>>,
     pub history: History,
+    pub learned: Learned,
     contact: Mutex<Contact>,
 }
 
@@ -55,7 +60,11 @@ impl SourceHandle {
             name: name.into(),
             gate: Gate::new(most.min(source.max_streams())),
             in_flight: InFlight::default(),
+            memory: limits
+                .memory_limit
+                .map(|limit| Arc::new(Memory::new(limit))),
             history: History::default(),
+            learned: Learned::default(),
             source,
             contact: Mutex::new(Contact {
                 health: Health::default(),

@@ -53,7 +53,8 @@ pub fn relayed(
         disk,
     } in readers
     {
-        let (outlet, inlet) = outlet::channel(source.schema(), ahead, disk);
+        let memory = handle.memory.clone();
+        let (outlet, inlet) = outlet::channel(source.schema(), ahead, memory, disk);
         ends.push((outlet, asking));
         inlets.push((inlet, schema));
     }

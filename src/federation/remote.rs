@@ -7,6 +7,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
 
 use super::estimate::Estimate;
+use super::learned::Conditions;
 use super::node::FragmentNode;
 use super::provider::{SourceHandle, SourceTable};
 
@@ -166,6 +167,18 @@ impl Remote {
                 ..self
             },
             _ => self,
+        }
+    }
+
+    /// With as many rows as there were last time, if it was asked before.
+    pub fn as_learned(self) -> Self {
+        let conditions = Conditions::of(&self.rel);
+        match conditions.and_then(|conditions| self.handle.learned.rows(conditions)) {
+            Some(rows) => Self {
+                estimate: self.estimate.learned(rows),
+                ..self
+            },
+            None => self,
         }
     }
 

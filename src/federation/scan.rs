@@ -129,7 +129,12 @@ impl Scan {
             .as_ref()
             .and_then(|known| known.num_rows.get_value());
         let expected = expected.map(|rows| *rows as u64);
-        let asking = Arc::new(self.handle.history.ask(self.fragment.clone(), expected));
+        let asking = self.handle.history.ask(self.fragment.clone(), expected);
+        let asking = Arc::new(match fragment == self.fragment {
+            true => asking.teaching(&self.handle),
+            // What keys have left says nothing of the conditions.
+            false => asking,
+        });
         // A task of its own: what has or gets a place goes on, whether the plan looks at this scan or at another.
         let asked = SpawnedTask::spawn({
             let (scan, fragment, asking) = (self.clone(), fragment.clone(), asking.clone());

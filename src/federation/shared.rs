@@ -284,7 +284,7 @@ fn started(
             runtime: context.runtime_env(),
             metrics: SpillMetrics::new(metrics, partition),
         };
-        let channel = |_| outlet::channel(input.schema(), AHEAD, disk.clone());
+        let channel = |_| outlet::channel(input.schema(), AHEAD, None, disk.clone());
         let (outlets, inlets): (Vec<_>, Vec<_>) = (0..readers).map(channel).unzip();
         let task = Arc::new(SpawnedTask::spawn(read(source, outlets)));
         for (inlet, own) in inlets.into_iter().zip(&mut streams) {

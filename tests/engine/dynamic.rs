@@ -53,7 +53,7 @@ async fn keys_are_sent_to_the_other_side() {
     fixture.ok("SET dynamic_filters = off").await;
     insta::assert_snapshot!(sent(&fixture, JOIN).await, @r#"
     plan
-    Sent to crm (sqlite, 5 rows of about 250)
+    Sent to crm (sqlite, 5 rows of about 5)
     SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
     Sent to sales (sqlite, 20000 rows of about 20000)
     SELECT t0."customer", t0."total" FROM "main"."orders" AS t0

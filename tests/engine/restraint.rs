@@ -8,6 +8,7 @@ use belvedere_connector::Code;
 use belvedere_memory::{Fault, MemoryConnector, MemorySource, MemoryTable};
 use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use futures::StreamExt;
 use insta::assert_snapshot;
 use tokio::task::JoinHandle;
 
@@ -372,15 +373,15 @@ async fn what_many_wait_for_is_asked_once() {
     let asked = "SELECT state, rows, attempts, count(*) AS questions FROM system.fragments
                  GROUP BY state, rows, attempts ORDER BY state, rows, attempts";
     assert_snapshot!(bench.ok(asked).await, @r"
-    +----------+-------+----------+-----------+
-    | state    | rows  | attempts | questions |
-    +----------+-------+----------+-----------+
-    | dropped  | 0     | 0        | 1         |
-    | dropped  | 0     | 1        | 1         |
-    | finished | 20000 | 0        | 6         |
-    | finished | 20000 | 1        | 2         |
-    +----------+-------+----------+-----------+
-    ");
+                 +----------+-------+----------+-----------+
+                 | state    | rows  | attempts | questions |
+                 +----------+-------+----------+-----------+
+                 | dropped  | 0     | 0        | 1         |
+                 | dropped  | 0     | 1        | 1         |
+                 | finished | 20000 | 0        | 6         |
+                 | finished | 20000 | 1        | 2         |
+                 +----------+-------+----------+-----------+
+                 ");
     // Later, it is asked again.
     bench.ok("SELECT count(*) FROM m.t").await;
     assert_eq!(bench.source.scans(), 4);
@@ -422,4 +423,35 @@ async fn a_failure_is_not_shared() {
         assert!(text(&answer.unwrap().unwrap_err()).starts_with("source_refused: "));
     }
     assert_eq!(bench.source.scans(), 4);
+}
+
+/// What nobody takes waits on disk once the source's memory is used up, and nobody else waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_has_so_much_memory() {
+    let bench = Bench::new("memory_limit = '64kB'").await;
+    assert_snapshot!(bench.ok("SELECT memory_limit FROM system.sources").await, @r"
+    +--------------+
+    | memory_limit |
+    +--------------+
+    | 65536        |
+    +--------------+
+    ");
+    let mut slow = bench
+        .session
+        .execute("SELECT n FROM m.t")
+        .await
+        .unwrap()
+        .stream;
+    assert!(slow.next().await.unwrap().is_ok());
+    let other = bench.ask(&bench.engine.session(), "m.u");
+    assert_eq!(answer(other).await, "| 20000 |");
+    bench.until("running = 0").await;
+    let spilled = "SELECT count(*) FILTER (WHERE spilled) > 0 AS some FROM system.fragments";
+    assert!(bench.ok(spilled).await.contains("| true |"));
+    let mut rows = 0;
+    while let Some(batch) = slow.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, ROWS as usize - 8192);
+    assert_snapshot!(bench.err("ALTER SOURCE m SET (memory_limit = 'little')").await, @"invalid: memory_limit is a size like '512MB' or '2GB', not 'little'");
 }

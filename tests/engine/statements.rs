@@ -175,7 +175,7 @@ async fn settings() {
     assert_snapshot!(t.err("SET pushdwn = off").await, @"unknown_name: setting pushdwn does not exist. Did you mean pushdown?");
     assert_snapshot!(t.err("SET pushdown = maybe").await, @"invalid: setting pushdown is on or off, not 'maybe'");
     assert_snapshot!(t.err("SET statement_timeout = 'soon'").await, @"invalid: setting statement_timeout is a duration like '500ms', '30s' or '5min', not 'soon'");
-    assert_snapshot!(t.err("SET memory_limit = '1 parsec'").await, @"invalid: setting memory_limit is a size like '512MB' or '2GB', not '1 parsec'");
+    assert_snapshot!(t.err("SET memory_limit = '1 parsec'").await, @"invalid: memory_limit is a size like '512MB' or '2GB', not '1 parsec'");
     assert_snapshot!(t.err("SET timezone = 'Atlantis'").await, @"invalid: there is no time zone 'Atlantis'. Write a name like 'Europe/Berlin' or an offset like '+02:00'");
     assert_snapshot!(t.err("SHOW colour").await, @"unknown_name: setting colour does not exist. SHOW ALL lists them");
     t.ok("SET timezone = 'Europe/Berlin'").await;

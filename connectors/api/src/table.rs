@@ -107,6 +107,14 @@ impl Table {
 }
 
 impl Column {
+    /// Whether a field of [`Table::arrow_schema`] was made of a column that is declared like this one.
+    pub fn is_declared_as(&self, field: &Field) -> bool {
+        let now = self.field();
+        [NATIVE_TYPE, COLLATION]
+            .iter()
+            .all(|key| now.metadata().get(*key) == field.metadata().get(*key))
+    }
+
     pub fn field(&self) -> Field {
         let mut metadata = HashMap::from([(NATIVE_TYPE.to_string(), self.native_type.clone())]);
         if let Some(collation) = &self.collation {

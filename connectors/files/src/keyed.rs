@@ -12,13 +12,13 @@ use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, Literal,
+    BinaryExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr,
 };
 use datafusion::physical_expr::utils::conjunction;
 use datafusion::physical_expr::{ScalarFunctionExpr, split_conjunction};
 
 /// Up to this part of a column's values is few.
-const FEW: f64 = 0.02;
+const FEW: f64 = 0.05;
 
 /// A scan that is told keys while the query runs.
 #[derive(Debug, Clone)]
@@ -79,72 +79,31 @@ impl Keyed {
     }
 }
 
-/// Keys that a filter consists of.
+/// The fewest keys of which rows must have one.
 struct Keys {
     columns: Vec<String>,
     count: usize,
 }
 
 impl Keys {
+    /// A filter that first tells by a hash which of several lists is a row's costs more than it spares.
     fn of(filter: &Arc<dyn PhysicalExpr>) -> Result<Option<Self>> {
         if let Some(dynamic) = filter.downcast_ref::<DynamicFilterPhysicalExpr>() {
             return Self::of(&dynamic.current()?);
         }
-        if let Some(binary) = filter.downcast_ref::<BinaryExpr>() {
-            let (left, right) = (Self::of(binary.left())?, Self::of(binary.right())?);
-            return Ok(match binary.op() {
-                Operator::And => Self::fewer(left, right),
-                Operator::Or => Self::both(left, right),
-                _ => None,
-            });
+        if let Some(binary) = filter.downcast_ref::<BinaryExpr>()
+            && *binary.op() == Operator::And
+        {
+            let both = [Self::of(binary.left())?, Self::of(binary.right())?];
+            return Ok(both.into_iter().flatten().min_by_key(|keys| keys.count));
         }
-        // Each partition of a join's other side has a branch.
-        if let Some(case) = filter.downcast_ref::<CaseExpr>() {
-            let otherwise = case.else_expr().map(Self::of).transpose()?;
-            let mut all = otherwise.unwrap_or_else(|| Some(Self::none()));
-            for (_, then) in case.when_then_expr() {
-                all = Self::both(all, Self::of(then)?);
-            }
-            return Ok(all);
-        }
-        if let Some(list) = filter.downcast_ref::<InListExpr>() {
-            let columns = columns(list.expr()).filter(|_| !list.negated());
-            return Ok(columns.map(|columns| Self {
-                columns,
+        let list = filter.downcast_ref::<InListExpr>();
+        Ok(list.filter(|list| !list.negated()).and_then(|list| {
+            Some(Self {
+                columns: columns(list.expr())?,
                 count: list.list().len(),
-            }));
-        }
-        let is_false = |literal: &Literal| *literal.value() == ScalarValue::Boolean(Some(false));
-        let never = filter.downcast_ref::<Literal>().is_some_and(is_false);
-        Ok(never.then(Self::none))
-    }
-
-    fn none() -> Self {
-        Self {
-            columns: Vec::new(),
-            count: 0,
-        }
-    }
-
-    fn fewer(left: Option<Self>, right: Option<Self>) -> Option<Self> {
-        match (left, right) {
-            (Some(left), Some(right)) if right.count < left.count => Some(right),
-            (left, right) => left.or(right),
-        }
-    }
-
-    fn both(left: Option<Self>, right: Option<Self>) -> Option<Self> {
-        let (left, right) = (left?, right?);
-        let columns = match (left.count, right.count) {
-            (0, _) => right.columns,
-            (_, 0) => left.columns,
-            _ if left.columns == right.columns => left.columns,
-            _ => return None,
-        };
-        Some(Self {
-            columns,
-            count: left.count + right.count,
-        })
+            })
+        }))
     }
 }
 

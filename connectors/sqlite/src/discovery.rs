@@ -78,7 +78,7 @@ pub fn check_unchanged(connection: &Connection, rel: &Rel, decisions: &Decisions
             let columns = columns(connection, &shape, decisions).map_err(failure::of)?;
             for field in schema.fields() {
                 let now = columns.iter().find(|column| column.name == *field.name());
-                if now.is_none_or(|now| now.field().metadata() != field.metadata()) {
+                if now.is_none_or(|now| !now.is_declared_as(field)) {
                     let what = match now {
                         Some(_) => "the column was declared differently when it was discovered",
                         None => "the column is no longer there",

@@ -25,6 +25,7 @@ pub(super) const SOURCES: Definition = Definition {
         always("waiting", Kind::Count),
         maybe("queue_timeout_ms", Kind::Count),
         maybe("statement_timeout_ms", Kind::Count),
+        maybe("memory_limit", Kind::Count),
         maybe("retries", Kind::Count),
         always("tables", Kind::Count),
         maybe("owner", Kind::Text),
@@ -86,6 +87,9 @@ fn rows(names: &Names, rows: &mut Rows) {
             gate.map_or(0, Gate::waiting) as u64,
             limits.and_then(|limits| ms(limits.queue_timeout)),
             limits.and_then(|limits| ms(limits.statement_timeout)),
+            limits
+                .and_then(|limits| limits.memory_limit)
+                .map(|limit| limit as u64),
             limits.map(|limits| u64::from(limits.retries)),
             definitions.tables(&source.name).len() as u64,
             &about.owner,
