@@ -11,12 +11,16 @@
 //! | `types.rs` | declared type → Arrow type; the decisions in option `columns` |
 //! | `reading.rs` | a stored value as the engine's value, or not: the one place both scans and functions ask |
 //! | `calendar.rs` | dates and times in text |
+//! | `shape.rs` | what a table is made of |
 //! | `discovery.rs` | tables, columns, keys, estimates, misfits |
 //! | `sample.rs` | how the values of a table's columns are spread, from some of its rows |
 //! | `dialect.rs` | the capability table |
 //! | `functions.rs` | SQL functions with the engine's semantics |
 //! | `pool.rs` | read-only connections, at most `max_connections` |
 //! | `scan.rs` | one fragment to a stream of batches |
+//! | `split.rs` | … to several streams |
+//! | `ranges.rs` | a table's rows in parts |
+//! | `snapshot.rs` | several connections that see the same |
 //! | `batch.rs` | rows to Arrow arrays |
 //! | `failure.rs` | SQLite's errors as ours; which row does not fit |
 //!
@@ -30,10 +34,14 @@ mod discovery;
 mod failure;
 mod functions;
 mod pool;
+mod ranges;
 mod reading;
 mod sample;
 mod scan;
+mod shape;
+mod snapshot;
 mod source;
+mod split;
 mod types;
 
 pub use source::SqliteConnector;
