@@ -15,7 +15,9 @@
 //! | `discovery.rs` | tables, columns, keys, estimates, misfits |
 //! | `sample.rs` | how the values of a table's columns are spread, from some of its rows |
 //! | `dialect.rs` | the capability table |
+//! | `guards.rs` | checks that a statement need not have |
 //! | `functions.rs` | SQL functions with the engine's semantics |
+//! | `pattern.rs` | LIKE |
 //! | `pool.rs` | read-only connections, at most `max_connections` |
 //! | `scan.rs` | one fragment to a stream of batches |
 //! | `split.rs` | … to several streams |
@@ -33,6 +35,8 @@ mod dialect;
 mod discovery;
 mod failure;
 mod functions;
+mod guards;
+mod pattern;
 mod pool;
 mod ranges;
 mod reading;

@@ -38,7 +38,9 @@ pub fn of(
     readers: usize,
 ) -> Result<Option<Ranges>> {
     let found = shape::shape(connection, &table.name).map_err(failure::of)?;
-    let Some(shape) = found else { return Ok(None) };
+    let Some(shape) = found.filter(|shape| !shape.is_virtual) else {
+        return Ok(None);
+    };
     let row_id = shape::row_id(connection, &shape).map_err(failure::of)?;
     let Some(row_id) = row_id else {
         return Ok(None);
@@ -100,7 +102,8 @@ fn scan_of(query: &mut Query) -> Option<(&mut Select, String)> {
     }
 }
 
-fn conjuncts(condition: Expr) -> Vec<Expr> {
+/// Conditions of which each must hold.
+pub fn conjuncts(condition: Expr) -> Vec<Expr> {
     match condition {
         Expr::BinaryOp {
             left,

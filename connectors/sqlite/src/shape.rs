@@ -94,7 +94,7 @@ pub fn row_id_column(
 
 /// The row id as SQL, in a table that has one with a name of its own.
 pub fn row_id(connection: &Connection, shape: &Shape) -> rusqlite::Result<Option<String>> {
-    if shape.is_view || shape.is_virtual || shape.without_rowid {
+    if shape.is_view || shape.without_rowid {
         return Ok(None);
     }
     let infos = infos(connection, shape)?;

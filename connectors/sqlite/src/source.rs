@@ -12,6 +12,7 @@ use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 
 use crate::dialect::SqliteDialect;
 use crate::discovery::{self, Decisions};
+use crate::guards;
 use crate::pool::Pool;
 use crate::scan::Scan;
 use crate::shape::SCHEMA;
@@ -104,11 +105,10 @@ impl SqliteSource {
         *self.dialect.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn render(&self, fragment: &Fragment) -> Result<Rendered> {
-        render(fragment, &self.dialect()).map_err(|why| {
-            Error::internal(format!("a fragment that was not declared: {why}"))
-                .at_source(&self.name)
-        })
+    fn render(&self, fragment: &Fragment) -> Result<Rendered, String> {
+        let mut rendered = render(fragment, &self.dialect())?;
+        guards::spare(&mut rendered, &fragment.rel);
+        Ok(rendered)
     }
 }
 
@@ -164,7 +164,7 @@ impl Source for SqliteSource {
     }
 
     fn describe(&self, fragment: &Fragment) -> String {
-        match render(fragment, &self.dialect()) {
+        match self.render(fragment) {
             Ok(rendered) => rendered.sql,
             Err(why) => format!("not answered by SQLite: {why}"),
         }
@@ -175,7 +175,10 @@ impl Source for SqliteSource {
             source: self.name.clone(),
             pool: self.pool.clone(),
             decisions: self.decisions.clone(),
-            rendered: self.render(&request.fragment)?,
+            rendered: self.render(&request.fragment).map_err(|why| {
+                Error::internal(format!("a fragment that was not declared: {why}"))
+                    .at_source(&self.name)
+            })?,
             fragment: request.fragment,
             batch_rows: request.batch_rows.max(1),
             deadline: request.deadline,
