@@ -135,17 +135,19 @@ impl Lease {
             .map_err(failure::of)
     }
 
-    /// See one snapshot from now on. Gives its version, as this connection counts them: it is another one once
-    /// something was committed by others since the connection last looked.
-    pub fn begin(&mut self) -> Result<i64> {
+    /// See one snapshot from the next read on.
+    pub fn begin(&mut self) -> Result<()> {
         let connection = self.connection()?;
-        connection.execute_batch("BEGIN").map_err(failure::of)?;
-        version(connection)
+        connection.execute_batch("BEGIN").map_err(failure::of)
     }
 
-    /// The version of what a read would see that began now.
+    /// Read the version of what is seen, as this connection counts them: it is another one once something was committed by
+    /// others since the last look.
     pub fn look(&mut self) -> Result<i64> {
-        version(self.connection()?)
+        let version = self
+            .connection()?
+            .pragma_query_value(None, "data_version", |row| row.get(0));
+        version.map_err(failure::of)
     }
 
     /// See what there is from then on.
@@ -177,12 +179,6 @@ impl Lease {
 pub enum Patience {
     Usual,
     None,
-}
-
-fn version(connection: &Connection) -> Result<i64> {
-    connection
-        .pragma_query_value(None, "data_version", |row| row.get(0))
-        .map_err(failure::of)
 }
 
 fn roll_back(connection: &Connection) -> rusqlite::Result<()> {

@@ -26,6 +26,7 @@ pub fn begin(mut leases: Vec<Lease>) -> Result<Vec<Lease>> {
             looked.push(other.look()?);
         }
         first.begin()?;
+        first.look()?;
         joined.clear();
         for (other, looked) in others.iter_mut().zip(looked) {
             joined.push(join(other, looked)? && other.shares_file_with(first));
@@ -43,7 +44,7 @@ pub fn begin(mut leases: Vec<Lease>) -> Result<Vec<Lease>> {
 fn join(lease: &mut Lease, looked: i64) -> Result<bool> {
     // The lock may be that of a writer who waits for the first: no use in waiting, too.
     lease.patience(Patience::None)?;
-    let version = lease.begin();
+    let version = lease.begin().and_then(|()| lease.look());
     lease.patience(Patience::Usual)?;
     match version {
         Ok(version) => Ok(version == looked),

@@ -88,6 +88,8 @@ impl Split {
                 .map(|lease| (lease, Part::Whole))
                 .collect());
         };
+        leases.truncate(ranges.len());
+        let readers = leases.len();
         // Each reads from everywhere: rows may be dense here and thin there.
         let of = |reader: usize| Ranges {
             sql: sql.clone(),
