@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use belvedere_connector::{Error, Result};
 use belvedere_sqlgen::Facts;
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 use crate::reading::{Cell, Reading};
 use crate::types::Native;
@@ -92,21 +93,10 @@ impl Batch {
             let value = row
                 .get_ref(i)
                 .map_err(|e| Refused::Failed(crate::failure::of(e)))?;
-            let cell = match column.stored {
-                true => column.reading.read(value),
-                false => column.reading.canonical(value),
+            self.bytes += match column.values.push_as_is(value) {
+                Some(bytes) => bytes,
+                None => column.push(value)?,
             };
-            let cell = match cell {
-                Some(cell) => cell,
-                None if column.null_on_misfit => Cell::Null,
-                None => return Err(Refused::Misfit),
-            };
-            self.bytes += match &cell {
-                Cell::Text(text) => text.len(),
-                Cell::Blob(bytes) => bytes.len(),
-                _ => 8,
-            };
-            column.values.push(cell).map_err(Refused::Failed)?;
         }
         self.rows += 1;
         Ok(())
@@ -134,6 +124,28 @@ impl Batch {
     }
 }
 
+impl Column {
+    /// Gives the size of what was taken.
+    fn push(&mut self, value: ValueRef<'_>) -> Result<usize, Refused> {
+        let cell = match self.stored {
+            true => self.reading.read(value),
+            false => self.reading.canonical(value),
+        };
+        let cell = match cell {
+            Some(cell) => cell,
+            None if self.null_on_misfit => Cell::Null,
+            None => return Err(Refused::Misfit),
+        };
+        let bytes = match &cell {
+            Cell::Text(text) => text.len(),
+            Cell::Blob(bytes) => bytes.len(),
+            _ => NUMBER_BYTES,
+        };
+        self.values.push(cell).map_err(Refused::Failed)?;
+        Ok(bytes)
+    }
+}
+
 /// How a computed column of this type is read: in the widest type of its kind.
 pub fn reading(data_type: &DataType) -> Option<Reading> {
     Reading::of(data_type).or(match data_type {
@@ -156,6 +168,24 @@ impl Values {
             Reading::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new()),
             Reading::Decimal { .. } => Self::Decimal(Decimal128Builder::new()),
         }
+    }
+
+    /// Most values are of their column's kind already, stored or computed. Gives the size of one that is.
+    fn push_as_is(&mut self, value: ValueRef<'_>) -> Option<usize> {
+        match (self, value) {
+            (Self::Integer(b), ValueRef::Integer(value)) => b.append_value(value),
+            (Self::Real(b), ValueRef::Real(value)) => b.append_value(value),
+            (Self::Text(b), ValueRef::Text(bytes)) => {
+                b.append_value(std::str::from_utf8(bytes).ok()?);
+                return Some(bytes.len());
+            }
+            (Self::Blob(b), ValueRef::Blob(bytes)) => {
+                b.append_value(bytes);
+                return Some(bytes.len());
+            }
+            _ => return None,
+        }
+        Some(NUMBER_BYTES)
     }
 
     fn push(&mut self, cell: Cell<'_>) -> Result<()> {
@@ -205,6 +235,9 @@ impl Values {
         })
     }
 }
+
+/// What a value that is no text and no blob counts as.
+const NUMBER_BYTES: usize = 8;
 
 /// Text of one batch beyond this does not fit Arrow's 32-bit offsets: batches end well before.
 pub const MAX_BATCH_BYTES: usize = 8 << 20;

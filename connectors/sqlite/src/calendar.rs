@@ -3,6 +3,24 @@
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
+/// Days since 1970-01-01 of `YYYY-MM-DD` alone, as [`days`] has them; None of anything else.
+pub fn plain_days(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 10] = text.try_into().ok()?;
+    let mut fields = [0; 3];
+    for (field, part) in fields.iter_mut().zip([&text[..4], &text[5..7], &text[8..]]) {
+        for byte in part {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            *field = *field * 10 + i64::from(digit);
+        }
+    }
+    let [year, month, day] = fields;
+    let is_plain = text[4] == b'-' && text[7] == b'-' && is_date(year, month, day);
+    is_plain.then(|| days_of(year, month, day))
+}
+
 /// Days since 1970-01-01 of `YYYY-MM-DD`; a time of day of zero may follow.
 pub fn days(text: &str) -> Option<i64> {
     let (days, rest) = date(text)?;
@@ -65,17 +83,19 @@ fn date(text: &str) -> Option<(i64, &str)> {
     let (year, rest) = digits(text, 4)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
     let (day, rest) = digits(rest.strip_prefix('-')?, 2)?;
+    is_date(year, month, day).then(|| (days_of(year, month, day), rest))
+}
+
+fn is_date(year: i64, month: i64, day: i64) -> bool {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
         2 if leap => 29,
         2 => 28,
-        _ => return None,
+        _ => return false,
     };
-    (1..=last)
-        .contains(&day)
-        .then(|| (days_of(year, month, day), rest))
+    (1..=last).contains(&day)
 }
 
 /// Of what follows a date: microseconds to add, an offset applied.
@@ -151,6 +171,23 @@ mod tests {
             "ä024-01-01",
         ] {
             assert_eq!(days(bad), None, "{bad}");
+        }
+        for year in [0, 1, 1900, 1999, 2000, 2023, 2024, 9999] {
+            for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                let text = format!("{year:04}-{month:02}-{day:02}");
+                assert_eq!(plain_days(text.as_bytes()), days(&text), "{text}");
+            }
+        }
+        for other in [
+            "2024-01-01 00:00",
+            "2024-01-1",
+            "2024+01-01",
+            "2024-01/01",
+            "2024-0:-01",
+            "202/-01-01",
+            "",
+        ] {
+            assert_eq!(plain_days(other.as_bytes()), None, "{other}");
         }
         assert_eq!(timestamp("1970-01-01T00:00:00.5Z"), Some(500_000));
         assert_eq!(timestamp("1970-01-01 01:00+01:00"), Some(0));

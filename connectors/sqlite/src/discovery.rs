@@ -5,17 +5,15 @@ use belvedere_connector::{
     Code, Column, Error, ForeignKey, Rel, Result, Table, TableKind, TableRef,
 };
 use belvedere_sqlgen::{Dialect, sql};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::dialect::SqliteDialect;
 use crate::failure;
 use crate::pool::{Lease, Stop};
 use crate::reading::Reading;
 use crate::sample;
+use crate::shape::{self, Info, SCHEMA, Shape, infos, row_id_column, shapes};
 use crate::types::{Decision, Native, decisions_of, declared};
-
-/// The one schema: what else a program attaches is its own affair.
-pub const SCHEMA: &str = "main";
 
 /// Marks a collation whose order is not the engine's, since the file's text is UTF-16.
 const UTF16: &str = " (UTF-16)";
@@ -68,7 +66,7 @@ pub fn check_unchanged(connection: &Connection, rel: &Rel, decisions: &Decisions
     let mut pending = vec![rel];
     while let Some(rel) = pending.pop() {
         if let Rel::Scan { table, schema } = rel {
-            let shape = shape(connection, &table.name).map_err(failure::of)?;
+            let shape = shape::shape(connection, &table.name).map_err(failure::of)?;
             let Some(shape) = shape else {
                 return Err(
                     Error::new(Code::TableMissing, "the table is no longer there")
@@ -92,39 +90,6 @@ pub fn check_unchanged(connection: &Connection, rel: &Rel, decisions: &Decisions
         pending.extend(rel.inputs());
     }
     Ok(())
-}
-
-/// One row of `PRAGMA table_list`.
-struct Shape {
-    name: String,
-    is_view: bool,
-    is_virtual: bool,
-    without_rowid: bool,
-    strict: bool,
-}
-
-const SHAPES: &str = "SELECT name, type, wr, strict FROM pragma_table_list \
-     WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-
-fn shape_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Shape> {
-    let kind: String = row.get(1)?;
-    Ok(Shape {
-        name: row.get(0)?,
-        is_view: kind == "view",
-        is_virtual: kind == "virtual",
-        without_rowid: row.get(2)?,
-        strict: row.get(3)?,
-    })
-}
-
-fn shapes(connection: &Connection) -> rusqlite::Result<Vec<Shape>> {
-    let mut statement = connection.prepare(&format!("{SHAPES} ORDER BY name"))?;
-    statement.query_map([], shape_of)?.collect()
-}
-
-fn shape(connection: &Connection, name: &str) -> rusqlite::Result<Option<Shape>> {
-    let mut statement = connection.prepare_cached(&format!("{SHAPES} AND name = ?1"))?;
-    statement.query_row([name], shape_of).optional()
 }
 
 fn unreadable(shape: &Shape, error: &rusqlite::Error) -> Table {
@@ -189,30 +154,6 @@ fn table(connection: &Connection, shape: &Shape, decisions: &Decisions) -> rusql
     })
 }
 
-struct Info {
-    name: String,
-    declared: String,
-    not_null: bool,
-    key_place: i64,
-}
-
-fn infos(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<Info>> {
-    // Hidden columns of virtual tables (1) are arguments; generated ones (2, 3) are columns.
-    let mut statement = connection.prepare_cached(
-        "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, ?2) WHERE hidden <> 1 ORDER BY cid",
-    )?;
-    statement
-        .query_map([&shape.name, SCHEMA], |row| {
-            Ok(Info {
-                name: row.get(0)?,
-                declared: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
-                not_null: row.get(2)?,
-                key_place: row.get(3)?,
-            })
-        })?
-        .collect()
-}
-
 fn columns(
     connection: &Connection,
     shape: &Shape,
@@ -274,29 +215,6 @@ fn collation(connection: &Connection, shape: &Shape, column: &str, utf8: bool) -
         .ok()?;
     let name = collation?.to_str().ok()?.to_ascii_uppercase();
     Some(if utf8 { name } else { name + UTF16 })
-}
-
-/// The column that is the row id: `INTEGER PRIMARY KEY`, which has no index of its own.
-fn row_id_column(
-    connection: &Connection,
-    shape: &Shape,
-    infos: &[Info],
-) -> rusqlite::Result<Option<String>> {
-    let mut keys = infos.iter().filter(|info| info.key_place > 0);
-    let (Some(only), None) = (keys.next(), keys.next()) else {
-        return Ok(None);
-    };
-    if shape.is_view
-        || shape.is_virtual
-        || shape.without_rowid
-        || !only.declared.eq_ignore_ascii_case("INTEGER")
-    {
-        return Ok(None);
-    }
-    let has_index = connection
-        .prepare_cached("SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk'")?
-        .exists([&shape.name, SCHEMA])?;
-    Ok((!has_index).then(|| only.name.clone()))
 }
 
 fn primary_key_of(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<String>> {
@@ -385,7 +303,7 @@ fn foreign_keys_of(connection: &Connection, shape: &Shape) -> rusqlite::Result<V
     keys.into_values()
         .map(|(mut key, to_primary_key)| {
             if to_primary_key
-                && let Some(referenced) = self::shape(connection, &key.referenced_table)?
+                && let Some(referenced) = shape::shape(connection, &key.referenced_table)?
             {
                 key.referenced_columns = primary_key_of(connection, &referenced)?;
             }

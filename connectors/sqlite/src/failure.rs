@@ -5,6 +5,7 @@ use rusqlite::{Connection, ErrorCode};
 use crate::dialect::SqliteDialect;
 use crate::functions::MISFIT;
 use crate::reading::Reading;
+use crate::shape;
 use crate::types::Native;
 
 /// Whether a statement ended because a stored value does not fit.
@@ -114,18 +115,17 @@ fn first_misfit(
     column: &str,
     reading: Reading,
 ) -> Option<Option<i64>> {
-    let dialect = SqliteDialect { orders_text: false };
-    let table = dialect.table(table);
-    let fits = fits(column, reading);
-    let ask = |row: &str| {
-        connection.query_row(
-            &format!("SELECT {row} FROM {table} WHERE NOT {fits} LIMIT 1"),
-            [],
-            |row| row.get::<_, Option<i64>>(0),
-        )
-    };
+    let shape = shape::shape(connection, &table.name).ok().flatten();
+    let row_id = shape.and_then(|shape| shape::row_id(connection, &shape).ok().flatten());
     // Views and WITHOUT ROWID tables have none.
-    ask("rowid").or_else(|_| ask("NULL")).ok()
+    let row_id = row_id.unwrap_or_else(|| "NULL".to_string());
+    let dialect = SqliteDialect { orders_text: false };
+    let text = format!(
+        "SELECT {row_id} FROM {} WHERE NOT {} LIMIT 1",
+        dialect.table(table),
+        fits(column, reading)
+    );
+    connection.query_row(&text, [], |row| row.get(0)).ok()
 }
 
 fn misfit(

@@ -14,14 +14,16 @@
 //!
 //! T is a [`Reading`]'s name; `decimal` takes precision and scale as well.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use rusqlite::functions::{Aggregate, Context, FunctionFlags};
+use rusqlite::functions::{Aggregate, Context, FunctionFlags, SqlFnOutput};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Error, Result};
 
 use crate::calendar;
+use crate::pattern::Pattern;
 use crate::reading::{Cell, Reading, unscaled_to_sql};
 
 /// The message of the error that a value that does not fit raises inside SQLite.
@@ -55,9 +57,10 @@ pub fn register(connection: &Connection) -> Result<()> {
     aggregate(connection, "max_real", Extremum(Ordering::Greater))
 }
 
-fn scalar<F>(connection: &Connection, name: &str, args: i32, function: F) -> Result<()>
+fn scalar<F, T>(connection: &Connection, name: &str, args: i32, function: F) -> Result<()>
 where
-    F: Fn(&Context<'_>) -> Result<Value> + Send + 'static,
+    F: Fn(&Context<'_>) -> Result<T> + Send + 'static,
+    T: SqlFnOutput,
 {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function(name, args, flags, move |context| function(context))
@@ -93,13 +96,12 @@ fn readings(connection: &Connection, reading: Reading) -> Result<()> {
         &format!("must_be_{name}"),
         args,
         move |context| match exact(context)?.read(context.get_raw(0)) {
-            Some(_) => Ok(Value::Integer(1)),
+            Some(_) => Ok(true),
             None => Err(misfit()),
         },
     )?;
     scalar(connection, &format!("fits_{name}"), args, move |context| {
-        let fits = exact(context)?.read(context.get_raw(0)).is_some();
-        Ok(Value::Integer(fits.into()))
+        Ok(exact(context)?.read(context.get_raw(0)).is_some())
     })
 }
 
@@ -134,11 +136,11 @@ fn numbers(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// NULL arguments give NULL; others are text, being expressions of that type.
-fn text_arg<'a>(context: &'a Context<'_>, index: usize) -> Result<Option<&'a str>> {
-    match context.get_raw(index) {
-        ValueRef::Null => Ok(None),
-        ValueRef::Text(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|_| misfit()),
+/// NULL arguments give NULL; others are read as text.
+fn text_arg<'a>(context: &'a Context<'_>, index: usize) -> Result<Option<Cow<'a, str>>> {
+    match Reading::Text.read(context.get_raw(index)) {
+        Some(Cell::Null) => Ok(None),
+        Some(Cell::Text(text)) => Ok(Some(text)),
         _ => Err(misfit()),
     }
 }
@@ -158,56 +160,34 @@ fn texts(connection: &Connection) -> Result<()> {
     ];
     for (name, function) in unary {
         scalar(connection, name, 1, move |context| {
-            Ok(text_arg(context, 0)?.map_or(Value::Null, function))
+            Ok(text_arg(context, 0)?.map(|text| function(&text)))
         })?;
     }
     type Test = fn(&str, &str) -> bool;
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 2] = [
         ("text_starts_with", |text, part| text.starts_with(part)),
         ("text_ends_with", |text, part| text.ends_with(part)),
-        ("text_like", like),
     ];
     for (name, test) in tests {
         scalar(connection, name, 2, move |context| {
-            Ok(match (text_arg(context, 0)?, text_arg(context, 1)?) {
-                (Some(text), Some(part)) => Value::Integer(test(text, part).into()),
-                _ => Value::Null,
-            })
+            let both = text_arg(context, 0)?.zip(text_arg(context, 1)?);
+            Ok(both.map(|(text, part)| test(&text, &part)))
         })?;
     }
-    Ok(())
-}
-
-/// LIKE by characters, without an escape.
-fn like(text: &str, pattern: &str) -> bool {
-    let (mut text, mut pattern) = (text.chars(), pattern.chars());
-    // Where to go on after the last `%`: what it has not taken yet.
-    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
-    loop {
-        let mut rest = pattern.clone();
-        let matched = match rest.next() {
-            Some('%') => {
-                retry = Some((text.clone(), rest.clone()));
-                true
-            }
-            Some('_') => text.next().is_some(),
-            Some(wanted) => text.next() == Some(wanted),
-            None if text.as_str().is_empty() => return true,
-            None => false,
+    scalar(connection, "text_like", 2, |context| {
+        let Some(text) = text_arg(context, 0)? else {
+            return Ok(None);
         };
-        if matched {
-            pattern = rest;
-            continue;
-        }
-        let Some((from, after)) = &mut retry else {
-            return false;
+        // Kept while the statement runs: the pattern is a constant of it.
+        let pattern = match context.get_aux::<Option<Pattern>>(1)? {
+            Some(pattern) => pattern,
+            None => context.set_aux(1, text_arg(context, 1)?.map(|text| Pattern::new(&text)))?,
         };
-        if from.next().is_none() {
-            return false;
-        }
-        text = from.clone();
-        pattern = after.clone();
-    }
+        Ok(pattern
+            .as_ref()
+            .as_ref()
+            .map(|pattern| pattern.holds(&text)))
+    })
 }
 
 fn dates(connection: &Connection) -> Result<()> {
@@ -317,28 +297,6 @@ impl Aggregate<Option<f64>, Value> for Extremum {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn like_by_characters() {
-        for (text, pattern, expected) in [
-            ("", "", true),
-            ("", "%", true),
-            ("", "_", false),
-            ("abc", "a%", true),
-            ("abc", "%c", true),
-            ("abc", "%b%", true),
-            ("abc", "a_c", true),
-            ("aäc", "a_c", true),
-            ("abc", "A%", false),
-            ("aab", "%ab", true),
-            ("aaab", "%a_b", true),
-            ("abcbd", "a%b_", true),
-            ("ab", "a%b_", false),
-            ("a\0b\n", "a_b_", true),
-        ] {
-            assert_eq!(like(text, pattern), expected, "{text:?} LIKE {pattern:?}");
-        }
-    }
 
     #[test]
     fn floats_order_as_ieee_says() {

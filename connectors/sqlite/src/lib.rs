@@ -11,12 +11,18 @@
 //! | `types.rs` | declared type → Arrow type; the decisions in option `columns` |
 //! | `reading.rs` | a stored value as the engine's value, or not: the one place both scans and functions ask |
 //! | `calendar.rs` | dates and times in text |
+//! | `shape.rs` | what a table is made of |
 //! | `discovery.rs` | tables, columns, keys, estimates, misfits |
 //! | `sample.rs` | how the values of a table's columns are spread, from some of its rows |
 //! | `dialect.rs` | the capability table |
+//! | `guards.rs` | checks that a statement need not have |
 //! | `functions.rs` | SQL functions with the engine's semantics |
+//! | `pattern.rs` | LIKE |
 //! | `pool.rs` | read-only connections, at most `max_connections` |
 //! | `scan.rs` | one fragment to a stream of batches |
+//! | `split.rs` | … to several streams |
+//! | `ranges.rs` | a table's rows in parts |
+//! | `snapshot.rs` | several connections that see the same |
 //! | `batch.rs` | rows to Arrow arrays |
 //! | `failure.rs` | SQLite's errors as ours; which row does not fit |
 //!
@@ -29,11 +35,17 @@ mod dialect;
 mod discovery;
 mod failure;
 mod functions;
+mod guards;
+mod pattern;
 mod pool;
+mod ranges;
 mod reading;
 mod sample;
 mod scan;
+mod shape;
+mod snapshot;
 mod source;
+mod split;
 mod types;
 
 pub use source::SqliteConnector;

@@ -70,6 +70,11 @@ impl Pool {
         permit.map_err(|_| Error::internal("the pool is closed"))
     }
 
+    /// The right to another connection, if one is free now.
+    pub fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
     /// An idle connection, or a new one. Blocks.
     pub fn lease(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease> {
         let file = FileId::of(&self.path)?;
@@ -129,17 +134,69 @@ impl Lease {
             )
             .map_err(failure::of)
     }
+
+    /// See one snapshot from the next read on.
+    pub fn begin(&mut self) -> Result<()> {
+        let connection = self.connection()?;
+        connection.execute_batch("BEGIN").map_err(failure::of)
+    }
+
+    /// Read the version of what is seen, as this connection counts them: it is another one once something was committed by
+    /// others since the last look.
+    pub fn look(&mut self) -> Result<i64> {
+        let version = self
+            .connection()?
+            .pragma_query_value(None, "data_version", |row| row.get(0));
+        version.map_err(failure::of)
+    }
+
+    /// See what there is from then on.
+    pub fn end(&mut self) -> Result<()> {
+        roll_back(self.connection()?).map_err(failure::of)
+    }
+
+    /// How long to wait for another program's lock.
+    pub fn patience(&mut self, patience: Patience) -> Result<()> {
+        let timeout = match patience {
+            Patience::Usual => self.pool.busy_timeout,
+            Patience::None => Duration::ZERO,
+        };
+        self.connection()?
+            .busy_timeout(timeout)
+            .map_err(failure::of)
+    }
+
+    /// Both are of the file that is there now.
+    pub fn shares_file_with(&self, other: &Self) -> bool {
+        let file = |lease: &Self| lease.opened.as_ref().map(|opened| opened.file);
+        let now = FileId::of(&self.pool.path).ok();
+        now.is_some() && file(self) == now && file(other) == now
+    }
+}
+
+/// Whether a lock of another program is waited for.
+#[derive(Debug, Clone, Copy)]
+pub enum Patience {
+    Usual,
+    None,
+}
+
+fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
+    match connection.is_autocommit() {
+        true => Ok(()),
+        false => connection.execute_batch("ROLLBACK"),
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // One that is still in a transaction keeps its old snapshot: it is closed instead.
+        // One that could not be set back is closed instead.
         if let Some(mut opened) = self.opened.take()
-            && opened.connection.is_autocommit()
             && opened
                 .connection
                 .progress_handler(0, None::<fn() -> bool>)
                 .is_ok()
+            && roll_back(&opened.connection).is_ok()
         {
             let mut idle = self
                 .pool
@@ -152,7 +209,7 @@ impl Drop for Lease {
 }
 
 /// Which file a path leads to now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 
 impl FileId {

@@ -104,7 +104,10 @@ impl Reading {
                 ValueRef::Blob(bytes) => Cell::Blob(bytes),
                 _ => return None,
             },
-            Self::Date => Cell::Integer(calendar::days(text(stored)?)?),
+            Self::Date => Cell::Integer(match stored {
+                ValueRef::Text(bytes) if let Some(days) = calendar::plain_days(bytes) => days,
+                _ => calendar::days(text(stored)?)?,
+            }),
             Self::Time => Cell::Integer(calendar::time(text(stored)?)?),
             Self::Timestamp => Cell::Integer(calendar::timestamp(text(stored)?)?),
             Self::Decimal { precision, scale } => Cell::Decimal(decimal(stored, precision, scale)?),
@@ -203,10 +206,13 @@ fn decimal(stored: ValueRef<'_>, precision: u8, scale: u8) -> Option<i128> {
             let factor = 10_i128.checked_pow(scale.into())?;
             (i128::from(value).checked_mul(factor)?, precision)
         }
-        ValueRef::Real(value) => (
-            parse_decimal(&format!("{value:e}"), scale)?,
-            precision.min(FLOAT_DIGITS),
-        ),
+        ValueRef::Real(value) => {
+            let unscaled = match short_decimal(value, scale) {
+                Some(unscaled) => unscaled,
+                None => parse_decimal(&format!("{value:e}"), scale)?,
+            };
+            (unscaled, precision.min(FLOAT_DIGITS))
+        }
         ValueRef::Text(bytes) => {
             let text = std::str::from_utf8(bytes).ok()?;
             (parse_decimal(text, scale)?, precision)
@@ -214,6 +220,19 @@ fn decimal(stored: ValueRef<'_>, precision: u8, scale: u8) -> Option<i128> {
         _ => return None,
     };
     (unscaled.unsigned_abs() < 10_u128.pow(digits.into())).then_some(unscaled)
+}
+
+/// The decimal of at most 15 digits, of which this many are behind the point, that this float was written as. There is at most
+/// one, and both numbers of the quotient are floats exactly, so that the nearest float to it is the quotient.
+fn short_decimal(value: f64, scale: u8) -> Option<i128> {
+    if scale > FLOAT_DIGITS {
+        return None;
+    }
+    let factor = 10_f64.powi(scale.into());
+    let unscaled = (value * factor).round();
+    let is_written =
+        unscaled.abs() < 10_f64.powi(FLOAT_DIGITS.into()) && unscaled / factor == value;
+    is_written.then_some(unscaled as i128)
 }
 
 /// `[±]digits[.digits][e±n]`, rounded half away from zero to `scale`, unscaled.
@@ -306,6 +325,24 @@ mod tests {
                 "{stored}"
             );
         }
+        for scale in [0, 1, 2, 7, 14, 15, 16] {
+            let mut seed = 1_u64;
+            for i in 0..20_000 {
+                seed = seed
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let value = match i % 3 {
+                    0 => (seed >> 30) as f64 / 10_f64.powi((seed % 20) as i32),
+                    1 => -((seed >> 14) as f64) / 10_f64.powi((seed % 20) as i32),
+                    _ => f64::from_bits(seed),
+                };
+                let written = parse_decimal(&format!("{value:e}"), scale);
+                if let Some(short) = short_decimal(value, scale) {
+                    assert_eq!(Some(short), written, "{value:e}");
+                }
+            }
+        }
+        assert_eq!(short_decimal(901.25, 2), Some(90_125));
         assert_eq!(decimal_of(ValueRef::Real(1e15), 20, 2), None);
         assert_eq!(decimal_of(ValueRef::Real(0.3), 20, 2), Some(30));
         assert_eq!(

@@ -5,14 +5,15 @@ use arrow::record_batch::RecordBatch;
 use belvedere_connector::{BatchStream, Code, Error, Fragment, Result};
 use belvedere_sqlgen::Rendered;
 use futures::{StreamExt, TryStreamExt, stream};
-use rusqlite::params_from_iter;
-use tokio::sync::OwnedSemaphorePermit;
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params_from_iter};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, MAX_BATCH_BYTES, Refused};
 use crate::discovery::{self, Decisions};
 use crate::failure;
 use crate::pool::{Lease, Pool, Stop};
+use crate::ranges::Ranges;
 use crate::reading::param;
 
 /// Batches on their way to a reader that is slower.
@@ -36,49 +37,73 @@ enum Message {
     End,
 }
 
+/// What a connection reads of a fragment's answer.
+#[derive(Debug)]
+pub enum Part {
+    Whole,
+    Ranges(Ranges),
+}
+
 impl Scan {
     /// Begins at the first poll. Dropping it ends the statement at SQLite.
     pub fn into_stream(self) -> BatchStream {
-        let source = self.source.clone();
-        stream::once(self.start())
+        let scan = Arc::new(self);
+        scan.clone().stream(async move {
+            let permit = scan.pool.permit(scan.deadline).await?;
+            let reading = scan.read(move |scan| {
+                let mut lease = scan.pool.lease(permit)?;
+                lease.begin()?;
+                Ok((lease, Part::Whole))
+            });
+            Ok(reading)
+        })
+    }
+
+    /// A stream that begins at the first poll, its errors with the source's name.
+    pub fn stream(
+        self: Arc<Self>,
+        begin: impl Future<Output = Result<BatchStream>> + Send + 'static,
+    ) -> BatchStream {
+        stream::once(begin)
             .try_flatten()
-            .map_err(move |error| error.at_source(&source))
+            .map_err(move |error| error.at_source(&self.source))
             .boxed()
     }
 
-    async fn start(self) -> Result<BatchStream> {
-        let permit = self.pool.permit(self.deadline).await?;
+    /// A part, on a thread of its own, by a connection that has begun.
+    pub fn read(
+        self: &Arc<Self>,
+        begun: impl FnOnce(&Self) -> Result<(Lease, Part)> + Send + 'static,
+    ) -> BatchStream {
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let stop = Stop::default();
-        let deadline = self.deadline;
-        let thread = stop.clone();
+        let (scan, thread) = (self.clone(), stop.clone());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = self.read(permit, &thread, &sender) {
-                // Nobody is there to hear it if the stream was dropped.
-                let _ = sender.blocking_send(Err(error));
-            }
+            let outcome = begun(&scan)
+                .and_then(|(lease, part)| scan.read_part(lease, &part, &thread, &sender));
+            // The connection is free again before anybody hears it. Nobody does if the stream was dropped.
+            let _ = sender.blocking_send(outcome.map(|()| Message::End));
         });
         let reader = Reader {
             receiver,
-            deadline,
+            deadline: self.deadline,
             stop,
         };
-        Ok(stream::try_unfold(reader, |mut reader| async move {
+        stream::try_unfold(reader, |mut reader| async move {
             Ok(reader.next().await?.map(|batch| (batch, reader)))
         })
-        .boxed())
+        .boxed()
     }
 
-    fn read(
+    fn read_part(
         &self,
-        permit: OwnedSemaphorePermit,
+        mut lease: Lease,
+        part: &Part,
         stop: &Stop,
         sender: &mpsc::Sender<Result<Message>>,
     ) -> Result<()> {
-        let mut lease = self.pool.lease(permit)?;
         lease.stop_on(stop, self.deadline)?;
-        let outcome = self.read_from(&mut lease, stop, sender);
-        match outcome {
+        match self.read_from(lease.connection()?, part, stop, sender) {
             Err(error) if error.code == Code::Cancelled && self.is_late() => Err(late()),
             outcome => outcome,
         }
@@ -89,50 +114,59 @@ impl Scan {
             .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// To bind, in their order.
+    pub fn params(&self) -> Result<Vec<ToSqlOutput<'_>>> {
+        let literals = self.rendered.params.iter().map(|(literal, _)| literal);
+        literals
+            .map(|literal| {
+                param(literal).ok_or_else(|| Error::internal("a parameter of an unknown type"))
+            })
+            .collect()
+    }
+
     fn read_from(
         &self,
-        lease: &mut Lease,
+        connection: &Connection,
+        part: &Part,
         stop: &Stop,
         sender: &mpsc::Sender<Result<Message>>,
     ) -> Result<()> {
-        // The check of the schema and the read see one snapshot. Rolled back when dropped.
-        let snapshot = lease.connection()?.transaction().map_err(failure::of)?;
-        discovery::check_unchanged(&snapshot, &self.fragment.rel, &self.decisions)?;
+        discovery::check_unchanged(connection, &self.fragment.rel, &self.decisions)?;
+        let misfit = || failure::locate_misfit(connection, &self.fragment.rel);
         let refused = |error: rusqlite::Error| match failure::is_misfit(&error) {
-            true => failure::locate_misfit(&snapshot, &self.fragment.rel),
+            true => misfit(),
             false => failure::of(error),
         };
-        let mut statement = snapshot
-            .prepare_cached(&self.rendered.sql)
-            .map_err(failure::of)?;
-        let params = self
-            .rendered
-            .params
-            .iter()
-            .map(|(literal, _)| {
-                param(literal).ok_or_else(|| Error::internal("a parameter of an unknown type"))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut rows = statement
-            .query(params_from_iter(params))
-            .map_err(failure::of)?;
-        let mut batch = Batch::new(self.fragment.schema(), &self.rendered.columns)?;
-        while let Some(row) = rows.next().map_err(&refused)? {
-            match batch.push(row) {
-                Ok(()) => {}
-                Err(Refused::Misfit) => {
-                    return Err(failure::locate_misfit(&snapshot, &self.fragment.rel));
-                }
-                Err(Refused::Failed(error)) => return Err(error),
+        let (sql, ranges) = match part {
+            Part::Whole => (&self.rendered.sql, vec![None]),
+            Part::Ranges(Ranges { sql, ranges }) => {
+                (sql, ranges.iter().copied().map(Some).collect())
             }
-            let full = batch.rows() >= self.batch_rows || batch.bytes() >= MAX_BATCH_BYTES;
-            if full
-                && (stop.is_set()
-                    || sender
-                        .blocking_send(batch.take().map(Message::Batch))
-                        .is_err())
-            {
-                return Ok(());
+        };
+        let mut statement = connection.prepare_cached(sql).map_err(failure::of)?;
+        let params = self.params()?;
+        let mut batch = Batch::new(self.fragment.schema(), &self.rendered.columns)?;
+        for range in ranges {
+            let range = range.into_iter().flat_map(|(first, last)| [first, last]);
+            let range = range.map(|row_id| ToSqlOutput::Owned(row_id.into()));
+            let mut rows = statement
+                .query(params_from_iter(params.iter().cloned().chain(range)))
+                .map_err(failure::of)?;
+            while let Some(row) = rows.next().map_err(&refused)? {
+                match batch.push(row) {
+                    Ok(()) => {}
+                    Err(Refused::Misfit) => return Err(misfit()),
+                    Err(Refused::Failed(error)) => return Err(error),
+                }
+                let full = batch.rows() >= self.batch_rows || batch.bytes() >= MAX_BATCH_BYTES;
+                if full
+                    && (stop.is_set()
+                        || sender
+                            .blocking_send(batch.take().map(Message::Batch))
+                            .is_err())
+                {
+                    return Ok(());
+                }
             }
         }
         if batch.rows() > 0
@@ -142,7 +176,6 @@ impl Scan {
         {
             return Ok(());
         }
-        let _ = sender.blocking_send(Ok(Message::End));
         Ok(())
     }
 }
@@ -179,7 +212,7 @@ impl Drop for Reader {
     }
 }
 
-fn late() -> Error {
+pub fn late() -> Error {
     Error::new(
         Code::Timeout,
         "the deadline passed before the read was done",

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,8 +12,11 @@ use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 
 use crate::dialect::SqliteDialect;
 use crate::discovery::{self, Decisions};
+use crate::guards;
 use crate::pool::Pool;
 use crate::scan::Scan;
+use crate::shape::SCHEMA;
+use crate::split::{ROWS_EACH, Split};
 use crate::types;
 
 /// Opens SQLite database files: `sqlite:shop.db`, `sqlite:///data/shop.db`.
@@ -63,6 +67,7 @@ impl Connector for SqliteConnector {
             decisions,
             // Until the file was looked at, the order of its text is not known.
             dialect: RwLock::new(SqliteDialect { orders_text: false }),
+            rows: RwLock::default(),
         }))
     }
 }
@@ -91,6 +96,8 @@ struct SqliteSource {
     pool: Arc<Pool>,
     decisions: Arc<Decisions>,
     dialect: RwLock<SqliteDialect>,
+    /// Of each table, as discovery estimated them.
+    rows: RwLock<HashMap<String, u64>>,
 }
 
 impl SqliteSource {
@@ -98,11 +105,10 @@ impl SqliteSource {
         *self.dialect.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn render(&self, fragment: &Fragment) -> Result<Rendered> {
-        render(fragment, &self.dialect()).map_err(|why| {
-            Error::internal(format!("a fragment that was not declared: {why}"))
-                .at_source(&self.name)
-        })
+    fn render(&self, fragment: &Fragment) -> Result<Rendered, String> {
+        let mut rendered = render(fragment, &self.dialect())?;
+        guards::spare(&mut rendered, &fragment.rel);
+        Ok(rendered)
     }
 }
 
@@ -126,10 +132,13 @@ impl Source for SqliteSource {
         let orders_text = discovery::orders_text(tables);
         *self.dialect.write().unwrap_or_else(PoisonError::into_inner) =
             SqliteDialect { orders_text };
+        let rows = |table: &Table| Some((table.name.clone(), table.row_count?));
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) =
+            tables.iter().filter_map(rows).collect();
     }
 
     fn default_schema(&self) -> &str {
-        discovery::SCHEMA
+        SCHEMA
     }
 
     fn capabilities(&self) -> Arc<dyn Capabilities> {
@@ -140,30 +149,50 @@ impl Source for SqliteSource {
         self.pool.max_connections
     }
 
-    fn partitions(&self, _fragment: &Fragment) -> usize {
-        1
+    fn partitions(&self, fragment: &Fragment) -> usize {
+        let tables = fragment.rel.tables();
+        let [table] = tables[..] else {
+            return 1;
+        };
+        if !fragment.rel.is_row_wise() {
+            return 1;
+        }
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let parts = rows.get(&table.name).map_or(1, |rows| rows / ROWS_EACH);
+        let parts = usize::try_from(parts).unwrap_or(usize::MAX);
+        parts.clamp(1, self.pool.max_connections)
     }
 
     fn describe(&self, fragment: &Fragment) -> String {
-        match render(fragment, &self.dialect()) {
+        match self.render(fragment) {
             Ok(rendered) => rendered.sql,
             Err(why) => format!("not answered by SQLite: {why}"),
         }
     }
 
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>> {
-        if request.partitions != 1 {
-            return Err(Error::internal("SQLite reads in one stream").at_source(&self.name));
-        }
         let scan = Scan {
             source: self.name.clone(),
             pool: self.pool.clone(),
             decisions: self.decisions.clone(),
-            rendered: self.render(&request.fragment)?,
+            rendered: self.render(&request.fragment).map_err(|why| {
+                Error::internal(format!("a fragment that was not declared: {why}"))
+                    .at_source(&self.name)
+            })?,
             fragment: request.fragment,
             batch_rows: request.batch_rows.max(1),
             deadline: request.deadline,
         };
-        Ok(vec![scan.into_stream()])
+        if request.partitions <= 1 {
+            return Ok(vec![scan.into_stream()]);
+        }
+        let tables = scan.fragment.rel.tables();
+        match tables[..] {
+            [table] if scan.fragment.rel.is_row_wise() => {
+                let table = table.clone();
+                Ok(Split::streams(scan, table, request.partitions))
+            }
+            _ => Err(Error::internal("only the rows of one table are split").at_source(&self.name)),
+        }
     }
 }

@@ -171,6 +171,25 @@ async fn a_misfit_names_its_place_and_the_way_out() {
     );
 }
 
+/// A column that is named like it is no row id, and its value is nobody's to see.
+#[tokio::test]
+async fn a_misfit_has_no_value_for_a_row() {
+    for (columns, row) in [
+        ("rowid INT, n INT", Some("2")),
+        ("rowid INT, _rowid_ INT, oid INT, n INT", None),
+    ] {
+        let file = File::new(&format!(
+            "CREATE TABLE t ({columns}); INSERT INTO t (rowid, n) VALUES (41, 1), (42, 'many');"
+        ));
+        let shop = file.open(&[]).await;
+        let error = shop.read(shop.scan("t", &["n"])).await.unwrap_err();
+        assert_eq!(
+            (error.column.as_deref(), error.row.as_deref()),
+            (Some("n"), row)
+        );
+    }
+}
+
 #[tokio::test]
 async fn text_that_is_not_utf8_is_an_error() {
     let file = File::new("CREATE TABLE t (s TEXT); INSERT INTO t VALUES (CAST(x'ff' AS TEXT));");

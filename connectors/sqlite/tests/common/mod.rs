@@ -82,21 +82,27 @@ impl Opened {
     }
 
     pub async fn read(&self, rel: Rel) -> Result<RecordBatch, Error> {
+        Ok(self.read_in(rel, 1).await?.remove(0))
+    }
+
+    /// The rows of each of so many streams, which are read at once.
+    pub async fn read_in(&self, rel: Rel, partitions: usize) -> Result<Vec<RecordBatch>, Error> {
         let fragment = Arc::new(Fragment::new(rel));
         let schema = fragment.schema();
         let request = ScanRequest {
             fragment,
-            partitions: 1,
+            partitions,
             batch_rows: 3,
             deadline: None,
         };
         let streams = self.source.scan(request).await?;
-        let mut batches = Vec::new();
-        for stream in streams {
-            batches.extend(stream.try_collect::<Vec<_>>().await?);
-        }
-        assert!(batches.iter().all(|batch| batch.schema() == schema));
-        Ok(arrow::compute::concat_batches(&schema, &batches).unwrap())
+        assert_eq!(streams.len(), partitions);
+        let streams = streams.into_iter().map(|stream| async {
+            let batches: Vec<_> = stream.try_collect().await?;
+            assert!(batches.iter().all(|batch| batch.schema() == schema));
+            Ok(arrow::compute::concat_batches(&schema, &batches).unwrap())
+        });
+        futures::future::try_join_all(streams).await
     }
 
     pub async fn rows(&self, rel: Rel) -> Vec<String> {
