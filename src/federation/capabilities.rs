@@ -298,6 +298,7 @@ impl Asked<'_> {
             ("FULL JOIN", JoinKind::Full),
             ("EXISTS, IN (SELECT …)", JoinKind::LeftSemi),
             ("NOT EXISTS", JoinKind::LeftAnti),
+            ("… OR EXISTS, … OR IN", JoinKind::LeftMark),
         ] {
             let join = Rel::Join {
                 left: scan(),

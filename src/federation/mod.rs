@@ -11,6 +11,7 @@
 //! | `order/` | [`JoinOrder`]: the order of inner joins across sources |
 //! | `estimate.rs` | how many rows a plan may have |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
+//! | `join.rs` | joins, in the connectors' algebra |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
@@ -41,6 +42,7 @@ mod exec;
 mod expr;
 mod gate;
 mod history;
+mod join;
 mod limits;
 mod node;
 mod order;

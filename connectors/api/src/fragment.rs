@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Aggregate, Expr, SortKey};
@@ -93,6 +93,15 @@ pub enum JoinKind {
     LeftSemi,
     /// Left rows without a match; left columns only.
     LeftAnti,
+    /// All left rows, and as a last column whether there is a match: true or false, never NULL.
+    LeftMark,
+}
+
+impl JoinKind {
+    /// The right side only says which left rows have a match: there are never more rows than on the left.
+    pub fn is_existence(self) -> bool {
+        matches!(self, Self::LeftSemi | Self::LeftAnti | Self::LeftMark)
+    }
 }
 
 impl Rel {
@@ -118,6 +127,11 @@ impl Rel {
                 let (left, right) = (left.schema(), right.schema());
                 let (left_null, right_null) = match kind {
                     JoinKind::LeftSemi | JoinKind::LeftAnti => return left,
+                    JoinKind::LeftMark => {
+                        let mark = Arc::new(Field::new("mark", DataType::Boolean, false));
+                        let fields = left.fields().iter().cloned().chain([mark]);
+                        return Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+                    }
                     JoinKind::Inner => (false, false),
                     JoinKind::Left => (false, true),
                     JoinKind::Right => (true, false),

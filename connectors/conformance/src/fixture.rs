@@ -174,6 +174,7 @@ pub enum Feature {
     FullJoin,
     SemiJoin,
     AntiJoin,
+    MarkJoin,
     UnionAll,
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -63,12 +64,18 @@ impl Block {
         self.columns.iter().all(|column| is_bare(&column.sql))
     }
 
+    /// Whether one of these columns is such.
+    pub fn reads(&self, columns: &BTreeSet<usize>, such: impl Fn(&ast::Expr) -> bool) -> bool {
+        let mut read = columns.iter().filter_map(|i| self.columns.get(*i));
+        read.any(|column| such(&column.sql))
+    }
+
     fn has_exists_over_derived(&self) -> bool {
         let joined = self.from.joins.iter().map(|join| &join.relation);
         let mut relations = joined.chain([&self.from.relation]);
-        let mut conditions = self.conditions.iter();
+        let columns = self.columns.iter().map(|column| &column.sql);
         relations.any(|relation| matches!(relation, TableFactor::Derived { .. }))
-            && conditions.any(|condition| matches!(condition, ast::Expr::Exists { .. }))
+            && self.conditions.iter().chain(columns).any(has_exists)
     }
 
     pub fn add_guards(&mut self, guards: impl IntoIterator<Item = ast::Expr>) {
@@ -188,6 +195,15 @@ impl Block {
 
 pub(crate) fn is_bare(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::CompoundIdentifier(_))
+}
+
+/// Whether it asks, somewhere, if a subquery has a row.
+pub(crate) fn has_exists(expr: &ast::Expr) -> bool {
+    let found = ast::visit_expressions(expr, |part| match part {
+        ast::Expr::Exists { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// Neither column nor call: in ORDER BY or GROUP BY a number, bound or not, may name a column, and PostgreSQL refuses any

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Schema;
 use belvedere_connector::{
     Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, Rel, SortKey, Support, TableRef,
@@ -6,7 +8,7 @@ use sqlparser::ast::{
     self, Join, JoinConstraint, JoinOperator, OrderByExpr, OrderByOptions, TableFactor,
 };
 
-use crate::block::{self, Block, Column, is_bare, is_constant};
+use crate::block::{self, Block, Column, has_exists, is_bare, is_constant};
 use crate::dialect::{Dialect, Facts, Nulls, Operand, Position, Use};
 use crate::render::{Rendered, Renderer, Scope, has_parameter, only_where};
 use crate::{sql, standard};
@@ -176,7 +178,7 @@ impl Renderer<'_> {
         self.dialect.join(kind, !on.is_empty(), filter.is_some())?;
         let left_filled = matches!(kind, JoinKind::Right | JoinKind::Full);
         let right_filled = matches!(kind, JoinKind::Left | JoinKind::Full);
-        let exists = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+        let exists = kind.is_existence();
         if !left.is_plain()
             || (left_filled && !(left.conditions.is_empty() && left.has_bare_columns()))
         {
@@ -216,10 +218,17 @@ impl Renderer<'_> {
             right.columns.clear();
             right.order_by.clear();
             right.conditions.extend(condition);
-            left.conditions.push(ast::Expr::Exists {
+            let sql = ast::Expr::Exists {
                 subquery: Box::new(right.into_query(self.dialect, None)),
                 negated: kind == JoinKind::LeftAnti,
-            });
+            };
+            match kind {
+                JoinKind::LeftMark => left.columns.push(Column {
+                    sql,
+                    facts: Facts::default(),
+                }),
+                _ => left.conditions.push(sql),
+            }
             return Ok(left);
         }
         match kind {
@@ -244,7 +253,12 @@ impl Renderer<'_> {
         if keys.is_empty() && aggregates.is_empty() {
             return Err("an aggregate of nothing".to_string());
         }
-        let mut block = match block.is_plain() {
+        let mut read = BTreeSet::new();
+        keys.iter().for_each(|key| key.columns_read(&mut read));
+        aggregates.iter().for_each(|a| a.columns_read(&mut read));
+        // A key's subquery reads columns that are no keys.
+        let reads_mark = block.reads(&read, has_exists);
+        let mut block = match block.is_plain() && !reads_mark {
             true => block,
             false => self.wrap(block),
         };

@@ -13,6 +13,10 @@ const NULLS: &[&str] = &[
     "SELECT id FROM s.t WHERE i NOT IN (1, NULL)",
     "SELECT id FROM s.t WHERE NOT (i = 1 AND id > 1)",
     "SELECT id FROM s.t WHERE i NOT IN (SELECT i FROM s.t)",
+    "SELECT id FROM s.t WHERE id = 2 OR i NOT IN (SELECT i FROM s.t)",
+    "SELECT id FROM s.t WHERE id = 2 OR i IN (SELECT i FROM s.t WHERE id < 4)",
+    "SELECT id FROM s.t WHERE (i IN (SELECT i FROM s.t WHERE id < 4)) IS NULL",
+    "SELECT id FROM s.t AS l WHERE id = 2 OR NOT EXISTS (SELECT 1 FROM s.t AS r WHERE r.i = l.i AND r.id > l.id)",
     "SELECT l.id, r.id FROM s.t AS l FULL JOIN s.t AS r ON l.i = r.i AND l.id < r.id",
 ];
 
