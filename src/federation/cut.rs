@@ -1,19 +1,22 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use belvedere_connector::{JoinKind, Rel, Support};
+use belvedere_connector::{Rel, Support};
+use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, JoinType, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, FetchType, Filter, Join, Limit, LogicalPlan, Projection,
-    SkipType, Sort, SubqueryAlias, Union,
+    Aggregate, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType, Sort,
+    SubqueryAlias, Union, Window,
 };
 
 use super::estimate::Estimate;
 use super::expr;
+use super::join;
 use super::node::FragmentNode;
+use super::peers::{Keys, cut_where_total};
 use super::remote::Remote;
+use super::window;
 
 /// A plan whose leaves are fragments, and what was kept above them.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub fn cut(plan: LogicalPlan, pushdown: bool) -> Result<Cut> {
         pushdown,
         kept: Vec::new(),
     };
-    let plan = cutter.cut(plan)?.finish();
+    let plan = cutter.cut(plan, Wanted::Rows)?.finish();
     Ok(Cut {
         plan,
         kept: cutter.kept,
@@ -65,8 +68,29 @@ impl Piece {
     }
 }
 
+/// What is asked of a subplan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Rows,
+    /// Whether there are any, whichever they are.
+    SomeRow,
+}
+
+impl Wanted {
+    /// Of an input of `plan`, of which this is wanted.
+    fn of_input(self, plan: &LogicalPlan, input: usize) -> Self {
+        match plan {
+            LogicalPlan::Join(join) if join::asked_for_some_row(join) == Some(input) => {
+                Self::SomeRow
+            }
+            LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => self,
+            _ => Self::Rows,
+        }
+    }
+}
+
 impl Cutter {
-    fn cut(&mut self, plan: LogicalPlan) -> Result<Piece> {
+    fn cut(&mut self, plan: LogicalPlan, wanted: Wanted) -> Result<Piece> {
         if let LogicalPlan::TableScan(scan) = &plan {
             return Ok(match Remote::scan(scan, self.pushdown) {
                 Some(remote) => Piece::Remote(remote),
@@ -74,11 +98,11 @@ impl Cutter {
             });
         }
         let mut pieces = Vec::new();
-        for input in plan.inputs() {
-            pieces.push(self.cut(input.clone())?);
+        for (i, input) in plan.inputs().into_iter().enumerate() {
+            pieces.push(self.cut(input.clone(), wanted.of_input(&plan, i))?);
         }
         if self.pushdown && !pieces.is_empty() {
-            match self.grow(&plan, pieces)? {
+            match self.grow(&plan, wanted, pieces)? {
                 Ok(grown) => return Ok(grown),
                 Err(returned) => pieces = returned,
             }
@@ -96,7 +120,7 @@ impl Cutter {
         })?;
         // Uncorrelated scalar subqueries stay expressions; their plans are cut on their own.
         let cut = plan.data.map_subqueries(|subquery| {
-            let piece = self.cut(subquery)?;
+            let piece = self.cut(subquery, Wanted::Rows)?;
             Ok(Transformed::yes(piece.finish()))
         })?;
         Ok(cut.data)
@@ -117,6 +141,7 @@ impl Cutter {
     fn grow(
         &mut self,
         plan: &LogicalPlan,
+        wanted: Wanted,
         mut pieces: Vec<Piece>,
     ) -> Result<Result<Piece, Vec<Piece>>> {
         match plan {
@@ -146,8 +171,9 @@ impl Cutter {
             LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
             LogicalPlan::Projection(projection) => self.projection(projection, remote, estimate),
             LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote, estimate)),
+            LogicalPlan::Window(window) => Ok(self.window(window, remote, estimate)),
             LogicalPlan::Sort(sort) => Ok(self.sort(sort, remote, estimate)),
-            LogicalPlan::Limit(limit) => Ok(self.limit(limit, remote)),
+            LogicalPlan::Limit(limit) => Ok(self.limit(limit, wanted, remote)),
             _ => Ok(Err(vec![Piece::Remote(remote)])),
         }
     }
@@ -279,6 +305,30 @@ impl Cutter {
         Err(vec![Piece::Remote(remote)])
     }
 
+    fn window(
+        &mut self,
+        window: &Window,
+        remote: Remote,
+        estimate: Estimate,
+    ) -> Result<Piece, Vec<Piece>> {
+        let (remote, why) = match window::translated(window, &remote) {
+            Ok(windows) => {
+                let top = |input| Rel::Window { input, windows };
+                match remote.grow(&window.schema, estimate, top) {
+                    Ok(grown) => return Ok(Piece::Remote(grown)),
+                    Err(refused) => *refused,
+                }
+            }
+            Err(why) => (remote, why),
+        };
+        self.keep(
+            &remote,
+            plan_line(&LogicalPlan::Window(window.clone())),
+            why,
+        );
+        Err(vec![Piece::Remote(remote)])
+    }
+
     /// A top-n is sent and kept: what arrives is at most n rows, and its order is ours to vouch for.
     fn sort(
         &mut self,
@@ -293,9 +343,11 @@ impl Cutter {
             .expr
             .iter()
             .map(|s| expr::sort_key(s, &remote.schema))
-            .collect();
+            .collect::<Result<Vec<_>, _>>();
         let (remote, why) = match keys {
-            Ok(keys) => {
+            Ok(mut keys) => {
+                let width = remote.schema.fields().len();
+                cut_where_total(&[], &mut keys, &remote.keys, width);
                 let schema = remote.schema.clone();
                 let top = |input| Rel::Sort {
                     input,
@@ -320,7 +372,12 @@ impl Cutter {
     }
 
     /// The limit is sent with the skipped rows added, and kept.
-    fn limit(&mut self, limit: &Limit, remote: Remote) -> Result<Piece, Vec<Piece>> {
+    fn limit(
+        &mut self,
+        limit: &Limit,
+        wanted: Wanted,
+        remote: Remote,
+    ) -> Result<Piece, Vec<Piece>> {
         let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(Some(fetch)))) =
             (limit.get_skip_type(), limit.get_fetch_type())
         else {
@@ -328,6 +385,7 @@ impl Cutter {
         };
         let rows = skip.saturating_add(fetch);
         match remote.without_limit(rows).limited(rows) {
+            Ok(grown) if skip == 0 && wanted == Wanted::SomeRow => Ok(Piece::Remote(grown)),
             // The fragment ends: what is above a limit without an order would see other rows than here.
             Ok(grown) if skip == 0 => Ok(Piece::Local(grown.finish())),
             Ok(grown) => {
@@ -353,35 +411,22 @@ impl Cutter {
             (Piece::Remote(left), Piece::Remote(right)) if left.is_beside(&right) => (left, right),
             (left, right) => return Ok(Err(vec![left, right])),
         };
-        let why = match translated_join(join, &left.schema, &right.schema) {
-            Ok((kind, on, filter)) => {
-                let swap = matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti);
-                let (outer, inner) = match swap {
-                    false => (&left.rel, &right.rel),
-                    true => (&right.rel, &left.rel),
-                };
-                let rel = Rel::Join {
-                    left: Box::new(outer.clone()),
-                    right: Box::new(inner.clone()),
-                    kind,
-                    on,
-                    filter,
-                };
-                match left.handle.source.capabilities().node(&rel) {
-                    Support::Exact => {
-                        return Ok(Ok(Piece::Remote(Remote {
-                            handle: left.handle,
-                            rel,
-                            schema: join.schema.clone(),
-                            estimate: Estimate::over(
-                                &LogicalPlan::Join(join.clone()),
-                                vec![left.estimate, right.estimate],
-                            ),
-                        })));
-                    }
-                    Support::Superset(why) | Support::No(why) => why,
+        let why = match join::translated(join, &left, &right) {
+            Ok(rel) => match left.handle.source.capabilities().node(&rel) {
+                Support::Exact => {
+                    return Ok(Ok(Piece::Remote(Remote {
+                        keys: join::keys(join, &left, &right),
+                        handle: left.handle,
+                        rel,
+                        schema: join.schema.clone(),
+                        estimate: Estimate::over(
+                            &LogicalPlan::Join(join.clone()),
+                            vec![left.estimate, right.estimate],
+                        ),
+                    })));
                 }
-            }
+                Support::Superset(why) | Support::No(why) => why,
+            },
             Err(why) => why,
         };
         self.keep(&left, plan_line(&LogicalPlan::Join(join.clone())), why);
@@ -414,6 +459,7 @@ impl Cutter {
                 handle,
                 rel,
                 schema: union.schema.clone(),
+                keys: Keys::default(),
                 estimate,
             })),
             Support::Superset(why) | Support::No(why) => {
@@ -422,66 +468,6 @@ impl Cutter {
             }
         }
     }
-}
-
-type JoinParts = (
-    JoinKind,
-    Vec<(belvedere_connector::Expr, belvedere_connector::Expr)>,
-    Option<belvedere_connector::Expr>,
-);
-
-/// The join's kind and conditions; those of a right semi or anti join are given with the sides swapped.
-fn translated_join(
-    join: &Join,
-    left: &DFSchema,
-    right: &DFSchema,
-) -> Result<JoinParts, expr::Declined> {
-    let (kind, swap) = match join.join_type {
-        JoinType::Inner => (JoinKind::Inner, false),
-        JoinType::Left => (JoinKind::Left, false),
-        JoinType::Right => (JoinKind::Right, false),
-        JoinType::Full => (JoinKind::Full, false),
-        JoinType::LeftSemi => (JoinKind::LeftSemi, false),
-        JoinType::LeftAnti => (JoinKind::LeftAnti, false),
-        JoinType::RightSemi => (JoinKind::LeftSemi, true),
-        JoinType::RightAnti => (JoinKind::LeftAnti, true),
-        JoinType::LeftMark | JoinType::RightMark => return Err("a mark join".into()),
-    };
-    // Of a pair with a side that has no NULL it makes no difference. (INTERSECT, EXCEPT.)
-    let may_be_null = |(l, r): &(Expr, Expr)| Ok(l.nullable(left)? && r.nullable(right)?);
-    let pairs = join.on.iter().map(may_be_null).collect::<Result<Vec<_>>>();
-    if join.null_equality == NullEquality::NullEqualsNull
-        && pairs.map_err(|e| e.to_string())?.contains(&true)
-    {
-        return Err("a join in which NULL equals NULL".into());
-    }
-    if join.null_aware {
-        return Err("NOT IN over a column that may be NULL".into());
-    }
-    if join.on.is_empty() {
-        return Err("a join without equal keys may be far larger than its inputs".into());
-    }
-    let pair = |(l, r): &(Expr, Expr)| {
-        let (l, r) = (expr::scalar(l, left)?, expr::scalar(r, right)?);
-        Ok(if swap { (r, l) } else { (l, r) })
-    };
-    let on = join
-        .on
-        .iter()
-        .map(pair)
-        .collect::<Result<_, expr::Declined>>()?;
-    let both = if swap {
-        right.join(left)
-    } else {
-        left.join(right)
-    }
-    .map_err(|e| e.to_string())?;
-    let filter = join
-        .filter
-        .as_ref()
-        .map(|f| expr::scalar(f, &both))
-        .transpose()?;
-    Ok((kind, on, filter))
 }
 
 /// `Projection(Filter(Fragment))`: columns that only predicates at the source read need not travel.
@@ -499,6 +485,7 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
         handle: node.handle.clone(),
         rel: node.fragment.rel.clone(),
         schema: node.schema.clone(),
+        keys: Keys::default(),
         estimate: node.estimate.clone(),
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));

@@ -12,6 +12,7 @@
 //! | `estimate.rs` | how many rows a plan may have |
 //! | `learned.rs` | [`Learned`](learned::Learned): how many they were when it was asked last |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
+//! | `join.rs`, `window.rs` | joins and windows, in the connectors' algebra |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
@@ -28,6 +29,7 @@
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
+//! | `peers.rs` | which rows an order does not tell apart |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
@@ -44,11 +46,13 @@ mod expr;
 mod gate;
 mod history;
 mod inflight;
+mod join;
 mod learned;
 mod limits;
 mod node;
 mod order;
 mod outlet;
+mod peers;
 mod provider;
 mod relay;
 mod remote;
@@ -56,6 +60,7 @@ mod retry;
 mod scan;
 mod shared;
 mod ties;
+mod window;
 
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;

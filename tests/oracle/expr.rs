@@ -313,8 +313,14 @@ impl Value<'_> {
                 }
                 _ => {}
             }
-            if depth > 1 && w.draw.chance(15) {
-                return w.subquery(self.scope);
+            if depth > 1 && w.draw.chance(20) {
+                let subquery = w.subquery(self.scope);
+                // Part of a condition, it is a value of each row: DataFusion's mark join.
+                return match w.draw.below(10) {
+                    0..6 => subquery,
+                    6..9 => format!("({} OR {subquery})", self.predicate(w, 0)),
+                    _ => format!("(({subquery}) = ({}))", self.predicate(w, 0)),
+                };
             }
         }
         let (column, kind) = w.draw.one_of(self.scope).clone();

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -217,6 +219,15 @@ pub enum AggregateFunction {
     BoolOr,
 }
 
+impl Aggregate {
+    /// Collect the indexes of the input's columns it reads into `into`.
+    pub fn columns_read(&self, into: &mut BTreeSet<usize>) {
+        for expr in self.arg.iter().chain(&self.filter) {
+            expr.columns_read(into);
+        }
+    }
+}
+
 impl Expr {
     pub fn column(index: usize, data_type: DataType, nullable: bool) -> Self {
         Self {
@@ -264,7 +275,7 @@ impl Expr {
     }
 
     /// Collect the indexes of the input's columns it reads into `into`.
-    pub fn columns_read(&self, into: &mut std::collections::BTreeSet<usize>) {
+    pub fn columns_read(&self, into: &mut BTreeSet<usize>) {
         if let ExprKind::Column(index) = self.kind {
             into.insert(index);
         }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Aggregate, Expr, SortKey};
+use crate::window::Window;
 
 /// A piece of a query that one source answers: a small closed algebra over typed expressions.
 ///
@@ -67,6 +68,11 @@ pub enum Rel {
         group_by: Vec<(Expr, String)>,
         aggregates: Vec<(Aggregate, String)>,
     },
+    /// The input's columns, then the windows.
+    Window {
+        input: Box<Rel>,
+        windows: Vec<(Window, String)>,
+    },
     /// Sorted; with `fetch` only the first rows. Only the outermost node's order is kept by those above.
     Sort {
         input: Box<Rel>,
@@ -93,6 +99,15 @@ pub enum JoinKind {
     LeftSemi,
     /// Left rows without a match; left columns only.
     LeftAnti,
+    /// All left rows, and as a last column whether there is a match: true or false, never NULL.
+    LeftMark,
+}
+
+impl JoinKind {
+    /// The right side only says which left rows have a match: there are never more rows than on the left.
+    pub fn is_existence(self) -> bool {
+        matches!(self, Self::LeftSemi | Self::LeftAnti | Self::LeftMark)
+    }
 }
 
 impl Rel {
@@ -118,6 +133,11 @@ impl Rel {
                 let (left, right) = (left.schema(), right.schema());
                 let (left_null, right_null) = match kind {
                     JoinKind::LeftSemi | JoinKind::LeftAnti => return left,
+                    JoinKind::LeftMark => {
+                        let mark = Arc::new(Field::new("mark", DataType::Boolean, false));
+                        let fields = left.fields().iter().cloned().chain([mark]);
+                        return Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+                    }
                     JoinKind::Inner => (false, false),
                     JoinKind::Left => (false, true),
                     JoinKind::Right => (true, false),
@@ -134,6 +154,14 @@ impl Rel {
                 fields.extend(side(&right, right_null));
                 Arc::new(Schema::new(fields))
             }
+            Self::Window { input, windows } => {
+                let input = input.schema();
+                let columns = input.fields().iter().map(|field| field.as_ref().clone());
+                let values = windows
+                    .iter()
+                    .map(|(value, name)| value.field(name, &input));
+                Arc::new(Schema::new(columns.chain(values).collect::<Vec<_>>()))
+            }
             Self::Aggregate {
                 input,
                 group_by,
@@ -141,19 +169,9 @@ impl Rel {
             } => {
                 let input = input.schema();
                 let keys = group_by.iter().map(|(expr, name)| expr.field(name, &input));
-                let values = aggregates.iter().map(|(aggregate, name)| {
-                    let nullable = aggregate.function != crate::expr::AggregateFunction::Count;
-                    // Minimum and maximum of a column compare as the column does.
-                    let extremum = matches!(
-                        aggregate.function,
-                        crate::expr::AggregateFunction::Min | crate::expr::AggregateFunction::Max
-                    );
-                    let metadata = match &aggregate.arg {
-                        Some(arg) if extremum => arg.field(name, &input).metadata().clone(),
-                        _ => Default::default(),
-                    };
-                    Field::new(name, aggregate.data_type.clone(), nullable).with_metadata(metadata)
-                });
+                let values = aggregates
+                    .iter()
+                    .map(|(value, name)| value.field(name, &input));
                 Arc::new(Schema::new(keys.chain(values).collect::<Vec<_>>()))
             }
         }
@@ -165,6 +183,7 @@ impl Rel {
             Self::Filter { input, .. }
             | Self::Project { input, .. }
             | Self::Aggregate { input, .. }
+            | Self::Window { input, .. }
             | Self::Sort { input, .. }
             | Self::Limit { input, .. } => vec![input],
             Self::Join { left, right, .. } => vec![left, right],
@@ -200,7 +219,7 @@ impl Rel {
 
 impl Expr {
     /// The field it becomes under `name`; a bare column keeps the metadata of the input's field.
-    fn field(&self, name: &str, input: &Schema) -> Field {
+    pub(crate) fn field(&self, name: &str, input: &Schema) -> Field {
         let field = Field::new(name, self.data_type.clone(), self.nullable);
         match self.as_column().and_then(|i| input.fields().get(i)) {
             Some(origin) => field.with_metadata(origin.metadata().clone()),

@@ -174,6 +174,8 @@ pub enum Feature {
     FullJoin,
     SemiJoin,
     AntiJoin,
+    MarkJoin,
+    Window,
     UnionAll,
 }
 

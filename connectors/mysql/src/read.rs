@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use belvedere_connector::{BatchStream, Code, Error, Fragment, Rel, Result};
+use belvedere_connector::{BatchStream, Code, Error, Fragment, JoinKind, Rel, Result};
 use belvedere_sqlgen::Rendered;
 use futures::{StreamExt, stream};
 use mysql_async::prelude::Queryable;
@@ -307,11 +307,10 @@ fn origins(rel: &Rel) -> Vec<Option<Origin>> {
             left, right, kind, ..
         } => {
             let mut all = origins(left);
-            if !matches!(
-                kind,
-                belvedere_connector::JoinKind::LeftSemi | belvedere_connector::JoinKind::LeftAnti
-            ) {
-                all.extend(origins(right));
+            match kind {
+                JoinKind::LeftSemi | JoinKind::LeftAnti => {}
+                JoinKind::LeftMark => all.push(None),
+                _ => all.extend(origins(right)),
             }
             all
         }
@@ -328,6 +327,11 @@ fn origins(rel: &Rel) -> Vec<Option<Origin>> {
                     aggregate.arg.as_ref().and_then(|arg| passed(&inner, arg))
                 }))
                 .collect()
+        }
+        Rel::Window { input, windows } => {
+            let mut all = origins(input);
+            all.resize(all.len() + windows.len(), None);
+            all
         }
         Rel::UnionAll { schema, .. } => vec![None; schema.fields().len()],
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -29,6 +30,8 @@ pub(crate) struct Block {
     /// Some: it is an aggregate, over one group if empty.
     pub group_by: Option<Vec<ast::Expr>>,
     pub having: Vec<ast::Expr>,
+    /// Some columns are over windows of its rows.
+    pub has_windows: bool,
     pub order_by: Vec<OrderByExpr>,
     pub skip: u64,
     pub fetch: Option<u64>,
@@ -43,6 +46,7 @@ impl Block {
             guards: Vec::new(),
             group_by: None,
             having: Vec::new(),
+            has_windows: false,
             order_by: Vec::new(),
             skip: 0,
             fetch: None,
@@ -55,7 +59,7 @@ impl Block {
 
     /// FROM and WHERE alone (an order that nothing above sees does not count).
     pub fn is_plain(&self) -> bool {
-        self.group_by.is_none() && !self.is_limited()
+        self.group_by.is_none() && !self.has_windows && !self.is_limited()
     }
 
     /// Every column is one of a table in the FROM.
@@ -63,12 +67,18 @@ impl Block {
         self.columns.iter().all(|column| is_bare(&column.sql))
     }
 
+    /// Whether one of these columns is such.
+    pub fn reads(&self, columns: &BTreeSet<usize>, such: impl Fn(&ast::Expr) -> bool) -> bool {
+        let mut read = columns.iter().filter_map(|i| self.columns.get(*i));
+        read.any(|column| such(&column.sql))
+    }
+
     fn has_exists_over_derived(&self) -> bool {
         let joined = self.from.joins.iter().map(|join| &join.relation);
         let mut relations = joined.chain([&self.from.relation]);
-        let mut conditions = self.conditions.iter();
+        let columns = self.columns.iter().map(|column| &column.sql);
         relations.any(|relation| matches!(relation, TableFactor::Derived { .. }))
-            && conditions.any(|condition| matches!(condition, ast::Expr::Exists { .. }))
+            && self.conditions.iter().chain(columns).any(has_exists)
     }
 
     pub fn add_guards(&mut self, guards: impl IntoIterator<Item = ast::Expr>) {
@@ -206,6 +216,15 @@ impl Block {
 
 pub(crate) fn is_bare(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::CompoundIdentifier(_))
+}
+
+/// Whether it asks, somewhere, if a subquery has a row.
+pub(crate) fn has_exists(expr: &ast::Expr) -> bool {
+    let found = ast::visit_expressions(expr, |part| match part {
+        ast::Expr::Exists { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// Neither column nor call: in ORDER BY or GROUP BY a number, bound or not, may name a column, and PostgreSQL refuses any

@@ -50,10 +50,15 @@ const COMPARED: &[&str] = &[
     "SELECT min(c), max(c) FROM s.t",
     "SELECT l.id, r.id FROM s.t AS l JOIN s.t AS r ON l.c = r.c",
     "SELECT l.id FROM s.t AS l LEFT ANTI JOIN s.t AS r ON l.c = r.c AND l.id <> r.id",
+    "SELECT l.id FROM s.t AS l WHERE l.id = 1 OR EXISTS (SELECT 1 FROM s.t AS r WHERE l.c = r.c AND l.id <> r.id)",
+    "SELECT l.id FROM s.t AS l WHERE l.id = 1 OR l.c IN (SELECT c FROM s.t WHERE id > 3)",
     "SELECT c, id FROM s.t ORDER BY c, id",
     "SELECT c, id FROM s.t ORDER BY c DESC, id LIMIT 5",
     "SELECT id FROM s.t WHERE CASE c WHEN 'a' THEN true WHEN 'B' THEN true END",
     "SELECT id, nullif(c, 'a') FROM s.t",
+    "SELECT id, rank() OVER (ORDER BY c) AS r, count(*) OVER (PARTITION BY c) AS n FROM s.t ORDER BY id",
+    "SELECT id, row_number() OVER (ORDER BY c DESC, id) AS r, min(c) OVER (ORDER BY c DESC) AS m FROM s.t ORDER BY id",
+    "SELECT id, max(c) OVER (ORDER BY id) AS m, lag(c) OVER (ORDER BY c, id) AS l FROM s.t ORDER BY id",
 ];
 
 const ESCAPES: &[&str] = &[

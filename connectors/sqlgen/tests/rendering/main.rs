@@ -1,5 +1,7 @@
 //! The text of each node, alone and merged, in two dialects: one numbers its placeholders, one does not.
 
+mod windows;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -427,6 +429,33 @@ fn joins() {
         filter: None,
     };
     insta::assert_snapshot!(numbered(only_id(cross)), @r#"SELECT t0."id" FROM "s"."a" AS t0 CROSS JOIN "s"."b" AS t1"#);
+}
+
+#[test]
+fn a_mark_is_a_column() {
+    let (a, b) = (scan("a"), scan("b"));
+    let marked = join(a.clone(), b.clone(), JoinKind::LeftMark, None);
+    let mark = col(&marked, "mark");
+    let either = op(
+        BinaryOp::Or,
+        op(BinaryOp::Eq, col(&marked, "code"), text("x")),
+        mark.clone(),
+    );
+    let kept = filter(marked.clone(), vec![either]);
+    insta::assert_snapshot!(numbered(only_id(kept.clone())), @r#"SELECT t0."id" FROM "s"."a" AS t0 WHERE t0."code" = $1 OR EXISTS (SELECT 1 FROM "s"."b" AS t1 WHERE t0."id" = t1."id") -- Text("x")"#);
+    insta::assert_snapshot!(numbered(project(marked.clone(), vec![mark.clone(), not(mark.clone())])), @r#"SELECT t2.c5, NOT t2.c5 AS c1 FROM (SELECT t0."id" AS c0, t0."name" AS c1, t0."code" AS c2, t0."f" AS c3, t0."day" AS c4, EXISTS (SELECT 1 FROM "s"."b" AS t1 WHERE t0."id" = t1."id") AS c5 FROM "s"."a" AS t0) AS t2"#);
+    insta::assert_snapshot!(numbered(count_by(kept.clone(), vec![col(&kept, "code")])), @r#"SELECT t0."code", count(*) AS c1 FROM "s"."a" AS t0 WHERE t0."code" = $1 OR EXISTS (SELECT 1 FROM "s"."b" AS t1 WHERE t0."id" = t1."id") GROUP BY t0."code" -- Text("x")"#);
+    insta::assert_snapshot!(numbered(count_by(marked, vec![mark])), @r#"SELECT t2.c5, count(*) AS c1 FROM (SELECT t0."id" AS c0, t0."name" AS c1, t0."code" AS c2, t0."f" AS c3, t0."day" AS c4, EXISTS (SELECT 1 FROM "s"."b" AS t1 WHERE t0."id" = t1."id") AS c5 FROM "s"."a" AS t0) AS t2 GROUP BY t2.c5"#);
+    // Of a subquery that reads nothing of the row it is asked for.
+    let alone = Rel::Join {
+        left: Box::new(a),
+        right: Box::new(limit(b, 0, Some(1))),
+        kind: JoinKind::LeftMark,
+        on: vec![],
+        filter: None,
+    };
+    let mark = col(&alone, "mark");
+    insta::assert_snapshot!(positional(project(alone, vec![mark])), @"SELECT EXISTS (SELECT 1 FROM (SELECT t1.`id` AS c0, t1.`name` AS c1, t1.`code` AS c2, t1.`f` AS c3, t1.`day` AS c4 FROM `s`.`b` AS t1 LIMIT 1) AS t2) AS c0 FROM `s`.`a` AS t0");
 }
 
 #[test]
