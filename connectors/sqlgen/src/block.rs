@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, GroupByExpr, Join, JoinOperator, LimitClause, Offset, OffsetRows, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    TableAlias, TableFactor, TableWithJoins,
+    self, GroupByExpr, Join, LimitClause, Offset, OffsetRows, OrderBy, OrderByExpr, OrderByKind,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias,
+    TableFactor, TableWithJoins,
 };
 
 use crate::dialect::{Dialect, Facts};
@@ -88,24 +88,6 @@ impl Block {
                 if !self.guards.contains(&guard) {
                     self.guards.push(guard);
                 }
-            }
-        }
-    }
-
-    /// What was joined last is read after all others, whatever the system thinks.
-    pub fn read_last_join_last(&mut self) {
-        if let Some(join) = self.from.joins.last_mut()
-            && let JoinOperator::Join(on) = &join.join_operator
-        {
-            join.join_operator = JoinOperator::StraightJoin(on.clone());
-        }
-    }
-
-    /// A further condition may be a better beginning.
-    pub fn read_in_any_order(&mut self) {
-        for join in &mut self.from.joins {
-            if let JoinOperator::StraightJoin(on) = &join.join_operator {
-                join.join_operator = JoinOperator::Join(on.clone());
             }
         }
     }

@@ -13,6 +13,7 @@
 //! | `render.rs` | walking an expression; parameters and their numbering |
 //! | `block.rs` | one SELECT under construction; when two nodes fit into one |
 //! | `select.rs` | relations to SELECTs |
+//! | `lookup.rs` | joins that look rows up, where a system would do it the wrong way round |
 //! | `window.rs` | windows to `OVER (…)` |
 //! | `capability.rs` | [`SqlCapabilities`] |
 //! | `sql.rs` | short constructors for AST nodes, parenthesised where needed |
@@ -24,6 +25,7 @@
 mod block;
 mod capability;
 mod dialect;
+mod lookup;
 mod render;
 mod rules;
 mod select;

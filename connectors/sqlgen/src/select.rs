@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::Schema;
 use belvedere_connector::{
-    Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, PRIMARY_KEY, Rel, SortKey, Support,
-    TableRef, Window,
+    Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, Rel, SortKey, Support, TableRef,
+    Window,
 };
 use sqlparser::ast::{
     self, Join, JoinConstraint, JoinOperator, OrderByExpr, OrderByOptions, TableFactor,
@@ -176,7 +176,7 @@ impl Renderer<'_> {
         Ok(block)
     }
 
-    fn join(
+    pub(crate) fn join(
         &self,
         mut left: Block,
         mut right: Block,
@@ -252,38 +252,6 @@ impl Renderer<'_> {
             .joins
             .push(join_of(kind, right.from.relation, condition));
         Ok(left)
-    }
-
-    /// Where one side is a table whose rows are looked up, it is read last, whatever the system thinks.
-    fn straight_join(
-        &self,
-        (left, mut l): (&Rel, Block),
-        (right, mut r): (&Rel, Block),
-        on: &[(Expr, Expr)],
-        filter: Option<&Expr>,
-    ) -> Result<Block, String> {
-        let kind = JoinKind::Inner;
-        if is_lookup(right, on.iter().map(|(_, key)| key)) {
-            let mut joined = self.join(l, r, kind, on, filter)?;
-            joined.read_last_join_last();
-            return Ok(joined);
-        }
-        if is_lookup(left, on.iter().map(|(key, _)| key)) {
-            let (width, wider) = (l.columns.len(), r.columns.len());
-            let on: Vec<_> = on.iter().map(|(l, r)| (r.clone(), l.clone())).collect();
-            let swapped = |i| match i < width {
-                true => i + wider,
-                false => i - width,
-            };
-            let filter = filter.map(|filter| filter.map_columns(&swapped));
-            let mut joined = self.join(r, l, kind, &on, filter.as_ref())?;
-            joined.columns.rotate_left(wider);
-            joined.read_last_join_last();
-            return Ok(joined);
-        }
-        l.read_in_any_order();
-        r.read_in_any_order();
-        self.join(l, r, kind, on, filter)
     }
 
     fn aggregate(
@@ -480,20 +448,6 @@ impl Operand<'_> {
             facts: self.facts,
         }
     }
-}
-
-/// Whether a join by these keys finds at most one row of a table, and no condition on the table leaves any out.
-fn is_lookup<'a>(rel: &Rel, keys: impl Iterator<Item = &'a Expr>) -> bool {
-    let Rel::Scan { schema, .. } = rel else {
-        return false;
-    };
-    let columns: BTreeSet<usize> = keys.filter_map(Expr::as_column).collect();
-    let in_key = columns.iter().filter_map(|i| {
-        let of = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
-        of.parse::<usize>().ok()
-    });
-    let in_key: Vec<usize> = in_key.collect();
-    in_key.first() == Some(&in_key.len())
 }
 
 fn count_uses(expr: &Expr, used: &mut [usize]) {

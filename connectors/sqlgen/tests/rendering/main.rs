@@ -1,5 +1,6 @@
 //! The text of each node, alone and merged, in two dialects: one numbers its placeholders, one does not.
 
+mod lookups;
 mod windows;
 
 use std::collections::HashMap;
@@ -132,6 +133,10 @@ impl Dialect for Positional {
 
     fn no_limit(&self) -> Option<&'static str> {
         Some("18446744073709551615")
+    }
+
+    fn straight_joins(&self) -> bool {
+        true
     }
 
     fn join(&self, kind: JoinKind, _: bool, _: bool) -> Result<(), String> {
