@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use belvedere_connector::{
-    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Fragment, Function, JoinKind,
-    Literal, Rel, SortKey, Support, Table, TableRef, UnaryOp,
+    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Fragment, Frame, Function,
+    JoinKind, Literal, Rel, SortKey, Support, Table, TableRef, UnaryOp, Window, WindowFunction,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
@@ -122,14 +122,18 @@ impl Asked<'_> {
         self.node("GROUP BY, DISTINCT", kind, groups);
         let first = Rel::Sort {
             input: Box::new(scan()),
-            keys: vec![SortKey {
-                expr: a.clone(),
-                descending: false,
-                nulls_first: false,
-            }],
+            keys: vec![ascending(&a)],
             fetch: Some(10),
         };
         self.node("ORDER BY … LIMIT", kind, first);
+        let rank = Window {
+            function: WindowFunction::Rank,
+            partition_by: vec![b.clone()],
+            order_by: vec![ascending(&a)],
+            frame: Frame::Peers,
+        };
+        let rank = windowed(scan(), rank);
+        self.node("rank() OVER (…)", kind, rank);
         use AggregateFunction::{Count, Max, Min, Sum};
         for (operation, function, distinct, data_type) in [
             ("count(DISTINCT)", Count, true, Some(DataType::Int64)),
@@ -309,6 +313,31 @@ impl Asked<'_> {
             };
             self.node(operation, "bigint", join);
         }
+        let value = || column(0, &field);
+        let sum = Aggregate {
+            function: AggregateFunction::Sum,
+            arg: Some(value()),
+            distinct: false,
+            filter: None,
+            data_type: DataType::Int64,
+        };
+        let lag = WindowFunction::Lag {
+            arg: value(),
+            offset: 1,
+        };
+        for (operation, function) in [
+            ("row_number() OVER (…)", WindowFunction::RowNumber),
+            ("lag() OVER (…)", lag),
+            ("sum() OVER (…)", WindowFunction::Aggregate(sum)),
+        ] {
+            let window = Window {
+                function,
+                partition_by: vec![],
+                order_by: vec![ascending(&key)],
+                frame: Frame::Peers,
+            };
+            self.node(operation, "bigint", windowed(*scan(), window));
+        }
         let (input, schema) = (scan(), Arc::new(Schema::new(vec![field.clone()])));
         let limit = Rel::Limit {
             input,
@@ -378,6 +407,21 @@ fn scan(fields: &[Field]) -> Rel {
 
 fn column(index: usize, field: &Field) -> Expr {
     Expr::column(index, field.data_type().clone(), true)
+}
+
+fn ascending(expr: &Expr) -> SortKey {
+    SortKey {
+        expr: expr.clone(),
+        descending: false,
+        nulls_first: false,
+    }
+}
+
+fn windowed(input: Rel, window: Window) -> Rel {
+    Rel::Window {
+        input: Box::new(input),
+        windows: vec![(window, "value".to_string())],
+    }
 }
 
 fn literal(value: Literal, data_type: DataType) -> Expr {

@@ -7,14 +7,16 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, FetchType, Filter, Join, Limit, LogicalPlan, Projection, SkipType, Sort,
-    SubqueryAlias, Union,
+    SubqueryAlias, Union, Window,
 };
 
 use super::estimate::Estimate;
 use super::expr;
 use super::join;
 use super::node::FragmentNode;
+use super::peers::{Keys, cut_where_total};
 use super::remote::Remote;
+use super::window;
 
 /// A plan whose leaves are fragments, and what was kept above them.
 #[derive(Debug)]
@@ -169,6 +171,7 @@ impl Cutter {
             LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
             LogicalPlan::Projection(projection) => self.projection(projection, remote, estimate),
             LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote, estimate)),
+            LogicalPlan::Window(window) => Ok(self.window(window, remote, estimate)),
             LogicalPlan::Sort(sort) => Ok(self.sort(sort, remote, estimate)),
             LogicalPlan::Limit(limit) => Ok(self.limit(limit, wanted, remote)),
             _ => Ok(Err(vec![Piece::Remote(remote)])),
@@ -302,6 +305,30 @@ impl Cutter {
         Err(vec![Piece::Remote(remote)])
     }
 
+    fn window(
+        &mut self,
+        window: &Window,
+        remote: Remote,
+        estimate: Estimate,
+    ) -> Result<Piece, Vec<Piece>> {
+        let (remote, why) = match window::translated(window, &remote) {
+            Ok(windows) => {
+                let top = |input| Rel::Window { input, windows };
+                match remote.grow(&window.schema, estimate, top) {
+                    Ok(grown) => return Ok(Piece::Remote(grown)),
+                    Err(refused) => *refused,
+                }
+            }
+            Err(why) => (remote, why),
+        };
+        self.keep(
+            &remote,
+            plan_line(&LogicalPlan::Window(window.clone())),
+            why,
+        );
+        Err(vec![Piece::Remote(remote)])
+    }
+
     /// A top-n is sent and kept: what arrives is at most n rows, and its order is ours to vouch for.
     fn sort(
         &mut self,
@@ -316,9 +343,11 @@ impl Cutter {
             .expr
             .iter()
             .map(|s| expr::sort_key(s, &remote.schema))
-            .collect();
+            .collect::<Result<Vec<_>, _>>();
         let (remote, why) = match keys {
-            Ok(keys) => {
+            Ok(mut keys) => {
+                let width = remote.schema.fields().len();
+                cut_where_total(&[], &mut keys, &remote.keys, width);
                 let schema = remote.schema.clone();
                 let top = |input| Rel::Sort {
                     input,
@@ -386,6 +415,7 @@ impl Cutter {
             Ok(rel) => match left.handle.source.capabilities().node(&rel) {
                 Support::Exact => {
                     return Ok(Ok(Piece::Remote(Remote {
+                        keys: join::keys(join, &left, &right),
                         handle: left.handle,
                         rel,
                         schema: join.schema.clone(),
@@ -429,6 +459,7 @@ impl Cutter {
                 handle,
                 rel,
                 schema: union.schema.clone(),
+                keys: Keys::default(),
                 estimate,
             })),
             Support::Superset(why) | Support::No(why) => {
@@ -454,6 +485,7 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
         handle: node.handle.clone(),
         rel: node.fragment.rel.clone(),
         schema: node.schema.clone(),
+        keys: Keys::default(),
         estimate: node.estimate.clone(),
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));

@@ -4,6 +4,7 @@ use datafusion::common::{DFSchema, JoinType, NullEquality, Result, ScalarValue};
 use datafusion::logical_expr::{self as df, ExprSchemable, Join};
 
 use super::expr::{self, Declined};
+use super::peers::Keys;
 use super::remote::Remote;
 
 /// A join of two relations at one source.
@@ -44,6 +45,15 @@ pub(super) fn translated(join: &Join, left: &Remote, right: &Remote) -> Result<R
         // Of a subquery that reads nothing of the row it is asked for.
         filter: filter.transpose()?.filter(|filter| !is_true(filter)),
     })
+}
+
+/// Those of the side of which each row is there once at most.
+pub(super) fn keys(join: &Join, left: &Remote, right: &Remote) -> Keys {
+    match join.join_type {
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left.keys.clone(),
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right.keys.clone(),
+        _ => Keys::default(),
+    }
 }
 
 /// Which input is asked for nothing but whether it has a row, if one is.

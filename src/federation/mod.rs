@@ -11,7 +11,7 @@
 //! | `order/` | [`JoinOrder`]: the order of inner joins across sources |
 //! | `estimate.rs` | how many rows a plan may have |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
-//! | `join.rs` | joins, in the connectors' algebra |
+//! | `join.rs`, `window.rs` | joins and windows, in the connectors' algebra |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
@@ -27,6 +27,7 @@
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
+//! | `peers.rs` | which rows an order does not tell apart |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
@@ -47,6 +48,7 @@ mod limits;
 mod node;
 mod order;
 mod outlet;
+mod peers;
 mod provider;
 mod relay;
 mod remote;
@@ -54,6 +56,7 @@ mod retry;
 mod scan;
 mod shared;
 mod ties;
+mod window;
 
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
 
 use super::estimate::Estimate;
 use super::node::FragmentNode;
+use super::peers::Keys;
 use super::provider::{SourceHandle, SourceTable};
 
 /// A relation at a source, growing. `schema` has its columns in order, under the plan's names.
@@ -15,6 +16,7 @@ pub struct Remote {
     pub handle: Arc<SourceHandle>,
     pub rel: Rel,
     pub schema: DFSchemaRef,
+    pub keys: Keys,
     pub estimate: Estimate,
 }
 
@@ -29,9 +31,11 @@ impl Remote {
         let table = any.downcast_ref::<SourceTable>()?;
         // Providers that take no filters are given none.
         debug_assert!(scan.filters.is_empty());
+        let rel = table.rel(scan.projection.as_deref());
         let remote = Self {
             handle: table.handle.clone(),
-            rel: table.rel(scan.projection.as_deref()),
+            keys: Keys::of_table(&table.table, &rel.schema()),
+            rel,
             schema: scan.projected_schema.clone(),
             estimate: Estimate::of(&LogicalPlan::TableScan(scan.clone())),
         };
@@ -90,6 +94,7 @@ impl Remote {
             });
         }
         Ok(Self {
+            keys: self.keys.above(&rel),
             rel,
             schema: Arc::new(schema),
             ..self
@@ -116,12 +121,14 @@ impl Remote {
             handle,
             rel,
             schema: own_schema,
+            keys,
             estimate: own_estimate,
         } = self;
         let rel = top(Box::new(rel));
         match handle.source.capabilities().node(&rel) {
             Support::Exact => Ok(Self {
                 handle,
+                keys: keys.above(&rel),
                 rel,
                 schema: schema.clone(),
                 estimate,
@@ -133,6 +140,7 @@ impl Remote {
                         handle,
                         rel,
                         schema: own_schema,
+                        keys,
                         estimate: own_estimate,
                     },
                     why,
@@ -180,6 +188,7 @@ fn only_input(rel: Rel) -> Rel {
         Rel::Filter { input, .. }
         | Rel::Project { input, .. }
         | Rel::Aggregate { input, .. }
+        | Rel::Window { input, .. }
         | Rel::Sort { input, .. }
         | Rel::Limit { input, .. } => *input,
         other => other,

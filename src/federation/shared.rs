@@ -105,7 +105,7 @@ fn is_summary(rel: &Rel) -> bool {
         Rel::Project { input, .. } | Rel::Filter { input, .. } => is_summary(input),
         Rel::Aggregate { .. } | Rel::Limit { .. } => true,
         Rel::Sort { fetch, .. } => fetch.is_some(),
-        Rel::Scan { .. } | Rel::Join { .. } | Rel::UnionAll { .. } => false,
+        Rel::Scan { .. } | Rel::Join { .. } | Rel::Window { .. } | Rel::UnionAll { .. } => false,
     }
 }
 

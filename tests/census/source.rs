@@ -88,6 +88,7 @@ fn shape(rel: &Rel) -> String {
         Rel::Project { .. } => "project".to_string(),
         Rel::Join { kind, .. } => format!("{kind:?}Join"),
         Rel::Aggregate { .. } => "aggregate".to_string(),
+        Rel::Window { .. } => "window".to_string(),
         Rel::Sort { .. } => "sort".to_string(),
         Rel::Limit { .. } => "limit".to_string(),
         Rel::UnionAll { .. } => "union".to_string(),

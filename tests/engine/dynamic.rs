@@ -93,6 +93,26 @@ async fn many_keys_are_one_parameter() {
     assert_eq!(on, fixture.ok(query).await);
 }
 
+/// A window is of all rows, whichever are needed of it.
+#[tokio::test]
+async fn keys_are_above_a_window() {
+    let fixture = fixture().await;
+    let query = "SELECT c.name, count(*) AS n, min(w.r) AS first FROM crm.customer AS c
+         JOIN (SELECT customer, rank() OVER (ORDER BY total DESC) AS r FROM sales.orders) AS w ON w.customer = c.id
+         WHERE c.region = 'EMEA' GROUP BY c.name";
+    insta::assert_snapshot!(sent(&fixture, query).await, @r#"
+    plan
+    Sent to crm (sqlite, 5 rows of about 250)
+    SELECT t0."id", t0."name" FROM "main"."customer" AS t0 WHERE t0."region" = ?1 AND must_be_text(t0."region")
+    Sent to sales (sqlite, 160 rows of about 20000)
+    SELECT t1.c0, t1.c1 FROM (SELECT t0."customer" AS c0, rank() OVER (ORDER BY t0."total" DESC NULLS FIRST) AS c1 FROM "main"."orders" AS t0 WHERE must_be_integer(t0."total")) AS t1 WHERE t1.c0 IN (?1, ?2, ?3, ?4, ?5) AND must_be_integer(t1.c0)
+    "#);
+    let query = format!("SELECT * FROM ({query}) ORDER BY name");
+    let on = fixture.ok(&query).await;
+    fixture.ok("SET pushdown = off").await;
+    assert_eq!(on, fixture.ok(&query).await);
+}
+
 #[tokio::test]
 async fn two_keys_each_narrow_their_column() {
     let fixture = fixture().await;

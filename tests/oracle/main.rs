@@ -11,7 +11,7 @@
 //! | `draw.rs` | choices from a seed, replayed and made simpler |
 //! | `world.rs` | tables, column types, hostile values |
 //! | `systems.rs`, `files.rs` | SQLite, PostgreSQL, MariaDB, Parquet: their column types, filling them |
-//! | `query.rs`, `expr.rs` | choices → SQL |
+//! | `query.rs`, `expr.rs`, `windows.rs` | choices → SQL |
 //! | `dialect.rs` | a query in two dialects, and where they do not agree |
 //! | `third.rs`, `duckdb.py` | the third opinion: a copy of the tables, and what DuckDB answers |
 //! | `oracle.rs` | rounds, comparing, shrinking, reporting |
@@ -32,6 +32,7 @@ mod query;
 mod systems;
 mod third;
 mod traps;
+mod windows;
 mod world;
 
 use files::Files;

@@ -23,9 +23,9 @@ pub struct Writer<'a> {
 }
 
 /// What a SELECT gives: columns `c0`, `c1` …
-struct Select {
-    sql: String,
-    kinds: Vec<Kind>,
+pub struct Select {
+    pub sql: String,
+    pub kinds: Vec<Kind>,
 }
 
 pub fn query(draw: &mut Draw, tables: &[Table]) -> Query {
@@ -169,12 +169,12 @@ impl Writer<'_> {
         }
         match self.draw.below(10) {
             0..5 => self.plain(&from, &filter, &scope),
-            5..9 => self.grouped(&from, &filter, &scope),
+            5..8 => self.grouped(&from, &filter, &scope),
             _ => self.windowed(&from, &filter, &scope),
         }
     }
 
-    fn plain(&mut self, from: &str, filter: &str, scope: &Scope) -> Select {
+    pub fn plain(&mut self, from: &str, filter: &str, scope: &Scope) -> Select {
         let distinct = if self.draw.chance(25) {
             "DISTINCT "
         } else {
@@ -291,49 +291,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Functions whose answer does not depend on the order of peers.
-    fn windowed(&mut self, from: &str, filter: &str, scope: &Scope) -> Select {
-        let select = self.plain(from, filter, scope);
-        let partition = self.draw.below(select.kinds.len());
-        let order = self.draw.below(select.kinds.len());
-        if matches!(select.kinds[order], Kind::Binary | Kind::Time) {
-            // DataFusion has no range frame over bytes or times.
-            return select;
-        }
-        let direction = *self
-            .draw
-            .one_of(&["", " DESC", " NULLS FIRST", " DESC NULLS LAST"]);
-        let function = match self.draw.below(5) {
-            0 => "row_number()".to_string(),
-            1 => "rank()".to_string(),
-            2 => "dense_rank()".to_string(),
-            3 => "count(*)".to_string(),
-            _ => format!("count(c{order})"),
-        };
-        let part = if self.draw.chance(50) {
-            format!("PARTITION BY c{partition} ")
-        } else {
-            String::new()
-        };
-        let name = self.name();
-        let width = select.kinds.len();
-        // As for the order of a query.
-        let ties = (0..width)
-            .filter(|i| function == "row_number()" && *i != order)
-            .map(|i| format!(", c{i}"));
-        let ties = either("", &ties.collect::<String>());
-        let window = format!("{function} OVER ({part}ORDER BY c{order}{direction}{ties})");
-        let sql = format!(
-            "SELECT {name}.*, {window} AS c{width} FROM ({}) AS {name}",
-            select.sql
-        );
-        Select {
-            sql,
-            kinds: [select.kinds, vec![Kind::Int]].concat(),
-        }
-    }
-
-    fn name(&mut self) -> String {
+    pub fn name(&mut self) -> String {
         self.names += 1;
         format!("q{}", self.names)
     }

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Aggregate, Expr, SortKey};
+use crate::window::Window;
 
 /// A piece of a query that one source answers: a small closed algebra over typed expressions.
 ///
@@ -66,6 +67,11 @@ pub enum Rel {
         input: Box<Rel>,
         group_by: Vec<(Expr, String)>,
         aggregates: Vec<(Aggregate, String)>,
+    },
+    /// The input's columns, then the windows.
+    Window {
+        input: Box<Rel>,
+        windows: Vec<(Window, String)>,
     },
     /// Sorted; with `fetch` only the first rows. Only the outermost node's order is kept by those above.
     Sort {
@@ -148,6 +154,14 @@ impl Rel {
                 fields.extend(side(&right, right_null));
                 Arc::new(Schema::new(fields))
             }
+            Self::Window { input, windows } => {
+                let input = input.schema();
+                let columns = input.fields().iter().map(|field| field.as_ref().clone());
+                let values = windows
+                    .iter()
+                    .map(|(value, name)| value.field(name, &input));
+                Arc::new(Schema::new(columns.chain(values).collect::<Vec<_>>()))
+            }
             Self::Aggregate {
                 input,
                 group_by,
@@ -155,19 +169,9 @@ impl Rel {
             } => {
                 let input = input.schema();
                 let keys = group_by.iter().map(|(expr, name)| expr.field(name, &input));
-                let values = aggregates.iter().map(|(aggregate, name)| {
-                    let nullable = aggregate.function != crate::expr::AggregateFunction::Count;
-                    // Minimum and maximum of a column compare as the column does.
-                    let extremum = matches!(
-                        aggregate.function,
-                        crate::expr::AggregateFunction::Min | crate::expr::AggregateFunction::Max
-                    );
-                    let metadata = match &aggregate.arg {
-                        Some(arg) if extremum => arg.field(name, &input).metadata().clone(),
-                        _ => Default::default(),
-                    };
-                    Field::new(name, aggregate.data_type.clone(), nullable).with_metadata(metadata)
-                });
+                let values = aggregates
+                    .iter()
+                    .map(|(value, name)| value.field(name, &input));
                 Arc::new(Schema::new(keys.chain(values).collect::<Vec<_>>()))
             }
         }
@@ -179,6 +183,7 @@ impl Rel {
             Self::Filter { input, .. }
             | Self::Project { input, .. }
             | Self::Aggregate { input, .. }
+            | Self::Window { input, .. }
             | Self::Sort { input, .. }
             | Self::Limit { input, .. } => vec![input],
             Self::Join { left, right, .. } => vec![left, right],
@@ -214,7 +219,7 @@ impl Rel {
 
 impl Expr {
     /// The field it becomes under `name`; a bare column keeps the metadata of the input's field.
-    fn field(&self, name: &str, input: &Schema) -> Field {
+    pub(crate) fn field(&self, name: &str, input: &Schema) -> Field {
         let field = Field::new(name, self.data_type.clone(), self.nullable);
         match self.as_column().and_then(|i| input.fields().get(i)) {
             Some(origin) => field.with_metadata(origin.metadata().clone()),

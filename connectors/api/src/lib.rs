@@ -12,6 +12,7 @@
 //! | `histogram.rs` | [`Histogram`]: how a column's values are spread |
 //! | `fragment.rs` | [`Fragment`]: the closed algebra of what can be asked |
 //! | `expr.rs` | typed scalar expressions, aggregates, literals |
+//! | `window.rs` | [`Window`]: a value of each row, from the rows around it |
 //! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
 //! | `export.rs` | [`Export`]: rows written to a place outside, all of them or none |
 //! | `error.rs` | [`Error`]: a stable code, where, why, what to do |
@@ -28,6 +29,7 @@ mod fragment;
 mod histogram;
 mod source;
 mod table;
+mod window;
 
 pub use capability::{Capabilities, Support};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
@@ -41,3 +43,4 @@ pub use fragment::{Fragment, JoinKind, Rel, TableRef};
 pub use histogram::{Histogram, is_measured, measure};
 pub use source::{BatchStream, Connector, ScanRequest, Source};
 pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, Table, TableKind};
+pub use window::{Bound, Frame, Window, WindowFunction};

@@ -175,6 +175,7 @@ pub enum Feature {
     SemiJoin,
     AntiJoin,
     MarkJoin,
+    Window,
     UnionAll,
 }
 

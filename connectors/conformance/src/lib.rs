@@ -18,6 +18,7 @@
 //! | `shapes.rs` | no rows, no columns, batch boundaries, wide and huge rows |
 //! | `queries.rs` | what people ask, pushdown on and off |
 //! | `joins.rs` | joins of all kinds, pushdown on and off |
+//! | `windows.rs` | windows, and what is above and below them |
 //! | `keys.rs` | the keys of a join, sent to the source of its other side |
 //! | `pushdown.rs` | what is declared as pushed is pushed, what is not is right all the same |
 //! | `faults.rs` | cancelled, broken, refused, forbidden, overloaded |
@@ -37,6 +38,7 @@ mod seed;
 mod shapes;
 mod suite;
 mod types;
+mod windows;
 
 pub use fixture::{Ability, Definition, Feature, Fixture, Native, Refusal};
 pub use lab::lines;

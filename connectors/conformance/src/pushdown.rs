@@ -57,6 +57,11 @@ features! {
         "SELECT id FROM src.item WHERE qty IS NULL OR NOT EXISTS (SELECT 1 FROM src.sale WHERE item_id = id AND amount > 5)",
         "SELECT id FROM src.item WHERE grp = 1 OR EXISTS (SELECT 1 FROM src.sale WHERE no > 6)",
         "SELECT grp, count(*) FROM src.item WHERE grp = 1 OR id IN (SELECT no FROM src.sale) GROUP BY grp";
+    window: Window,
+        "SELECT id, rank() OVER (PARTITION BY grp ORDER BY qty) FROM src.item",
+        "SELECT id, sum(qty) OVER (PARTITION BY grp), max(qty) OVER (ORDER BY grp) FROM src.item",
+        "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY grp ORDER BY qty DESC, id) AS rn FROM (SELECT id, qty, grp FROM src.item)) WHERE rn = 1",
+        "SELECT r, count(*) FROM (SELECT rank() OVER (PARTITION BY grp ORDER BY qty) AS r FROM src.item) GROUP BY r";
     union_all: UnionAll, "SELECT id FROM src.item UNION ALL SELECT no FROM src.sale";
 }
 

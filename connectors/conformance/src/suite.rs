@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::fixture::{Ability, Fixture};
-use crate::{discovery, faults, joins, keys, pushdown, queries, shapes, types};
+use crate::{discovery, faults, joins, keys, pushdown, queries, shapes, types, windows};
 
 /// A behaviour passes, or cannot be shown by this system, for this reason. It fails by panicking.
 pub(crate) type Outcome = Result<(), &'static str>;
@@ -43,9 +43,10 @@ const ALL: &[Behaviour] = behaviours! {
     queries: projections, filters_on_numbers, filters_on_text, filters_on_null, like_patterns, limits, orders, top_n,
         aggregates, averages, grouping, distinct_values, unions, subqueries, arithmetic, errors_of_values, functions, prepared_values;
     joins: inner_joins, outer_joins, semi_and_anti_joins, mark_joins, cross_and_self_joins, long_joins;
+    windows: ranks, row_numbers, aggregates, above_and_below;
     keys: integers, texts, decimals, dates, timestamps, odd_texts, of_two_columns;
     pushdown: columns, integer_comparison, text_equality, text_order, arithmetic, limit, order_by, top_n, count, group_by,
-        distinct, inner_join, left_join, full_join, semi_join, anti_join, mark_join, union_all, off_sends_no_more_than_scans;
+        distinct, inner_join, left_join, full_join, semi_join, anti_join, mark_join, window, union_all, off_sends_no_more_than_scans;
     faults: cancelled_in_mid_read, cancelled_again_and_again, interrupted_in_mid_read, past_its_deadline, wrong_password,
         unknown_host, unknown_place, unknown_option, forbidden_table, two_hundred_at_once, more_than_memory, slow_reader;
 };

@@ -1,8 +1,8 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_connector::{Aggregate, AggregateFunction, BinaryOp, JoinKind, Literal};
 use belvedere_sqlgen::{
-    Class, Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read, Rendering, Rule,
-    Use, ast, sql,
+    Aggregated, Class, Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read,
+    Rendering, Rule, Use, ast, sql,
 };
 
 use crate::decode::is_readable;
@@ -213,15 +213,19 @@ impl Dialect for MysqlDialect {
         &self,
         aggregate: &Aggregate,
         arg: Option<&Operand<'_>>,
-    ) -> Option<Result<ast::Expr, String>> {
+    ) -> Option<Result<Aggregated, String>> {
         let arg = arg?;
+        let of = |name: &str| {
+            let call = sql::function(name, vec![arg.sql.clone()], false);
+            Some(Ok(Aggregated::plain(call)))
+        };
         match (aggregate.function, Class::of(arg.data_type())) {
             (AggregateFunction::Sum, _) if aggregate.distinct => {
                 Some(Err("a sum of distinct values".to_string()))
             }
-            (AggregateFunction::Sum, class) => Some(sum(class, arg, &aggregate.data_type)),
-            (AggregateFunction::BoolAnd, _) => Some(Ok(sql::call("min", vec![arg.sql.clone()]))),
-            (AggregateFunction::BoolOr, _) => Some(Ok(sql::call("max", vec![arg.sql.clone()]))),
+            (AggregateFunction::Sum, _) => Some(sum(arg, &aggregate.data_type)),
+            (AggregateFunction::BoolAnd, _) => of("min"),
+            (AggregateFunction::BoolOr, _) => of("max"),
             _ => None,
         }
     }
@@ -391,36 +395,32 @@ pub(crate) fn cast_name(data_type: &DataType) -> Option<String> {
     })
 }
 
-fn sum(class: Class, arg: &Operand<'_>, result: &DataType) -> Result<ast::Expr, String> {
-    let call = sql::call("sum", vec![arg.sql.clone()]);
-    match (arg.data_type(), result) {
+fn sum(arg: &Operand<'_>, result: &DataType) -> Result<Aggregated, String> {
+    let call = sql::function("sum", vec![arg.sql.clone()], false);
+    let signed = |sum| sql::cast(sum, sql::type_name("SIGNED"));
+    let unsigned = |sum| sql::cast(sum, sql::type_name("UNSIGNED"));
+    let wrapped = |sum| sql::cast(sql::wrapped(sum), sql::type_name("SIGNED"));
+    let wrapped_unsigned = |sum| {
+        let rest = sql::call("mod", vec![sum, sql::number(1_u128 << 64)]);
+        sql::cast(rest, sql::type_name("UNSIGNED"))
+    };
+    let value: fn(ast::Expr) -> ast::Expr = match (arg.data_type(), result) {
         // No table has the four thousand million rows that 64 bits would be too few for.
-        (DataType::Int8 | DataType::Int16 | DataType::Int32, DataType::Int64)
-        | (DataType::UInt8 | DataType::UInt16 | DataType::UInt32, DataType::UInt64) => {
-            let name = if class == Class::Int {
-                "SIGNED"
-            } else {
-                "UNSIGNED"
-            };
-            Ok(sql::cast(call, sql::type_name(name)))
-        }
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, DataType::Int64) => signed,
+        (DataType::UInt8 | DataType::UInt16 | DataType::UInt32, DataType::UInt64) => unsigned,
         (DataType::Decimal128(p, s), DataType::Decimal128(rp, rs))
             if s == rs && p + 10 <= *rp && (0..=30).contains(s) =>
         {
-            Ok(call)
+            |sum| sum
         }
         (DataType::Decimal256(p, s), DataType::Decimal256(rp, rs))
             if s == rs && p + 10 <= 65 && p + 10 <= *rp && (0..=30).contains(s) =>
         {
-            Ok(call)
+            |sum| sum
         }
-        (DataType::Int64, DataType::Int64) => {
-            Ok(sql::cast(sql::wrapped(call), sql::type_name("SIGNED")))
-        }
-        (DataType::UInt64, DataType::UInt64) => {
-            let wrapped = sql::call("mod", vec![call, sql::number(1_u128 << 64)]);
-            Ok(sql::cast(wrapped, sql::type_name("UNSIGNED")))
-        }
-        (t, _) => Err(format!("a sum of {t}")),
-    }
+        (DataType::Int64, DataType::Int64) => wrapped,
+        (DataType::UInt64, DataType::UInt64) => wrapped_unsigned,
+        (t, _) => return Err(format!("a sum of {t}")),
+    };
+    Ok(Aggregated { call, value })
 }

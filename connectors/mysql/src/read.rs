@@ -328,6 +328,11 @@ fn origins(rel: &Rel) -> Vec<Option<Origin>> {
                 }))
                 .collect()
         }
+        Rel::Window { input, windows } => {
+            let mut all = origins(input);
+            all.resize(all.len() + windows.len(), None);
+            all
+        }
         Rel::UnionAll { schema, .. } => vec![None; schema.fields().len()],
     }
 }

@@ -1,8 +1,8 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_connector::{Aggregate, AggregateFunction, BinaryOp, JoinKind, Literal};
 use belvedere_sqlgen::{
-    Class, Dialect, Facts, Limits, LiteralForm, Operand, Position, Read, Rendering, Rule, Use, ast,
-    sql,
+    Aggregated, Class, Dialect, Facts, Limits, LiteralForm, Operand, Position, Read, Rendering,
+    Rule, Use, ast, sql,
 };
 use sqlparser::ast::BinaryOperator;
 
@@ -106,7 +106,7 @@ impl Dialect for PostgresDialect {
             Class::Float if matches!(usage, Use::Equality | Use::Order) => Ok(sql),
             Class::Float => Err("floats: which of 0.0 and -0.0 is open at the source".to_string()),
             Class::Interval => Err("intervals: a month equals 30 days at the source".to_string()),
-            Class::Other | Class::UInt => Err(format!(
+            Class::Other => Err(format!(
                 "values of {} are not compared",
                 operand.data_type()
             )),
@@ -186,17 +186,18 @@ impl Dialect for PostgresDialect {
         &self,
         aggregate: &Aggregate,
         arg: Option<&Operand<'_>>,
-    ) -> Option<Result<ast::Expr, String>> {
+    ) -> Option<Result<Aggregated, String>> {
         let arg = arg?;
-        let of = |name: &str| sql::function(name, vec![arg.sql.clone()], aggregate.distinct, None);
+        let call = |name: &str| sql::function(name, vec![arg.sql.clone()], aggregate.distinct);
+        let of = |name: &str| Some(Ok(Aggregated::plain(call(name))));
         let class = Class::of(arg.data_type());
         match (aggregate.function, class) {
-            (AggregateFunction::Sum, _) => Some(sum(aggregate, arg, of("sum"))),
-            (AggregateFunction::BoolAnd, _) => Some(Ok(of("bool_and"))),
-            (AggregateFunction::BoolOr, _) => Some(Ok(of("bool_or"))),
+            (AggregateFunction::Sum, _) => Some(sum(aggregate, arg, call("sum"))),
+            (AggregateFunction::BoolAnd, _) => of("bool_and"),
+            (AggregateFunction::BoolOr, _) => of("bool_or"),
             // PostgreSQL does not order booleans for these; false is below true.
-            (AggregateFunction::Min, Class::Boolean) => Some(Ok(of("bool_and"))),
-            (AggregateFunction::Max, Class::Boolean) => Some(Ok(of("bool_or"))),
+            (AggregateFunction::Min, Class::Boolean) => of("bool_and"),
+            (AggregateFunction::Max, Class::Boolean) => of("bool_or"),
             (AggregateFunction::Min | AggregateFunction::Max, Class::Binary) => {
                 Some(Err("min and max of bytea, before PostgreSQL 18".to_string()))
             }
@@ -335,17 +336,22 @@ fn compare_text(
     }))
 }
 
-fn sum(aggregate: &Aggregate, arg: &Operand<'_>, plain: ast::Expr) -> Result<ast::Expr, String> {
+fn sum(
+    aggregate: &Aggregate,
+    arg: &Operand<'_>,
+    call: ast::Function,
+) -> Result<Aggregated, String> {
     match (arg.data_type(), &aggregate.data_type) {
         // Already 64 bits wide at the source, which lets them wrap.
-        (DataType::Int16 | DataType::Int32, DataType::Int64) => Ok(plain),
-        (DataType::Int64, DataType::Int64) => {
-            Ok(sql::cast(sql::wrapped(plain), sql::type_name("bigint")))
-        }
+        (DataType::Int16 | DataType::Int32, DataType::Int64) => Ok(Aggregated::plain(call)),
+        (DataType::Int64, DataType::Int64) => Ok(Aggregated {
+            call,
+            value: |sum| sql::cast(sql::wrapped(sum), sql::type_name("bigint")),
+        }),
         (
             DataType::Decimal128(p, s) | DataType::Decimal256(p, s),
             DataType::Decimal128(to_p, to_s) | DataType::Decimal256(to_p, to_s),
-        ) if s == to_s && to_p - p.min(to_p) >= 10 => Ok(plain),
+        ) if s == to_s && to_p - p.min(to_p) >= 10 => Ok(Aggregated::plain(call)),
         (DataType::Decimal128(..) | DataType::Decimal256(..), _) => {
             Err("a sum of decimals that may outgrow its type".to_string())
         }
@@ -356,13 +362,14 @@ fn sum(aggregate: &Aggregate, arg: &Operand<'_>, plain: ast::Expr) -> Result<ast
     }
 }
 
-/// The type that holds exactly the values of an Arrow type (of a decimal: at least those).
+/// The type that holds exactly the values of an Arrow type (of a decimal: at least those; of unsigned integers, which no
+/// column has: those that a window counts).
 pub fn type_name(data_type: &DataType) -> Option<&'static str> {
     Some(match data_type {
         DataType::Boolean => "boolean",
         DataType::Int8 | DataType::Int16 => "smallint",
         DataType::Int32 => "integer",
-        DataType::Int64 => "bigint",
+        DataType::Int64 | DataType::UInt64 => "bigint",
         DataType::Float32 => "real",
         DataType::Float64 => "double precision",
         DataType::Decimal128(..) | DataType::Decimal256(..) => "numeric",

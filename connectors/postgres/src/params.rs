@@ -32,7 +32,7 @@ fn sent_as(data_type: &DataType) -> Type {
         DataType::Boolean => Type::BOOL,
         DataType::Int8 | DataType::Int16 => Type::INT2,
         DataType::Int32 => Type::INT4,
-        DataType::Int64 => Type::INT8,
+        DataType::Int64 | DataType::UInt64 => Type::INT8,
         DataType::Float32 => Type::FLOAT4,
         DataType::Float64 => Type::FLOAT8,
         DataType::Decimal128(..) | DataType::Decimal256(..) => Type::NUMERIC,
@@ -88,6 +88,7 @@ fn encode(literal: &Literal, data_type: &DataType, out: &mut BytesMut) -> Option
         (Literal::Int(v), DataType::Int8 | DataType::Int16) => out.put_i16((*v).try_into().ok()?),
         (Literal::Int(v), DataType::Int32) => out.put_i32((*v).try_into().ok()?),
         (Literal::Int(v), DataType::Int64) => out.put_i64(*v),
+        (Literal::UInt(v), DataType::UInt64) => out.put_i64((*v).try_into().ok()?),
         (Literal::Float(v), DataType::Float32) => out.put_f32(*v as f32),
         (Literal::Float(v), DataType::Float64) => out.put_f64(*v),
         (Literal::Decimal(v), DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => {

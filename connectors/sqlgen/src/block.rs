@@ -30,6 +30,8 @@ pub(crate) struct Block {
     /// Some: it is an aggregate, over one group if empty.
     pub group_by: Option<Vec<ast::Expr>>,
     pub having: Vec<ast::Expr>,
+    /// Some columns are over windows of its rows.
+    pub has_windows: bool,
     pub order_by: Vec<OrderByExpr>,
     pub skip: u64,
     pub fetch: Option<u64>,
@@ -44,6 +46,7 @@ impl Block {
             guards: Vec::new(),
             group_by: None,
             having: Vec::new(),
+            has_windows: false,
             order_by: Vec::new(),
             skip: 0,
             fetch: None,
@@ -56,7 +59,7 @@ impl Block {
 
     /// FROM and WHERE alone (an order that nothing above sees does not count).
     pub fn is_plain(&self) -> bool {
-        self.group_by.is_none() && !self.is_limited()
+        self.group_by.is_none() && !self.has_windows && !self.is_limited()
     }
 
     /// Every column is one of a table in the FROM.

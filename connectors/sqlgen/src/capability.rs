@@ -50,6 +50,7 @@ fn joined(rel: &Rel) -> usize {
         Rel::Filter { input, .. }
         | Rel::Project { input, .. }
         | Rel::Aggregate { input, .. }
+        | Rel::Window { input, .. }
         | Rel::Sort { input, .. }
         | Rel::Limit { input, .. } => joined(input),
     }

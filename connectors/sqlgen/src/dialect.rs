@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use arrow::datatypes::{DataType, Field};
 use belvedere_connector::{
-    Aggregate, BinaryOp, COLLATION, Expr, JoinKind, Literal, NATIVE_TYPE, TableRef,
+    Aggregate, BinaryOp, COLLATION, Expr, JoinKind, Literal, NATIVE_TYPE, TableRef, Window,
 };
 use sqlparser::ast;
 
@@ -112,8 +112,13 @@ pub trait Dialect: Debug + Send + Sync {
         &self,
         _aggregate: &Aggregate,
         _arg: Option<&Operand<'_>>,
-    ) -> Option<Result<ast::Expr, String>> {
+    ) -> Option<Result<Aggregated, String>> {
         None
+    }
+
+    /// Whether it has this window; of an aggregate that it has, over keys that it groups and sorts as the engine does.
+    fn window(&self, _window: &Window) -> Result<(), String> {
+        Ok(())
     }
 
     /// Where NULLs sort.
@@ -317,5 +322,29 @@ impl Rendering {
             superset: Some(why.into()),
             collation: None,
         }
+    }
+}
+
+/// An aggregate, rendered.
+#[derive(Debug, Clone)]
+pub struct Aggregated {
+    /// What a window may be put over.
+    pub call: ast::Function,
+    /// What the value is, given the call's.
+    pub value: fn(ast::Expr) -> ast::Expr,
+}
+
+impl Aggregated {
+    /// The call's own value.
+    pub fn plain(call: ast::Function) -> Self {
+        Self {
+            call,
+            value: |call| call,
+        }
+    }
+
+    pub(crate) fn over(self, window: Option<ast::WindowSpec>) -> ast::Expr {
+        let over = window.map(ast::WindowType::WindowSpec);
+        (self.value)(ast::Expr::Function(ast::Function { over, ..self.call }))
     }
 }

@@ -13,12 +13,13 @@
 //! | `render.rs` | walking an expression; parameters and their numbering |
 //! | `block.rs` | one SELECT under construction; when two nodes fit into one |
 //! | `select.rs` | relations to SELECTs |
+//! | `window.rs` | windows to `OVER (…)` |
 //! | `capability.rs` | [`SqlCapabilities`] |
 //! | `sql.rs` | short constructors for AST nodes, parenthesised where needed |
 //!
-//! *Invariant:* no value of a query or a row is ever part of the text but `NULL`, `TRUE`, `FALSE`, a LIMIT, and what a
-//! dialect chooses to inline; names are quoted by [`sql::quoted`] alone (sqlparser's own quoting guesses whether a name
-//! is escaped already).
+//! *Invariant:* no value of a query or a row is ever part of the text but `NULL`, `TRUE`, `FALSE`, a LIMIT, numbers of
+//! rows in a window, and what a dialect chooses to inline; names are quoted by [`sql::quoted`] alone (sqlparser's own
+//! quoting guesses whether a name is escaped already).
 
 mod block;
 mod capability;
@@ -28,10 +29,11 @@ mod rules;
 mod select;
 pub mod sql;
 mod standard;
+mod window;
 
 pub use capability::SqlCapabilities;
 pub use dialect::{
-    Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read, Rendering, Use,
+    Aggregated, Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read, Rendering, Use,
 };
 pub use render::Rendered;
 pub use rules::{Call, Class, Form, Operation, Rule};

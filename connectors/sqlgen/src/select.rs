@@ -3,13 +3,14 @@ use std::collections::BTreeSet;
 use arrow::datatypes::Schema;
 use belvedere_connector::{
     Aggregate, BinaryOp, Expr, ExprKind, Fragment, JoinKind, Rel, SortKey, Support, TableRef,
+    Window,
 };
 use sqlparser::ast::{
     self, Join, JoinConstraint, JoinOperator, OrderByExpr, OrderByOptions, TableFactor,
 };
 
 use crate::block::{self, Block, Column, has_exists, is_bare, is_constant};
-use crate::dialect::{Dialect, Facts, Nulls, Operand, Position, Use};
+use crate::dialect::{Aggregated, Dialect, Facts, Nulls, Operand, Position, Use};
 use crate::render::{Rendered, Renderer, Scope, has_parameter, only_where};
 use crate::{sql, standard};
 
@@ -92,6 +93,10 @@ impl Renderer<'_> {
                 let aggregates: Vec<&Aggregate> = aggregates.iter().map(|(a, _)| a).collect();
                 self.aggregate(self.rel(input)?, &keys, &aggregates)
             }
+            Rel::Window { input, windows } => {
+                let windows: Vec<&Window> = windows.iter().map(|(window, _)| window).collect();
+                self.windows(self.rel(input)?, &windows)
+            }
             Rel::Sort { input, keys, fetch } => self.sort(self.rel(input)?, keys, *fetch),
             Rel::Limit { input, skip, fetch } => {
                 let mut block = self.rel(input)?;
@@ -115,7 +120,7 @@ impl Renderer<'_> {
         Block::over(block::table(self.dialect.table(table), alias), columns)
     }
 
-    fn wrap(&self, block: Block) -> Block {
+    pub(crate) fn wrap(&self, block: Block) -> Block {
         block.wrap(self.next_alias(), self.dialect)
     }
 
@@ -123,7 +128,7 @@ impl Renderer<'_> {
         // HAVING over one group cannot do without it, and MariaDB's does not know a computed key for the same.
         let groups = block.group_by.as_ref();
         let needs_rows = groups.is_some_and(|keys| keys.is_empty() || !keys.iter().all(is_bare));
-        let mut block = match block.is_limited() || needs_rows {
+        let mut block = match block.is_limited() || block.has_windows || needs_rows {
             true => self.wrap(block),
             false => block,
         };
@@ -150,7 +155,9 @@ impl Renderer<'_> {
         // A global aggregate is one only while an aggregate is selected.
         let one_group = block.group_by.as_ref().is_some_and(Vec::is_empty);
         let loses_group = one_group && used.iter().all(|used| *used == 0);
-        let mut block = match repeats || loses_group {
+        // What is computed of a window's value is computed above it, as systems differ in how well they do that.
+        let above = block.has_windows && exprs.iter().any(|e| e.as_column().is_none());
+        let mut block = match repeats || loses_group || above {
             true => self.wrap(block),
             false => block,
         };
@@ -294,7 +301,7 @@ impl Renderer<'_> {
         }
         let mut columns = group_by.clone();
         for aggregate in aggregates {
-            columns.push(self.aggregate_column(aggregate, &scope)?);
+            columns.push(self.aggregate_column(aggregate, None, &scope)?);
         }
         block.columns = columns;
         block.add_guards(scope.into_guards().into_iter().map(|(_, guard)| guard));
@@ -302,54 +309,74 @@ impl Renderer<'_> {
         Ok(block)
     }
 
-    fn aggregate_column(&self, aggregate: &Aggregate, scope: &Scope) -> Result<Column, String> {
+    /// An aggregate, over a window if there is one.
+    pub(crate) fn aggregate_column(
+        &self,
+        aggregate: &Aggregate,
+        window: Option<ast::WindowSpec>,
+        scope: &Scope,
+    ) -> Result<Column, String> {
         let filter = match &aggregate.filter {
             Some(filter) => Some(self.exact(filter, scope)?.sql),
             None => None,
         };
         let Some(arg) = &aggregate.arg else {
-            let sql = match filter {
-                Some(_) => sql::call("count", vec![only_where(filter, sql::number(1))]),
+            let rendered = match filter {
+                Some(_) => {
+                    let counted = only_where(filter, sql::number(1));
+                    Aggregated::plain(sql::function("count", vec![counted], false))
+                }
                 None => standard::aggregate(self.dialect, aggregate, None)?,
             };
             return Ok(Column {
-                sql,
+                sql: rendered.over(window),
                 facts: Facts::default(),
             });
         };
         let mut arg = self.exact(arg, scope)?;
         arg.sql = only_where(filter, arg.sql);
-        let sql = standard::aggregate(self.dialect, aggregate, Some(&arg))?;
+        let rendered = standard::aggregate(self.dialect, aggregate, Some(&arg))?;
         use belvedere_connector::AggregateFunction::{Max, Min};
         let facts = match aggregate.function {
             Min | Max => arg.facts,
             _ => Facts::default(),
         };
-        Ok(Column { sql, facts })
+        Ok(Column {
+            sql: rendered.over(window),
+            facts,
+        })
     }
 
     fn sort(&self, block: Block, keys: &[SortKey], fetch: Option<u64>) -> Result<Block, String> {
-        let mut block = match block.is_limited() {
+        let mut block = match block.is_limited() || block.has_windows {
             true => self.wrap(block),
             false => block,
         };
         let scope = Scope::new(block.columns.iter().cloned());
+        block.order_by = self.order_by(keys, &scope)?;
+        block.fetch = fetch;
+        block.add_guards(scope.into_guards().into_iter().map(|(_, guard)| guard));
+        Ok(block)
+    }
+
+    pub(crate) fn order_by(
+        &self,
+        keys: &[SortKey],
+        scope: &Scope,
+    ) -> Result<Vec<OrderByExpr>, String> {
         let mut order_by = Vec::new();
         for key in keys {
             // A constant orders nothing, and a number would name a column.
             if matches!(key.expr.kind, ExprKind::Literal(_)) {
                 continue;
             }
-            let operand = self.exact(&key.expr, &scope)?;
+            let operand = self.exact(&key.expr, scope)?;
             if !is_constant(&operand.sql) {
                 let value = self.dialect.key(&operand, Use::Sort)?;
                 order_by.extend(order_by_exprs(self.dialect, value, key));
             }
         }
-        block.order_by = order_by;
-        block.fetch = fetch;
-        block.add_guards(scope.into_guards().into_iter().map(|(_, guard)| guard));
-        Ok(block)
+        Ok(order_by)
     }
 
     fn union_all(&self, inputs: &[Rel], schema: &Schema) -> Result<Block, String> {
@@ -412,7 +439,7 @@ impl Renderer<'_> {
 }
 
 impl Operand<'_> {
-    fn into_column(self) -> Column {
+    pub(crate) fn into_column(self) -> Column {
         Column {
             sql: self.sql,
             facts: self.facts,

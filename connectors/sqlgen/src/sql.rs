@@ -57,33 +57,24 @@ pub fn always() -> Expr {
 }
 
 pub fn call(name: &str, args: Vec<Expr>) -> Expr {
-    function(name, args, false, None)
+    Expr::Function(function(name, args, false))
 }
 
-pub fn count_star() -> Expr {
-    Expr::Function(with_args(
-        "count",
-        vec![FunctionArg::Unnamed(FunctionArgExpr::Wildcard)],
-        false,
-        None,
-    ))
+pub fn count_star() -> ast::Function {
+    let all = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
+    with_args("count", vec![all], false)
 }
 
-/// A function or aggregate, perhaps `DISTINCT`, perhaps with `FILTER (WHERE …)`.
-pub fn function(name: &str, args: Vec<Expr>, distinct: bool, filter: Option<Expr>) -> Expr {
+/// A call of a function or aggregate, perhaps `DISTINCT`.
+pub fn function(name: &str, args: Vec<Expr>, distinct: bool) -> ast::Function {
     let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
         .collect();
-    Expr::Function(with_args(name, args, distinct, filter))
+    with_args(name, args, distinct)
 }
 
-fn with_args(
-    name: &str,
-    args: Vec<FunctionArg>,
-    distinct: bool,
-    filter: Option<Expr>,
-) -> ast::Function {
+fn with_args(name: &str, args: Vec<FunctionArg>, distinct: bool) -> ast::Function {
     ast::Function {
         name: ObjectName::from(vec![word(name)]),
         uses_odbc_syntax: false,
@@ -93,7 +84,7 @@ fn with_args(
             args,
             clauses: Vec::new(),
         }),
-        filter: filter.map(Box::new),
+        filter: None,
         null_treatment: None,
         over: None,
         within_group: Vec::new(),

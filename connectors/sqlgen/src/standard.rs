@@ -3,7 +3,7 @@ use belvedere_connector::{
 };
 use sqlparser::ast::{self, BinaryOperator};
 
-use crate::dialect::{Dialect, Operand, Position, Rendering, Use};
+use crate::dialect::{Aggregated, Dialect, Operand, Position, Rendering, Use};
 use crate::sql;
 
 /// Renderings that are right in every SQL system, given the dialect's facts about comparisons.
@@ -140,31 +140,29 @@ pub(crate) fn aggregate(
     dialect: &dyn Dialect,
     aggregate: &Aggregate,
     arg: Option<&Operand<'_>>,
-) -> Result<ast::Expr, String> {
+) -> Result<Aggregated, String> {
     if let Some(own) = dialect.aggregate(aggregate, arg) {
         return own;
     }
-    match (aggregate.function, arg) {
-        (AggregateFunction::Count, None) => Ok(sql::count_star()),
-        (AggregateFunction::Count, Some(arg)) if aggregate.distinct => Ok(sql::function(
-            "count",
-            vec![dialect.key(arg, Use::Group)?],
-            true,
-            None,
-        )),
-        (AggregateFunction::Count, Some(arg)) => Ok(sql::call("count", vec![arg.sql.clone()])),
-        (AggregateFunction::Min, Some(arg)) => {
-            Ok(sql::call("min", vec![dialect.key(arg, Use::MinMax)?]))
+    let distinct = aggregate.distinct;
+    let of = |name: &str, arg| sql::function(name, vec![arg], distinct);
+    let call = match (aggregate.function, arg) {
+        (AggregateFunction::Count, None) => sql::count_star(),
+        (AggregateFunction::Count, Some(arg)) if distinct => {
+            of("count", dialect.key(arg, Use::Group)?)
         }
-        (AggregateFunction::Max, Some(arg)) => {
-            Ok(sql::call("max", vec![dialect.key(arg, Use::MinMax)?]))
+        (AggregateFunction::Count, Some(arg)) => of("count", arg.sql.clone()),
+        (AggregateFunction::Min, Some(arg)) => of("min", dialect.key(arg, Use::MinMax)?),
+        (AggregateFunction::Max, Some(arg)) => of("max", dialect.key(arg, Use::MinMax)?),
+        (function, Some(arg)) => {
+            return Err(format!(
+                "{function:?} of {} has no proven rendering",
+                arg.data_type()
+            ));
         }
-        (function, Some(arg)) => Err(format!(
-            "{function:?} of {} has no proven rendering",
-            arg.data_type()
-        )),
-        (function, None) => Err(format!("{function:?} without an argument")),
-    }
+        (function, None) => return Err(format!("{function:?} without an argument")),
+    };
+    Ok(Aggregated::plain(call))
 }
 
 fn no_rule(expr: &Expr, args: &[Operand<'_>]) -> Result<Rendering, String> {

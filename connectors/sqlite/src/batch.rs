@@ -138,6 +138,8 @@ impl Batch {
 pub fn reading(data_type: &DataType) -> Option<Reading> {
     Reading::of(data_type).or(match data_type {
         DataType::Int8 | DataType::Int16 | DataType::Int32 => Some(Reading::Integer),
+        // What a window counts.
+        DataType::UInt64 => Some(Reading::Integer),
         DataType::LargeUtf8 | DataType::Utf8View => Some(Reading::Text),
         _ => None,
     })

@@ -1,10 +1,11 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use belvedere_connector::{
-    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal,
+    Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal, Window,
+    WindowFunction,
 };
 use belvedere_sqlgen::{
-    Call, Class, Dialect, Facts, Form, Limits, LiteralForm, Operand, Operation, Position, Read,
-    Rendering, Rule, Use, ast, sql,
+    Aggregated, Call, Class, Dialect, Facts, Form, Limits, LiteralForm, Operand, Operation,
+    Position, Read, Rendering, Rule, Use, ast, sql,
 };
 
 use crate::batch;
@@ -96,6 +97,8 @@ impl Dialect for SqliteDialect {
             (Literal::Int(_), _) => {
                 matches!(Class::of(data_type), Class::Int) || Reading::of(data_type).is_some()
             }
+            // No column has them: what a window counts.
+            (Literal::UInt(value), DataType::UInt64) => i64::try_from(*value).is_ok(),
             (Literal::Text(_) | Literal::Boolean(_) | Literal::Binary(_), _) => true,
             _ => false,
         };
@@ -150,7 +153,7 @@ impl Dialect for SqliteDialect {
     fn key(&self, operand: &Operand<'_>, usage: Use) -> Result<ast::Expr, String> {
         let value = operand.sql.clone();
         match Class::of(operand.data_type()) {
-            Class::Boolean | Class::Int | Class::Date | Class::Time => Ok(value),
+            Class::Boolean | Class::Int | Class::UInt | Class::Date | Class::Time => Ok(value),
             Class::Timestamp | Class::TimestampTz | Class::Binary => Ok(value),
             Class::Decimal => match operand.data_type() {
                 DataType::Decimal128(precision, _) if *precision <= INTEGER_DIGITS => Ok(value),
@@ -229,16 +232,12 @@ impl Dialect for SqliteDialect {
         &self,
         aggregate: &Aggregate,
         arg: Option<&Operand<'_>>,
-    ) -> Option<Result<ast::Expr, String>> {
+    ) -> Option<Result<Aggregated, String>> {
         use AggregateFunction::*;
         let arg = arg?;
         let call = |name: &str| {
-            Ok(sql::function(
-                name,
-                vec![arg.sql.clone()],
-                aggregate.distinct,
-                None,
-            ))
+            let call = sql::function(name, vec![arg.sql.clone()], aggregate.distinct);
+            Ok(Aggregated::plain(call))
         };
         Some(match (aggregate.function, Class::of(arg.data_type())) {
             (Min, Class::Float) => call("min_real"),
@@ -259,6 +258,19 @@ impl Dialect for SqliteDialect {
             (Sum, Class::Float) => Err("sums of floats depend on the order of rows".to_string()),
             _ => return None,
         })
+    }
+
+    fn window(&self, window: &Window) -> Result<(), String> {
+        match &window.function {
+            WindowFunction::Aggregate(Aggregate {
+                function: AggregateFunction::Min | AggregateFunction::Max,
+                arg: Some(arg),
+                ..
+            }) if Class::of(&arg.data_type) == Class::Float => {
+                Err("extremes of floats over a window".to_string())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn no_limit(&self) -> Option<&'static str> {

@@ -17,7 +17,7 @@
 use std::cmp::Ordering;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use rusqlite::functions::{Aggregate, Context, FunctionFlags};
+use rusqlite::functions::{Aggregate, Context, FunctionFlags, WindowAggregate};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Error, Result};
 
@@ -49,8 +49,13 @@ pub fn register(connection: &Connection) -> Result<()> {
     numbers(connection)?;
     texts(connection)?;
     dates(connection)?;
-    aggregate(connection, "sum_integer", SumInteger)?;
-    aggregate(connection, "sum_decimal", SumDecimal)?;
+    // Of 64 bits, which wrap.
+    window(
+        connection,
+        "sum_integer",
+        Sum(|sum| Value::Integer(sum as i64)),
+    )?;
+    window(connection, "sum_decimal", Sum(unscaled_to_sql))?;
     aggregate(connection, "min_real", Extremum(Ordering::Less))?;
     aggregate(connection, "max_real", Extremum(Ordering::Greater))
 }
@@ -243,48 +248,70 @@ where
     connection.create_aggregate_function(name, 1, flags, function)
 }
 
-struct SumInteger;
+fn window<A, D>(connection: &Connection, name: &str, function: D) -> Result<()>
+where
+    A: RefUnwindSafe + UnwindSafe + Send,
+    D: WindowAggregate<A, Value> + Send + 'static,
+{
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_window_function(name, 1, flags, function)
+}
 
-impl Aggregate<Option<i64>, Value> for SumInteger {
-    fn init(&self, _: &mut Context<'_>) -> Result<Option<i64>> {
-        Ok(None)
-    }
+/// A sum, and what is shown of it. In 128 bits no file has the rows that it would overflow with.
+struct Sum(fn(i128) -> Value);
 
-    fn step(&self, context: &mut Context<'_>, sum: &mut Option<i64>) -> Result<()> {
-        match context.get_raw(0) {
-            ValueRef::Null => {}
-            ValueRef::Integer(value) => *sum = Some(sum.unwrap_or(0).wrapping_add(value)),
-            _ => return Err(misfit()),
+/// NULL is not counted, and is the sum of nothing.
+struct Total {
+    sum: i128,
+    values: u64,
+}
+
+impl Sum {
+    fn show(&self, total: Option<&Total>) -> Value {
+        match total {
+            Some(total) if total.values > 0 => (self.0)(total.sum),
+            _ => Value::Null,
         }
-        Ok(())
-    }
-
-    fn finalize(&self, _: &mut Context<'_>, sum: Option<Option<i64>>) -> Result<Value> {
-        Ok(sum.flatten().map_or(Value::Null, Value::Integer))
     }
 }
 
-/// Over unscaled values of at most 18 digits: more rows than a file can hold are needed to overflow.
-struct SumDecimal;
-
-impl Aggregate<Option<i128>, Value> for SumDecimal {
-    fn init(&self, _: &mut Context<'_>) -> Result<Option<i128>> {
-        Ok(None)
+impl Aggregate<Total, Value> for Sum {
+    fn init(&self, _: &mut Context<'_>) -> Result<Total> {
+        Ok(Total { sum: 0, values: 0 })
     }
 
-    fn step(&self, context: &mut Context<'_>, sum: &mut Option<i128>) -> Result<()> {
-        match context.get_raw(0) {
-            ValueRef::Null => {}
-            ValueRef::Integer(value) => {
-                *sum = Some(sum.unwrap_or(0).wrapping_add(i128::from(value)));
-            }
-            _ => return Err(misfit()),
+    fn step(&self, context: &mut Context<'_>, total: &mut Total) -> Result<()> {
+        if let Some(value) = whole(context)? {
+            total.sum += value;
+            total.values += 1;
         }
         Ok(())
     }
 
-    fn finalize(&self, _: &mut Context<'_>, sum: Option<Option<i128>>) -> Result<Value> {
-        Ok(sum.flatten().map_or(Value::Null, unscaled_to_sql))
+    fn finalize(&self, _: &mut Context<'_>, total: Option<Total>) -> Result<Value> {
+        Ok(self.show(total.as_ref()))
+    }
+}
+
+impl WindowAggregate<Total, Value> for Sum {
+    fn value(&self, total: Option<&mut Total>) -> Result<Value> {
+        Ok(self.show(total.as_deref()))
+    }
+
+    fn inverse(&self, context: &mut Context<'_>, total: &mut Total) -> Result<()> {
+        if let Some(value) = whole(context)? {
+            total.sum -= value;
+            total.values -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn whole(context: &Context<'_>) -> Result<Option<i128>> {
+    match context.get_raw(0) {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(value) => Ok(Some(value.into())),
+        _ => Err(misfit()),
     }
 }
 

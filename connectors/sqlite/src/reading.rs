@@ -161,6 +161,7 @@ pub fn param(literal: &belvedere_connector::Literal) -> Option<ToSqlOutput<'_>> 
         Literal::Null => ToSqlOutput::Owned(Value::Null),
         Literal::Boolean(value) => ToSqlOutput::Owned(Value::Integer((*value).into())),
         Literal::Int(value) => ToSqlOutput::Owned(Value::Integer(*value)),
+        Literal::UInt(value) => ToSqlOutput::Owned(Value::Integer(i64::try_from(*value).ok()?)),
         Literal::Float(value) => ToSqlOutput::Owned(Value::Real(*value)),
         Literal::Decimal(unscaled) => ToSqlOutput::Owned(unscaled_to_sql(*unscaled)),
         Literal::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
@@ -169,7 +170,7 @@ pub fn param(literal: &belvedere_connector::Literal) -> Option<ToSqlOutput<'_>> 
             let items: Option<Vec<_>> = items.iter().map(in_json).collect();
             ToSqlOutput::Owned(Value::Text(serde_json::Value::Array(items?).to_string()))
         }
-        Literal::UInt(_) | Literal::Interval { .. } => return None,
+        Literal::Interval { .. } => return None,
     })
 }
 
@@ -178,6 +179,7 @@ pub fn in_json(literal: &belvedere_connector::Literal) -> Option<serde_json::Val
     use belvedere_connector::Literal;
     Some(match literal {
         Literal::Int(value) => (*value).into(),
+        Literal::UInt(value) => i64::try_from(*value).ok()?.into(),
         Literal::Decimal(unscaled) => i64::try_from(*unscaled).ok()?.into(),
         // SQLite's JSON ends a text at a NUL.
         Literal::Text(text) if !text.contains('\0') => text.as_str().into(),

@@ -18,6 +18,11 @@ const NULLS: &[&str] = &[
     "SELECT id FROM s.t WHERE (i IN (SELECT i FROM s.t WHERE id < 4)) IS NULL",
     "SELECT id FROM s.t AS l WHERE id = 2 OR NOT EXISTS (SELECT 1 FROM s.t AS r WHERE r.i = l.i AND r.id > l.id)",
     "SELECT l.id, r.id FROM s.t AS l FULL JOIN s.t AS r ON l.i = r.i AND l.id < r.id",
+    "SELECT id, rank() OVER (ORDER BY i) AS r, dense_rank() OVER (ORDER BY i DESC) AS d FROM s.t ORDER BY id",
+    "SELECT id, rank() OVER (ORDER BY i NULLS FIRST) AS r, count(i) OVER (ORDER BY i DESC NULLS LAST) AS n FROM s.t ORDER BY id",
+    "SELECT id, row_number() OVER (PARTITION BY i ORDER BY id DESC) AS r, sum(id) OVER (PARTITION BY i) AS n FROM s.t ORDER BY id",
+    "SELECT id, lag(i) OVER (ORDER BY i, id) AS l, first_value(i) OVER (ORDER BY i DESC, id) AS f FROM s.t ORDER BY id",
+    "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY i) AS r FROM s.t) WHERE r <= 2 ORDER BY id",
 ];
 
 const WITH_NULLS: &[&str] = &[

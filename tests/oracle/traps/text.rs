@@ -56,6 +56,9 @@ const COMPARED: &[&str] = &[
     "SELECT c, id FROM s.t ORDER BY c DESC, id LIMIT 5",
     "SELECT id FROM s.t WHERE CASE c WHEN 'a' THEN true WHEN 'B' THEN true END",
     "SELECT id, nullif(c, 'a') FROM s.t",
+    "SELECT id, rank() OVER (ORDER BY c) AS r, count(*) OVER (PARTITION BY c) AS n FROM s.t ORDER BY id",
+    "SELECT id, row_number() OVER (ORDER BY c DESC, id) AS r, min(c) OVER (ORDER BY c DESC) AS m FROM s.t ORDER BY id",
+    "SELECT id, max(c) OVER (ORDER BY id) AS m, lag(c) OVER (ORDER BY c, id) AS l FROM s.t ORDER BY id",
 ];
 
 const ESCAPES: &[&str] = &[

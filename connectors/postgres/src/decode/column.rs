@@ -4,7 +4,7 @@ use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
     Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
     IntervalMonthDayNanoBuilder, ListArray, StringBuilder, Time64MicrosecondBuilder,
-    TimestampMicrosecondBuilder,
+    TimestampMicrosecondBuilder, UInt64Builder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit};
@@ -31,6 +31,8 @@ pub enum ColumnDecoder {
     Int16(Int16Builder),
     Int32(Int32Builder),
     Int64(Int64Builder),
+    /// What a window counts.
+    UInt64(UInt64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal128(Decimal128Builder, u8, i8),
@@ -61,6 +63,7 @@ impl ColumnDecoder {
             (DataType::Int16, &Type::INT2) => Self::Int16(Default::default()),
             (DataType::Int32, &Type::INT4) => Self::Int32(Default::default()),
             (DataType::Int64, &Type::INT8) => Self::Int64(Default::default()),
+            (DataType::UInt64, &Type::INT8) => Self::UInt64(Default::default()),
             (DataType::Float32, &Type::FLOAT4) => Self::Float32(Default::default()),
             (DataType::Float64, &Type::FLOAT8) => Self::Float64(Default::default()),
             (DataType::Decimal128(p, s), &Type::NUMERIC) => Self::Decimal128(
@@ -118,6 +121,7 @@ impl ColumnDecoder {
             Self::Int16(b) => b.append_value(i16::from_be_bytes(fixed(v)?)),
             Self::Int32(b) => b.append_value(i32::from_be_bytes(fixed(v)?)),
             Self::Int64(b) => b.append_value(i64::from_be_bytes(fixed(v)?)),
+            Self::UInt64(b) => b.append_value(u64::from_be_bytes(fixed(v)?)),
             // PostgreSQL has one NaN: its sign, which the engine would see, is an accident of the processor.
             Self::Float32(b) => {
                 let f = f32::from_be_bytes(fixed(v)?);
@@ -155,6 +159,7 @@ impl ColumnDecoder {
             Self::Int16(b) => b.append_null(),
             Self::Int32(b) => b.append_null(),
             Self::Int64(b) => b.append_null(),
+            Self::UInt64(b) => b.append_null(),
             Self::Float32(b) => b.append_null(),
             Self::Float64(b) => b.append_null(),
             Self::Decimal128(b, ..) => b.append_null(),
@@ -176,6 +181,7 @@ impl ColumnDecoder {
             Self::Int16(b) => Arc::new(b.finish()),
             Self::Int32(b) => Arc::new(b.finish()),
             Self::Int64(b) => Arc::new(b.finish()),
+            Self::UInt64(b) => Arc::new(b.finish()),
             Self::Float32(b) => Arc::new(b.finish()),
             Self::Float64(b) => Arc::new(b.finish()),
             Self::Decimal128(b, ..) => Arc::new(b.finish()),

@@ -1,5 +1,7 @@
 //! The text of each node, alone and merged, in two dialects: one numbers its placeholders, one does not.
 
+mod windows;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
