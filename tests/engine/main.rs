@@ -17,6 +17,7 @@
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
+//! | `windows.rs` | windows at a source, and their orders |
 //! | `upstream/` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
@@ -43,3 +44,4 @@ mod sick;
 mod sources;
 mod statements;
 mod upstream;
+mod windows;
