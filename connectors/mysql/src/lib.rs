@@ -18,6 +18,10 @@
 //! | `rules.rs` | the capability table |
 //! | `params.rs` | constants to protocol values |
 //! | `read.rs` | one statement: execute, stream, cancel, retry |
+//! | `layout.rs` | which tables are read in ranges, and in how many |
+//! | `ranges.rs` | ranges of a key with about as many rows each |
+//! | `snapshot.rs` | one snapshot for several connections |
+//! | `split.rs` | the ranges of a table, read at once |
 //! | `decode.rs` | rows to record batches |
 //! | `values.rs` | single values: decimals, dates, times |
 //! | `error.rs` | the client's and server's errors, re-worded |
@@ -30,13 +34,17 @@ mod decode;
 mod dialect;
 mod discover;
 mod error;
+mod layout;
 mod params;
 mod pool;
+mod ranges;
 mod read;
 mod rules;
 mod session;
 mod settings;
+mod snapshot;
 mod source;
+mod split;
 mod types;
 mod values;
 
