@@ -106,6 +106,50 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// The part of it that a relation's own conditions on the key leave; all of it where none is left.
+    pub fn asked_for(self, rel: &Rel, key: &Field) -> Self {
+        let (input, predicates) = match rel {
+            Rel::Filter { input, predicates } => (input, &predicates[..]),
+            Rel::Project { input, .. } => (input, &[][..]),
+            _ => return self,
+        };
+        let schema = input.schema();
+        let is_key = |expr: &Expr| {
+            let field = expr.as_column().and_then(|i| schema.fields().get(i));
+            field.is_some_and(|field| field.name() == key.name())
+        };
+        let mut left = self.asked_for(input, key);
+        for predicate in predicates {
+            let ExprKind::Binary {
+                op,
+                left: column,
+                right,
+            } = &predicate.kind
+            else {
+                continue;
+            };
+            let limit = match &right.kind {
+                ExprKind::Literal(Literal::Int(limit)) => i128::from(*limit),
+                ExprKind::Literal(Literal::UInt(limit)) => i128::from(*limit),
+                _ => continue,
+            };
+            if !is_key(column) {
+                continue;
+            }
+            match op {
+                BinaryOp::Gt => left.least = left.least.max(limit + 1),
+                BinaryOp::GtEq => left.least = left.least.max(limit),
+                BinaryOp::Lt => left.greatest = left.greatest.min(limit - 1),
+                BinaryOp::LtEq => left.greatest = left.greatest.min(limit),
+                _ => {}
+            }
+        }
+        match left.least <= left.greatest {
+            true => left,
+            false => self,
+        }
+    }
+
     fn cut(self, into: usize) -> Vec<Self> {
         let width = self.greatest - self.least + 1;
         let into = width.min(into as i128);

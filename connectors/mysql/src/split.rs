@@ -175,7 +175,8 @@ impl Split {
         if !self.has_snapshots(lease).await? {
             return Ok(whole());
         }
-        let mut search = Search::new(all, parts);
+        let asked_for = all.asked_for(&self.reading.fragment.rel, &self.key);
+        let mut search = Search::new(asked_for, parts);
         while !search.pieces().is_empty() {
             let rows = self.count(lease, search.pieces()).await?;
             search.counted(&rows);

@@ -169,7 +169,8 @@ async fn same_rows(server: &Server) {
             int(20_000, DataType::Int64),
         ),
     );
-    compared(&source, half, "half of plain").await;
+    let (offered_half, used_half) = compared(&source, half, "half of plain").await;
+    assert_eq!(used_half, offered_half);
     // One row is found by one connection.
     let one = filter(
         scan(&plain, &["id"]),
