@@ -89,7 +89,10 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
             .with_memory_pool(memory_pool(limit));
         builder = builder.with_runtime_env(Arc::new(runtime.build()?));
     }
-    Ok(builder.build())
+    let mut state = builder.build();
+    // What now() and its like are, in all of the statement.
+    state.mark_start_execution();
+    Ok(state)
 }
 
 /// Resolve and type a query.
