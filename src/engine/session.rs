@@ -267,7 +267,7 @@ impl Session {
             let Some(source) = outdated else {
                 return first;
             };
-            self.inner.refresh(&source).await?;
+            self.inner.refresh_place(&source).await?;
             let again = query::plan(self.names(settings.clone()), ast).await?;
             bound(&again, &values)?.run(deadline).await
         };
@@ -299,7 +299,7 @@ impl Session {
         let written = match outdated {
             None => first?,
             Some(source) => {
-                within(&settings, deadline, self.inner.refresh(&source)).await?;
+                within(&settings, deadline, self.inner.refresh_place(&source)).await?;
                 let again = copy::plan(self.names(settings.clone()), ast).await?;
                 write(&again, &settings, &values, deadline).await?
             }

@@ -21,6 +21,8 @@ use super::limits::Limits;
 pub struct SourceHandle {
     pub name: String,
     pub source: Arc<dyn Source>,
+    /// Where it is, if others may be there, too.
+    place: Option<String>,
     pub limits: Limits,
     /// Where scans wait for it.
     pub gate: Arc<Gate>,
@@ -53,6 +55,7 @@ impl SourceHandle {
             name: name.into(),
             gate: Gate::new(most.min(source.max_streams())),
             history: History::default(),
+            place: source.place(),
             source,
             contact: Mutex::new(Contact {
                 health: Health::default(),
@@ -60,6 +63,17 @@ impl SourceHandle {
             }),
             limits,
         }
+    }
+
+    /// Whether one fragment can be about the tables of both: it can be asked of either.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            || (self.place.is_some() && self.place == other.place)
+    }
+
+    /// Where it is: the same of all that are beside it.
+    pub fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or(&self.name)
     }
 
     pub fn health(&self) -> Health {

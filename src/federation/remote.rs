@@ -170,7 +170,7 @@ impl Remote {
     }
 
     pub fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.handle.source, &other.handle.source)
+        self.handle.is_beside(&other.handle)
     }
 }
 

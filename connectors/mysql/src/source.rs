@@ -114,6 +114,11 @@ impl Source for MysqlSource {
         &self.settings.database
     }
 
+    /// Every database of the server is a schema of each: whatever database their URLs name.
+    fn place(&self) -> Option<String> {
+        Some(self.settings.place())
+    }
+
     fn capabilities(&self) -> Arc<dyn Capabilities> {
         Arc::new(SqlCapabilities::new(MysqlDialect {
             flavor: self.pool.flavor(),
