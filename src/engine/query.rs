@@ -58,6 +58,12 @@ pub(super) struct Planned {
     pub names: Names,
 }
 
+/// A query's rows, and what the user should know besides.
+pub(super) struct Ran {
+    pub stream: SendableRecordBatchStream,
+    pub notices: Vec<String>,
+}
+
 /// DataFusion's state for one statement.
 pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
     let base = &names.inner.state;
@@ -134,10 +140,14 @@ impl Planned {
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
-    pub async fn run(&self, deadline: Option<Instant>) -> Result<SendableRecordBatchStream> {
+    pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
         let state = state(&self.names, deadline)?;
-        let physical = physical(&self.cut(&state)?.plan, &state).await?;
-        started(physical, &state).await
+        let cut = self.cut(&state)?;
+        let physical = physical(&cut.plan, &state).await?;
+        Ok(Ran {
+            stream: started(physical, &state).await?,
+            notices: cut.notices,
+        })
     }
 
     /// The source to read again before another try, if this error says that its schema has changed.

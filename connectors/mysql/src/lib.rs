@@ -16,6 +16,7 @@
 //! | `types.rs` | native types to Arrow, under the decisions on columns |
 //! | `dialect.rs` | the dialect for sqlgen: text by bytes, keys, indexes |
 //! | `rules.rs` | the capability table |
+//! | `collation.rs` | where the server by itself compares text otherwise |
 //! | `params.rs` | constants to protocol values |
 //! | `read.rs` | one statement: execute, stream, cancel, retry |
 //! | `layout.rs` | which tables are read in ranges, and in how many |
@@ -29,6 +30,7 @@
 //! *Invariant:* no statement writes; no value of a row or constant is in an error or in a statement's text (constants
 //! of bytes apart, as hexadecimal digits).
 
+mod collation;
 mod connector;
 mod decode;
 mod dialect;

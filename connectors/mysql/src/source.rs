@@ -10,6 +10,7 @@ use belvedere_connector::{
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 use futures::{StreamExt, stream};
 
+use crate::collation::MysqlCapabilities;
 use crate::dialect::MysqlDialect;
 use crate::discover;
 use crate::error::{client_error, is_dead_connection};
@@ -120,9 +121,9 @@ impl Source for MysqlSource {
     }
 
     fn capabilities(&self) -> Arc<dyn Capabilities> {
-        Arc::new(SqlCapabilities::new(MysqlDialect {
+        Arc::new(MysqlCapabilities(SqlCapabilities::new(MysqlDialect {
             flavor: self.pool.flavor(),
-        }))
+        })))
     }
 
     fn max_streams(&self) -> usize {
