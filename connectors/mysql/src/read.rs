@@ -68,7 +68,8 @@ impl Reading {
         stream(source, async move |batches| self.run(&batches).await)
     }
 
-    async fn run(&self, batches: &Batches) -> Result<()> {
+    /// By any connection, the second one if the first was dead.
+    pub async fn run(&self, batches: &Batches) -> Result<()> {
         let mut fresh = false;
         loop {
             let leased = tokio::select! {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::Field;
-use belvedere_connector::{BatchStream, Fragment, Result, TableRef};
+use belvedere_connector::{BatchStream, Error, Fragment, Result, TableRef};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, Value};
 use tokio::sync::OnceCell;
@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use crate::error::{client_error, is_dead_connection};
 use crate::pool::Lease;
 use crate::ranges::{Piece, Range, Search};
-use crate::read::{Batches, Reading, late, stream, until};
+use crate::read::{Answered, Batches, Reading, late, stream, until};
 use crate::snapshot::{self, Shared};
 
 pub(crate) struct Split {
@@ -35,7 +35,7 @@ struct Part {
 
 /// Why there are no parts.
 enum NotOpened {
-    Failed(belvedere_connector::Error),
+    Failed(Error),
     /// A connection that was idle is no longer alive.
     WasDead,
     /// Nobody waits for them.
@@ -72,7 +72,11 @@ impl Split {
         let part = match parts {
             Ok(parts) => parts.lock().unwrap_or_else(PoisonError::into_inner).pop(),
             Err(NotOpened::Failed(error)) => return Err(self.reading.at_table(error)),
-            Err(NotOpened::WasDead | NotOpened::Abandoned) => return Ok(()),
+            Err(NotOpened::Abandoned) => return Ok(()),
+            Err(NotOpened::WasDead) => {
+                let error = Error::internal("a new connection was taken for an idle one");
+                return Err(error.at_source(&self.reading.settings.source));
+            }
         };
         let Some(Part { lease, fragment }) = part else {
             return Ok(());
@@ -81,7 +85,11 @@ impl Split {
             fragment,
             ..self.reading.clone()
         };
-        reading.answer(lease, &batches).await.map(|_| ())
+        match reading.answer(lease, &batches).await? {
+            Answered::Done => Ok(()),
+            // None that has a snapshot: this is the one that reads all.
+            Answered::WasDead => reading.run(&batches).await,
+        }
     }
 
     async fn open(&self, batches: &Batches) -> Result<Mutex<Vec<Part>>, NotOpened> {
@@ -107,7 +115,8 @@ impl Split {
         let ranges = match found {
             Some(Ok(ranges)) => ranges,
             Some(Err(error)) => {
-                let was_dead = is_dead_connection(&error) && leases.iter().any(|l| l.reused);
+                let was_dead =
+                    !fresh && is_dead_connection(&error) && leases.iter().any(|l| l.reused);
                 discard(leases, false).await;
                 return Err(match was_dead {
                     true => NotOpened::WasDead,

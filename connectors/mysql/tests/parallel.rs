@@ -351,10 +351,22 @@ async fn without_a_log(server: &Server) {
 /// Connections that died while idle are replaced without a word.
 async fn restarted(server: &mut Server) {
     let source = server.source("big", &[]);
+    let one = server.source("big", &[("max_connections", "1")]);
     let plain = table(&source, "plain").await;
+    table(&one, "plain").await;
     for _ in 0..2 {
         let found = parts(&source, scan(&plain, &["id"]), 4).await.unwrap();
         assert_eq!((used(&found), rows(&found.concat())), (4, 40_000));
+        // Nothing but the statement itself is sent: there is no deadline.
+        let request = ScanRequest {
+            partitions: 2,
+            ..request(scan(&plain, &["id"]))
+        };
+        let mut found = 0;
+        for stream in one.scan(request).await.unwrap() {
+            found += rows(&stream.try_collect::<Vec<_>>().await.unwrap());
+        }
+        assert_eq!(found, 40_000);
         server.kill();
         server.launch_with(&log()).await;
     }
