@@ -1,4 +1,4 @@
-//! sqlparser's generic dialect, what DataFusion reads by default, with a bound on the work.
+//! sqlparser's generic dialect, what DataFusion reads by default, with a bound on the work, and one correction.
 //!
 //! Where sqlparser cannot tell what it has before it, it tries one reading and then another, from the same place. Each
 //! such place inside another doubles the work, so that `POSITION(POSITION(…` of one line would take years. A dialect is
@@ -9,6 +9,7 @@ use std::cell::Cell;
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
 /// As often may an expression be begun, for each token of the text. Ordinary text needs less than one.
@@ -51,6 +52,27 @@ impl Dialect for Bounded {
         self.left.set(self.left.get().saturating_sub(1));
         self.exhausted()
             .then_some(Err(ParserError::RecursionLimitExceeded))
+    }
+
+    /// What stands behind `IS DISTINCT FROM` ends where an operator binds no tighter than `IS`: sqlparser takes all of it,
+    /// `b OR c`, too.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        left: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        use Keyword::{DISTINCT, FROM, IS, NOT};
+        let build: fn(Box<Expr>, Box<Expr>) -> Expr =
+            if parser.parse_keywords(&[IS, DISTINCT, FROM]) {
+                Expr::IsDistinctFrom
+            } else if parser.parse_keywords(&[IS, NOT, DISTINCT, FROM]) {
+                Expr::IsNotDistinctFrom
+            } else {
+                return None;
+            };
+        let right = parser.parse_subexpr(precedence);
+        Some(right.map(|right| build(Box::new(left.clone()), Box::new(right))))
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

@@ -73,6 +73,9 @@ pub(super) async fn explain(
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
     readers(&mut text, &cut, &names);
     kept(&mut text, &cut);
+    for notice in &cut.notices {
+        let _ = writeln!(text, "\nNotice: {notice}");
+    }
     here(&mut text, &physical, ran.is_some());
     if let Some((rows, elapsed)) = ran {
         let ms = elapsed.as_secs_f64() * 1e3;

@@ -67,6 +67,12 @@ pub(super) struct Planned {
     pub names: Names,
 }
 
+/// A query's rows, and what the user should know besides.
+pub(super) struct Ran {
+    pub stream: SendableRecordBatchStream,
+    pub notices: Vec<String>,
+}
+
 /// DataFusion's state for one statement.
 pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
     let base = &names.inner.state;
@@ -98,7 +104,10 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
             .with_memory_pool(memory_pool(limit));
         builder = builder.with_runtime_env(Arc::new(runtime.build()?));
     }
-    Ok(builder.build())
+    let mut state = builder.build();
+    // What now() and its like are, in all of the statement.
+    state.mark_start_execution();
+    Ok(state)
 }
 
 /// Resolve and type a query.
@@ -140,10 +149,14 @@ impl Planned {
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
-    pub async fn run(&self, deadline: Option<Instant>) -> Result<SendableRecordBatchStream> {
+    pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
         let state = state(&self.names, deadline)?;
-        let physical = physical(&self.cut(&state)?.plan, &state).await?;
-        started(physical, &state).await
+        let cut = self.cut(&state)?;
+        let physical = physical(&cut.plan, &state).await?;
+        Ok(Ran {
+            stream: started(physical, &state).await?,
+            notices: cut.notices,
+        })
     }
 
     /// The source to read again before another try, if this error says that its schema has changed.

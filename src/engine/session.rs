@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -17,7 +17,7 @@ use super::copy::{self, Copying};
 use super::log::Running;
 use super::names::Names;
 use super::panics::caught;
-use super::query::{self, Planned};
+use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::world::Inner;
 use super::{define, explain, show};
@@ -34,6 +34,8 @@ pub struct Session {
     settings: Arc<Mutex<Settings>>,
     /// Sources give their places to sessions in turn.
     number: Asker,
+    /// Notices about queries, each of which is given once.
+    told: Arc<Mutex<HashSet<String>>>,
 }
 
 /// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
@@ -69,6 +71,7 @@ impl Session {
             inner,
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            told: Arc::default(),
         }
     }
 
@@ -267,18 +270,25 @@ impl Session {
             let Some(source) = outdated else {
                 return first;
             };
-            self.inner.refresh(&source).await?;
+            self.inner.refresh_place(&source).await?;
             let again = query::plan(self.names(settings.clone()), ast).await?;
             bound(&again, &values)?.run(deadline).await
         };
-        let stream = within(&settings, deadline, run).await?;
+        let Ran { stream, notices } = within(&settings, deadline, run).await?;
         let limited = limited(stream, &settings, deadline);
         Ok(Answer {
             schema: limited.schema(),
             stream: limited,
-            notices: Vec::new(),
+            notices: self.untold(notices),
             is_query: true,
         })
+    }
+
+    /// Those notices that this session has not been given yet.
+    fn untold(&self, mut notices: Vec<String>) -> Vec<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.retain(|notice| told.insert(notice.clone()));
+        notices
     }
 
     /// Write a query's rows to the end. What is written is seen when this returns, or never: so all of it is done again,
@@ -299,7 +309,7 @@ impl Session {
         let written = match outdated {
             None => first?,
             Some(source) => {
-                within(&settings, deadline, self.inner.refresh(&source)).await?;
+                within(&settings, deadline, self.inner.refresh_place(&source)).await?;
                 let again = copy::plan(self.names(settings.clone()), ast).await?;
                 write(&again, &settings, &values, deadline).await?
             }
@@ -319,7 +329,7 @@ async fn write(
     let begun = async { Ok(copying.export.begin().await?) };
     let mut writer = within(settings, deadline, begun).await?;
     let written = async {
-        let stream = within(settings, deadline, rows.run(deadline)).await?;
+        let Ran { stream, .. } = within(settings, deadline, rows.run(deadline)).await?;
         let mut batches = limited(stream, settings, deadline);
         while let Some(batch) = batches.try_next().await? {
             let written = async { Ok(writer.write(batch).await?) };

@@ -137,7 +137,7 @@ async fn ask(names: &Names, sql: &str) -> Result<RecordBatch> {
         return Err(Error::Internal(format!("not a query: {sql}")));
     };
     let planned = query::plan(names.clone(), &ast).await?;
-    let stream = planned.run(None).await?;
+    let stream = planned.run(None).await?.stream;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
     concat_batches(&schema, &batches).map_err(|e| Error::Internal(e.to_string()))

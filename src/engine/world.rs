@@ -79,6 +79,18 @@ impl Inner {
         }
     }
 
+    /// Read the schemas again of all sources at the place of one: a fragment that it answered may be about tables of any.
+    pub async fn refresh_place(self: &Arc<Self>, source: &str) -> Result<()> {
+        let world = self.world();
+        let asked = world.live.get(source);
+        let is_beside = |live: &LiveSource| asked.is_some_and(|a| a.handle.is_beside(&live.handle));
+        let beside = world.live.iter().filter(|(_, live)| is_beside(live));
+        for (name, _) in beside {
+            self.refresh(name).await?;
+        }
+        Ok(())
+    }
+
     /// Read a source's schema again and make it durable.
     pub async fn refresh(self: &Arc<Self>, source: &str) -> Result<()> {
         let live = self

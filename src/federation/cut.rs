@@ -23,6 +23,8 @@ use super::window;
 pub struct Cut {
     pub plan: LogicalPlan,
     pub kept: Vec<Kept>,
+    /// Where a source by itself would answer otherwise: sentences for the user.
+    pub notices: Vec<String>,
 }
 
 /// Something that touches one source and yet runs here.
@@ -40,17 +42,20 @@ pub fn cut(plan: LogicalPlan, pushdown: bool) -> Result<Cut> {
     let mut cutter = Cutter {
         pushdown,
         kept: Vec::new(),
+        notices: Vec::new(),
     };
     let plan = cutter.cut(plan, Wanted::Rows)?.finish();
     Ok(Cut {
         plan,
         kept: cutter.kept,
+        notices: cutter.notices,
     })
 }
 
 struct Cutter {
     pushdown: bool,
     kept: Vec<Kept>,
+    notices: Vec<String>,
 }
 
 /// A subplan on its way up: still at one source, or finished.
@@ -193,6 +198,11 @@ impl Cutter {
                     continue;
                 }
             };
+            if let Some(notice) = remote.notice(&translated)
+                && !self.notices.contains(&notice)
+            {
+                self.notices.push(notice);
+            }
             match capabilities.predicate(&translated, &input) {
                 Support::Exact => sent.push((translated, predicate, false)),
                 Support::Superset(why) => {

@@ -24,6 +24,8 @@ use super::outlet::Memory;
 pub struct SourceHandle {
     pub name: String,
     pub source: Arc<dyn Source>,
+    /// Where it is, if others may be there, too.
+    place: Option<String>,
     pub limits: Limits,
     /// Where scans wait for it.
     pub gate: Arc<Gate>,
@@ -65,6 +67,7 @@ impl SourceHandle {
                 .map(|limit| Arc::new(Memory::new(limit))),
             history: History::default(),
             learned: Learned::default(),
+            place: source.place(),
             source,
             contact: Mutex::new(Contact {
                 health: Health::default(),
@@ -72,6 +75,17 @@ impl SourceHandle {
             }),
             limits,
         }
+    }
+
+    /// Whether one fragment can be about the tables of both: it can be asked of either.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source, &other.source)
+            || (self.place.is_some() && self.place == other.place)
+    }
+
+    /// Where it is: the same of all that are beside it.
+    pub fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or(&self.name)
     }
 
     pub fn health(&self) -> Health {

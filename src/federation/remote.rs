@@ -190,8 +190,23 @@ impl Remote {
         }
     }
 
+    /// What the user should know of a condition that the source by itself would answer otherwise.
+    pub fn notice(&self, predicate: &belvedere_connector::Expr) -> Option<String> {
+        let capabilities = self.handle.source.capabilities();
+        let differs = capabilities.differs(predicate, &self.rel.schema())?;
+        let source = &self.handle.name;
+        let column = match self.rel.tables()[..] {
+            [table] => format!("{}.{}", table.name, differs.column),
+            _ => differs.column,
+        };
+        let (how, instead) = (differs.how, differs.instead);
+        Some(format!(
+            "{column} is compared exactly, letter by letter; {source} {how}. To ask for that: {instead}"
+        ))
+    }
+
     pub fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.handle.source, &other.handle.source)
+        self.handle.is_beside(&other.handle)
     }
 }
 

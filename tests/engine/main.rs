@@ -14,6 +14,8 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
+//! | `notices.rs` | what a user is told besides the rows |
+//! | `places.rs` | sources that are one place: one fragment |
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
@@ -34,6 +36,9 @@ mod limits;
 mod lineage;
 mod metadata;
 mod names;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod notices;
+mod places;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;
 mod reference;

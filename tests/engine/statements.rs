@@ -382,3 +382,19 @@ async fn what_a_source_answers() {
     let error = t.err("SHOW CAPABILITIES FOR crm").await;
     insta::assert_snapshot!(error, @"unknown_name: source crm does not exist. Did you mean erp?");
 }
+
+/// All of a statement is of one moment, which is when it began.
+#[tokio::test]
+async fn now_is_when_the_statement_began() {
+    let t = Fixture::new().await;
+    let one = "SELECT now() = now() AND current_date <= CAST(now() AS date) AS same";
+    assert!(t.ok(one).await.contains("true"));
+    let open = "SELECT breaker = 'open' AND retry_at <= now() AS due FROM system.sources";
+    assert!(t.ok(open).await.contains("false"));
+    let past = "SELECT count(*) AS n FROM erp.item WHERE added < now()";
+    assert!(t.ok(past).await.contains("| 2 |"));
+    let moment = async || t.ok("SELECT CAST(now() AS text) AS at").await;
+    let first = moment().await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    assert_ne!(first, moment().await);
+}

@@ -30,6 +30,16 @@ impl Support {
     }
 }
 
+/// How a source's own answer differs, for one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differs {
+    pub column: String,
+    /// `crm compares it …` without the source's name: `compares it under latin1_swedish_ci, …`.
+    pub how: String,
+    /// The same condition as the source means it, in SQL that the engine takes.
+    pub instead: String,
+}
+
 /// What a source can answer. For SQL sources this *is* the renderer: a thing is supported exactly when there is a
 /// proven rendering for it.
 pub trait Capabilities: std::fmt::Debug + Send + Sync {
@@ -40,4 +50,10 @@ pub trait Capabilities: std::fmt::Debug + Send + Sync {
     /// A whole node, expressions included; its inputs have been found supported before. A filter's predicates must be
     /// exact or superset, everything else exact. Never [`Support::Superset`].
     fn node(&self, rel: &Rel) -> Support;
+
+    /// Where the source by itself would answer a condition otherwise than the engine (it takes `'Smith'` for `'smith'`): the
+    /// column, and a sentence for the user that says how, and how to ask for that here.
+    fn differs(&self, _predicate: &Expr, _input: &Schema) -> Option<Differs> {
+        None
+    }
 }

@@ -31,7 +31,7 @@ mod source;
 mod table;
 mod window;
 
-pub use capability::{Capabilities, Support};
+pub use capability::{Capabilities, Differs, Support};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
 pub use error::{Code, Details, Error, Kind, Result};
 pub use export::{Export, ExportRequest, ExportWriter, Exported};

@@ -66,6 +66,13 @@ pub trait Source: Debug + Send + Sync {
     /// The schema that an unqualified table name means: `public`, the URL's database, `main`.
     fn default_schema(&self) -> &str;
 
+    /// Which system it reads, as whom: all that decides what a scan gives but the scan itself. Sources of one connector whose
+    /// places are equal are one place: what several of them hold can be asked of any of them, in one fragment. None:
+    /// nobody else's. Nothing of a secret but its reference is in it.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// What it can answer, as far as known; before the first contact, the least that any version can.
     fn capabilities(&self) -> Arc<dyn Capabilities>;
 

@@ -16,8 +16,13 @@
 //! | `types.rs` | native types to Arrow, under the decisions on columns |
 //! | `dialect.rs` | the dialect for sqlgen: text by bytes, keys, indexes |
 //! | `rules.rs` | the capability table |
+//! | `collation.rs` | where the server by itself compares text otherwise |
 //! | `params.rs` | constants to protocol values |
 //! | `read.rs` | one statement: execute, stream, cancel, retry |
+//! | `layout.rs` | which tables are read in ranges, and in how many |
+//! | `ranges.rs` | ranges of a key with about as many rows each |
+//! | `snapshot.rs` | one snapshot for several connections |
+//! | `split.rs` | the ranges of a table, read at once |
 //! | `decode.rs` | rows to record batches |
 //! | `values.rs` | single values: decimals, dates, times |
 //! | `error.rs` | the client's and server's errors, re-worded |
@@ -25,18 +30,23 @@
 //! *Invariant:* no statement writes; no value of a row or constant is in an error or in a statement's text (constants
 //! of bytes apart, as hexadecimal digits).
 
+mod collation;
 mod connector;
 mod decode;
 mod dialect;
 mod discover;
 mod error;
+mod layout;
 mod params;
 mod pool;
+mod ranges;
 mod read;
 mod rules;
 mod session;
 mod settings;
+mod snapshot;
 mod source;
+mod split;
 mod types;
 mod values;
 

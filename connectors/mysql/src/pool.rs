@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::session::{self, Flavor};
 use crate::settings::Settings;
+use crate::snapshot::Shared;
 
 /// How long to wait for a connection without a deadline.
 const WAIT: Duration = Duration::from_secs(30);
@@ -25,6 +27,8 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     flavor: OnceLock<Flavor>,
+    /// As far as is known, several connections can have one snapshot.
+    shares: AtomicBool,
     killer: tokio::sync::Mutex<()>,
 }
 
@@ -43,6 +47,8 @@ pub(crate) struct Lease {
     pub limited: bool,
     /// It was idle before, so it may be dead without our knowing.
     pub reused: bool,
+    /// A transaction is open, which ends before it is given back.
+    pub in_transaction: bool,
     slot: OwnedSemaphorePermit,
     pool: Arc<Pool>,
 }
@@ -54,6 +60,7 @@ impl Pool {
             settings,
             idle: Mutex::default(),
             flavor: OnceLock::new(),
+            shares: AtomicBool::new(true),
             killer: tokio::sync::Mutex::default(),
         })
     }
@@ -61,6 +68,22 @@ impl Pool {
     /// What kind of server it is, once a connection has been made.
     pub fn flavor(&self) -> Option<Flavor> {
         self.flavor.get().copied()
+    }
+
+    /// Whether it is worth trying to read with several connections. MySQL does not say of a snapshot where its log was.
+    pub fn shares(&self) -> bool {
+        self.flavor() != Some(Flavor::MySql) && self.shares.load(Ordering::Relaxed)
+    }
+
+    /// What came of trying; [`Pool::try_again`] forgets it.
+    pub fn has_shared(&self, shared: Shared) {
+        if shared == Shared::Unknown {
+            self.shares.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub fn try_again(&self) {
+        self.shares.store(true, Ordering::Relaxed);
     }
 
     /// A connection that is set up, waiting for a slot until `deadline`. `fresh` takes none from the idle.
@@ -88,27 +111,43 @@ impl Pool {
             // What made one idle connection useless has ended the others too.
             self.idle().clear();
         }
-        while let Some(idle) = self.pop_idle() {
-            if idle.since.elapsed() < MAX_IDLE {
-                return Ok(Lease {
-                    conn: idle.conn,
-                    limited: idle.limited,
-                    reused: true,
-                    slot,
-                    pool: self.clone(),
-                });
-            }
+        self.with_slot(slot, deadline).await
+    }
+
+    /// One more, if it is free now. One that the server has no room for is not free.
+    pub async fn try_lease(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Option<Lease>> {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            return Ok(None);
+        };
+        match self.with_slot(slot, deadline).await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(e) if e.code == Code::Busy => Ok(None),
+            Err(e) => Err(e),
         }
-        let (conn, flavor) = session::connect(&self.settings).await?;
-        // The first answer stays: a source does not change its family behind one address.
-        let _ = self.flavor.set(flavor);
-        Ok(Lease {
+    }
+
+    async fn with_slot(
+        self: &Arc<Self>,
+        slot: OwnedSemaphorePermit,
+        deadline: Option<Instant>,
+    ) -> Result<Lease> {
+        let lease = |conn, limited, reused| Lease {
             conn,
-            limited: false,
-            reused: false,
+            limited,
+            reused,
+            in_transaction: false,
             slot,
             pool: self.clone(),
-        })
+        };
+        while let Some(idle) = self.pop_idle() {
+            if idle.since.elapsed() < MAX_IDLE {
+                return Ok(lease(idle.conn, idle.limited, true));
+            }
+        }
+        let (conn, flavor) = session::connect(&self.settings, deadline).await?;
+        // The first answer stays: a source does not change its family behind one address.
+        let _ = self.flavor.set(flavor);
+        Ok(lease(conn, false, false))
     }
 
     fn pop_idle(&self) -> Option<Idle> {
@@ -123,7 +162,7 @@ impl Pool {
     async fn kill(&self, id: u32) {
         let _one_at_a_time = self.killer.lock().await;
         let ended = async {
-            let (mut conn, _) = session::connect(&self.settings).await.ok()?;
+            let (mut conn, _) = session::connect(&self.settings, None).await.ok()?;
             // The connection goes too: a KILL QUERY that comes late would end the statement after it.
             conn.query_drop(format!("KILL CONNECTION {id}"))
                 .await
@@ -141,8 +180,23 @@ impl Lease {
         self.pool.flavor().unwrap_or(Flavor::MySql)
     }
 
-    /// The statement is done and its answer read to the end.
-    pub fn give_back(self) {
+    /// Tell the server when the next statements have to be done.
+    pub async fn limit(&mut self, deadline: Option<Instant>) -> mysql_async::Result<()> {
+        if deadline.is_some() || self.limited {
+            let flavor = self.flavor();
+            self.conn
+                .query_drop(session::limit(flavor, deadline))
+                .await?;
+            self.limited = deadline.is_some();
+        }
+        Ok(())
+    }
+
+    /// The statement is done and its answer read to the end. One that cannot end its transaction is closed.
+    pub async fn give_back(mut self) {
+        if self.in_transaction && self.conn.query_drop("ROLLBACK").await.is_err() {
+            return;
+        }
         let Self {
             conn,
             limited,

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) type Render = dyn Fn(Flavor, &Fragment) -> Result<Rendered> + Send + Sync;
 
 /// One question, and all that answering it needs.
+#[derive(Clone)]
 pub(crate) struct Reading {
     pub pool: Arc<Pool>,
     pub settings: Arc<Settings>,
@@ -35,6 +37,16 @@ pub(crate) struct Reading {
     pub render: Arc<Render>,
     pub batch_rows: usize,
     pub deadline: Option<Instant>,
+}
+
+/// Where batches go; closed when nobody reads them.
+pub(crate) type Batches = mpsc::Sender<Result<RecordBatch>>;
+
+/// What came of asking a connection.
+pub(crate) enum Answered {
+    Done,
+    /// It was idle in the pool, and no longer alive: another may do.
+    WasDead,
 }
 
 /// How reading ended, other than by an error of ours.
@@ -50,113 +62,81 @@ enum End {
 }
 
 impl Reading {
-    /// The answer. Work begins at the first poll, in a task of its own that holds at most a few batches; dropping the
-    /// stream ends it.
+    /// The answer.
     pub fn stream(self) -> BatchStream {
-        stream::once(async move {
-            let source = self.settings.source.clone();
-            let (batches, received) = mpsc::channel(BATCHES_AHEAD);
-            let task = tokio::spawn(async move {
-                if let Err(error) = self.run(&batches).await {
-                    // Nobody may be left to read it.
-                    let _ = batches.send(Err(error)).await;
-                }
-            });
-            stream::unfold((received, Some(task)), move |(mut received, task)| {
-                let source = source.clone();
-                async move {
-                    if let Some(batch) = received.recv().await {
-                        return Some((batch, (received, task)));
-                    }
-                    // A task that broke must not look like the end of the answer.
-                    match task?.await {
-                        Ok(()) => None,
-                        Err(e) => {
-                            let error = Error::internal("reading broke off").caused_by(e);
-                            Some((Err(error.at_source(source)), (received, None)))
-                        }
-                    }
-                }
-            })
-        })
-        .flatten()
-        .boxed()
+        let source = self.settings.source.clone();
+        stream(source, async move |batches| self.run(&batches).await)
     }
 
-    async fn run(&self, batches: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+    /// By any connection, the second one if the first was dead.
+    pub async fn run(&self, batches: &Batches) -> Result<()> {
         let mut fresh = false;
         loop {
             let leased = tokio::select! {
                 leased = self.pool.lease(self.deadline, fresh) => leased,
                 () = batches.closed() => return Ok(()),
             };
-            let mut lease = leased?;
-            let rendered = match (self.render)(lease.flavor(), &self.fragment) {
-                Ok(rendered) => rendered,
-                Err(error) => {
-                    lease.give_back();
-                    return Err(error);
+            match self.answer(leased?, batches).await? {
+                Answered::Done => return Ok(()),
+                Answered::WasDead => fresh = true,
+            }
+        }
+    }
+
+    /// The answer of one connection, with which all is settled at the end.
+    pub async fn answer(&self, mut lease: Lease, batches: &Batches) -> Result<Answered> {
+        let rendered = match (self.render)(lease.flavor(), &self.fragment) {
+            Ok(rendered) => rendered,
+            Err(error) => {
+                lease.give_back().await;
+                return Err(error);
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            end = self.pump(&mut lease, &rendered, batches) => end,
+            () = batches.closed() => End::Abandoned,
+            () = until(self.deadline) => End::Stopped(late()),
+        };
+        match end {
+            End::Complete => {
+                lease.give_back().await;
+                Ok(Answered::Done)
+            }
+            End::Abandoned => {
+                lease.discard(true).await;
+                Ok(Answered::Done)
+            }
+            End::Stopped(error) => {
+                lease.discard(true).await;
+                Err(error.at_source(&self.settings.source))
+            }
+            End::Failed(error, before_rows) => {
+                let dead = is_dead_connection(&error);
+                let was_dead = dead && before_rows && lease.reused;
+                match dead {
+                    true => lease.discard(false).await,
+                    false => lease.give_back().await,
                 }
-            };
-            let end = tokio::select! {
-                biased;
-                end = self.pump(&mut lease, &rendered, batches) => end,
-                () = batches.closed() => End::Abandoned,
-                () = until(self.deadline) => End::Stopped(Error::new(
-                    Code::Timeout,
-                    "the deadline passed while the answer was read",
-                )),
-            };
-            match end {
-                End::Complete => {
-                    lease.give_back();
-                    return Ok(());
-                }
-                End::Abandoned => {
-                    lease.discard(true).await;
-                    return Ok(());
-                }
-                End::Stopped(error) => {
-                    lease.discard(true).await;
-                    return Err(error.at_source(&self.settings.source));
-                }
-                End::Failed(error, before_rows) => {
-                    let dead = is_dead_connection(&error);
-                    let retry = dead && before_rows && lease.reused;
-                    match dead {
-                        true => lease.discard(false).await,
-                        false => lease.give_back(),
-                    }
-                    if retry {
-                        fresh = true;
-                        continue;
-                    }
-                    return Err(self.at_table(client_error(error, &self.settings)));
+                match was_dead {
+                    true => Ok(Answered::WasDead),
+                    false => Err(self.at_table(client_error(error, &self.settings))),
                 }
             }
         }
     }
 
     /// Execute and send batches until something ends it.
-    async fn pump(
-        &self,
-        lease: &mut Lease,
-        rendered: &Rendered,
-        batches: &mpsc::Sender<Result<RecordBatch>>,
-    ) -> End {
-        let flavor = lease.flavor();
-        let conn = &mut lease.conn;
+    async fn pump(&self, lease: &mut Lease, rendered: &Rendered, batches: &Batches) -> End {
         let prepared = async {
-            if self.deadline.is_some() || lease.limited {
-                set_deadline(conn, flavor, self.deadline).await?;
-                lease.limited = self.deadline.is_some();
-            }
-            conn.prep(rendered.sql.as_str()).await
+            lease.limit(self.deadline).await?;
+            lease.conn.prep(rendered.sql.as_str()).await
         };
         let statement = match prepared.await {
             Ok(statement) => statement,
             Err(e) => return End::Failed(e, true),
         };
+        let conn = &mut lease.conn;
         let end = self.execute(conn, &statement, rendered, batches).await;
         // MariaDB 10.11 executes one with subqueries once: then it may no longer know their tables (error 1054).
         let is_over = matches!(end, End::Complete | End::Failed(..));
@@ -172,7 +152,7 @@ impl Reading {
         conn: &mut Conn,
         statement: &Statement,
         rendered: &Rendered,
-        batches: &mpsc::Sender<Result<RecordBatch>>,
+        batches: &Batches,
     ) -> End {
         let schema = self.fragment.schema();
         let Some(values) = bound(rendered) else {
@@ -218,7 +198,7 @@ impl Reading {
     }
 
     /// Name the table where there is only one.
-    fn at_table(&self, error: Error) -> Error {
+    pub fn at_table(&self, error: Error) -> Error {
         match self.fragment.rel.tables().as_slice() {
             [table] => error.at_table(table.to_string()),
             _ => error,
@@ -226,36 +206,57 @@ impl Reading {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Batches that `run` sends. Work begins at the first poll, in a task of its own that holds at most a few batches; dropping
+/// the stream ends it.
+pub(crate) fn stream<Fut>(
+    source: String,
+    run: impl FnOnce(Batches) -> Fut + Send + 'static,
+) -> BatchStream
+where
+    Fut: Future<Output = Result<()>> + Send,
+{
+    stream::once(async move {
+        let (batches, received) = mpsc::channel(BATCHES_AHEAD);
+        let task = tokio::spawn(async move {
+            if let Err(error) = run(batches.clone()).await {
+                // Nobody may be left to read it.
+                let _ = batches.send(Err(error)).await;
+            }
+        });
+        stream::unfold((received, Some(task)), move |(mut received, task)| {
+            let source = source.clone();
+            async move {
+                if let Some(batch) = received.recv().await {
+                    return Some((batch, (received, task)));
+                }
+                // A task that broke must not look like the end of the answer.
+                match task?.await {
+                    Ok(()) => None,
+                    Err(e) => {
+                        let error = Error::internal("reading broke off").caused_by(e);
+                        Some((Err(error.at_source(source)), (received, None)))
+                    }
+                }
+            }
+        })
+    })
+    .flatten()
+    .boxed()
+}
+
+/// When the source has had its time, and some more.
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until((deadline + GRACE).into()).await,
         None => std::future::pending().await,
     }
 }
 
-/// The server ends the statement then, too.
-async fn set_deadline(
-    conn: &mut Conn,
-    flavor: Flavor,
-    deadline: Option<Instant>,
-) -> mysql_async::Result<()> {
-    // Zero is no limit: a deadline that has passed is the shortest there is.
-    let left = deadline.map(|deadline| {
-        deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1))
-    });
-    conn.query_drop(match flavor {
-        Flavor::MariaDb => format!(
-            "SET SESSION max_statement_time = {:.3}",
-            left.unwrap_or_default().as_secs_f64()
-        ),
-        Flavor::MySql => format!(
-            "SET SESSION max_execution_time = {}",
-            left.unwrap_or_default().as_millis()
-        ),
-    })
-    .await
+pub(crate) fn late() -> Error {
+    Error::new(
+        Code::Timeout,
+        "the deadline passed while the answer was read",
+    )
 }
 
 fn bound(rendered: &Rendered) -> Option<Vec<Value>> {

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use belvedere_connector::{Code, Error, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
@@ -31,13 +33,43 @@ impl Flavor {
 }
 
 /// Connect, set the session to a known state and check it.
-pub(crate) async fn connect(settings: &Settings) -> Result<(Conn, Flavor)> {
-    match tokio::time::timeout(settings.connect_timeout, open(settings)).await {
+pub(crate) async fn connect(
+    settings: &Settings,
+    deadline: Option<Instant>,
+) -> Result<(Conn, Flavor)> {
+    let limit = Instant::now() + settings.connect_timeout;
+    let until = deadline.map_or(limit, |deadline| deadline.min(limit));
+    match tokio::time::timeout_at(until.into(), open(settings)).await {
         Ok(result) => result,
+        Err(_) if until < limit => Err(Error::new(
+            Code::Timeout,
+            format!(
+                "the deadline passed while connecting to {}",
+                settings.address()
+            ),
+        )
+        .at_source(&settings.source)),
         Err(_) => Err(unreachable_error(
             settings,
             format!("no answer within {} s", settings.connect_timeout.as_secs()),
         )),
+    }
+}
+
+/// The statement that lets the server end those after it at the deadline.
+pub(crate) fn limit(flavor: Flavor, deadline: Option<Instant>) -> String {
+    // Zero is no limit: a deadline that has passed is the shortest there is.
+    let left = deadline.map(|deadline| {
+        deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1))
+    });
+    let left = left.unwrap_or_default();
+    match flavor {
+        Flavor::MariaDb => {
+            format!("SET SESSION max_statement_time = {:.3}", left.as_secs_f64())
+        }
+        Flavor::MySql => format!("SET SESSION max_execution_time = {}", left.as_millis()),
     }
 }
 
@@ -94,20 +126,25 @@ async fn set_up(conn: &mut Conn, settings: &Settings) -> Result<Flavor> {
             .at_source(&settings.source),
             _ => client_error(e, settings),
         })?;
-    conn.query_drop("SET SESSION TRANSACTION READ ONLY")
+    // The server's default may be to read what is not committed.
+    conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         .await
         .map_err(wrap)?;
-    check(conn, settings, collation).await?;
+    check(conn, settings, flavor).await?;
     Ok(flavor)
 }
 
 /// A proxy between us and the server may swallow `SET`: what answers rest on is read back.
-async fn check(conn: &mut Conn, settings: &Settings, collation: &str) -> Result<()> {
+async fn check(conn: &mut Conn, settings: &Settings, flavor: Flavor) -> Result<()> {
+    let isolation = match flavor {
+        Flavor::MariaDb => "tx_isolation",
+        Flavor::MySql => "transaction_isolation",
+    };
     let row: Option<Row> = conn
-        .query_first(
+        .query_first(format!(
             "SELECT @@session.sql_mode, @@session.time_zone, @@session.character_set_results, \
-             @@session.character_set_client, @@session.collation_connection",
-        )
+             @@session.character_set_client, @@session.collation_connection, @@session.{isolation}"
+        ))
         .await
         .map_err(|e| client_error(e, settings))?;
     let value = |i: usize| -> String {
@@ -124,8 +161,10 @@ async fn check(conn: &mut Conn, settings: &Settings, collation: &str) -> Result<
         Some("time_zone")
     } else if value(2) != "utf8mb4" || value(3) != "utf8mb4" {
         Some("character_set")
-    } else if value(4) != collation {
+    } else if value(4) != flavor.bytes_collation() {
         Some("collation_connection")
+    } else if value(5) != "REPEATABLE-READ" {
+        Some("isolation level")
     } else {
         None
     };

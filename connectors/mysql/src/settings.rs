@@ -168,6 +168,12 @@ impl Settings {
         })
     }
 
+    /// The server, the account and the way to it; how columns are read is part of a fragment's schema.
+    pub fn place(&self) -> String {
+        let account = (&self.host, self.port, &self.user, &self.password);
+        format!("mysql {:?}", (account, self.ssl_mode, &self.ssl_root_cert))
+    }
+
     /// `host:port`, for messages.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)

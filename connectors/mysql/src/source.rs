@@ -1,20 +1,25 @@
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Code, Error, Fragment, Result, ScanRequest, Source, SourceConfig,
-    Table,
+    Table, TableRef,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
+use futures::{StreamExt, stream};
 
+use crate::collation::MysqlCapabilities;
 use crate::dialect::MysqlDialect;
 use crate::discover;
 use crate::error::{client_error, is_dead_connection};
+use crate::layout::Layout;
 use crate::pool::{Lease, Pool};
 use crate::read::{Reading, Render};
 use crate::session::Flavor;
 use crate::settings::Settings;
+use crate::split::Split;
 
 /// How long reading the schema may take.
 const DISCOVERY: Duration = Duration::from_secs(60);
@@ -24,6 +29,8 @@ const DISCOVERY: Duration = Duration::from_secs(60);
 pub(crate) struct MysqlSource {
     settings: Arc<Settings>,
     pool: Arc<Pool>,
+    /// Of the tables that can be read in ranges, as discovery found them.
+    layouts: RwLock<HashMap<TableRef, Layout>>,
 }
 
 impl MysqlSource {
@@ -32,7 +39,18 @@ impl MysqlSource {
         Ok(Self {
             pool: Pool::new(settings.clone()),
             settings,
+            layouts: RwLock::default(),
         })
+    }
+
+    /// The fragment's table, if it is one, and how it can be read in ranges.
+    fn layout(&self, fragment: &Fragment) -> Option<(TableRef, Layout)> {
+        let tables = fragment.rel.tables();
+        let [table] = tables[..] else {
+            return None;
+        };
+        let layouts = self.layouts.read().unwrap_or_else(PoisonError::into_inner);
+        Some((table.clone(), layouts.get(table)?.clone()))
     }
 
     /// Read the schema. On an error the connection is closed, if it may be broken.
@@ -60,7 +78,9 @@ impl Source for MysqlSource {
             let mut lease = self.pool.lease(deadline, fresh).await?;
             match self.read_schema(&mut lease).await {
                 Ok(Ok(tables)) => {
-                    lease.give_back();
+                    lease.give_back().await;
+                    self.remember(&tables);
+                    self.pool.try_again();
                     return Ok(tables);
                 }
                 Ok(Err(error)) => {
@@ -79,25 +99,45 @@ impl Source for MysqlSource {
         }
     }
 
-    /// Nothing is needed of them: a scan brings its schema.
-    fn remember(&self, _tables: &[Table]) {}
+    fn remember(&self, tables: &[Table]) {
+        let layout = |table: &Table| {
+            let reference = TableRef {
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+            };
+            Some((reference, Layout::of(table)?))
+        };
+        let layouts = tables.iter().filter_map(layout).collect();
+        *self.layouts.write().unwrap_or_else(PoisonError::into_inner) = layouts;
+    }
 
     fn default_schema(&self) -> &str {
         &self.settings.database
     }
 
+    /// Every database of the server is a schema of each: whatever database their URLs name.
+    fn place(&self) -> Option<String> {
+        Some(self.settings.place())
+    }
+
     fn capabilities(&self) -> Arc<dyn Capabilities> {
-        Arc::new(SqlCapabilities::new(MysqlDialect {
+        Arc::new(MysqlCapabilities(SqlCapabilities::new(MysqlDialect {
             flavor: self.pool.flavor(),
-        }))
+        })))
     }
 
     fn max_streams(&self) -> usize {
         self.settings.max_connections
     }
 
-    fn partitions(&self, _fragment: &Fragment) -> usize {
-        1
+    fn partitions(&self, fragment: &Fragment) -> usize {
+        if !self.pool.shares() || !fragment.rel.is_row_wise() {
+            return 1;
+        }
+        let ranges = self
+            .layout(fragment)
+            .map_or(1, |(_, layout)| layout.ranges(&fragment.rel));
+        ranges.clamp(1, self.settings.max_connections)
     }
 
     fn describe(&self, fragment: &Fragment) -> String {
@@ -109,13 +149,6 @@ impl Source for MysqlSource {
     }
 
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>> {
-        if request.partitions != 1 {
-            return Err(Error::internal(format!(
-                "{} partitions were asked for, there is 1",
-                request.partitions
-            ))
-            .at_source(&self.settings.source));
-        }
         let source = self.settings.source.clone();
         let render: Arc<Render> = Arc::new(move |flavor: Flavor, fragment: &Fragment| {
             let dialect = MysqlDialect {
@@ -133,6 +166,21 @@ impl Source for MysqlSource {
             batch_rows: request.batch_rows.max(1),
             deadline: request.deadline,
         };
-        Ok(vec![reading.stream()])
+        let partitions = request.partitions;
+        if partitions > 1 && !reading.fragment.rel.is_row_wise() {
+            return Err(Error::internal("only the rows of one table are split")
+                .at_source(&self.settings.source));
+        }
+        match self.layout(&reading.fragment) {
+            Some((table, layout)) if partitions > 1 => {
+                Ok(Split::streams(reading, table, layout.key, partitions))
+            }
+            // Discovery has found another table than the one that was planned with.
+            _ => {
+                let mut streams = vec![reading.stream()];
+                streams.resize_with(partitions.max(1), || stream::empty().boxed());
+                Ok(streams)
+            }
+        }
     }
 }

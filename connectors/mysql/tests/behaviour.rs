@@ -30,6 +30,7 @@ async fn behaviour() {
     busy(&server).await;
     many(&server).await;
     deadline(&server).await;
+    silent(&server).await;
     refused(&server).await;
     altered(&server).await;
     session(&server).await;
@@ -304,6 +305,23 @@ async fn altered(server: &Server) {
     let error = read(&source, scan(&again, &[])).await.unwrap_err();
     assert_code(&error, Code::TableMissing);
     assert_eq!(error.table.as_deref(), Some("big.changing"));
+}
+
+/// Connecting ends at the deadline, too: this server takes connections and says nothing.
+async fn silent(server: &Server) {
+    let small = table(&server.source("big", &[]), "small").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mysql://u@{}/d", listener.local_addr().unwrap());
+    let source = MysqlConnector
+        .open(config(&url, &[("connect_timeout", "60")]))
+        .unwrap();
+    let mut late = request(scan(&small, &[]));
+    late.deadline = Some(Instant::now() + Duration::from_millis(300));
+    let began = Instant::now();
+    let error = read_request(&source, late).await.unwrap_err();
+    assert_code(&error, Code::Timeout);
+    assert!(error.to_string().contains("connecting"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 /// The server's own settings do not change what statements mean.

@@ -120,6 +120,16 @@ pub enum Reading {
 }
 
 impl Settings {
+    /// The database, the account and the way to it; how columns are read is part of a fragment's schema.
+    pub fn place(&self) -> String {
+        let account = (&self.host, self.port, &self.user, &self.database);
+        let password = self.config.option("password");
+        format!(
+            "postgres {:?}",
+            (account, password, self.ssl_mode, &self.ssl_root_cert)
+        )
+    }
+
     pub fn new(config: SourceConfig) -> Result<Self> {
         let source = config.name.clone();
         Self::parse(config).map_err(|e| e.at_source(source))

@@ -82,6 +82,11 @@ impl Source for PostgresSource {
         "public"
     }
 
+    /// A statement reaches one database, and all of its schemas, whichever a source shows.
+    fn place(&self) -> Option<String> {
+        Some(self.pool.settings.place())
+    }
+
     fn capabilities(&self) -> Arc<dyn Capabilities> {
         Arc::new(SqlCapabilities::new(PostgresDialect))
     }

@@ -12,7 +12,7 @@ use crate::{failure, functions};
 /// Idle connections to one file, and how many may be in use.
 #[derive(Debug)]
 pub struct Pool {
-    path: PathBuf,
+    pub path: PathBuf,
     busy_timeout: Duration,
     pub max_connections: usize,
     permits: Arc<Semaphore>,

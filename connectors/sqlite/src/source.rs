@@ -141,6 +141,11 @@ impl Source for SqliteSource {
         SCHEMA
     }
 
+    /// The file, and how its columns are read.
+    fn place(&self) -> Option<String> {
+        Some(format!("sqlite {:?}", (&self.pool.path, &self.decisions)))
+    }
+
     fn capabilities(&self) -> Arc<dyn Capabilities> {
         Arc::new(SqlCapabilities::new(self.dialect()))
     }

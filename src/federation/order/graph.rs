@@ -31,7 +31,7 @@ pub struct Leaf {
 /// Where a relation is.
 #[derive(Clone, PartialEq)]
 pub enum Place {
-    /// At the source of this name.
+    /// At the sources of this place.
     Source(String),
     /// In files, which are read here; or joined from several sources.
     Here,
@@ -174,7 +174,7 @@ fn place(plan: &LogicalPlan) -> Place {
             let provider = source_as_provider(&scan.source)?;
             let any: &dyn std::any::Any = provider.as_ref();
             let table = any.downcast_ref::<SourceTable>();
-            names.push(table.map(|table| table.handle.name.clone()));
+            names.push(table.map(|table| table.handle.place().to_string()));
         }
         Ok(TreeNodeRecursion::Continue)
     });

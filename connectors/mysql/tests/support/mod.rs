@@ -127,6 +127,12 @@ impl Server {
             .init(vec!["SET NAMES utf8mb4, sql_mode = ''"])
     }
 
+    /// A connection of root's, in the database `big`.
+    pub fn connection(&self) -> impl Future<Output = Conn> + use<> {
+        let options = self.options("big", "root");
+        async move { Conn::new(options).await.expect("root may log in") }
+    }
+
     /// Run statements on the server itself, in a fresh database of this name.
     pub async fn database(&self, name: &str, statements: &[&str]) {
         let mut conn = Conn::new(self.options("", "root"))
