@@ -50,9 +50,11 @@ impl From<SourceFailure> for DataFusionError {
 pub struct Opened {
     /// What was asked of it; None: no row could be needed.
     pub asked: Option<Asked>,
-    /// A stream for each partition, until it is taken.
-    streams: Mutex<Vec<Option<SendableRecordBatchStream>>>,
+    scans: Mutex<Vec<Streams>>,
 }
+
+/// One for each partition, until it is taken.
+type Streams = Vec<Option<SendableRecordBatchStream>>;
 
 /// What was asked of a source.
 pub struct Asked {
@@ -85,23 +87,22 @@ enum Turn {
 }
 
 impl Scan {
-    /// The partition's stream; the first caller opens the scan. A partition asked for twice is scanned anew.
+    /// The partition's stream; the first caller opens the scan. Who asks for a partition again is given that of a further
+    /// scan, of which all partitions are: another scan may have been divided otherwise.
     pub async fn take(
         &self,
         opened: &OnceCell<Opened>,
         partition: usize,
     ) -> Result<SendableRecordBatchStream, SourceFailure> {
         let open = opened.get_or_try_init(|| self.open()).await?;
-        if let Some(stream) = open.streams.lock().await[partition].take() {
+        let mut scans = open.scans.lock().await;
+        if let Some(stream) = scans.iter_mut().find_map(|scan| scan[partition].take()) {
             return Ok(stream);
         }
-        let again = self
-            .open()
-            .await?
-            .streams
-            .into_inner()
-            .swap_remove(partition);
-        again.ok_or_else(|| self.failed("a fresh scan has all its streams"))
+        let mut again = self.open().await?.scans.into_inner().swap_remove(0);
+        let stream = again[partition].take();
+        scans.push(again);
+        stream.ok_or_else(|| self.failed("a fresh scan has all its streams"))
     }
 
     async fn open(&self) -> Result<Opened, SourceFailure> {
@@ -119,7 +120,7 @@ impl Scan {
                 let streams = (0..self.partitions).map(|_| nothing()).collect();
                 return Ok(Opened {
                     asked: None,
-                    streams: Mutex::new(streams),
+                    scans: Mutex::new(vec![streams]),
                 });
             }
         };
@@ -149,7 +150,7 @@ impl Scan {
         let question = asking.question().clone();
         Ok(Opened {
             asked: Some(Asked { fragment, question }),
-            streams: Mutex::new(streams),
+            scans: Mutex::new(vec![streams]),
         })
     }
 
