@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{Aggregate, Expr, SortKey};
+use crate::expr::{Aggregate, BinaryOp, Expr, ExprKind, SortKey};
+use crate::table::PRIMARY_KEY;
 use crate::window::Window;
 
 /// A piece of a query that one source answers: a small closed algebra over typed expressions.
@@ -206,6 +208,30 @@ impl Rel {
         found
     }
 
+    /// Whether its conditions name one row of a table: each column of the primary key equals a constant.
+    pub fn names_one_row(&self) -> bool {
+        let mut named = BTreeSet::new();
+        let mut rel = self;
+        loop {
+            rel = match rel {
+                Self::Project { input, .. } if named.is_empty() => input,
+                Self::Filter { input, predicates } => {
+                    named.extend(predicates.iter().filter_map(Expr::as_equal_column));
+                    input
+                }
+                Self::Scan { schema, .. } => {
+                    let of_key = |i: &usize| {
+                        let columns = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
+                        columns.parse::<usize>().ok()
+                    };
+                    let of_key: Vec<usize> = named.iter().filter_map(of_key).collect();
+                    return of_key.first() == Some(&of_key.len());
+                }
+                _ => return false,
+            };
+        }
+    }
+
     /// Whether it is a scan, filters, projections, and nothing that relates rows to each other: any split of the
     /// table's rows gives a split of its answer.
     pub fn is_row_wise(&self) -> bool {
@@ -218,6 +244,24 @@ impl Rel {
 }
 
 impl Expr {
+    /// Of `column = constant`, either way round, the column.
+    fn as_equal_column(&self) -> Option<usize> {
+        let ExprKind::Binary {
+            op: BinaryOp::Eq,
+            left,
+            right,
+        } = &self.kind
+        else {
+            return None;
+        };
+        let is_constant = |side: &Self| matches!(side.kind, ExprKind::Literal(_));
+        match (left.as_column(), right.as_column()) {
+            (Some(column), None) if is_constant(right) => Some(column),
+            (None, Some(column)) if is_constant(left) => Some(column),
+            _ => None,
+        }
+    }
+
     /// The field it becomes under `name`; a bare column keeps the metadata of the input's field.
     pub(crate) fn field(&self, name: &str, input: &Schema) -> Field {
         let field = Field::new(name, self.data_type.clone(), self.nullable);
@@ -225,5 +269,54 @@ impl Expr {
             Some(origin) => field.with_metadata(origin.metadata().clone()),
             None => field,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Literal;
+
+    #[test]
+    fn a_row_is_named_by_its_whole_key() {
+        let field = |name: &str, key: Option<usize>| {
+            let metadata = key.map(|columns| (PRIMARY_KEY.to_string(), columns.to_string()));
+            let field = Field::new(name, DataType::Int64, false);
+            field.with_metadata(metadata.into_iter().collect())
+        };
+        let table = |key: usize| Rel::Scan {
+            table: TableRef {
+                schema: "s".to_string(),
+                name: "t".to_string(),
+            },
+            schema: Arc::new(Schema::new(vec![
+                field("a", Some(key)),
+                field("b", (key > 1).then_some(key)),
+                field("c", None),
+            ])),
+        };
+        let where_all = |input: Rel, conditions: &[(BinaryOp, usize)]| {
+            let condition = |(op, column): &(BinaryOp, usize)| Expr {
+                kind: ExprKind::Binary {
+                    op: *op,
+                    left: Box::new(Expr::column(*column, DataType::Int64, false)),
+                    right: Box::new(Expr::literal(Literal::Int(1), DataType::Int64)),
+                },
+                data_type: DataType::Boolean,
+                nullable: false,
+            };
+            Rel::Filter {
+                input: Box::new(input),
+                predicates: conditions.iter().map(condition).collect(),
+            }
+        };
+        use BinaryOp::{Eq, Gt};
+        assert!(where_all(table(1), &[(Eq, 0)]).names_one_row());
+        assert!(where_all(table(1), &[(Gt, 2), (Eq, 0)]).names_one_row());
+        assert!(where_all(where_all(table(2), &[(Eq, 1)]), &[(Eq, 0)]).names_one_row());
+        assert!(!where_all(table(2), &[(Eq, 0)]).names_one_row());
+        assert!(!where_all(table(1), &[(Gt, 0)]).names_one_row());
+        assert!(!where_all(table(1), &[(Eq, 2)]).names_one_row());
+        assert!(!table(1).names_one_row());
     }
 }

@@ -100,7 +100,8 @@ impl Source for PostgresSource {
         let [table] = tables[..] else {
             return 1;
         };
-        if !fragment.rel.is_row_wise() {
+        // One row is found by its key, in one place.
+        if !fragment.rel.is_row_wise() || fragment.rel.names_one_row() {
             return 1;
         }
         let sizes = self.sizes.read().unwrap_or_else(PoisonError::into_inner);

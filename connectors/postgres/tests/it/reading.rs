@@ -148,6 +148,13 @@ async fn a_large_table_is_read_in_ranges_of_one_snapshot() {
     let counts = read_all(scan_of(table(&tables, "parent")), 3).await;
     assert_eq!(counts.iter().sum::<usize>(), 40_010);
     assert_eq!(counts.iter().filter(|n| **n > 0).count(), 1);
+    // One row is found by its key, in one place.
+    db.run("ALTER TABLE big ADD PRIMARY KEY (id)").await;
+    let (source, tables) = db.discovered(&[]).await;
+    let big = table(&tables, "big");
+    let below = |op| filter(scan_of(big), compare(column(big, "id"), op, int(7)));
+    assert_eq!(source.partitions(&Fragment::new(below(BinaryOp::Eq))), 1);
+    assert!(source.partitions(&Fragment::new(below(BinaryOp::Lt))) > 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
