@@ -227,7 +227,7 @@ impl Cutter {
                 Ok(grown) => {
                     let again = sent.into_iter().filter(|(_, _, again)| *again);
                     residual.extend(again.map(|(_, predicate, _)| predicate));
-                    grown.as_learned()
+                    grown.with_learned_rows()
                 }
                 Err(refused) => {
                     let (remote, why) = *refused;

@@ -179,7 +179,7 @@ impl Remote {
     }
 
     /// With as many rows as there were last time, if it was asked before.
-    pub fn as_learned(self) -> Self {
+    pub fn with_learned_rows(self) -> Self {
         let conditions = Conditions::of(&self.rel);
         match conditions.and_then(|conditions| self.handle.learned.rows(conditions)) {
             Some(rows) => Self {

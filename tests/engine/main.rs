@@ -17,6 +17,7 @@
 //! | `notices.rs` | what a user is told besides the rows |
 //! | `places.rs` | sources that are one place: one fragment |
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
+//! | `servers.rs` | real servers |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
 //! | `windows.rs` | windows at a source, and their orders |
@@ -43,6 +44,8 @@ mod places;
 mod proxy;
 mod reference;
 mod restraint;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod servers;
 mod shared;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod sick;

@@ -4,9 +4,7 @@ use belvedere::Session;
 use insta::assert_snapshot;
 
 use crate::fixture::Fixture;
-
-#[path = "../../connectors/mysql/tests/support/mod.rs"]
-mod mysql;
+use crate::servers::mysql;
 
 async fn notices(session: &Session, query: &str) -> Vec<String> {
     let answer = session.execute(query).await.expect(query);

@@ -1,14 +1,8 @@
 //! Sources that are one place: what several of them hold is asked of one, in one fragment.
 
 use crate::fixture::{Fixture, database};
-
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-#[path = "../../connectors/mysql/tests/support/mod.rs"]
-mod mysql;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
-#[path = "../../connectors/postgres/tests/it/server.rs"]
-#[allow(dead_code)]
-mod postgres;
+use crate::servers::{mysql, postgres};
 
 /// How many fragments a query is.
 async fn fragments(fixture: &Fixture, query: &str) -> usize {

@@ -14,12 +14,7 @@ use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database, shown};
 use crate::proxy::{Mode, Proxy};
-
-#[path = "../../connectors/mysql/tests/support/mod.rs"]
-mod mysql;
-#[path = "../../connectors/postgres/tests/it/server.rs"]
-#[allow(dead_code)]
-mod postgres;
+use crate::servers::{mysql, postgres};
 
 /// Of the table `big`: more than connections buffer.
 const ROWS: usize = 200_000;
