@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Aggregate, BinaryOp, Expr, ExprKind, SortKey};
-use crate::table::PRIMARY_KEY;
+use crate::table::holds_primary_key;
 use crate::window::Window;
 
 /// A piece of a query that one source answers: a small closed algebra over typed expressions.
@@ -219,14 +219,7 @@ impl Rel {
                     named.extend(predicates.iter().filter_map(Expr::as_equal_column));
                     input
                 }
-                Self::Scan { schema, .. } => {
-                    let of_key = |i: &usize| {
-                        let columns = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
-                        columns.parse::<usize>().ok()
-                    };
-                    let of_key: Vec<usize> = named.iter().filter_map(of_key).collect();
-                    return of_key.first() == Some(&of_key.len());
-                }
+                Self::Scan { schema, .. } => return holds_primary_key(schema, &named),
                 _ => return false,
             };
         }
@@ -276,6 +269,7 @@ impl Expr {
 mod tests {
     use super::*;
     use crate::expr::Literal;
+    use crate::table::PRIMARY_KEY;
 
     #[test]
     fn a_row_is_named_by_its_whole_key() {

@@ -42,5 +42,7 @@ pub use expr::{
 pub use fragment::{Fragment, JoinKind, Rel, TableRef};
 pub use histogram::{Histogram, is_measured, measure};
 pub use source::{BatchStream, Connector, ScanRequest, Source};
-pub use table::{COLLATION, Column, ForeignKey, NATIVE_TYPE, PRIMARY_KEY, Table, TableKind};
+pub use table::{
+    COLLATION, Column, ForeignKey, NATIVE_TYPE, PRIMARY_KEY, Table, TableKind, holds_primary_key,
+};
 pub use window::{Bound, Frame, Window, WindowFunction};

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -104,6 +104,16 @@ impl Table {
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
+}
+
+/// Whether these columns of a scan, by number, are at least all those of the table's primary key.
+pub fn holds_primary_key(schema: &Schema, columns: &BTreeSet<usize>) -> bool {
+    let in_key = columns.iter().filter_map(|i| {
+        let columns = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
+        columns.parse::<usize>().ok()
+    });
+    let in_key: Vec<usize> = in_key.collect();
+    in_key.first() == Some(&in_key.len())
 }
 
 impl Column {

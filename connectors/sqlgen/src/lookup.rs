@@ -1,8 +1,6 @@
 //! Joins that look rows up in a table, for systems that would do it the wrong way round.
 
-use std::collections::BTreeSet;
-
-use belvedere_connector::{Expr, JoinKind, PRIMARY_KEY, Rel};
+use belvedere_connector::{Expr, JoinKind, Rel, holds_primary_key};
 use sqlparser::ast::JoinOperator;
 
 use crate::block::Block;
@@ -67,11 +65,5 @@ fn is_lookup<'a>(rel: &Rel, keys: impl Iterator<Item = &'a Expr>) -> bool {
     let Rel::Scan { schema, .. } = rel else {
         return false;
     };
-    let columns: BTreeSet<usize> = keys.filter_map(Expr::as_column).collect();
-    let in_key = columns.iter().filter_map(|i| {
-        let of = schema.fields().get(*i)?.metadata().get(PRIMARY_KEY)?;
-        of.parse::<usize>().ok()
-    });
-    let in_key: Vec<usize> = in_key.collect();
-    in_key.first() == Some(&in_key.len())
+    holds_primary_key(schema, &keys.filter_map(Expr::as_column).collect())
 }
