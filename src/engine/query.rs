@@ -180,6 +180,7 @@ pub(super) async fn physical(
     ]);
     let planned = async {
         let plan = upstream::equal_floats(plan.clone())?;
+        let plan = upstream::unfollowed_ranges(plan)?;
         let plan = planner.create_physical_plan(&plan, state).await?;
         stop(state).within(plan)
     };

@@ -234,15 +234,24 @@ fn may_be_a_nan(expr: &Expr) -> bool {
     }
 }
 
-fn with_one_nan(expr: Expr, schema: &DFSchema) -> Expr {
+/// The expression, or, of one that may be a NaN computed here, the one NaN.
+pub fn with_one_nan(expr: Expr, schema: &DFSchema) -> Expr {
     match expr {
         Expr::Alias(mut alias) => {
             *alias.expr = with_one_nan(*alias.expr, schema);
             Expr::Alias(alias)
         }
+        expr if is_one_nan(&expr) => expr,
         expr if may_be_a_nan(&expr) && is_float(&expr, schema) => FloatFunction::OneNan.call(expr),
         expr => expr,
     }
+}
+
+pub fn is_one_nan(expr: &Expr) -> bool {
+    let Expr::ScalarFunction(call) = expr else {
+        return false;
+    };
+    call.func.inner().downcast_ref::<FloatFunction>() == Some(&FloatFunction::OneNan)
 }
 
 fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

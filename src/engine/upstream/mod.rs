@@ -12,6 +12,8 @@
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
+//! | `folding.rs` | folding constants to a NaN that does not equal another |
+//! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `spared.rs` | nothing by itself: a rule without the nodes for which it is wrong |
@@ -35,10 +37,12 @@ mod copies;
 mod extremes;
 mod filters;
 mod floats;
+mod folding;
 mod groups;
 mod keys;
 mod membership;
 mod projections;
+mod ranges;
 mod recursion;
 mod spared;
 mod topk;
@@ -46,6 +50,7 @@ mod topk;
 pub(super) use copies::counted_copies;
 pub(super) use floats::equal_floats;
 pub(super) use membership::whole_membership;
+pub(super) use ranges::unfollowed_ranges;
 pub(super) use recursion::bare_recursion;
 
 use spared::Spared;
@@ -67,6 +72,7 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
                 rule,
                 spares: adds_up_floats,
             })),
+            "simplify_expressions" => rules.push(Arc::new(folding::OneNanFolded(rule))),
             "push_down_filter" => rules.push(Arc::new(Spared {
                 rule,
                 spares: aggregates::is_over_totals,

@@ -392,3 +392,24 @@ async fn a_computed_nan_is_the_one_that_is_read() {
     +---+---------+-------+---------+-------+
     ");
 }
+
+#[tokio::test]
+async fn a_nan_that_is_folded_is_the_one_that_is_read() {
+    let fixture = fixture("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1);").await;
+    let found = fixture
+        .ok(
+            "WITH q AS (SELECT n, CAST('-0' AS DOUBLE) / CAST('-0' AS DOUBLE) AS y FROM own.main.t)
+             SELECT CAST('-0' AS DOUBLE) / CAST('-0' AS DOUBLE) = CAST('NaN' AS DOUBLE) AS divided,
+                CAST('inf' AS DOUBLE) - CAST('inf' AS DOUBLE) = CAST('NaN' AS DOUBLE) AS less, - CAST('NaN' AS DOUBLE) >= 5 AS negated,
+                y = CAST('NaN' AS DOUBLE) AS below, y IN (CAST('NaN' AS DOUBLE), 2) AS listed
+             FROM q WHERE (n = n) IS FALSE OR y = - CAST('NaN' AS DOUBLE)",
+        )
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +---------+------+---------+-------+--------+
+    | divided | less | negated | below | listed |
+    +---------+------+---------+-------+--------+
+    | true    | true | true    | true  | true   |
+    +---------+------+---------+-------+--------+
+    ");
+}

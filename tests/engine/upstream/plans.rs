@@ -491,3 +491,92 @@ async fn a_filter_stays_above_totals() {
     +---+---+
     ");
 }
+
+#[tokio::test]
+async fn a_column_that_a_condition_rounds_is_not_one_value() {
+    let fixture = fixture(
+        "CREATE TABLE t (n INTEGER, x REAL, at TIMESTAMP, s TEXT);
+         INSERT INTO t VALUES (3, 0.4, '2024-03-01 05:00:00', '3'), (1, 0.1, '2024-03-01 01:00:00', '003'),
+            (2, -0.3, '2024-03-01 03:00:00', '03');",
+    )
+    .await;
+    let from = ("{t}", "own.main.t");
+    let found = answers(
+        &fixture,
+        from,
+        &[
+            "SELECT n FROM {t} WHERE n / 100 = 0 ORDER BY n",
+            "SELECT n FROM {t} WHERE n / 100 = 0 AND n > 1 ORDER BY n LIMIT 2",
+            "SELECT n, rank() OVER (ORDER BY n) AS r FROM {t} WHERE n / 100 = 0 ORDER BY r DESC",
+            "SELECT x FROM {t} WHERE CAST(x AS INTEGER) = 0 ORDER BY x",
+            "SELECT x FROM {t} WHERE x + 1e17 = 1e17 ORDER BY x",
+            "SELECT at FROM {t} WHERE CAST(at AS DATE) = DATE '2024-03-01' ORDER BY at",
+            "SELECT s FROM {t} WHERE CAST(s AS INTEGER) = 3 ORDER BY s",
+            "SELECT max(n) AS n FROM {t} WHERE n * 0 = 0",
+        ],
+    )
+    .await;
+    insta::assert_snapshot!(found, @r"
+    SELECT n FROM {t} WHERE n / 100 = 0 ORDER BY n
+    +---+
+    | n |
+    +---+
+    | 1 |
+    | 2 |
+    | 3 |
+    +---+
+    SELECT n FROM {t} WHERE n / 100 = 0 AND n > 1 ORDER BY n LIMIT 2
+    +---+
+    | n |
+    +---+
+    | 2 |
+    | 3 |
+    +---+
+    SELECT n, rank() OVER (ORDER BY n) AS r FROM {t} WHERE n / 100 = 0 ORDER BY r DESC
+    +---+---+
+    | n | r |
+    +---+---+
+    | 3 | 3 |
+    | 2 | 2 |
+    | 1 | 1 |
+    +---+---+
+    SELECT x FROM {t} WHERE CAST(x AS INTEGER) = 0 ORDER BY x
+    +------+
+    | x    |
+    +------+
+    | -0.3 |
+    | 0.1  |
+    | 0.4  |
+    +------+
+    SELECT x FROM {t} WHERE x + 1e17 = 1e17 ORDER BY x
+    +------+
+    | x    |
+    +------+
+    | -0.3 |
+    | 0.1  |
+    | 0.4  |
+    +------+
+    SELECT at FROM {t} WHERE CAST(at AS DATE) = DATE '2024-03-01' ORDER BY at
+    +---------------------+
+    | at                  |
+    +---------------------+
+    | 2024-03-01T01:00:00 |
+    | 2024-03-01T03:00:00 |
+    | 2024-03-01T05:00:00 |
+    +---------------------+
+    SELECT s FROM {t} WHERE CAST(s AS INTEGER) = 3 ORDER BY s
+    +-----+
+    | s   |
+    +-----+
+    | 003 |
+    | 03  |
+    | 3   |
+    +-----+
+    SELECT max(n) AS n FROM {t} WHERE n * 0 = 0
+    +---+
+    | n |
+    +---+
+    | 3 |
+    +---+
+    ");
+}

@@ -1,0 +1,82 @@
+//! `-0.0 / -0.0 = CAST('NaN' AS DOUBLE)`: DataFusion folds constants one by one, so that the processor's own NaN is a
+//! literal when it is compared, by its bits, with the one that is read.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::{LogicalRule, floats};
+
+/// The rule that folds, with what may fold to a NaN made the one NaN before.
+#[derive(Debug)]
+pub struct OneNanFolded(pub LogicalRule);
+
+impl OptimizerRule for OneNanFolded {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let prepared = prepared(plan)?;
+        let changed = prepared.transformed;
+        let mut folded = self.0.rewrite(prepared.data, config)?;
+        folded.transformed |= changed;
+        Ok(folded)
+    }
+}
+
+fn prepared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found |= expr.exists(|expr| Ok(may_fold_to_a_nan(expr)))?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !found {
+        return Ok(Transformed::no(node));
+    }
+    let schema = merge_schema(&node.inputs());
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_down(|expr| {
+            let expr = match may_fold_to_a_nan(&expr) {
+                true => floats::with_one_nan(expr, &schema),
+                false => return Ok(Transformed::no(expr)),
+            };
+            let is_whole = floats::is_one_nan(&expr);
+            let recursion = match is_whole {
+                true => TreeNodeRecursion::Jump,
+                false => TreeNodeRecursion::Continue,
+            };
+            Ok(Transformed::new(expr, is_whole, recursion))
+        })?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
+}
+
+/// Whether it is computed of constants alone, and not yet [`floats::with_one_nan`]; its type is not looked at.
+fn may_fold_to_a_nan(expr: &Expr) -> bool {
+    let is_computed = match expr {
+        Expr::BinaryExpr(binary) => binary.op.is_numerical_operators(),
+        Expr::Negative(_) => true,
+        Expr::ScalarFunction(_) => !floats::is_one_nan(expr),
+        _ => false,
+    };
+    // What reads a column is of another row each time; so may be what is volatile.
+    is_computed && !expr.any_column_refs() && !expr.is_volatile() && !reads_elsewhere(expr)
+}
+
+fn reads_elsewhere(expr: &Expr) -> bool {
+    expr.contains_outer() || expr.contains_scalar_subquery()
+}
