@@ -48,15 +48,17 @@ impl Server {
         open_to_all(folder.path());
         let data = folder.path().join("data");
         let made = Command::new("mariadb-install-db")
+            // A server that starts removes what others have for temporary tables in a folder that they share.
+            .env("TMPDIR", folder.path())
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
             .args(user())
             .args(["--skip-test-db", "--innodb-log-file-size=8M"])
             .arg(format!("--datadir={}", data.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+            .output()
             .expect("mariadb-install-db is installed");
-        assert!(made.success(), "mariadb-install-db failed");
+        let said = [made.stdout, made.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(made.status.success(), "mariadb-install-db failed: {said}");
         let mut server = Self {
             process: None,
             host: "127.0.0.1".to_string(),
@@ -80,6 +82,7 @@ impl Server {
     pub async fn launch_with(&mut self, options: &[String]) {
         let folder = self.folder();
         let process = Command::new("mariadbd")
+            .env("TMPDIR", folder)
             .args(["--no-defaults", "--bind-address=127.0.0.1"])
             .args(user())
             .args([
