@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ExprSchema, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Subquery,
@@ -19,9 +20,33 @@ pub fn whole_membership(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut names = 0;
     let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Filter(filter) => filtered(filter, &mut names),
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => {
+            computed(node, &mut names)
+        }
         node => Ok(Transformed::no(node)),
     })?;
     Ok(plan.data)
+}
+
+/// Tests that are no conditions.
+fn computed(node: LogicalPlan, names: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found |= has_subquery(expr)?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let [input] = node.inputs()[..] else {
+        return Ok(Transformed::no(node));
+    };
+    if !found {
+        return Ok(Transformed::no(node));
+    }
+    let (input, preserver) = (input.clone(), NamePreserver::new(&node));
+    node.map_expressions(|expr| {
+        let name = preserver.save(&expr);
+        let expr = whole(expr, &input, names)?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
 }
 
 fn filtered(filter: Filter, names: &mut usize) -> Result<Transformed<LogicalPlan>> {
@@ -30,23 +55,24 @@ fn filtered(filter: Filter, names: &mut usize) -> Result<Transformed<LogicalPlan
     }
     let input = filter.input;
     let conditions = split_conjunction_owned(filter.predicate);
-    let mut whole = |condition: Expr| {
-        if is_planned_rightly(&condition) {
-            return Ok(condition);
-        }
-        let condition = condition.transform_up(|expr| match expr {
-            Expr::InSubquery(test) if test_may_be_null(&test, &input)? => {
-                *names += 1;
-                Ok(Transformed::yes(by_exists(test, &input, *names)?))
-            }
-            expr => Ok(Transformed::no(expr)),
-        });
-        Ok(condition?.data)
+    let mut condition = |condition: Expr| match is_planned_rightly(&condition) {
+        true => Ok(condition),
+        false => Ok(whole(condition, &input, names)?.data),
     };
-    let conditions = conditions.into_iter().map(&mut whole);
+    let conditions = conditions.into_iter().map(&mut condition);
     let predicate = conjunction(conditions.collect::<Result<Vec<_>>>()?);
     let filter = Filter::try_new(predicate.unwrap_or_else(|| lit(true)), input)?;
     Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+}
+
+fn whole(expr: Expr, input: &LogicalPlan, names: &mut usize) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| match expr {
+        Expr::InSubquery(test) if test_may_be_null(&test, input)? => {
+            *names += 1;
+            Ok(Transformed::yes(by_exists(test, input, *names)?))
+        }
+        expr => Ok(Transformed::no(expr)),
+    })
 }
 
 fn has_subquery(predicate: &Expr) -> Result<bool> {

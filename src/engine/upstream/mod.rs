@@ -14,6 +14,7 @@
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
 //! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
+//! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `spared.rs` | nothing by itself: a rule without the nodes for which it is wrong |
@@ -40,6 +41,7 @@ mod floats;
 mod folding;
 mod groups;
 mod keys;
+mod marks;
 mod membership;
 mod projections;
 mod ranges;
@@ -73,6 +75,11 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
                 spares: adds_up_floats,
             })),
             "simplify_expressions" => rules.push(Arc::new(folding::OneNanFolded(rule))),
+            "decorrelate_predicate_subquery" => {
+                let conditions = rule.clone();
+                rules.push(Arc::new(marks::Marks { conditions }));
+                rules.push(rule);
+            }
             "push_down_filter" => rules.push(Arc::new(Spared {
                 rule,
                 spares: aggregates::is_over_totals,

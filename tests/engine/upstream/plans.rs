@@ -580,3 +580,130 @@ async fn a_column_that_a_condition_rounds_is_not_one_value() {
     +---+
     ");
 }
+
+#[tokio::test]
+async fn what_a_subquery_has_is_a_value_like_others() {
+    let fixture = fixture(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY);
+         CREATE TABLE o (c INTEGER, n INTEGER);
+         INSERT INTO t VALUES (1), (2), (3);
+         INSERT INTO o VALUES (1, 5), (1, 6), (3, 1), (NULL, 4);",
+    )
+    .await;
+    let from = ("{o}", "own.main.o");
+    let queries = [
+        "SELECT id, EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t ORDER BY id",
+        "SELECT id, NOT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c > t.id) AS last FROM own.main.t ORDER BY id",
+        "SELECT id, id IN (SELECT c FROM {o}) AS known, id NOT IN (SELECT n FROM {o}) AS free FROM own.main.t ORDER BY id",
+        "SELECT id, id IN (SELECT c FROM {o} AS o WHERE o.n > t.id) AS known FROM own.main.t ORDER BY id",
+        "SELECT count(*) FILTER (WHERE EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id)) AS n,
+            sum(CASE WHEN id IN (SELECT c FROM {o} WHERE c IS NOT NULL) THEN id ELSE 10 END) AS s FROM own.main.t",
+        "SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has, count(*) AS n FROM own.main.t GROUP BY 1 ORDER BY 1",
+        "SELECT id, rank() OVER (ORDER BY EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id), id) AS r FROM own.main.t ORDER BY r",
+        "SELECT EXISTS (SELECT 1 FROM {o} WHERE n > 5) AS some, EXISTS (SELECT 1 FROM {o} WHERE n > 6) AS more,
+            3 IN (SELECT c FROM {o}) AS three, 4 IN (SELECT c FROM {o}) AS four",
+        "SELECT id FROM own.main.t WHERE CAST(id IN (SELECT c FROM {o} WHERE n < 6) AS INTEGER) = 1 ORDER BY id",
+        "SELECT id, (SELECT EXISTS (SELECT 1 FROM {o} WHERE n > 5)) AS some FROM own.main.t ORDER BY id LIMIT 1",
+        "SELECT has, count(*) AS n FROM (SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t) AS q
+            WHERE has GROUP BY has",
+    ];
+    let found = answers(&fixture, from, &queries).await;
+    insta::assert_snapshot!(found, @r"
+    SELECT id, EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t ORDER BY id
+    +----+-------+
+    | id | has   |
+    +----+-------+
+    | 1  | true  |
+    | 2  | false |
+    | 3  | true  |
+    +----+-------+
+    SELECT id, NOT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c > t.id) AS last FROM own.main.t ORDER BY id
+    +----+-------+
+    | id | last  |
+    +----+-------+
+    | 1  | false |
+    | 2  | false |
+    | 3  | true  |
+    +----+-------+
+    SELECT id, id IN (SELECT c FROM {o}) AS known, id NOT IN (SELECT n FROM {o}) AS free FROM own.main.t ORDER BY id
+    +----+-------+-------+
+    | id | known | free  |
+    +----+-------+-------+
+    | 1  | true  | false |
+    | 2  |       | true  |
+    | 3  | true  | true  |
+    +----+-------+-------+
+    SELECT id, id IN (SELECT c FROM {o} AS o WHERE o.n > t.id) AS known FROM own.main.t ORDER BY id
+    +----+-------+
+    | id | known |
+    +----+-------+
+    | 1  | true  |
+    | 2  |       |
+    | 3  |       |
+    +----+-------+
+    SELECT count(*) FILTER (WHERE EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id)) AS n,
+                sum(CASE WHEN id IN (SELECT c FROM {o} WHERE c IS NOT NULL) THEN id ELSE 10 END) AS s FROM own.main.t
+    +---+----+
+    | n | s  |
+    +---+----+
+    | 2 | 14 |
+    +---+----+
+    SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has, count(*) AS n FROM own.main.t GROUP BY 1 ORDER BY 1
+    +-------+---+
+    | has   | n |
+    +-------+---+
+    | false | 1 |
+    | true  | 2 |
+    +-------+---+
+    SELECT id, rank() OVER (ORDER BY EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id), id) AS r FROM own.main.t ORDER BY r
+    +----+---+
+    | id | r |
+    +----+---+
+    | 2  | 1 |
+    | 1  | 2 |
+    | 3  | 3 |
+    +----+---+
+    SELECT EXISTS (SELECT 1 FROM {o} WHERE n > 5) AS some, EXISTS (SELECT 1 FROM {o} WHERE n > 6) AS more,
+                3 IN (SELECT c FROM {o}) AS three, 4 IN (SELECT c FROM {o}) AS four
+    +------+-------+-------+------+
+    | some | more  | three | four |
+    +------+-------+-------+------+
+    | true | false | true  |      |
+    +------+-------+-------+------+
+    SELECT id FROM own.main.t WHERE CAST(id IN (SELECT c FROM {o} WHERE n < 6) AS INTEGER) = 1 ORDER BY id
+    +----+
+    | id |
+    +----+
+    | 1  |
+    | 3  |
+    +----+
+    SELECT id, (SELECT EXISTS (SELECT 1 FROM {o} WHERE n > 5)) AS some FROM own.main.t ORDER BY id LIMIT 1
+    +----+------+
+    | id | some |
+    +----+------+
+    | 1  | true |
+    +----+------+
+    SELECT has, count(*) AS n FROM (SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t) AS q
+                WHERE has GROUP BY has
+    +------+---+
+    | has  | n |
+    +------+---+
+    | true | 2 |
+    +------+---+
+    ");
+    fixture.ok("SET pushdown = on").await;
+    assert_eq!(answers(&fixture, from, &queries).await, found);
+    insta::assert_snapshot!(fixture.ok(&format!("EXPLAIN {}", queries[0].replace(from.0, from.1))).await, @r#"
+    +--------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    | plan                                                                                                                                                                                 |
+    +--------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    | Sent to own (sqlite, about 3 rows)                                                                                                                                                   |
+    |   SELECT t0."id", EXISTS (SELECT 1 FROM "main"."o" AS t1 WHERE t0."id" = t1."c" AND must_be_integer(t1."c")) AS c1 FROM "main"."t" AS t0                                             |
+    |                                                                                                                                                                                      |
+    | Runs here                                                                                                                                                                            |
+    |   SortExec: expr=[id@0 ASC NULLS LAST], preserve_partitioning=[false]                                                                                                                |
+    |     CooperativeExec                                                                                                                                                                  |
+    |       FragmentExec: source=own, partitions=1, SELECT t0."id", EXISTS (SELECT 1 FROM "main"."o" AS t1 WHERE t0."id" = t1."c" AND must_be_integer(t1."c")) AS c1 FROM "main"."t" AS t0 |
+    +--------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    "#);
+}
