@@ -134,7 +134,8 @@ impl Planned {
     /// Optimized, with what the sources answer cut out.
     pub fn cut(&self, state: &SessionState) -> Result<Cut> {
         Room::for_plan(&self.plan)?.with(|| {
-            let plan = upstream::whole_membership(self.plan.clone())?;
+            let plan = upstream::outer_types(self.plan.clone(), state)?;
+            let plan = upstream::whole_membership(plan)?;
             let plan = upstream::counted_copies(plan)?;
             let plan = federation::break_ties(plan)?;
             let plan = state.optimize(&plan)?;

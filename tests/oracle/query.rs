@@ -83,8 +83,7 @@ impl Writer<'_> {
     /// (non-optimizing reference engine construction).
     fn counted(&mut self) -> Query {
         let (from, scope) = self.from(1);
-        // Not so deep that there is a subquery, which an aggregate does not take.
-        let predicate = Value { scope: &scope }.predicate(self, 1);
+        let predicate = Value { scope: &scope }.predicate(self, 2);
         let filtered = format!("SELECT count(*) AS c0 FROM {from} WHERE {predicate}");
         let valued = format!("SELECT count(CASE WHEN {predicate} THEN 1 END) AS c0 FROM {from}");
         Query {
@@ -194,6 +193,9 @@ impl Writer<'_> {
 
     /// A column, or sometimes an expression.
     fn key(&mut self, scope: &Scope) -> (String, Kind) {
+        if self.draw.chance(4) {
+            return (format!("({})", self.subquery(scope)), Kind::Boolean);
+        }
         let column = self.draw.one_of(scope).clone();
         match self.draw.chance(35) {
             true => (Value { scope }.of(self, column.1, 2), column.1),

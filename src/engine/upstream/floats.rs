@@ -284,7 +284,8 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         {
             let value = call.args[0].clone();
             let null = Expr::Literal(ScalarValue::try_from(&value.get_type(schema)?)?, None);
-            let equal = value.clone().eq(call.args[1].clone());
+            let [left, right] = [0, 1].map(|i| with_one_nan(call.args[i].clone(), schema));
+            let equal = left.eq(right);
             Transformed::yes(when(equal, null).otherwise(value)?)
         }
         other => Transformed::no(other),

@@ -15,6 +15,7 @@
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
 //! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
 //! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
+//! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `spared.rs` | nothing by itself: a rule without the nodes for which it is wrong |
@@ -43,6 +44,7 @@ mod groups;
 mod keys;
 mod marks;
 mod membership;
+mod outer;
 mod projections;
 mod ranges;
 mod recursion;
@@ -52,6 +54,7 @@ mod topk;
 pub(super) use copies::counted_copies;
 pub(super) use floats::equal_floats;
 pub(super) use membership::whole_membership;
+pub(super) use outer::outer_types;
 pub(super) use ranges::unfollowed_ranges;
 pub(super) use recursion::bare_recursion;
 

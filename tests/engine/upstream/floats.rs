@@ -378,18 +378,19 @@ async fn a_computed_nan_is_the_one_that_is_read() {
     .await;
     let found = fixture
         .ok("SELECT n, x / x = CAST('NaN' AS DOUBLE) AS divided, x - x >= 5 AS less, - (x - x) = x - x AS negated,
-                y = CAST('NaN' AS DOUBLE) AS below
+                y = CAST('NaN' AS DOUBLE) AS below,
+                nullif(CAST('NaN' AS DOUBLE), x - x) AS other
              FROM (SELECT n, x, x / x AS y FROM own.main.t ORDER BY n LIMIT 3) AS q
              WHERE (x - x IS NOT DISTINCT FROM CAST('NaN' AS DOUBLE)) OR n <> 2 ORDER BY n")
         .await;
     insta::assert_snapshot!(found, @r"
-    +---+---------+-------+---------+-------+
-    | n | divided | less  | negated | below |
-    +---+---------+-------+---------+-------+
-    | 1 | true    | false | true    | true  |
-    | 2 | true    | true  | true    | true  |
-    | 3 | false   | false | true    | false |
-    +---+---------+-------+---------+-------+
+    +---+---------+-------+---------+-------+-------+
+    | n | divided | less  | negated | below | other |
+    +---+---------+-------+---------+-------+-------+
+    | 1 | true    | false | true    | true  | NaN   |
+    | 2 | true    | true  | true    | true  |       |
+    | 3 | false   | false | true    | false | NaN   |
+    +---+---------+-------+---------+-------+-------+
     ");
 }
 

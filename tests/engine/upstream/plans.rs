@@ -707,3 +707,59 @@ async fn what_a_subquery_has_is_a_value_like_others() {
     +--------------------------------------------------------------------------------------------------------------------------------------------------------------------------------------+
     "#);
 }
+
+#[tokio::test]
+async fn what_a_subquery_reads_of_a_union_has_its_type() {
+    let fixture = fixture("CREATE TABLE t (m INTEGER); INSERT INTO t VALUES (1), (5);").await;
+    let from = (
+        "{q}",
+        "(SELECT CAST(1 AS INT) AS n UNION ALL SELECT 5.5) AS q",
+    );
+    let found = answers(
+        &fixture,
+        from,
+        &[
+            "SELECT n, EXISTS (SELECT 1 FROM own.main.t WHERE t.m = q.n) AS has FROM {q} ORDER BY n",
+            "SELECT n FROM {q} WHERE EXISTS (SELECT 1 FROM own.main.t WHERE t.m = q.n) ORDER BY n",
+            "SELECT n, (SELECT max(m) FROM own.main.t WHERE t.m = q.n) AS most FROM {q} ORDER BY n",
+            "SELECT n, n IN (SELECT m + 0.5 FROM own.main.t WHERE t.m <= q.n) AS known FROM {q} ORDER BY n",
+            "SELECT n, l.m FROM {q} CROSS JOIN LATERAL (SELECT m FROM own.main.t WHERE t.m = q.n) AS l ORDER BY n, m",
+        ],
+    )
+    .await;
+    insta::assert_snapshot!(found, @r"
+    SELECT n, EXISTS (SELECT 1 FROM own.main.t WHERE t.m = q.n) AS has FROM {q} ORDER BY n
+    +-----+-------+
+    | n   | has   |
+    +-----+-------+
+    | 1.0 | true  |
+    | 5.5 | false |
+    +-----+-------+
+    SELECT n FROM {q} WHERE EXISTS (SELECT 1 FROM own.main.t WHERE t.m = q.n) ORDER BY n
+    +-----+
+    | n   |
+    +-----+
+    | 1.0 |
+    +-----+
+    SELECT n, (SELECT max(m) FROM own.main.t WHERE t.m = q.n) AS most FROM {q} ORDER BY n
+    +-----+------+
+    | n   | most |
+    +-----+------+
+    | 1.0 | 1    |
+    | 5.5 |      |
+    +-----+------+
+    SELECT n, n IN (SELECT m + 0.5 FROM own.main.t WHERE t.m <= q.n) AS known FROM {q} ORDER BY n
+    +-----+-------+
+    | n   | known |
+    +-----+-------+
+    | 1.0 | false |
+    | 5.5 | true  |
+    +-----+-------+
+    SELECT n, l.m FROM {q} CROSS JOIN LATERAL (SELECT m FROM own.main.t WHERE t.m = q.n) AS l ORDER BY n, m
+    +-----+---+
+    | n   | m |
+    +-----+---+
+    | 1.0 | 1 |
+    +-----+---+
+    ");
+}
