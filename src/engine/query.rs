@@ -135,6 +135,8 @@ impl Planned {
     pub fn cut(&self, state: &SessionState) -> Result<Cut> {
         Room::for_plan(&self.plan)?.with(|| {
             let plan = upstream::outer_types(self.plan.clone(), state)?;
+            let plan = upstream::peers_as_groups(plan)?;
+            let plan = upstream::projected_subqueries(plan)?;
             let plan = upstream::whole_membership(plan)?;
             let plan = upstream::counted_copies(plan)?;
             let plan = federation::break_ties(plan)?;

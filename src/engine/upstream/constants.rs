@@ -1,6 +1,7 @@
 //! `SELECT … FROM t LEFT JOIN (SELECT * FROM u WHERE x = 1) AS v ON … ORDER BY v.x, t.y`: DataFusion takes a column that is
 //! one value on a side of a join for one value of the join's answer, though rows that find no partner have NULL there;
-//! and leaves it out of the order.
+//! and leaves it out of the order. In an order over `UNION ALL` what is one value in a part of it is left out of that
+//! part's order, and the plan then refused, as one whose parts have no order in common.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,9 +19,12 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-/// What a join may fill with NULL is not known as one value below it. Runs before sorts are placed.
+/// What a join may fill with NULL is not known as one value below it; nor is what a part of a union has, below an order. Runs before sorts are placed.
 #[derive(Debug)]
 pub struct NoConstantsOfOuterJoins;
 
@@ -30,8 +34,13 @@ impl PhysicalOptimizerRule for NoConstantsOfOuterJoins {
         plan: Arc<dyn ExecutionPlan>,
         options: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let orders = plan.exists(|node| Ok(is_ordering(node)))?;
         let plan = plan.transform_up(|node| {
-            let Some(filled) = filled(&node) else {
+            let filled = match orders && node.is::<UnionExec>() {
+                true => Some(vec![true; node.children().len()]),
+                false => filled(&node).map(Vec::from),
+            };
+            let Some(filled) = filled else {
                 return Ok(Transformed::no(node));
             };
             let children = node.children().into_iter().zip(filled);
@@ -52,6 +61,10 @@ impl PhysicalOptimizerRule for NoConstantsOfOuterJoins {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+fn is_ordering(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.is::<SortExec>() || node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>()
 }
 
 /// Of an outer join, whether its left and its right are filled with NULL.

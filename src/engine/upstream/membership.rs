@@ -20,9 +20,7 @@ pub fn whole_membership(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut names = 0;
     let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Filter(filter) => filtered(filter, &mut names),
-        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => {
-            computed(node, &mut names)
-        }
+        LogicalPlan::Projection(_) => computed(node, &mut names),
         node => Ok(Transformed::no(node)),
     })?;
     Ok(plan.data)

@@ -14,6 +14,7 @@
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
 //! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
+//! | `frames.rs` | refusing windows ordered by times of day, intervals and bytes |
 //! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
@@ -40,6 +41,7 @@ mod extremes;
 mod filters;
 mod floats;
 mod folding;
+mod frames;
 mod groups;
 mod keys;
 mod marks;
@@ -53,6 +55,8 @@ mod topk;
 
 pub(super) use copies::counted_copies;
 pub(super) use floats::equal_floats;
+pub(super) use frames::peers_as_groups;
+pub(super) use marks::projected_subqueries;
 pub(super) use membership::whole_membership;
 pub(super) use outer::outer_types;
 pub(super) use ranges::unfollowed_ranges;

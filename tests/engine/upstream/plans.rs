@@ -604,6 +604,9 @@ async fn what_a_subquery_has_is_a_value_like_others() {
             3 IN (SELECT c FROM {o}) AS three, 4 IN (SELECT c FROM {o}) AS four",
         "SELECT id FROM own.main.t WHERE CAST(id IN (SELECT c FROM {o} WHERE n < 6) AS INTEGER) = 1 ORDER BY id",
         "SELECT id, (SELECT EXISTS (SELECT 1 FROM {o} WHERE n > 5)) AS some FROM own.main.t ORDER BY id LIMIT 1",
+        "SELECT id FROM own.main.t ORDER BY EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id), id DESC",
+        "SELECT count(CASE WHEN id < (SELECT max(n) FROM {o} AS o WHERE o.c = t.id) THEN 1 END) AS n,
+            bool_or(id IN (SELECT c FROM {o})) AS known FROM own.main.t",
         "SELECT has, count(*) AS n FROM (SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t) AS q
             WHERE has GROUP BY has",
     ];
@@ -683,6 +686,21 @@ async fn what_a_subquery_has_is_a_value_like_others() {
     +----+------+
     | 1  | true |
     +----+------+
+    SELECT id FROM own.main.t ORDER BY EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id), id DESC
+    +----+
+    | id |
+    +----+
+    | 2  |
+    | 3  |
+    | 1  |
+    +----+
+    SELECT count(CASE WHEN id < (SELECT max(n) FROM {o} AS o WHERE o.c = t.id) THEN 1 END) AS n,
+                bool_or(id IN (SELECT c FROM {o})) AS known FROM own.main.t
+    +---+-------+
+    | n | known |
+    +---+-------+
+    | 1 | true  |
+    +---+-------+
     SELECT has, count(*) AS n FROM (SELECT EXISTS (SELECT 1 FROM {o} AS o WHERE o.c = t.id) AS has FROM own.main.t) AS q
                 WHERE has GROUP BY has
     +------+---+
@@ -761,5 +779,68 @@ async fn what_a_subquery_reads_of_a_union_has_its_type() {
     +-----+---+
     | 1.0 | 1 |
     +-----+---+
+    ");
+}
+
+#[tokio::test]
+async fn peers_of_any_type_are_a_frame() {
+    let fixture =
+        fixture("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1), (5), (2), (1);").await;
+    let from = ("{t}", "own.main.t");
+    let found = answers(
+        &fixture,
+        from,
+        &[
+            "SELECT n, sum(n) OVER (ORDER BY CAST('0' || n || ':00:00' AS TIME)) AS s FROM {t} ORDER BY n",
+            "SELECT n, sum(n) OVER (ORDER BY CAST(CAST(n AS TEXT) AS BYTEA) DESC, n) AS s FROM {t} ORDER BY n",
+        ],
+    )
+    .await;
+    insta::assert_snapshot!(found, @r"
+    SELECT n, sum(n) OVER (ORDER BY CAST('0' || n || ':00:00' AS TIME)) AS s FROM {t} ORDER BY n
+    +---+---+
+    | n | s |
+    +---+---+
+    | 1 | 2 |
+    | 1 | 2 |
+    | 2 | 4 |
+    | 5 | 9 |
+    +---+---+
+    SELECT n, sum(n) OVER (ORDER BY CAST(CAST(n AS TEXT) AS BYTEA) DESC, n) AS s FROM {t} ORDER BY n
+    +---+---+
+    | n | s |
+    +---+---+
+    | 1 | 9 |
+    | 1 | 9 |
+    | 2 | 7 |
+    | 5 | 5 |
+    +---+---+
+    ");
+}
+
+#[tokio::test]
+async fn an_order_over_a_union_of_constants() {
+    let fixture = fixture(
+        "CREATE TABLE t (a INTEGER, b INTEGER); INSERT INTO t VALUES (1, 2), (5, 1), (NULL, NULL);",
+    )
+    .await;
+    let found = fixture
+        .ok("SELECT * FROM (
+                SELECT q.*, last_value(a) OVER (ORDER BY d DESC, a, b, c ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS e
+                FROM (SELECT a, b, 0 AS c, b AS d FROM own.main.t) AS q
+                UNION ALL SELECT 2, NULL, CAST(NULL AS BIGINT) % 1, 3, 7 FROM own.main.t) AS q
+             ORDER BY a DESC NULLS LAST, b DESC, c NULLS FIRST, d, e DESC NULLS LAST")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +---+---+---+---+---+
+    | a | b | c | d | e |
+    +---+---+---+---+---+
+    | 5 | 1 | 0 | 1 | 5 |
+    | 2 |   |   | 3 | 7 |
+    | 2 |   |   | 3 | 7 |
+    | 2 |   |   | 3 | 7 |
+    | 1 | 2 | 0 | 2 | 1 |
+    |   |   | 0 |   |   |
+    +---+---+---+---+---+
     ");
 }
