@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef, TimeUnit};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -85,7 +85,9 @@ impl Third {
             }
         };
         if divides_wide_numbers(&answered.schema, &theirs.schema) {
-            return Opinion::None("Here an unsigned number of 64 bits is divided as a decimal".into());
+            return Opinion::None(
+                "Here an unsigned number of 64 bits is divided as a decimal".into(),
+            );
         }
         let (mut ours, mut theirs) = match comparable(answered, &theirs) {
             Ok(both) => both,
