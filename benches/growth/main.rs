@@ -176,7 +176,8 @@ fn file_megabytes(plan: &[String]) -> f64 {
                 other => panic!("DataFusion counts in {other}"),
             }
     };
-    counts.map(megabytes).sum()
+    // A sum of none is -0.0.
+    counts.map(megabytes).sum::<f64>() + 0.0
 }
 
 fn line(name: &str, scale: f64, moved: &Moved) -> Vec<String> {

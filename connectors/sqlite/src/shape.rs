@@ -18,8 +18,9 @@ pub struct Shape {
     pub strict: bool,
 }
 
-const SHAPES: &str = "SELECT name, type, wr, strict FROM pragma_table_list \
-     WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+const COLUMNS: &str = "SELECT name, type, wr, strict";
+const OURS: &str =
+    "schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
 
 fn shape_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Shape> {
     let kind: String = row.get(1)?;
@@ -34,12 +35,16 @@ fn shape_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Shape> {
 
 /// Of everything in the file, by name.
 pub fn shapes(connection: &Connection) -> rusqlite::Result<Vec<Shape>> {
-    let mut statement = connection.prepare(&format!("{SHAPES} ORDER BY name"))?;
+    let mut statement = connection.prepare(&format!(
+        "{COLUMNS} FROM pragma_table_list WHERE {OURS} ORDER BY name"
+    ))?;
     statement.query_map([], shape_of)?.collect()
 }
 
 pub fn shape(connection: &Connection, name: &str) -> rusqlite::Result<Option<Shape>> {
-    let mut statement = connection.prepare_cached(&format!("{SHAPES} AND name = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{COLUMNS} FROM pragma_table_list(?1) WHERE {OURS} AND name = ?1"
+    ))?;
     statement.query_row([name], shape_of).optional()
 }
 
