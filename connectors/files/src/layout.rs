@@ -68,7 +68,10 @@ pub async fn entries(settings: &Settings, store: &Arc<dyn ObjectStore>) -> Resul
             warning: None,
         });
     }
-    for object in &top.objects {
+    // In the order of names, whatever the listing's is: who has a name that two could have follows from it.
+    let mut objects = top.objects;
+    objects.sort_by(|a, b| a.location.cmp(&b.location));
+    for object in &objects {
         let file = object.location.filename().unwrap_or_default();
         if visible(file) && object.size > 0 && Kind::of_name(file).is_some() {
             found.push(Entry {

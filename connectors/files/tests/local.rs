@@ -481,6 +481,9 @@ async fn names_that_clash_or_need_care() {
         parquet_bytes(&batch(vec![("id", ints([3]))])),
     );
     write(d, "Prices.csv", "id\n4\n");
+    // Written in the other order: who has the name follows from the names.
+    write(d, "rates.json", "{\"id\": 5}\n");
+    write(d, "rates.csv", "id\n6\n");
     write(d, "my \"odd\" näme.csv", "\u{feff}\"a b\",a,a,\n1,2,3,4\n");
     let lake = Lake::open(d.to_str().unwrap(), &[]).await.unwrap();
     assert_eq!(
@@ -490,12 +493,15 @@ async fn names_that_clash_or_need_care() {
             "my \"odd\" näme",
             "prices",
             "prices.csv",
-            "prices.parquet"
+            "prices.parquet",
+            "rates",
+            "rates.json"
         ]
     );
     assert_eq!(lake.rows("SELECT id FROM prices").await, ["2"]);
     assert_eq!(lake.rows("SELECT id FROM \"prices.csv\"").await, ["1"]);
     assert_eq!(lake.rows("SELECT id FROM \"Prices\"").await, ["4"]);
+    assert_eq!(lake.rows("SELECT id FROM rates").await, ["6"]);
     assert!(!lake.table("prices.csv").warnings.is_empty());
     assert_eq!(
         lake.columns("my \"odd\" näme"),
