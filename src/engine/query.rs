@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use belvedere_connector::Code;
+use belvedere_connector::{Code, StatementContext};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ParamValues;
 use datafusion::datasource::ViewTable;
@@ -30,7 +30,7 @@ use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner, StatementContext};
+use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 

@@ -17,10 +17,10 @@
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `scan.rs` | how it is opened: a place, tries, streams |
-//! | `limits.rs` | [`Limits`]: what a source is asked at most |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
 //! | `inflight.rs` | [`InFlight`](inflight::InFlight): what several wait to ask is asked once |
 //! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
+//! | `door.rs` | [`SourceDoor`]: gate and breaker for what a source reads by itself |
 //! | `retry.rs` | [`Tries`](retry::Tries): what failed before its first row is asked again |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
 //! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
@@ -38,6 +38,7 @@
 mod breaker;
 mod capabilities;
 mod cut;
+mod door;
 mod domain;
 mod dynamic;
 mod estimate;
@@ -48,7 +49,6 @@ mod history;
 mod inflight;
 mod join;
 mod learned;
-mod limits;
 mod node;
 mod order;
 mod outlet;
@@ -65,13 +65,13 @@ mod window;
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
+pub use door::SourceDoor;
 pub use exec::FragmentExec;
 pub use gate::{Asker, Gate};
 pub use history::{Outcome, Progress, Question};
-pub use limits::Limits;
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
-pub use scan::{SourceFailure, StatementContext};
+pub use scan::SourceFailure;
 pub use shared::{SharedPlanner, is_repeated, share};
 pub use ties::break_ties;
