@@ -26,6 +26,7 @@
 //! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
 //! | `shared.rs` | what a statement has twice is computed once |
+//! | `alike/` | what two places have that is the same but for its columns |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
@@ -35,11 +36,12 @@
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
 
+mod alike;
 mod breaker;
 mod capabilities;
 mod cut;
-mod door;
 mod domain;
+mod door;
 mod dynamic;
 mod estimate;
 mod exec;
@@ -73,5 +75,5 @@ pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use scan::SourceFailure;
-pub use shared::{SharedPlanner, is_repeated, share};
+pub use shared::{Shared, SharedPlanner, is_repeated, share};
 pub use ties::break_ties;
