@@ -72,6 +72,7 @@ fn export(names: &Names, copy: &CopyTo, columns: SchemaRef) -> Result<Arc<dyn Ex
             name,
             url,
             options: given,
+            limits: belvedere_connector::Limits::default(),
         },
         partition_by: partition_by(copy, &columns)?,
         columns,

@@ -57,7 +57,7 @@ pub(super) async fn explain(
         }
     };
     let state = query::state(&names, deadline)?;
-    let cut = planned.cut(&state)?;
+    let (cut, _) = planned.cut(&state, true)?;
     let physical = query::physical(&cut.plan, &state).await?;
 
     let ran = match explain.analyze {

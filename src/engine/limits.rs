@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use belvedere_connector::Limits;
+
 use super::settings::{bytes, parse_duration};
 use crate::error::{Error, Result};
-use crate::federation::Limits;
 
 const MAX_CONCURRENT_FRAGMENTS: &str = "max_concurrent_fragments";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";

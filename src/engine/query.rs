@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use belvedere_connector::Code;
+use belvedere_connector::{Code, StatementContext};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ParamValues;
 use datafusion::datasource::ViewTable;
@@ -28,9 +28,9 @@ use super::settings::Settings;
 use super::stop::Stop;
 use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner, StatementContext};
+use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -131,8 +131,9 @@ impl Planned {
         })
     }
 
-    /// Optimized, with what the sources answer cut out.
-    pub fn cut(&self, state: &SessionState) -> Result<Cut> {
+    /// Optimized, with what the sources answer cut out. With `widen`, what is the same in two places but for its columns is
+    /// asked for once; whether something is.
+    pub fn cut(&self, state: &SessionState, widen: bool) -> Result<(Cut, bool)> {
         Room::for_plan(&self.plan)?.with(|| {
             let plan = upstream::outer_types(self.plan.clone(), state)?;
             let plan = upstream::peers_as_groups(plan)?;
@@ -143,23 +144,41 @@ impl Planned {
             let plan = state.optimize(&plan)?;
             let pushdown = self.names.settings.pushdown;
             let mut cut = federation::cut(plan, pushdown)?;
+            let mut is_wider = false;
             if pushdown {
-                cut.plan = federation::share(cut.plan)?;
+                let shared = federation::share(cut.plan, widen)?;
+                (cut.plan, is_wider) = (shared.plan, shared.is_wider);
             }
-            Ok(cut)
+            Ok((cut, is_wider))
         })
     }
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        let state = state(&self.names, deadline)?;
-        let cut = self.cut(&state)?;
-        let physical = physical(&cut.plan, &state).await?;
-        Ok(Ran {
-            stream: started(physical, &state).await?,
-            notices: cut.notices,
-        })
+        let (ran, is_wider) = self.run_once(deadline, true).await;
+        match ran {
+            // It may be of a value that only another place would have looked at, had there been a row.
+            Err(e) if is_wider && e.kind() == Kind::Definite => {
+                self.run_once(deadline, false).await.0
+            }
+            ran => ran,
+        }
+    }
+
+    async fn run_once(&self, deadline: Option<Instant>, widen: bool) -> (Result<Ran>, bool) {
+        let mut is_wider = false;
+        let ran = async {
+            let state = state(&self.names, deadline)?;
+            let (cut, wider) = self.cut(&state, widen)?;
+            is_wider = wider;
+            let physical = physical(&cut.plan, &state).await?;
+            Ok(Ran {
+                stream: started(physical, &state).await?,
+                notices: cut.notices,
+            })
+        };
+        (ran.await, is_wider)
     }
 
     /// The source to read again before another try, if this error says that its schema has changed.

@@ -7,7 +7,7 @@ use datafusion::catalog::TableProvider;
 use super::limits;
 use crate::catalog::{Discovery, SourceDefinition};
 use crate::error::Result;
-use crate::federation::{SourceHandle, SourceTable};
+use crate::federation::{SourceDoor, SourceHandle, SourceTable};
 
 /// An opened source: its definition, its connector's object, and the providers of its tables made so far.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl LiveSource {
             name: definition.name.clone(),
             url: definition.url.clone(),
             options,
+            limits: limits.clone(),
         })?;
         if let Some(known) = known {
             let tables: Vec<Table> = known.tables.iter().map(|t| t.as_ref().clone()).collect();
@@ -91,7 +92,8 @@ impl LiveSource {
         if let Some(provider) = known {
             return Ok(provider);
         }
-        let own = self.handle.source.table_provider(table).await;
+        let door = Arc::new(SourceDoor(self.handle.clone()));
+        let own = self.handle.source.table_provider(table, door).await;
         let provider: Arc<dyn TableProvider> =
             match own.map_err(|e| e.at_source(&self.definition.name))? {
                 Some(provider) => provider,

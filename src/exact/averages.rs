@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array};
+use datafusion::arrow::compute::cast as cast_array;
 use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, DecimalType, Int64Type, i256,
+    DataType, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, i256,
 };
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, Result, ScalarValue, exec_err};
@@ -66,12 +67,7 @@ struct Average {
 
 impl Average {
     fn over(&self, sum: Expr, count: Expr) -> Expr {
-        match self.data_type {
-            DataType::Float64 => cast(sum, DataType::Float64) / cast(count, DataType::Float64),
-            _ => {
-                ScalarUDF::from(DecimalAverage::new(self.data_type.clone())).call(vec![sum, count])
-            }
-        }
+        ScalarUDF::from(Quotient::new(self.data_type.clone())).call(vec![sum, count])
     }
 }
 
@@ -82,7 +78,7 @@ fn average(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Average>> {
     };
     let AggregateFunctionParams {
         args,
-        distinct: false,
+        distinct,
         filter,
         order_by,
         null_treatment: None,
@@ -108,12 +104,12 @@ fn average(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Average>> {
     };
     let call_of = |function, arg| {
         let filter = filter.clone();
-        let call = AggregateFunction::new_udf(function, vec![arg], false, filter, vec![], None);
+        let call = AggregateFunction::new_udf(function, vec![arg], distinct, filter, vec![], None);
         Expr::AggregateFunction(call)
     };
     let counted = match value.nullable(input)? {
-        true => value.clone(),
-        false => lit(1_i64),
+        false if !distinct => lit(1_i64),
+        _ => value.clone(),
     };
     Ok(Some(Average {
         sum: call_of(exact_sum(), summand),
@@ -173,14 +169,15 @@ fn split(aggregate: &Aggregate, averages: Vec<Option<Average>>) -> Result<Logica
         .build()
 }
 
-/// A sum of decimals by their count, with the digits that DataFusion's average of decimals has: it truncates.
+/// A sum of decimals by their count: as a decimal with the digits that DataFusion's average of decimals has (it truncates),
+/// or as a float.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct DecimalAverage {
+struct Quotient {
     data_type: DataType,
     signature: Signature,
 }
 
-impl DecimalAverage {
+impl Quotient {
     fn new(data_type: DataType) -> Self {
         Self {
             data_type,
@@ -189,7 +186,7 @@ impl DecimalAverage {
     }
 }
 
-impl ScalarUDFImpl for DecimalAverage {
+impl ScalarUDFImpl for Quotient {
     fn name(&self) -> &str {
         "average"
     }
@@ -208,7 +205,10 @@ impl ScalarUDFImpl for DecimalAverage {
         };
         let rows = args.number_rows;
         let (sums, counts) = (sum.to_array(rows)?, count.to_array(rows)?);
-        let averages = decimal_averages(&sums, &counts, &self.data_type)?;
+        let averages = match &self.data_type {
+            DataType::Float64 => float_averages(&sums, &counts)?,
+            decimal => decimal_averages(&sums, &counts, decimal)?,
+        };
         Ok(match (sum, count) {
             (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)) if rows == 1 => {
                 ColumnarValue::Scalar(ScalarValue::try_from_array(&averages, 0)?)
@@ -216,6 +216,17 @@ impl ScalarUDFImpl for DecimalAverage {
             _ => ColumnarValue::Array(averages),
         })
     }
+}
+
+fn float_averages(sums: &ArrayRef, counts: &ArrayRef) -> Result<ArrayRef> {
+    let sums = cast_array(sums, &DataType::Float64)?;
+    let counts = counts.as_primitive::<Int64Type>();
+    let both = sums.as_primitive::<Float64Type>().iter().zip(counts);
+    let averages = both.map(|(sum, count)| match (sum, count) {
+        (Some(sum), Some(count @ 1..)) => Some(sum / count as f64),
+        _ => None,
+    });
+    Ok(Arc::new(averages.collect::<Float64Array>()))
 }
 
 fn decimal_averages(sums: &ArrayRef, counts: &ArrayRef, to: &DataType) -> Result<ArrayRef> {

@@ -166,11 +166,13 @@ impl Asked<'_> {
             text_field,
             plain(Int64).with_name("number"),
             plain(DataType::Decimal128(12, 2)).with_name("amount"),
+            plain(DataType::Decimal128(22, 2)).with_name("total"),
+            plain(DataType::Decimal128(30, 0)).with_name("whole"),
             plain(Float64).with_name("float"),
             plain(Date32).with_name("day"),
             plain(DataType::Timestamp(TimeUnit::Microsecond, None)).with_name("at"),
         ];
-        let [t, n, d, f, day, at] = std::array::from_fn(|i| column(i, &fields[i]));
+        let [t, n, d, total, whole, f, day, at] = std::array::from_fn(|i| column(i, &fields[i]));
         let shown = |args: &[Expr]| -> String {
             let name = |e: &Expr| type_name(&e.data_type).to_string();
             args.iter().map(name).collect::<Vec<_>>().join(", ")
@@ -213,6 +215,18 @@ impl Asked<'_> {
             ("concat()", Concat, vec![t.clone(), text("a")], Utf8),
             ("coalesce()", Coalesce, vec![t.clone(), text("a")], Utf8),
             ("nullif()", NullIf, vec![t.clone(), text("a")], Utf8),
+            (
+                "average()",
+                Average,
+                vec![total.clone(), n.clone()],
+                DataType::Decimal128(16, 6),
+            ),
+            (
+                "average()",
+                Average,
+                vec![whole.clone(), n.clone()],
+                Float64,
+            ),
             ("abs()", Abs, vec![n.clone()], Int64),
             ("abs()", Abs, vec![d.clone()], d.data_type.clone()),
             ("round()", Round, vec![f.clone()], Float64),

@@ -213,6 +213,15 @@ impl Estimate {
         }
     }
 
+    /// The same rows, and what is known of other columns of them.
+    pub fn beside(mut self, other: &Self) -> Self {
+        let columns = other.columns.clone();
+        for (column, facts) in columns {
+            self.columns.entry(column).or_insert(facts);
+        }
+        self
+    }
+
     /// As a number to show, if it is more than a guess.
     pub fn known_rows(&self) -> Option<usize> {
         self.is_known.then_some(self.rows.ceil() as usize)

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use belvedere_connector::Fragment;
+use belvedere_connector::{Fragment, StatementContext};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 
 use super::domain;
 use super::provider::SourceHandle;
-use super::scan::{Asked, Opened, Scan, StatementContext};
+use super::scan::{Asked, Opened, Scan};
 
 /// The physical scan of a fragment. All partitions are one scan of the source, opened by the first that is polled,
 /// so that they share its snapshot, and know what dynamic filters have learned by then.

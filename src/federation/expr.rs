@@ -209,6 +209,7 @@ fn call_of(call: &df::expr::ScalarFunction, input: &DFSchema) -> Result<ExprKind
     };
     let function = match name {
         "abs" => Function::Abs,
+        "average" => Function::Average,
         "ceil" => Function::Ceil,
         "floor" => Function::Floor,
         "round" => Function::Round,

@@ -17,15 +17,16 @@
 //! | `node.rs` | [`FragmentNode`], the leaf of a cut plan, and its planner |
 //! | `exec.rs` | [`FragmentExec`], the physical scan of a fragment |
 //! | `scan.rs` | how it is opened: a place, tries, streams |
-//! | `limits.rs` | [`Limits`]: what a source is asked at most |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
 //! | `inflight.rs` | [`InFlight`](inflight::InFlight): what several wait to ask is asked once |
 //! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
+//! | `door.rs` | [`SourceDoor`]: gate and breaker for what a source reads by itself |
 //! | `retry.rs` | [`Tries`](retry::Tries): what failed before its first row is asked again |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
 //! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
 //! | `shared.rs` | what a statement has twice is computed once |
+//! | `alike/` | what two places have that is the same but for its columns |
 //! | `dynamic.rs` | dynamic filters: the keys of a join's other side become a fragment's parameter |
 //! | `domain.rs` | what a physical predicate says of single columns |
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
@@ -35,10 +36,12 @@
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
 
+mod alike;
 mod breaker;
 mod capabilities;
 mod cut;
 mod domain;
+mod door;
 mod dynamic;
 mod estimate;
 mod exec;
@@ -48,7 +51,6 @@ mod history;
 mod inflight;
 mod join;
 mod learned;
-mod limits;
 mod node;
 mod order;
 mod outlet;
@@ -65,13 +67,13 @@ mod window;
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
+pub use door::SourceDoor;
 pub use exec::FragmentExec;
 pub use gate::{Asker, Gate};
 pub use history::{Outcome, Progress, Question};
-pub use limits::Limits;
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
-pub use scan::{SourceFailure, StatementContext};
-pub use shared::{SharedPlanner, is_repeated, share};
+pub use scan::SourceFailure;
+pub use shared::{Shared, SharedPlanner, is_repeated, share};
 pub use ties::break_ties;

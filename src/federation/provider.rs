@@ -2,7 +2,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use belvedere_connector::{Code, Error, Fragment, Kind, Rel, Source, Table, TableRef};
+use belvedere_connector::{
+    Code, Error, Fragment, Kind, Limits, Rel, Source, StatementContext, Table, TableRef,
+};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -16,7 +18,6 @@ use super::gate::Gate;
 use super::history::History;
 use super::inflight::InFlight;
 use super::learned::Learned;
-use super::limits::Limits;
 use super::outlet::Memory;
 
 /// A source under its name in the engine.
@@ -94,6 +95,14 @@ impl SourceHandle {
 
     pub fn breaker(&self) -> breaker::State {
         self.contact().breaker.state()
+    }
+
+    /// Until when a scan of the statement waits for its turn.
+    pub fn patience(&self, statement: &StatementContext) -> Instant {
+        let now = Instant::now();
+        let limit = self.limits.queue_timeout.map(|limit| now + limit);
+        let until = limit.into_iter().chain(statement.deadline).min();
+        until.unwrap_or(now + Limits::PATIENCE)
     }
 
     /// An error if the source is left alone for now: who would be refused needs not wait for a place.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use belvedere_connector::{BatchStream, Code, Error, Fragment, ScanRequest};
+use belvedere_connector::{BatchStream, Code, Error, Fragment, ScanRequest, StatementContext};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -18,22 +18,13 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dynamic::{self, Narrowed};
-use super::gate::{Asker, Place};
+use super::gate::Place;
 use super::history::{Asking, Question};
 use super::inflight::Waiter;
-use super::limits::Limits;
 use super::outlet::Disk;
 use super::provider::{Probe, SourceHandle};
 use super::relay::{Reader, relayed};
 use super::retry::Tries;
-
-/// What a running statement's scans need to know of it; an extension of the session's configuration.
-#[derive(Debug, Clone, Default)]
-pub struct StatementContext {
-    pub deadline: Option<Instant>,
-    /// Whose statement it is.
-    pub asker: Asker,
-}
 
 /// A source's error on its way through DataFusion.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -205,9 +196,7 @@ impl Scan {
     ) -> Result<Turn, SourceFailure> {
         let handle = &self.handle;
         let begun = Instant::now();
-        let patience = handle.limits.queue_timeout.map(|limit| begun + limit);
-        let until = earlier(self.statement.deadline, patience);
-        let until = until.unwrap_or(begun + Limits::PATIENCE);
+        let until = handle.patience(&self.statement);
         loop {
             handle.reachable()?;
             let table = &handle.in_flight;

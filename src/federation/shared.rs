@@ -17,7 +17,7 @@ use datafusion::common::{DFSchemaRef, DataFusionError, Result, Statistics, inter
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, Extension, LogicalPlan, Projection, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet, SpillMetrics};
@@ -29,7 +29,7 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
 
-use super::node::FragmentNode;
+use super::alike::{self, Both, fragment_of};
 use super::outlet::{self, Disk, Inlet, Outlet};
 use super::scan::renamed;
 
@@ -39,53 +39,105 @@ const AHEAD: usize = 16;
 /// asks by its keys.
 const FEW_ROWS: usize = 1_000;
 
-/// The plan with a shared node wherever it has something twice that is worth keeping.
-pub fn share(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut found: Vec<(LogicalPlan, usize)> = Vec::new();
+/// A plan, with a shared node wherever it has something twice that is worth keeping.
+#[derive(Debug)]
+pub struct Shared {
+    pub plan: LogicalPlan,
+    /// Whether a place is given what was asked for others, too. That may fail where what it needs does not, and nobody
+    /// might ever have looked at the others.
+    pub is_wider: bool,
+}
+
+/// What several places have.
+struct Found {
+    /// With the columns of all of them.
+    plan: LogicalPlan,
+    places: usize,
+    is_wider: bool,
+    kept: Arc<Kept>,
+    is_first: bool,
+}
+
+/// The plan with shared nodes; with `widen` also for what is the same in two places but for its columns.
+pub fn share(plan: LogicalPlan, widen: bool) -> Result<Shared> {
+    let mut found: Vec<Found> = Vec::new();
     let mut is_recursive = false;
     plan.apply_with_subqueries(|node| {
         is_recursive |= matches!(node, LogicalPlan::RecursiveQuery(_));
-        if is_worth_keeping(node) {
-            match found.iter_mut().find(|(known, _)| is_same(known, node)) {
-                Some((_, times)) => *times += 1,
-                None => found.push((node.clone(), 1)),
+        if !is_worth_keeping(node) || is_volatile(node) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        for known in &mut found {
+            let Some(both) = alike::both(&known.plan, node)? else {
+                continue;
+            };
+            let is_wider = !(both.left.len() == both.right.len() && both.is_left());
+            if widen || !is_wider {
+                known.plan = both.plan;
+                known.places += 1;
+                known.is_wider |= is_wider;
+                return Ok(TreeNodeRecursion::Jump);
             }
         }
+        found.push(Found {
+            plan: node.clone(),
+            places: 1,
+            is_wider: false,
+            kept: Arc::default(),
+            is_first: true,
+        });
         Ok(TreeNodeRecursion::Continue)
     })?;
-    found.retain(|(node, times)| *times > 1 && !is_volatile(node));
+    found.retain(|found| found.places > 1);
     // The steps of a recursion are run again and again.
     if found.is_empty() || is_recursive {
-        return Ok(plan);
+        let is_wider = false;
+        return Ok(Shared { plan, is_wider });
     }
-    let kept = found
-        .into_iter()
-        .map(|(node, _)| (node, Arc::default(), true));
-    let mut kept: Vec<_> = kept.collect();
     let replaced = plan.transform_down_with_subqueries(|node| {
-        let known = kept.iter_mut().find(|(known, ..)| is_same(known, &node));
-        Ok(match known {
-            None => Transformed::no(node),
-            Some((_, kept, is_first)) => {
-                let node = SharedNode {
-                    input: node,
-                    kept: Arc::clone(kept),
-                    is_first: std::mem::take(is_first),
-                };
-                let node = LogicalPlan::Extension(Extension {
-                    node: Arc::new(node),
-                });
-                Transformed::new(node, true, TreeNodeRecursion::Jump)
+        if !is_worth_keeping(&node) {
+            return Ok(Transformed::no(node));
+        }
+        for known in &mut found {
+            if let Some(both) = alike::both(&known.plan, &node)?
+                && both.is_left()
+            {
+                let reader = known.reader(node, both)?;
+                return Ok(Transformed::new(reader, true, TreeNodeRecursion::Jump));
             }
-        })
+        }
+        Ok(Transformed::no(node))
     })?;
-    Ok(replaced.data)
+    Ok(Shared {
+        plan: replaced.data,
+        is_wider: found.iter().any(|found| found.is_wider),
+    })
 }
 
-fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
-    match node {
-        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
-        _ => None,
+impl Found {
+    /// What stands in a node's place: all of it under the node's own names, or the columns it has.
+    fn reader(&mut self, node: LogicalPlan, both: Both) -> Result<LogicalPlan> {
+        let is_whole = both.is_right();
+        let schema = node.schema().clone();
+        let shared = SharedNode {
+            input: if is_whole { node } else { both.plan },
+            kept: self.kept.clone(),
+            is_first: std::mem::take(&mut self.is_first),
+        };
+        let shared = LogicalPlan::Extension(Extension {
+            node: Arc::new(shared),
+        });
+        if is_whole {
+            return Ok(shared);
+        }
+        let from = shared.schema().columns();
+        let columns = both.right.iter().zip(schema.iter());
+        let columns = columns.map(|(at, (qualifier, field))| {
+            let column = Expr::Column(from[*at].clone());
+            column.alias_qualified(qualifier.cloned(), field.name())
+        });
+        let projection = Projection::try_new(columns.collect(), Arc::new(shared))?;
+        Ok(LogicalPlan::Projection(projection))
     }
 }
 
@@ -119,14 +171,6 @@ fn is_volatile(plan: &LogicalPlan) -> bool {
         })
     });
     found || walked.is_err()
-}
-
-/// The names of a fragment's columns are its reader's.
-fn is_same(left: &LogicalPlan, right: &LogicalPlan) -> bool {
-    match (fragment_of(left), fragment_of(right)) {
-        (Some(l), Some(r)) => Arc::ptr_eq(&l.handle, &r.handle) && l.fragment == r.fragment,
-        _ => left == right,
-    }
 }
 
 /// Something that other places of the plan have, too.

@@ -17,6 +17,8 @@
 //! | `notices.rs` | what a user is told besides the rows |
 //! | `places.rs` | sources that are one place: one fragment |
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
+//! | `bucket.rs` | a bucket behind a [`Proxy`](proxy::Proxy) that hangs, resets, refuses |
+//! | `averages.rs` | averages that a source compares, sorts or joins by |
 //! | `servers.rs` | real servers |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
@@ -26,6 +28,10 @@
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
 mod apply;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod averages;
+#[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]
+mod bucket;
 mod calm;
 mod copy;
 mod definitions;

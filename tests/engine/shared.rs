@@ -67,6 +67,36 @@ async fn a_common_table_expression_is_asked_for_once() {
              UNION ALL SELECT customer FROM m WHERE total < 0 ORDER BY 1",
             2,
         ),
+        // Each reader reads other columns of it.
+        (
+            "WITH m AS (SELECT customer, sum(total) AS total, count(*) AS n, max(id) AS id FROM sales.orders GROUP BY customer)
+             SELECT a.customer, a.total, b.n FROM m AS a JOIN shop.orders AS o ON o.id = a.customer JOIN m AS b ON o.qty = b.customer
+             ORDER BY a.customer",
+            1,
+        ),
+        (
+            "WITH m AS (SELECT customer, median(total) AS mid, median(id) AS middle FROM sales.orders GROUP BY customer)
+             SELECT count(*) AS n FROM m AS a JOIN m AS b ON a.mid > b.middle AND a.customer = b.customer + 1",
+            1,
+        ),
+        (
+            "WITH o AS (SELECT * FROM sales.orders ORDER BY total DESC LIMIT 5)
+             SELECT a.month, b.customer FROM o AS a JOIN shop.orders AS s ON s.id < a.month JOIN o AS b ON s.qty < b.customer
+             ORDER BY a.month, b.customer",
+            1,
+        ),
+        // So do subqueries; of other rows, it is another question.
+        (
+            "SELECT (SELECT sum(total) FROM sales.orders) AS total, (SELECT count(*) FROM sales.orders) AS n,
+                    (SELECT max(total) FROM sales.orders WHERE month = 3) AS most",
+            2,
+        ),
+        (
+            "WITH m AS (SELECT customer, month, sum(total) AS total, count(*) AS n FROM sales.orders GROUP BY customer, month)
+             SELECT count(*) AS n FROM (SELECT customer, total FROM m WHERE month = 3) AS a JOIN shop.orders AS o ON o.id = a.customer
+             JOIN (SELECT customer, n FROM m WHERE month = 4) AS b ON o.qty = b.customer",
+            2,
+        ),
         // Not the same, or not the same twice.
         (
             "SELECT count(*) AS n FROM (SELECT customer, sum(total) AS t FROM sales.orders GROUP BY customer) AS a
@@ -130,6 +160,34 @@ async fn an_error_reaches_every_reader() {
     insta::assert_snapshot!(fixture.err(query).await, @"data: division by zero");
 }
 
+/// A value that is wrong, of a column that nobody would have looked at.
+#[tokio::test]
+async fn a_column_of_another_reader_is_not_its_error() {
+    let fixture = fixture().await;
+    database(
+        &fixture.path("sales.db"),
+        "UPDATE orders SET total = 'none' WHERE id = 7",
+    );
+    // The keys of the join's other side, which has none, leave nothing to be read of the last.
+    let query = "WITH m AS (SELECT customer, sum(total) AS total, count(*) AS n FROM sales.orders GROUP BY customer)
+                 SELECT sum(n) AS n FROM (SELECT n FROM m UNION ALL
+                 SELECT b.total FROM shop.orders AS o JOIN m AS b ON o.qty = b.customer WHERE o.id = 99)";
+    insta::assert_snapshot!(fixture.ok(query).await, @r"
+    +------+
+    | n    |
+    +------+
+    | 5000 |
+    +------+
+    ");
+    let needed = "WITH m AS (SELECT customer, sum(total) AS total, count(*) AS n FROM sales.orders GROUP BY customer)
+                  SELECT n FROM m UNION ALL SELECT total FROM m";
+    let error = fixture.err(needed).await;
+    assert!(
+        error.starts_with("source_value_out_of_range: source sales"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn explain_shows_it_once() {
     let fixture = fixture().await;
@@ -144,6 +202,14 @@ async fn explain_shows_it_once() {
                  "#);
     let plan = fixture.ok(&format!("EXPLAIN ANALYZE {query}")).await;
     assert_eq!(plan.matches("Sent to sales").count(), 1, "{plan}");
+    let wider = "WITH m AS (SELECT month, sum(total) AS total, count(*) AS n FROM sales.orders GROUP BY month)
+                 SELECT count(*) AS n FROM m AS a JOIN shop.orders AS o ON o.id = a.total JOIN m AS b ON o.qty = b.n";
+    insta::assert_snapshot!(fixture.sent(wider).await, @r#"
+    Sent to shop (sqlite, about 3 rows)
+      SELECT t0."id", t0."qty" FROM "main"."orders" AS t0
+    Sent to sales (sqlite, about 12 rows)
+      SELECT count(*) AS c0, sum_integer(t0."total") AS c1 FROM "main"."orders" AS t0 WHERE must_be_integer(t0."month") AND must_be_integer(t0."total") GROUP BY t0."month"
+    "#);
     assert_eq!(plan.matches("SharedExec").count(), 2, "{plan}");
     assert!(!plan.contains("Not sent"), "{plan}");
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::calm::Limits;
 use crate::error::{Code, Error, Result};
 
 /// An option a connector's sources take in `WITH (…)`.
@@ -22,6 +23,8 @@ pub struct SourceConfig {
     pub url: String,
     /// Known options only: the engine has checked names against [`Connector::options`](crate::Connector::options).
     pub options: BTreeMap<String, String>,
+    /// The engine keeps them; some connectors' libraries can, too.
+    pub limits: Limits,
 }
 
 impl SourceConfig {

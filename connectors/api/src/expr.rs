@@ -117,6 +117,9 @@ pub enum Function {
     Ceil,
     Floor,
     Round,
+    /// `average(sum, count)` of decimals, NULL for a count of 0: a decimal is cut, not rounded, to its type's digits; a
+    /// float is the quotient of the floats that are nearest to both.
+    Average,
     Coalesce,
     NullIf,
     /// Full Unicode case mapping, locale independent.

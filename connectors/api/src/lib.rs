@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `source.rs` | [`Connector`] (opens sources), [`Source`], scans |
 //! | `config.rs` | [`SourceConfig`]: URL, options, secrets by reference |
+//! | `calm.rs` | [`Limits`]: what a source is asked at most |
 //! | `table.rs` | what discovery finds: tables, columns, keys |
 //! | `histogram.rs` | [`Histogram`]: how a column's values are spread |
 //! | `fragment.rs` | [`Fragment`]: the closed algebra of what can be asked |
@@ -20,6 +21,7 @@
 //! *Invariant:* this crate does no I/O and knows no engine: no DataFusion (but for the optional feature
 //! `table-provider`, which the files connector alone uses).
 
+mod calm;
 mod capability;
 mod config;
 mod error;
@@ -31,6 +33,9 @@ mod source;
 mod table;
 mod window;
 
+#[cfg(feature = "table-provider")]
+pub use calm::Door;
+pub use calm::{Limits, StatementContext};
 pub use capability::{Capabilities, Differs, Support};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
 pub use error::{Code, Details, Error, Kind, Result};

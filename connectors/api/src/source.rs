@@ -93,11 +93,13 @@ pub trait Source: Debug + Send + Sync {
     /// of the source where it can. Work and connections begin at a stream's first poll.
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>>;
 
-    /// A source whose reader is DataFusion's own hands over its provider instead of answering fragments.
+    /// A source whose reader is DataFusion's own hands over its provider instead of answering fragments. Each request of
+    /// it passes the door.
     #[cfg(feature = "table-provider")]
     async fn table_provider(
         &self,
         _table: &Table,
+        _door: Arc<dyn crate::Door>,
     ) -> Result<Option<Arc<dyn datafusion::catalog::TableProvider>>> {
         Ok(None)
     }

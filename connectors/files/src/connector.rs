@@ -62,6 +62,10 @@ const READING: &[OptionSpec] = &[
         "schema_infer_rows",
         "rows of each CSV or JSON file from which its types are inferred; default 1000",
     ),
+    option(
+        "max_connections",
+        "requests to a bucket that are sent at once; default 64",
+    ),
 ];
 
 /// How a place is reached.

@@ -54,7 +54,7 @@ impl Facts {
     /// The facts of each file, in order; or the first file's error, in our words.
     pub async fn of(
         &self,
-        settings: &Settings,
+        settings: &Arc<Settings>,
         store: &Arc<dyn ObjectStore>,
         table: &str,
         files: &[DataFile],
@@ -84,7 +84,7 @@ impl Facts {
 
     async fn of_file(
         &self,
-        settings: &Settings,
+        settings: &Arc<Settings>,
         store: &Arc<dyn ObjectStore>,
         file: &DataFile,
     ) -> Result<Arc<FileFacts>, DataFusionError> {

@@ -1,13 +1,19 @@
+use std::sync::Arc;
+
 use arrow::error::ArrowError;
 use belvedere_connector::{Code, Error};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::PartitionedFile;
+use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::kind::Kind;
 use crate::settings::Settings;
 
 /// An error of the store. `path` is the file it was about, if one.
 pub fn store(settings: &Settings, path: Option<&str>, e: &object_store::Error) -> Error {
+    if let Some(own) = cause::<Error>(e) {
+        return own.clone();
+    }
     let what = match path {
         Some(path) => format!("file {path}"),
         None => settings.url().to_string(),
@@ -24,6 +30,11 @@ pub fn store(settings: &Settings, path: Option<&str>, e: &object_store::Error) -
             Code::Authentication,
             format!("the credentials for {what} were refused"),
         ),
+        None if is_late(e) => Error::new(
+            Code::Unreachable,
+            format!("{what} did not come within the time a request has"),
+        )
+        .help("Try again later, or raise statement_timeout of the source"),
         None => Error::new(Code::Unreachable, format!("{what} cannot be read")),
     };
     error.at_source(settings.name()).caused_by(e.to_string())
@@ -77,23 +88,24 @@ fn refusal(e: &object_store::Error) -> Option<Refusal> {
 
 /// The operating system's refusal arrives inside a generic error.
 fn refused_for_permission(e: &object_store::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(e);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    cause(e).is_some_and(|e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+fn is_late(e: &object_store::Error) -> bool {
+    cause(e).is_some_and(|e: &HttpError| e.kind() == HttpErrorKind::Timeout)
+}
+
+/// The first error of this type among the causes.
+fn cause<'a, T: std::error::Error + 'static>(
+    e: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
+    std::iter::successors(Some(e), |e| e.source()).find_map(|e| e.downcast_ref())
 }
 
 /// What an error met while reading a file is about.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub table: String,
     pub kind: Kind,
     /// The file's columns by position.
@@ -137,7 +149,7 @@ impl Reading {
                 }
                 _ => self.malformed(path),
             },
-            DataFusionError::IoError(_) => self.malformed(path),
+            DataFusionError::IoError(e) => self.unpacked(path, e),
             DataFusionError::ArrowError(e, _) => self.arrow(path, whole, e)?,
             _ => return None,
         };
@@ -152,8 +164,8 @@ impl Reading {
             ArrowError::JsonError(_)
             | ArrowError::IpcError(_)
             | ArrowError::ParquetError(_)
-            | ArrowError::IoError(..)
             | ArrowError::InvalidArgumentError(_) => Some(self.malformed(path)),
+            ArrowError::IoError(_, e) => Some(self.unpacked(path, e)),
             ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
                 Some(inner) => self.reworded(path, whole, inner),
                 None => inner
@@ -168,6 +180,15 @@ impl Reading {
                 .help("Declare the column's type with option columns, or correct the file"),
             ),
             _ => None,
+        }
+    }
+
+    /// What unpacks a file passes on what the store says.
+    fn unpacked(&self, path: &str, e: &std::io::Error) -> Error {
+        let inner = e.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(e) => store(&self.settings, Some(path), e),
+            None => self.malformed(path),
         }
     }
 

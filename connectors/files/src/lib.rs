@@ -9,6 +9,7 @@
 //! | `connector.rs` | [`FilesConnector`], its options |
 //! | `settings.rs` | a definition, checked: where, how CSV is read, declared types |
 //! | `store.rs` | the object store of a definition: local, S3, Google, Azure |
+//! | `calm.rs` | [`CalmStore`](calm::CalmStore): a bucket of which no more is asked than its limits allow |
 //! | `kind.rs` | what a file is, by its name; the DataFusion format that reads it |
 //! | `layout.rs` | which files make which table; Hive partitions |
 //! | `facts.rs` | what one file holds: its columns and rows, remembered while it does not change |
@@ -25,6 +26,7 @@
 //! the table's before it is read, so a file that does not fit is an error and never a wrong answer. Paths are relative
 //! to the source's folder everywhere.
 
+mod calm;
 mod connector;
 mod export;
 mod facts;

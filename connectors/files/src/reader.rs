@@ -33,17 +33,27 @@ use crate::keyed::Keyed;
 pub struct NamedReader {
     inner: Arc<dyn FileSource>,
     reading: Arc<Reading>,
+    store: Arc<dyn ObjectStore>,
 }
 
 impl NamedReader {
-    pub fn new(inner: Arc<dyn FileSource>, reading: Arc<Reading>) -> Self {
-        Self { inner, reading }
+    pub fn new(
+        inner: Arc<dyn FileSource>,
+        reading: Arc<Reading>,
+        store: Arc<dyn ObjectStore>,
+    ) -> Self {
+        Self {
+            inner,
+            reading,
+            store,
+        }
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(Self {
             inner,
             reading: self.reading.clone(),
+            store: self.store.clone(),
         })
     }
 
@@ -68,30 +78,30 @@ pub fn has_floats(data_type: &DataType) -> bool {
 impl FileSource for NamedReader {
     fn create_file_opener(
         &self,
-        object_store: Arc<dyn ObjectStore>,
+        _known: Arc<dyn ObjectStore>,
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
         self.inner
-            .create_file_opener(object_store, base_config, partition)
+            .create_file_opener(self.store.clone(), base_config, partition)
     }
 
     fn create_morselizer(
         &self,
-        object_store: Arc<dyn ObjectStore>,
+        _known: Arc<dyn ObjectStore>,
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         let keyed = match Keyed::of(self.inner.as_ref()) {
             Some((keyed, first)) => {
-                let first = first.create_morselizer(object_store.clone(), base_config, partition);
+                let first = first.create_morselizer(self.store.clone(), base_config, partition);
                 Some((keyed, first?))
             }
             None => None,
         };
         let inner = self
             .inner
-            .create_morselizer(object_store, base_config, partition)?;
+            .create_morselizer(self.store.clone(), base_config, partition)?;
         Ok(Box::new(NamedMorselizer {
             inner,
             keyed,

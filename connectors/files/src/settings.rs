@@ -20,6 +20,8 @@ pub struct Settings {
     pub place_name: String,
     pub csv: Csv,
     pub infer_rows: usize,
+    /// Of a bucket: requests that are sent at once.
+    pub max_connections: usize,
     decisions: Vec<(String, DataType)>,
 }
 
@@ -86,6 +88,7 @@ impl Settings {
         }
         Ok(Self {
             infer_rows: config.number("schema_infer_rows", 1000, 1)?,
+            max_connections: config.number("max_connections", 64, 1)?,
             config,
             place,
             only,
@@ -245,6 +248,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .collect(),
+            limits: belvedere_connector::Limits::default(),
         })
     }
 

@@ -4,16 +4,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Column, Error, Expr, Fragment, Rel, Result, ScanRequest,
-    Source, Support, Table, TableKind,
+    BatchStream, Capabilities, Code, Column, Door, Error, Expr, Fragment, Rel, Result, ScanRequest,
+    Source, StatementContext, Support, Table, TableKind,
 };
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
+use crate::calm::CalmStore;
 use crate::facts::{Facts, merged};
 use crate::layout::{self, DataFile, Entry, TablePlace};
-use crate::settings::Settings;
+use crate::settings::{Place, Settings};
 use crate::store;
 use crate::table::FilesTable;
 use crate::types;
@@ -34,7 +35,7 @@ pub struct FilesSource {
 /// What a source's tables share with it.
 #[derive(Debug)]
 pub struct Shared {
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub facts: Facts,
     store: Mutex<Option<Arc<dyn ObjectStore>>>,
     places: Mutex<HashMap<String, TablePlace>>,
@@ -50,8 +51,26 @@ impl Shared {
         }
     }
 
-    async fn entries(&self) -> Result<Vec<Entry>> {
-        let entries = layout::entries(&self.settings, &self.store()?).await?;
+    /// The store as a statement reads it: a folder of this machine has no door.
+    pub fn store_behind(
+        &self,
+        door: &Arc<dyn Door>,
+        statement: Arc<StatementContext>,
+    ) -> Result<Arc<dyn ObjectStore>> {
+        let store = self.store()?;
+        Ok(match self.settings.place {
+            Place::Local(_) => store,
+            _ => Arc::new(CalmStore::new(
+                store,
+                self.settings.clone(),
+                door.clone(),
+                statement,
+            )),
+        })
+    }
+
+    async fn entries(&self, store: &Arc<dyn ObjectStore>) -> Result<Vec<Entry>> {
+        let entries = layout::entries(&self.settings, store).await?;
         let places = entries
             .iter()
             .map(|e| (e.name.clone(), e.place.clone()))
@@ -61,7 +80,7 @@ impl Shared {
     }
 
     /// Where a table's files are.
-    async fn place(&self, table: &str) -> Result<TablePlace> {
+    async fn place(&self, store: &Arc<dyn ObjectStore>, table: &str) -> Result<TablePlace> {
         let known = self
             .places
             .lock()
@@ -71,7 +90,7 @@ impl Shared {
         if let Some(place) = known {
             return Ok(place);
         }
-        let entries = self.entries().await?;
+        let entries = self.entries(store).await?;
         entries
             .into_iter()
             .find(|e| e.name == table)
@@ -92,7 +111,7 @@ impl Shared {
 impl FilesSource {
     pub fn new(settings: Settings) -> Self {
         let shared = Shared {
-            settings,
+            settings: Arc::new(settings),
             facts: Facts::default(),
             store: Mutex::default(),
             places: Mutex::default(),
@@ -233,7 +252,7 @@ impl Source for FilesSource {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = None;
         let store = self.shared.store().map_err(located)?;
-        let entries = self.shared.entries().await.map_err(located)?;
+        let entries = self.shared.entries(&store).await.map_err(located)?;
         let store = &store;
         let tables: Vec<_> = stream::iter(entries)
             .map(|entry| async move { self.table(store, &entry).await })
@@ -260,6 +279,13 @@ impl Source for FilesSource {
         1
     }
 
+    fn max_streams(&self) -> usize {
+        match self.shared.settings.place {
+            Place::Local(_) => usize::MAX,
+            _ => self.shared.settings.max_connections,
+        }
+    }
+
     fn describe(&self, fragment: &Fragment) -> String {
         let tables: Vec<_> = fragment
             .rel
@@ -281,15 +307,21 @@ impl Source for FilesSource {
         )
     }
 
-    async fn table_provider(&self, table: &Table) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn table_provider(
+        &self,
+        table: &Table,
+        door: Arc<dyn Door>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         let located = |e: Error| {
             e.at_source(self.shared.settings.name())
                 .at_table(&table.name)
         };
-        let place = self.shared.place(&table.name).await.map_err(located)?;
+        let store = self.shared.store_behind(&door, Arc::default());
+        let store = store.map_err(located)?;
+        let place = self.shared.place(&store, &table.name).await;
+        let place = place.map_err(located)?;
         if table.columns.is_empty() {
             // It could not be read when it was discovered: say why, or have it discovered again.
-            let store = self.shared.store().map_err(located)?;
             let files = layout::files(&self.shared.settings, &store, &place)
                 .await
                 .map_err(located)?;
@@ -306,6 +338,7 @@ impl Source for FilesSource {
         }
         Ok(Some(Arc::new(FilesTable::new(
             self.shared.clone(),
+            door,
             place,
             table,
         ))))

@@ -2,16 +2,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belvedere_connector::{Code, Error, Result};
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use crate::failure;
 use crate::settings::{Place, Settings};
+
+const TIMEOUT: ClientConfigKey = ClientConfigKey::Timeout;
+const REQUEST: Duration = Duration::from_secs(30);
 
 /// The store of a definition, its paths relative to the definition's folder. Secrets are resolved here.
 pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
@@ -38,7 +41,8 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
             let mut builder = GoogleCloudStorageBuilder::from_env()
                 .with_bucket_name(bucket)
                 .with_skip_signature(settings.flag("anonymous"))
-                .with_retry(retry());
+                .with_retry(retry(settings))
+                .with_config(GoogleConfigKey::Client(TIMEOUT), timeout(settings));
             if let Some(key) = settings.config.secret("service_account_key")? {
                 builder = builder.with_service_account_key(key.expose());
             }
@@ -51,7 +55,8 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
             let mut builder = MicrosoftAzureBuilder::from_env()
                 .with_url(url.as_str())
                 .with_skip_signature(settings.flag("anonymous"))
-                .with_retry(retry());
+                .with_retry(retry(settings))
+                .with_config(AzureConfigKey::Client(TIMEOUT), timeout(settings));
             if let Some(account) = settings.config.option("account") {
                 builder = builder.with_account(account);
             }
@@ -88,7 +93,8 @@ fn s3(settings: &Settings, bucket: &str) -> Result<AmazonS3Builder> {
         .with_bucket_name(bucket)
         .with_skip_signature(settings.flag("anonymous"))
         .with_virtual_hosted_style_request(settings.flag("virtual_host"))
-        .with_retry(retry());
+        .with_retry(retry(settings))
+        .with_config(AmazonS3ConfigKey::Client(TIMEOUT), timeout(settings));
     if let Some(token) = config.secret("session_token")? {
         builder = builder.with_token(token.expose());
     }
@@ -104,13 +110,20 @@ fn s3(settings: &Settings, bucket: &str) -> Result<AmazonS3Builder> {
     Ok(builder)
 }
 
-/// A service that cannot be reached is an error within seconds, not minutes.
-fn retry() -> RetryConfig {
+/// Pauses between tries grow and are left to chance. A service that cannot be reached is an error within seconds, not
+/// minutes.
+fn retry(settings: &Settings) -> RetryConfig {
     RetryConfig {
-        max_retries: 4,
+        max_retries: settings.config.limits.retries as usize,
         retry_timeout: Duration::from_secs(20),
         ..RetryConfig::default()
     }
+}
+
+/// Each try of a request has so long, its bytes included.
+fn timeout(settings: &Settings) -> String {
+    let limit = settings.config.limits.statement_timeout;
+    format!("{}ms", limit.unwrap_or(REQUEST).as_millis().max(1))
 }
 
 fn within(

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use belvedere_connector::{Code, Error, Table};
+use belvedere_connector::{Code, Door, Error, StatementContext, Table};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{
@@ -12,7 +12,10 @@ use datafusion::common::{
 };
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -43,6 +46,7 @@ type KnownStatistics = HashMap<Path, (ObjectMeta, Arc<Statistics>)>;
 #[derive(Debug)]
 pub struct FilesTable {
     shared: Arc<Shared>,
+    door: Arc<dyn Door>,
     place: TablePlace,
     name: String,
     /// Columns in the files.
@@ -56,7 +60,7 @@ pub struct FilesTable {
 }
 
 impl FilesTable {
-    pub fn new(shared: Arc<Shared>, place: TablePlace, table: &Table) -> Self {
+    pub fn new(shared: Arc<Shared>, door: Arc<dyn Door>, place: TablePlace, table: &Table) -> Self {
         let field =
             |c: &belvedere_connector::Column| Field::new(&c.name, c.data_type.clone(), true);
         let (folders, files): (Vec<_>, Vec<_>) = table
@@ -72,6 +76,7 @@ impl FilesTable {
             .chain(partitions.iter().cloned());
         Self {
             shared,
+            door,
             place,
             name: table.name.clone(),
             schema: Arc::new(Schema::new(all.collect::<Vec<_>>())),
@@ -276,14 +281,19 @@ impl TableProvider for FilesTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let store = self.shared.store().map_err(|e| self.failed(e))?;
+        let statement = state.config().get_extension::<StatementContext>();
+        let store = (self.shared)
+            .store_behind(&self.door, statement.unwrap_or_default())
+            .map_err(|e| self.failed(e))?;
         let url = ObjectStoreUrl::parse(format!(
             "files://{:016x}",
             self.shared.settings.fingerprint()
         ))?;
+        // DataFusion wants one to be known, for all statements; it is not the one that is read.
+        let known = self.shared.store().map_err(|e| self.failed(e))?;
         state
             .runtime_env()
-            .register_object_store(url.as_ref(), store.clone());
+            .register_object_store(url.as_ref(), known);
 
         let on_folders = filters
             .iter()
@@ -355,7 +365,7 @@ impl TableProvider for FilesTable {
                 .map(|f| f.name().clone())
                 .collect(),
         };
-        named(plan, reading)
+        named(plan, reading, store, state)
     }
 }
 
@@ -375,15 +385,27 @@ fn count_null_folders(file: &mut PartitionedFile, own: usize) {
     }
 }
 
-/// The same scan, by a reader whose errors name the file.
-fn named(plan: Arc<dyn ExecutionPlan>, reading: Reading) -> Result<Arc<dyn ExecutionPlan>> {
+/// The same scan, by a reader of the statement's own store, whose errors name the file.
+fn named(
+    plan: Arc<dyn ExecutionPlan>,
+    reading: Reading,
+    store: Arc<dyn ObjectStore>,
+    state: &dyn Session,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let config = plan
         .downcast_ref::<DataSourceExec>()
         .and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>())
         .ok_or_else(|| {
             DataFusionError::Internal("a file format planned something else than a scan".into())
         })?;
-    let reader = NamedReader::new(config.file_source().clone(), Arc::new(reading));
+    let mut source = config.file_source().clone();
+    if let Some(parquet) = source.downcast_ref::<ParquetSource>() {
+        let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let reader = CachedParquetFileReaderFactory::new(store.clone(), footers);
+        let parquet = parquet.clone();
+        source = Arc::new(parquet.with_parquet_file_reader_factory(Arc::new(reader)));
+    }
+    let reader = NamedReader::new(source, Arc::new(reading), store);
     let config = FileScanConfigBuilder::from(config.clone())
         .with_source(Arc::new(reader))
         .build();

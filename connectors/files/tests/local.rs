@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 use belvedere_connector::{Code, TableKind};
-use common::{Lake, gzip, parquet_bytes, write};
+use common::{Lake, Open, gzip, parquet_bytes, write};
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
@@ -328,7 +328,7 @@ async fn a_file_that_is_not_what_it_says() {
     for table in lake.tables.iter().filter(|t| t.columns.is_empty()) {
         let error = lake
             .source
-            .table_provider(table)
+            .table_provider(table, Arc::new(Open))
             .await
             .expect_err("it cannot be read");
         assert_eq!(error.code, Code::MalformedFile, "{}", table.name);
@@ -341,7 +341,7 @@ async fn a_file_that_is_not_what_it_says() {
     }
     let ragged = lake
         .source
-        .table_provider(lake.table("ragged"))
+        .table_provider(lake.table("ragged"), Arc::new(Open))
         .await
         .unwrap_err();
     assert_eq!(ragged.row.as_deref(), Some("3"), "{ragged}");
@@ -427,7 +427,7 @@ async fn files_of_one_table_agree_or_say_so() {
     ] {
         let error = lake
             .source
-            .table_provider(lake.table(table))
+            .table_provider(lake.table(table), Arc::new(Open))
             .await
             .unwrap_err();
         assert_eq!(error.code, Code::MalformedFile);

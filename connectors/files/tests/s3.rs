@@ -303,6 +303,7 @@ async fn begin(
             options: options
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .collect(),
+            limits: belvedere_connector::Limits::default(),
         },
         columns: columns.schema(),
         partition_by: partition_by.iter().map(ToString::to_string).collect(),
@@ -458,6 +459,7 @@ async fn what_a_bucket_has_is_kept() {
                 .into_iter()
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .collect(),
+            limits: belvedere_connector::Limits::default(),
         },
         columns: ids([]).schema(),
         partition_by: Vec::new(),

@@ -1,6 +1,6 @@
 //! What the source computes as the engine does, operation by operation.
 //!
-//! Left out, each for its reason: division and modulo (NULL by zero there, an error here), arithmetic of floats and
+//! Left out, each for its reason: division and modulo other than an average's (NULL by zero there, an error here), arithmetic of floats and
 //! of integers that may overflow (an error there), `lower`, `upper` and ILIKE (their case mapping is the server
 //! version's), `ceil`, `floor`, `round` (sign of zero, rounding of decimals).
 
@@ -50,6 +50,7 @@ pub(crate) const RULES: &[Rule] = &[
     rule(Operation::ILike, &[], Form::No("LIKE without regard to case, which is the server version's own")),
     rule(Operation::Cast(Class::Any), &[], Form::Exact(cast)),
     exact(Function::Abs, &[Class::Decimal], |c| Ok(sql::call("abs", c.sql()))),
+    exact(Function::Average, &[Class::Decimal, Class::Int], average),
     // Text.
     exact(Function::Concat, TEXT, concat),
     exact(Function::Lower, &[], |_| Err("lower(), whose case mapping is the server version's own".to_string())),
@@ -189,6 +190,35 @@ fn decimals(c: &Call<'_>) -> Result<ast::Expr, String> {
         op,
         c.args[1].sql.clone(),
     ))
+}
+
+/// What a division leaves below the type's digits is taken off before, so that it comes out even and nothing is rounded. A
+/// float is read from the digits, so it is the nearest.
+fn average(c: &Call<'_>) -> Result<ast::Expr, String> {
+    use ast::BinaryOperator::{Divide, Minus, Multiply};
+    let (sum, count) = (c.args[0].sql.clone(), c.args[1].sql.clone());
+    let cast_to = |value, name: &str| sql::cast(value, sql::type_name(name));
+    match (digits(c.args[0].data_type()), &c.expr.data_type) {
+        (Some(_), DataType::Float64) => Ok(sql::binary(
+            cast_to(sum, "DOUBLE"),
+            Divide,
+            cast_to(count, "DOUBLE"),
+        )),
+        // A division has four digits more, and there are 65.
+        (Some((precision, from)), DataType::Decimal128(_, scale @ 1..=26))
+            if precision - from + i32::from(*scale) <= 61 =>
+        {
+            let unit = format!("0.{}1", "0".repeat(*scale as usize - 1));
+            let step = sql::binary(count.clone(), Multiply, sql::number(unit));
+            let below = sql::call("mod", vec![sum.clone(), step]);
+            let even = sql::binary(sql::binary(sum, Minus, below), Divide, count);
+            match cast_name(&c.expr.data_type) {
+                Some(name) => Ok(cast_to(even, &name)),
+                None => Err(format!("an average as {}", c.expr.data_type)),
+            }
+        }
+        (_, other) => Err(format!("an average as {other}")),
+    }
 }
 
 /// Precision and scale.

@@ -249,6 +249,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .collect(),
+            limits: belvedere_connector::Limits::default(),
         })
     }
 

@@ -40,6 +40,7 @@ pub const RULES: &[Rule] = &[
     rule(Operation::Binary(BinaryOp::Multiply), DECIMAL, Form::Exact(decimal)),
     rule(Operation::Unary(UnaryOp::Negate), DECIMAL, Form::Exact(negated_decimal)),
     call(Function::Abs, DECIMAL, Form::Exact(|c| Ok(sql::call("abs", c.sql())))),
+    call(Function::Average, &[Class::Decimal, Class::Int], Form::Exact(average)),
     // Casts between types of which one holds all values of the other.
     rule(Operation::Cast(Class::Int), INT, Form::Exact(widened)),
     rule(Operation::Cast(Class::Decimal), INT, Form::Exact(widened)),
@@ -168,6 +169,35 @@ fn decimal(call: &Call<'_>) -> Rendered {
         return Err("arithmetic of decimals whose result may not fit its type".to_string());
     }
     arithmetic(call)
+}
+
+/// `div` truncates towards zero, as the engine does, and is of any number of digits. A float is read from the digits, so it
+/// is the nearest.
+fn average(call: &Call<'_>) -> Rendered {
+    let sum = call.args[0].sql.clone();
+    let count = sql::call("nullif", vec![call.args[1].sql.clone(), sql::number(0)]);
+    match &call.expr.data_type {
+        DataType::Float64 => {
+            let float = |number| sql::cast(number, sql::type_name("float8"));
+            Ok(sql::binary(
+                float(sum),
+                BinaryOperator::Divide,
+                float(count),
+            ))
+        }
+        DataType::Decimal128(_, scale @ 1..) => {
+            let zeros = "0".repeat(*scale as usize - 1);
+            let (one, unit) = (format!("10{zeros}"), format!("0.{zeros}1"));
+            let scaled = sql::binary(sum, BinaryOperator::Multiply, sql::number(one));
+            let units = sql::call("div", vec![scaled, count]);
+            Ok(sql::binary(
+                units,
+                BinaryOperator::Multiply,
+                sql::number(unit),
+            ))
+        }
+        other => Err(format!("an average as {other}")),
+    }
 }
 
 fn cast(call: &Call<'_>) -> Rendered {

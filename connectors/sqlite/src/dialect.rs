@@ -56,6 +56,7 @@ const RULES: &[Rule] = {
         rule(Operation::Binary(Multiply), &[Float], Form::No("float arithmetic: SQLite has no NaN")),
         rule(Operation::Binary(Divide), &[], Form::No("a division can fail")),
         rule(Operation::Binary(Modulo), &[], Form::No("a division can fail")),
+        rule(Function_(Average), &[Decimal, Int], Form::Exact(average)),
         // Text, in characters and by bytes.
         rule(Operation::Binary(BinaryOp::Concat), &[Text], Form::Exact(concat)),
         rule(Function_(Lower), &[Text], Form::Exact(|c| Ok(sql::call("unicode_lower", c.sql())))),
@@ -310,6 +311,20 @@ fn wrapping(call: &Call<'_>, function: &str) -> Result<ast::Expr, String> {
     match call.expr.data_type {
         DataType::Int64 => Ok(sql::call(function, call.sql())),
         ref other => Err(format!("arithmetic of {other}")),
+    }
+}
+
+fn average(call: &Call<'_>) -> Result<ast::Expr, String> {
+    let mut args = call.sql();
+    match (call.args[0].data_type(), &call.expr.data_type) {
+        (DataType::Decimal128(_, 0), DataType::Float64) => Ok(sql::call("average_float", args)),
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to))
+            if (0..19).contains(&(to - from)) =>
+        {
+            args.push(sql::number(10_i64.pow((to - from) as u32)));
+            Ok(sql::call("average_decimal", args))
+        }
+        (_, other) => Err(format!("an average as {other}")),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `min_real`, `max_real` | in that order |
 //! | `sum_integer`, `sum_decimal` | wrapping; exact |
 //! | `wrapping_add`, `wrapping_subtract`, `wrapping_multiply` | 64-bit arithmetic that wraps |
+//! | `average_float`, `average_decimal` | a sum by a count |
 //! | `unicode_lower` … | text functions in characters, by bytes |
 //!
 //! T is a [`Reading`]'s name; `decimal` takes precision and scale as well.
@@ -138,7 +139,42 @@ fn numbers(connection: &Connection) -> Result<()> {
             })
         })?;
     }
-    Ok(())
+    averages(connection)
+}
+
+fn averages(connection: &Connection) -> Result<()> {
+    let of = |context: &Context<'_>| -> Result<Option<(i128, i128)>> {
+        let (sum, count) = (unscaled(context.get_raw(0))?, unscaled(context.get_raw(1))?);
+        Ok(sum.zip(count).filter(|(_, count)| *count > 0))
+    };
+    scalar(connection, "average_float", 2, move |context| {
+        Ok(of(context)?.map(|(sum, count)| sum as f64 / count as f64))
+    })?;
+    // The third: by how much the unscaled average is larger than the sum's.
+    scalar(connection, "average_decimal", 3, move |context| {
+        let factor = i128::from(context.get::<i64>(2)?);
+        Ok(match of(context)? {
+            Some((sum, count)) => {
+                // Towards zero, and nothing outgrows 128 bits.
+                unscaled_to_sql(sum / count * factor + sum % count * factor / count)
+            }
+            None => Value::Null,
+        })
+    })
+}
+
+/// A whole number, or a decimal without its point.
+fn unscaled(value: ValueRef<'_>) -> Result<Option<i128>> {
+    match value {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(value) => Ok(Some(value.into())),
+        ValueRef::Text(digits) => {
+            let digits = std::str::from_utf8(digits).ok();
+            let value = digits.and_then(|digits| digits.parse().ok());
+            value.map(Some).ok_or_else(misfit)
+        }
+        _ => Err(misfit()),
+    }
 }
 
 /// NULL arguments give NULL; others are read as text.

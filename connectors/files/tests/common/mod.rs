@@ -7,10 +7,23 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use belvedere_connector::{Connector, Error, Source, SourceConfig, Table};
+use belvedere_connector::{Connector, Door, Error, Source, SourceConfig, StatementContext, Table};
 use belvedere_files::FilesConnector;
 use datafusion::common::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
+
+/// A door that is open.
+#[derive(Debug)]
+pub struct Open;
+
+#[async_trait::async_trait]
+impl Door for Open {
+    async fn enter(&self, _: &StatementContext) -> Result<Box<dyn Send>, Error> {
+        Ok(Box::new(()))
+    }
+
+    fn contacted(&self, _: Option<&Error>) {}
+}
 
 pub struct Lake {
     pub source: Arc<dyn Source>,
@@ -26,6 +39,7 @@ pub fn open(url: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Source>, Erro
             .iter()
             .map(|(k, v)| (k.to_string(), v.to_string()))
             .collect::<BTreeMap<_, _>>(),
+        limits: belvedere_connector::Limits::default(),
     })
 }
 
@@ -47,7 +61,7 @@ impl Lake {
     pub async fn refresh(&mut self) -> Result<(), Error> {
         self.tables = self.source.discover().await?;
         for table in &self.tables {
-            if let Ok(Some(provider)) = self.source.table_provider(table).await {
+            if let Ok(Some(provider)) = self.source.table_provider(table, Arc::new(Open)).await {
                 let name = datafusion::common::TableReference::bare(table.name.as_str());
                 self.context.register_table(name, provider).unwrap();
             }

@@ -199,6 +199,7 @@ pub fn config(url: &str, options: &[(&str, &str)]) -> SourceConfig {
             .iter()
             .map(|(k, v)| (k.to_string(), v.to_string()))
             .collect(),
+        limits: belvedere_connector::Limits::default(),
     }
 }
 

@@ -109,6 +109,7 @@ async fn connections_that_cannot_be_made_are_explained() {
                 name: "erp".into(),
                 url,
                 options: [("connect_timeout".to_string(), "3".to_string())].into(),
+                limits: belvedere_connector::Limits::default(),
             })
             .unwrap()
     };

@@ -93,6 +93,7 @@ impl Database {
                     .iter()
                     .map(|(k, v)| (k.to_string(), v.to_string()))
                     .collect::<BTreeMap<_, _>>(),
+                limits: belvedere_connector::Limits::default(),
             })
             .unwrap()
     }

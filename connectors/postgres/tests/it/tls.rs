@@ -56,6 +56,7 @@ async fn each_mode_checks_what_it_says() {
             name: "erp".into(),
             url: format!("postgres://postgres@{host}:{port}/postgres"),
             options,
+            limits: belvedere_connector::Limits::default(),
         })?;
         source.discover().await.map(|_| ())
     };

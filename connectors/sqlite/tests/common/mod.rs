@@ -49,6 +49,7 @@ pub fn open(url: &str, options: &[(&str, &str)]) -> Result<Arc<dyn Source>, Erro
         name: "shop".to_string(),
         url: url.to_string(),
         options,
+        limits: belvedere_connector::Limits::default(),
     })
 }
 

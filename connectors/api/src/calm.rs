@@ -1,6 +1,12 @@
-use std::time::Duration;
+//! How a source is kept from being asked too much, and its outage from being felt by others.
 
-/// What a source is asked at most, and how patiently: the same for every kind of source.
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "table-provider")]
+use crate::error::{Error, Result};
+
+/// What a source is asked at most, and how patiently: the same for every kind of source. The engine keeps them; a source that
+/// hands over a table provider has to keep those of a single request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that are read at once; None: as many as it has connections.
@@ -35,4 +41,24 @@ impl Default for Limits {
             breaker_cooldown: Duration::from_secs(1),
         }
     }
+}
+
+/// What is known of a running statement where it asks a source; an extension of the session's configuration.
+#[derive(Debug, Clone, Default)]
+pub struct StatementContext {
+    pub deadline: Option<Instant>,
+    /// Whose statement it is: a session's number. Sessions take turns.
+    pub asker: u64,
+}
+
+/// What a table provider's requests to its source pass, each of them, as the engine's own do.
+#[cfg(feature = "table-provider")]
+#[async_trait::async_trait]
+pub trait Door: std::fmt::Debug + Send + Sync {
+    /// The right to send one request, until it is dropped. Waits for a turn; an error if none comes in time, or if the source
+    /// is left alone for now. Whoever has it waits for nothing but the source.
+    async fn enter(&self, statement: &StatementContext) -> Result<Box<dyn Send>>;
+
+    /// How a request went, before its right is dropped.
+    fn contacted(&self, error: Option<&Error>);
 }
