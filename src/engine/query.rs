@@ -30,7 +30,9 @@ use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner, StatementContext};
+use crate::federation::{
+    self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, StatementContext,
+};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -142,6 +144,8 @@ impl Planned {
             let mut cut = federation::cut(plan, pushdown)?;
             if pushdown {
                 cut.plan = federation::share(cut.plan)?;
+                let first_rows = self.names.settings.top_n_first_rows;
+                cut.plan = federation::limit_ordered_sides(cut.plan, first_rows)?;
             }
             Ok(cut)
         })
@@ -177,6 +181,7 @@ pub(super) async fn physical(
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
         Arc::new(FragmentPlanner),
         Arc::new(SharedPlanner),
+        Arc::new(RestartPlanner),
     ]);
     let planned = async {
         let plan = upstream::equal_floats(plan.clone())?;
