@@ -7,7 +7,7 @@ use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
@@ -17,7 +17,9 @@ use super::names::Names;
 use super::query;
 use super::sources::LiveSource;
 use crate::error::{Error, Result};
-use crate::federation::{Cut, FragmentExec, Outcome, Question, fragments, is_repeated};
+use crate::federation::{
+    Cut, FragmentExec, FragmentNode, Outcome, Question, Restart, fragments, is_repeated,
+};
 
 /// One text column, a row per line.
 pub(super) fn schema() -> SchemaRef {
@@ -101,40 +103,84 @@ fn sources(text: &mut String, cut: &Cut, names: &Names, ran: Option<&Arc<dyn Exe
         // Of those that are read in several places, one was sent.
         counted.sort_by_key(|counted| counted.sent.is_none());
     }
-    let fragments = fragments(&cut.plan);
-    if fragments.is_empty() {
+    let (fragments, restarts) = fragments(&cut.plan);
+    if fragments.is_empty() && restarts.is_empty() {
         let _ = writeln!(text, "No source is sent a fragment");
     }
     for fragment in fragments {
-        let name = &fragment.handle.name;
-        let connector = names.world.live.get(name).map_or("", |live| live.connector);
-        let own = fragment.handle.source.describe(&fragment.fragment);
-        let found = counted
-            .iter()
-            .position(|counted| counted.source == *name && counted.text == own)
-            .map(|at| counted.remove(at));
-        let rows = match (&found, fragment.estimate.known_rows()) {
-            (Some(counted), Some(rows)) => format!(", {} rows of about {rows}", counted.rows),
-            (Some(counted), None) => format!(", {} rows", counted.rows),
-            (None, Some(rows)) => format!(", about {rows} rows"),
-            (None, None) => String::new(),
+        source(text, &fragment, &mut counted, names);
+    }
+    for restart in restarts {
+        attempts(text, &restart, &mut counted, names, ran.is_some());
+    }
+}
+
+/// What a top-n is tried over, one after another, and what each sends.
+fn attempts(
+    text: &mut String,
+    restart: &Restart,
+    counted: &mut Vec<Counted>,
+    names: &Names,
+    ran: bool,
+) {
+    let (all, ordered) = (restart.attempts.len(), &restart.ordered);
+    for (i, attempt) in restart.attempts.iter().enumerate() {
+        let (fragments, _) = fragments(attempt);
+        let is_sent = |fragment: &FragmentNode| {
+            let mut counted = counted.iter();
+            counted.any(|counted| counted.sent.is_some() && counted.is_of(fragment))
         };
-        let came = found.as_ref().and_then(|counted| counted.came.clone());
-        let sent = found.map_or(Some(own), |counted| counted.sent);
-        let _ = match &sent {
-            Some(_) => writeln!(text, "Sent to {name} ({connector}{rows})"),
-            None => writeln!(
-                text,
-                "Not sent to {name} ({connector}): no row could be needed"
-            ),
-        };
-        if let Some(sent) = sent {
-            indented(text, &sent);
+        if ran && !fragments.iter().any(is_sent) {
+            let _ = writeln!(text, "Attempt {} of {all}: not needed", i + 1);
+            continue;
         }
-        if let Some(came) = came {
-            indented(text, &came);
+        let rows = match restart.limits.get(i) {
+            Some(limit) => format!("the first {limit} rows of {ordered}"),
+            None => format!("all rows of {ordered}"),
+        };
+        let when = match i == 0 || ran {
+            true => "",
+            false => ", if that does not decide",
+        };
+        let _ = writeln!(text, "Attempt {} of {all}{when}: {rows}", i + 1);
+        for fragment in fragments {
+            source(text, &fragment, counted, names);
         }
     }
+}
+
+fn source(text: &mut String, fragment: &FragmentNode, counted: &mut Vec<Counted>, names: &Names) {
+    let name = &fragment.handle.name;
+    let connector = names.world.live.get(name).map_or("", |live| live.connector);
+    let found = counted
+        .iter()
+        .position(|counted| counted.is_of(fragment))
+        .map(|at| counted.remove(at));
+    let rows = match (&found, fragment.estimate.known_rows()) {
+        (Some(counted), Some(rows)) => format!(", {} rows of about {rows}", counted.rows),
+        (Some(counted), None) => format!(", {} rows", counted.rows),
+        (None, Some(rows)) => format!(", about {rows} rows"),
+        (None, None) => String::new(),
+    };
+    let came = found.as_ref().and_then(|counted| counted.came.clone());
+    let sent = found.map_or_else(|| Some(text_of(fragment)), |counted| counted.sent);
+    let _ = match &sent {
+        Some(_) => writeln!(text, "Sent to {name} ({connector}{rows})"),
+        None => writeln!(
+            text,
+            "Not sent to {name} ({connector}): no row could be needed"
+        ),
+    };
+    if let Some(sent) = sent {
+        indented(text, &sent);
+    }
+    if let Some(came) = came {
+        indented(text, &came);
+    }
+}
+
+fn text_of(fragment: &FragmentNode) -> String {
+    fragment.handle.source.describe(&fragment.fragment)
 }
 
 /// Long lists of keys are not for reading; what was counted, at the end, is.
@@ -158,6 +204,12 @@ struct Counted {
     sent: Option<String>,
     rows: usize,
     came: Option<String>,
+}
+
+impl Counted {
+    fn is_of(&self, fragment: &FragmentNode) -> bool {
+        self.source == fragment.handle.name && self.text == text_of(fragment)
+    }
 }
 
 /// How an answer came: `1.2 kB in 3.4 ms, the first row after 3.0 ms`.
@@ -202,16 +254,7 @@ fn bytes(count: u64) -> String {
 /// Each table that is read by DataFusion's own readers (files): what of it is asked for.
 fn readers(text: &mut String, cut: &Cut, names: &Names) {
     let mut tables = Vec::new();
-    let walked = cut.plan.apply_with_subqueries(|node| {
-        if is_repeated(node) {
-            return Ok(TreeNodeRecursion::Jump);
-        }
-        if let LogicalPlan::TableScan(scan) = node {
-            tables.push(scan.clone());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(walked.is_ok(), "the walk itself never fails");
+    scans(&cut.plan, &mut tables);
     for scan in tables {
         let Ok(provider) = source_as_provider(&scan.source) else {
             continue;
@@ -240,6 +283,28 @@ fn readers(text: &mut String, cut: &Cut, names: &Names) {
         }
         indented(text, &line);
     }
+}
+
+/// The tables of a plan that DataFusion reads; of what is read in several places, or attempts, those of one.
+fn scans(plan: &LogicalPlan, into: &mut Vec<TableScan>) {
+    let walked = plan.apply_with_subqueries(|node| {
+        if is_repeated(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        if let Some(restart) = Restart::of(node) {
+            restart
+                .attempts
+                .iter()
+                .take(1)
+                .for_each(|attempt| scans(attempt, into));
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        if let LogicalPlan::TableScan(scan) = node {
+            into.push(scan.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the walk itself never fails");
 }
 
 fn count_rows(plan: &Arc<dyn ExecutionPlan>, into: &mut Vec<Counted>) {

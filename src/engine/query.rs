@@ -30,7 +30,7 @@ use super::upstream;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, SharedPlanner};
+use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -147,7 +147,9 @@ impl Planned {
             let mut is_wider = false;
             if pushdown {
                 let shared = federation::share(cut.plan, widen)?;
-                (cut.plan, is_wider) = (shared.plan, shared.is_wider);
+                is_wider = shared.is_wider;
+                let first_rows = self.names.settings.top_n_first_rows;
+                cut.plan = federation::limit_ordered_sides(shared.plan, first_rows)?;
             }
             Ok((cut, is_wider))
         })
@@ -199,6 +201,7 @@ pub(super) async fn physical(
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
         Arc::new(FragmentPlanner),
         Arc::new(SharedPlanner),
+        Arc::new(RestartPlanner),
     ]);
     let planned = async {
         let plan = upstream::equal_floats(plan.clone())?;

@@ -12,6 +12,8 @@ pub struct Settings {
     pub pushdown: bool,
     /// Whether what a running query learns of the rows it needs is sent to sources, too. Only with pushdown.
     pub dynamic_filters: bool,
+    /// How many rows of the side that orders a top-n above a join are read first. None: as many as seem enough.
+    pub top_n_first_rows: Option<usize>,
     /// None: no limit.
     pub statement_timeout: Option<Duration>,
     /// Bytes one statement may hold; None: only the engine's own limit.
@@ -27,6 +29,7 @@ impl Default for Settings {
         Self {
             pushdown: true,
             dynamic_filters: true,
+            top_n_first_rows: None,
             statement_timeout: None,
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
@@ -60,6 +63,10 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "timezone",
         "the time zone of now() and of casts to timestamp with time zone",
+    ),
+    (
+        "top_n_first_rows",
+        "auto | rows of the side that orders a top-n above a join, read before all are; 0 for all at once",
     ),
 ];
 
@@ -100,6 +107,10 @@ impl Settings {
                 .collect::<Vec<_>>()
                 .join(", "),
             "timezone" => self.timezone.clone(),
+            "top_n_first_rows" => match self.top_n_first_rows {
+                Some(rows) => rows.to_string(),
+                None => "auto".to_string(),
+            },
             _ => return None,
         })
     }
@@ -150,6 +161,18 @@ impl Settings {
                         )
                     })?;
                 self.timezone = zone;
+            }
+            ("top_n_first_rows", None) => self.top_n_first_rows = default.top_n_first_rows,
+            ("top_n_first_rows", Some(values)) => {
+                let value = one(values)?;
+                self.top_n_first_rows = match value.to_ascii_lowercase().as_str() {
+                    "auto" => None,
+                    rows => Some(rows.parse().map_err(|_| {
+                        Error::invalid(format!(
+                            "setting {name} is auto or a number of rows, not '{value}'"
+                        ))
+                    })?),
+                };
             }
             _ => return Err(unknown(name)),
         }

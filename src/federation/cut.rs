@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use super::estimate::Estimate;
 use super::expr;
 use super::join;
-use super::node::FragmentNode;
+use super::node::fragment_of;
 use super::peers::{Keys, cut_where_total};
 use super::remote::Remote;
 use super::window;
@@ -485,17 +485,14 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
     let LogicalPlan::Filter(filter) = &plan else {
         return Ok(plan);
     };
-    let LogicalPlan::Extension(extension) = filter.input.as_ref() else {
-        return Ok(plan);
-    };
-    let Some(node) = extension.node.as_any().downcast_ref::<FragmentNode>() else {
+    let Some(node) = fragment_of(&filter.input) else {
         return Ok(plan);
     };
     let remote = Remote {
         handle: node.handle.clone(),
         rel: node.fragment.rel.clone(),
         schema: node.schema.clone(),
-        keys: Keys::default(),
+        keys: node.keys.clone(),
         estimate: node.estimate.clone(),
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));

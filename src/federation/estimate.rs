@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 
 use super::expr;
 use super::learned::Conditions;
+use super::node::fragment_of;
 use super::provider::SourceTable;
 
 /// Rows of a table of which nothing is known.
@@ -69,9 +70,12 @@ impl Estimate {
                 LogicalPlan::TableScan(scan) => Self::of_scan(scan),
                 LogicalPlan::Values(values) => Self::exactly(values.values.len() as f64),
                 LogicalPlan::EmptyRelation(_) => Self::exactly(1.0),
-                _ => Self {
-                    is_known: false,
-                    ..Self::exactly(UNKNOWN_ROWS)
+                _ => match fragment_of(plan) {
+                    Some(fragment) => fragment.estimate.clone(),
+                    None => Self {
+                        is_known: false,
+                        ..Self::exactly(UNKNOWN_ROWS)
+                    },
                 },
             };
         };

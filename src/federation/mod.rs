@@ -32,6 +32,7 @@
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
 //! | `peers.rs` | which rows an order does not tell apart |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
+//! | `topn/` | [`Restart`]: a top-n above a join reads the first rows of the side that orders it |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
 //! a source by name or kind.
@@ -62,6 +63,7 @@ mod retry;
 mod scan;
 mod shared;
 mod ties;
+mod topn;
 mod window;
 
 pub use breaker::State as BreakerState;
@@ -77,3 +79,4 @@ pub use provider::{Health, SourceHandle, SourceTable};
 pub use scan::SourceFailure;
 pub use shared::{Shared, SharedPlanner, is_repeated, share};
 pub use ties::break_ties;
+pub use topn::{Restart, RestartPlanner, limit_ordered_sides};

@@ -11,15 +11,17 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, Result, Statistics, internal_err};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
 use super::estimate::Estimate;
 use super::exec::FragmentExec;
+use super::peers::Keys;
 use super::provider::SourceHandle;
 use super::shared::is_repeated;
+use super::topn::Restart;
 
 /// A leaf of a cut plan: what one source answers. Its columns are the fragment's, under the names the plan above
 /// knows them by.
@@ -28,7 +30,22 @@ pub struct FragmentNode {
     pub handle: Arc<SourceHandle>,
     pub fragment: Arc<Fragment>,
     pub schema: DFSchemaRef,
+    pub keys: Keys,
     pub estimate: Estimate,
+}
+
+impl FragmentNode {
+    pub fn into_plan(self) -> LogicalPlan {
+        let node = Arc::new(self);
+        LogicalPlan::Extension(Extension { node })
+    }
+}
+
+pub fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
+    match node {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
 }
 
 impl PartialEq for FragmentNode {
@@ -84,22 +101,23 @@ impl UserDefinedLogicalNodeCore for FragmentNode {
     }
 }
 
-/// The fragments of a cut plan, subqueries included, from left to right; those that are read in several places once.
-pub fn fragments(plan: &LogicalPlan) -> Vec<FragmentNode> {
-    let mut found = Vec::new();
+/// The fragments of a cut plan, subqueries included, from left to right, and what is tried over some rows of one first,
+/// whose fragments are its attempts' own; of what is read in several places one.
+pub fn fragments(plan: &LogicalPlan) -> (Vec<FragmentNode>, Vec<Restart>) {
+    let (mut found, mut restarts) = (Vec::new(), Vec::new());
     let walked = plan.apply_with_subqueries(|node| {
         if is_repeated(node) {
             return Ok(TreeNodeRecursion::Jump);
         }
-        if let LogicalPlan::Extension(extension) = node
-            && let Some(fragment) = extension.node.as_any().downcast_ref::<FragmentNode>()
-        {
-            found.push(fragment.clone());
+        if let Some(restart) = Restart::of(node) {
+            restarts.push(restart.clone());
+            return Ok(TreeNodeRecursion::Jump);
         }
+        found.extend(fragment_of(node).cloned());
         Ok(TreeNodeRecursion::Continue)
     });
     debug_assert!(walked.is_ok(), "the walk itself never fails");
-    found
+    (found, restarts)
 }
 
 /// Plans fragment nodes as scans.

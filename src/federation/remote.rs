@@ -4,7 +4,7 @@ use std::sync::Arc;
 use belvedere_connector::{Fragment, Rel, Support};
 use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 
 use super::estimate::Estimate;
 use super::learned::Conditions;
@@ -50,14 +50,14 @@ impl Remote {
     }
 
     pub fn finish(self) -> LogicalPlan {
-        LogicalPlan::Extension(Extension {
-            node: Arc::new(FragmentNode {
-                handle: self.handle,
-                fragment: Arc::new(Fragment::new(self.rel)),
-                schema: self.schema,
-                estimate: self.estimate,
-            }),
-        })
+        let node = FragmentNode {
+            handle: self.handle,
+            fragment: Arc::new(Fragment::new(self.rel)),
+            schema: self.schema,
+            keys: self.keys,
+            estimate: self.estimate,
+        };
+        node.into_plan()
     }
 
     /// Only the given columns, in order.

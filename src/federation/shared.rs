@@ -29,7 +29,8 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
 
-use super::alike::{self, Both, fragment_of};
+use super::alike::{self, Both};
+use super::node::fragment_of;
 use super::outlet::{self, Disk, Inlet, Outlet};
 use super::scan::renamed;
 
@@ -162,7 +163,7 @@ fn is_summary(rel: &Rel) -> bool {
 }
 
 /// Computed twice, it may be two things.
-fn is_volatile(plan: &LogicalPlan) -> bool {
+pub fn is_volatile(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -182,15 +183,21 @@ struct SharedNode {
     is_first: bool,
 }
 
+fn shared_of(node: &LogicalPlan) -> Option<&SharedNode> {
+    match node {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Whether other places of the plan have it, too.
+pub fn is_shared(node: &LogicalPlan) -> bool {
+    shared_of(node).is_some()
+}
+
 /// Whether it is what a place of the plan before it has.
 pub fn is_repeated(node: &LogicalPlan) -> bool {
-    match node {
-        LogicalPlan::Extension(extension) => {
-            let shared = extension.node.as_any().downcast_ref::<SharedNode>();
-            shared.is_some_and(|shared| !shared.is_first)
-        }
-        _ => false,
-    }
+    shared_of(node).is_some_and(|shared| !shared.is_first)
 }
 
 impl PartialEq for SharedNode {

@@ -14,7 +14,8 @@ use datafusion::logical_expr::{
     Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan,
 };
 
-use super::node::FragmentNode;
+use super::node::{FragmentNode, fragment_of};
+use super::peers::Keys;
 
 /// Two plans as one that has the columns of both.
 pub struct Both {
@@ -140,13 +141,6 @@ fn table(left: &TableScan, right: &TableScan) -> Result<Option<LogicalPlan>> {
     Ok(Some(LogicalPlan::TableScan(scan.build()?)))
 }
 
-pub fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
-    match node {
-        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
-        _ => None,
-    }
-}
-
 /// The names of a fragment's columns are its reader's: those of the left, then others of the right.
 fn fragments(left: &FragmentNode, right: &FragmentNode) -> Result<Option<Both>> {
     if !Arc::ptr_eq(&left.handle, &right.handle) {
@@ -189,6 +183,8 @@ fn fragments(left: &FragmentNode, right: &FragmentNode) -> Result<Option<Both>> 
         handle: left.handle.clone(),
         fragment: Arc::new(Fragment::new(both.rel)),
         schema: Arc::new(schema),
+        // They tell which rows may be left out of what one place reads, and this has several readers.
+        keys: Keys::default(),
         estimate: left.estimate.clone().beside(&right.estimate),
     };
     Ok(Some(Both {
