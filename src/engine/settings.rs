@@ -66,7 +66,7 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "top_n_first_rows",
-        "auto | rows of the side that orders a top-n above a join, read before all are; 0 for all at once",
+        "auto | rows of the side that orders a top-n above a join, read before all are; 0 for none",
     ),
 ];
 

@@ -26,7 +26,7 @@ async fn fixture() -> Fixture {
 }
 
 /// What was sent, and how many rows came: without times and what ran here.
-async fn sent(fixture: &Fixture, query: &str) -> String {
+pub async fn sent(fixture: &Fixture, query: &str) -> String {
     let plan = fixture.ok(&format!("EXPLAIN ANALYZE {query}")).await;
     let lines = plan.lines().take_while(|line| !line.contains("Runs here"));
     let trimmed = |line: &str| line.trim_matches(['|', ' ', '+', '-']).to_string();

@@ -13,6 +13,7 @@
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
+//! | `topn.rs` | a top-n above a join reads the first rows of one side |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
 //! | `notices.rs` | what a user is told besides the rows |
 //! | `places.rs` | sources that are one place: one fragment |
@@ -57,5 +58,6 @@ mod shared;
 mod sick;
 mod sources;
 mod statements;
+mod topn;
 mod upstream;
 mod windows;

@@ -138,16 +138,17 @@ async fn show_and_describe() {
     +-+-+
     ");
     assert_snapshot!(t.ok("SHOW ALL").await, @r"
-    +-------------------+---------+-------------------------------------------------------------------------------------+
-    | name              | setting | description                                                                         |
-    +-------------------+---------+-------------------------------------------------------------------------------------+
-    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other |
-    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit          |
-    | pushdown          | on      | on | off: whether more than scans is sent to sources                                |
-    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public       |
-    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit         |
-    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                     |
-    +-------------------+---------+-------------------------------------------------------------------------------------+
+    +-------------------+---------+-------------------------------------------------------------------------------------------+
+    | name              | setting | description                                                                               |
+    +-------------------+---------+-------------------------------------------------------------------------------------------+
+    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other       |
+    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                |
+    | pushdown          | on      | on | off: whether more than scans is sent to sources                                      |
+    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public             |
+    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit               |
+    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                           |
+    | top_n_first_rows  | auto    | auto | rows of the side that orders a top-n above a join, read before all are; 0 for none |
+    +-------------------+---------+-------------------------------------------------------------------------------------------+
     ");
     assert_snapshot!(t.ok("DESCRIBE v").await, @r"
     +--------+---------------+----------+---------+
@@ -190,6 +191,7 @@ async fn settings() {
     | search_path       | public        |
     | statement_timeout | 300000ms      |
     | timezone          | Europe/Berlin |
+    | top_n_first_rows  | auto          |
     +-------------------+---------------+
     ");
     t.ok("RESET ALL").await;
