@@ -1,4 +1,5 @@
 use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,5 +52,11 @@ impl From<ArrowError> for Error {
             }
             _ => "an operation of Arrow failed",
         })
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(e: Error) -> Self {
+        Self::External(Box::new(e))
     }
 }

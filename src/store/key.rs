@@ -121,6 +121,11 @@ pub(crate) fn rows_equal(a: &[ArrayRef], i: usize, b: &[ArrayRef], j: usize, sam
     a.iter().zip(b).all(|(a, b)| equal(a, i, b, j, same))
 }
 
+/// Whether two values are one as a key.
+pub(crate) fn equal_keys(a: &ArrayRef, i: usize, b: &ArrayRef, j: usize) -> bool {
+    equal(a, i, b, j, Same::Key)
+}
+
 /// Whether value `i` of the one is value `j` of the other, both of one type.
 pub(crate) fn equal(a: &ArrayRef, i: usize, b: &ArrayRef, j: usize, same: Same) -> bool {
     match (a.is_null(i), b.is_null(j)) {

@@ -68,6 +68,7 @@ mod version;
 mod zset;
 
 pub use error::{Error, Result};
+pub(crate) use key::{canonical_floats, equal_keys};
 pub use shape::Shape;
 pub use table::Table;
 pub use version::{Matches, Part, Pinned, Reader};

@@ -80,7 +80,7 @@ impl Shape {
         (!self.has_key).then(|| self.schema.fields().len())
     }
 
-    pub(super) fn index_count(&self) -> usize {
+    pub(crate) fn index_count(&self) -> usize {
         self.indexes.len()
     }
 
@@ -102,7 +102,7 @@ impl Shape {
     }
 
     /// Whether a key finds one row at most.
-    pub(super) fn is_unique(&self, index: usize) -> bool {
+    pub(crate) fn is_unique(&self, index: usize) -> bool {
         self.has_key && index == 0
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{filter_record_batch, interleave, take, take_record_batch};
 use arrow::datatypes::Int64Type;
 
@@ -170,6 +170,28 @@ impl Pinned {
     /// # Errors
     /// If there is no such index, or types are not those of its columns.
     pub fn lookup(&self, index: usize, keys: &[ArrayRef]) -> Result<Matches> {
+        self.matches(index, keys, |_| true)
+    }
+
+    /// The same as a join has it: a key with a NULL finds nothing.
+    ///
+    /// # Errors
+    /// As for [`Pinned::lookup`].
+    pub fn joined(&self, index: usize, keys: &[ArrayRef]) -> Result<Matches> {
+        match NullBuffer::union_many(keys.iter().map(|key| key.nulls())) {
+            Some(nulls) if nulls.null_count() > 0 => {
+                self.matches(index, keys, |i| nulls.is_valid(i))
+            }
+            _ => self.matches(index, keys, |_| true),
+        }
+    }
+
+    fn matches(
+        &self,
+        index: usize,
+        keys: &[ArrayRef],
+        is_asked: impl Fn(usize) -> bool,
+    ) -> Result<Matches> {
         let columns = self.shape.check_keys(index, keys)?;
         let hashes = hashes(keys)?;
         let directory = &self.version.indexes[index];
@@ -180,6 +202,9 @@ impl Pinned {
         found.positions.reserve(hashes.len());
         let is_unique = self.shape.is_unique(index);
         for (i, (&hash, &head)) in hashes.iter().zip(&heads).enumerate() {
+            if !is_asked(i) {
+                continue;
+            }
             for position in directory.from(hash, head) {
                 if !chunks.is_live(position) {
                     continue;
