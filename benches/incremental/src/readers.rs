@@ -1,0 +1,79 @@
+//! What others do on the same two cores: scan the orders and look them up, one thread each, without pause. `dbsp`'s
+//! state cannot be read by others; while it is measured, the same threads read the same tables.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use belvedere::store::Reader;
+
+use crate::cpu;
+use crate::engine::Keys;
+
+pub struct Readers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    pub ids: Vec<u64>,
+    pub scanned: Arc<AtomicU64>,
+    pub found: Arc<AtomicU64>,
+}
+
+impl Readers {
+    pub fn start(reader: &Reader, keys: Keys, ids: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (scanned, found) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (send, receive) = std::sync::mpsc::channel();
+        let run = |work: Box<dyn Fn() + Send>| {
+            let (stop, send) = (stop.clone(), send.clone());
+            std::thread::spawn(move || {
+                send.send(cpu::this_thread()).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    work();
+                }
+            })
+        };
+        let (tables, count) = (reader.clone(), scanned.clone());
+        let scan = move || {
+            let pinned = tables.snapshot();
+            let mut sum = 0i64;
+            for part in pinned.parts() {
+                let qty = part.column(3).as_primitive::<Int64Type>().values();
+                match part.live() {
+                    None => sum += qty.iter().sum::<i64>(),
+                    Some(live) => {
+                        let live = live.iter().map(|live| -i64::from(live));
+                        sum += qty.iter().zip(live).map(|(qty, mask)| qty & mask).sum::<i64>();
+                    }
+                }
+                count.fetch_add(part.len() as u64, Ordering::Relaxed);
+            }
+            black_box(sum);
+        };
+        let (tables, count) = (reader.clone(), found.clone());
+        let look_up = move || {
+            let pinned = tables.snapshot();
+            for _ in 0..64 {
+                let key = keys.array('o', std::iter::once(Some(fastrand::u32(0..ids))));
+                black_box(pinned.get(&[key]).unwrap());
+            }
+            count.fetch_add(64, Ordering::Relaxed);
+        };
+        let threads = vec![run(Box::new(scan)), run(Box::new(look_up))];
+        let ids = receive.iter().take(2).collect();
+        Self {
+            stop,
+            threads,
+            ids,
+            scanned,
+            found,
+        }
+    }
+
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
