@@ -9,9 +9,9 @@ use arrow::datatypes::Int64Type;
 use super::bits::BitsMut;
 use super::chunks::Chunks;
 use super::index::Directory;
-use super::key::{Same, equal, hashes};
+use super::key::{Same, equal, hashes, rows_equal};
 use super::shape::Shape;
-use super::zset::Seen;
+use super::zset::{Seen, overflow};
 use super::{Error, Result, ZSet};
 
 /// What an epoch does to a table.
@@ -36,11 +36,12 @@ impl Edits {
         Self((0..chunks.len()).map(|_| None).collect())
     }
 
+    /// Of a position that is indexed.
     fn is_live(&self, chunks: &Chunks, position: u32) -> bool {
         let (slot, offset) = chunks.split(position);
-        match self.0.get(slot as usize) {
-            Some(Some((live, _))) => live.get(offset) && chunks.is_live(position),
-            _ => chunks.is_live(position),
+        match &self.0[slot as usize] {
+            Some((live, _)) => live.get(offset),
+            None => chunks.is_live(position),
         }
     }
 
@@ -68,19 +69,19 @@ impl From<Error> for Refused {
 }
 
 impl Refused {
-    fn with(self, shape: &Shape, epoch: u64, row: impl Fn(usize) -> usize) -> Error {
+    fn with(self, shape: &Shape, epoch: u64) -> Error {
         let (table, key) = (shape.name().to_string(), shape.key_text());
         match self {
-            Self::Missing(i) => Error::Missing {
+            Self::Missing(row) => Error::Missing {
                 table,
                 epoch,
-                row: row(i),
+                row,
                 key,
             },
-            Self::Duplicate(i) => Error::Duplicate {
+            Self::Duplicate(row) => Error::Duplicate {
                 table,
                 epoch,
-                row: row(i),
+                row,
                 key,
             },
             Self::Other(e) => e,
@@ -108,41 +109,96 @@ impl Before<'_> {
             let text = format!("a change of table {name} has other columns than it has");
             return Err(Error::Shape(text));
         }
-        // As it comes if that is possible: what it comes to is the same. Only what comes and goes within the change, or has
-        // weights other than one, has to be added up before.
-        if self.shape.has_key()
-            && let Ok(change) = self.keyed(zset)
-        {
-            return Ok(change);
-        }
-        let (consolidated, from) = zset.consolidated_from()?;
-        let change = match self.shape.has_key() {
-            true => self.keyed(&consolidated),
-            false => self.counted(&consolidated),
+        let hashes = match self.shape.index_columns(0) {
+            [] => vec![0; zset.len()],
+            _ => hashes(&self.columns_of(0, zset.rows().columns()))?,
         };
-        change.map_err(|refused| refused.with(self.shape, epoch, |row| from[row] as usize))
+        let change = match self.shape.has_key() {
+            true => match self.keyed(zset, &hashes, false) {
+                Ok(change) => Ok(change),
+                Err(_) => self.keyed(zset, &hashes, true),
+            },
+            false => self.counted(zset, &hashes),
+        };
+        change.map_err(|refused| refused.with(self.shape, epoch))
     }
 
-    fn keyed(&self, zset: &ZSet) -> Result<Change, Refused> {
-        let (columns, weights) = (zset.rows().columns(), zset.weights());
+    /// The weights with which rows count, once those of equal rows are added up: the first has the sum, the others none.
+    /// Few rows need it: those of keys that have more than one row that goes and one that comes; they are marked. `all`: so
+    /// may the others, since a row that comes and goes within the change looks like one that is replaced.
+    fn weights(&self, zset: &ZSet, by_key: &[u32], all: bool) -> Result<(Vec<i64>, Vec<bool>)> {
+        let mut weights = zset.weights().to_vec();
+        let mut seen = Seen::new(by_key.len());
+        // By the first row of a hash: whether one went, one came, and whether that was not all.
+        let mut known = vec![(false, false, false); by_key.len()];
+        let firsts: Vec<u32> = (0..)
+            .zip(by_key)
+            .map(|(i, &hash)| seen.first(hash, i, |_| true))
+            .collect();
+        for (&first, &weight) in firsts.iter().zip(&weights) {
+            let (goes, comes, more) = &mut known[first as usize];
+            match weight {
+                -1 if !*goes => *goes = true,
+                1 if !*comes => *comes = true,
+                _ => *more = true,
+            }
+        }
+        let is_more = |first: &u32| all || known[*first as usize].2;
+        let is_more: Vec<bool> = firsts.iter().map(is_more).collect();
+        let more: Vec<u32> = (0..)
+            .zip(&is_more)
+            .filter(|(_, more)| **more)
+            .map(|(i, _)| i)
+            .collect();
+        let columns = zset.rows().columns();
+        let mut seen = Seen::new(more.len());
+        for &i in &more {
+            let row = i as usize;
+            let equals = |j: u32| rows_equal(columns, row, columns, j as usize, Same::Row);
+            let first = seen.first(by_key[row], i, equals);
+            if first != i {
+                let weight = std::mem::take(&mut weights[row]);
+                let sum = &mut weights[first as usize];
+                *sum = sum.checked_add(weight).ok_or_else(overflow)?;
+            }
+        }
+        Ok((weights, is_more))
+    }
+
+    /// `exactly`: each candidate is compared when it is met; else all in the end, by column, the first that is live being
+    /// taken for the row. That fails where two keys share a hash, too.
+    fn keyed(&self, zset: &ZSet, by_key: &[u32], exactly: bool) -> Result<Change, Refused> {
+        let columns = zset.rows().columns();
         let key: Vec<ArrayRef> = self.columns_of(0, columns);
-        let by_key = hashes(&key)?;
-        let heads = self.directory.heads(&by_key);
+        let (weights, is_more) = self.weights(zset, by_key, exactly)?;
+        let heads = self.directory.heads(by_key);
         let mut edits = Edits::new(self.chunks);
+        let (mut positions, mut gone) = (Vec::new(), Vec::new());
         for (i, &weight) in weights.iter().enumerate() {
             match weight {
-                1 => continue,
+                0 | 1 => continue,
                 -1 => {}
                 weight if weight > 0 => return Err(Refused::Duplicate(i)),
                 _ => return Err(Refused::Missing(i)),
             }
             let mut chain = self.directory.from(by_key[i], heads[i]);
             let position = chain.find(|&position| {
-                edits.is_live(self.chunks, position) && self.is_row(position, columns, i)
+                edits.is_live(self.chunks, position)
+                    && (!exactly || self.is_row(position, columns, i))
             });
-            edits.take(self.chunks, position.ok_or(Refused::Missing(i))?);
+            let position = position.ok_or(Refused::Missing(i))?;
+            edits.take(self.chunks, position);
+            positions.push(position);
+            gone.push(i as u32);
         }
-        let mut seen = Seen::new(weights.len());
+        if !exactly {
+            let located = self.chunks.locate(&positions);
+            let equal = located.equal(0..columns.len(), columns, &gone, Same::Row);
+            if let Some(i) = equal.iter().position(|equal| !equal) {
+                return Err(Refused::Missing(gone[i] as usize));
+            }
+        }
+        let mut seen = Seen::new(is_more.iter().filter(|more| **more).count());
         let key_columns = self.shape.index_columns(0);
         for (i, _) in weights
             .iter()
@@ -158,32 +214,35 @@ impl Before<'_> {
                 key.iter()
                     .all(|column| equal(column, i, column, j as usize, Same::Key))
             };
-            if is_taken || seen.first(by_key[i], i as u32, equals) != i as u32 {
+            if is_taken || is_more[i] && seen.first(by_key[i], i as u32, equals) != i as u32 {
                 return Err(Refused::Duplicate(i));
             }
         }
-        let (mut taken, mut added) = (Vec::new(), Vec::new());
-        let mut split = |hashes: &[u32]| {
-            let with = |wanted: i64| {
-                let pairs = hashes.iter().zip(weights);
+        let split = |hashes: &[u32]| {
+            let with = |wanted: i64| -> Vec<u32> {
+                let pairs = hashes.iter().zip(&weights);
                 pairs
                     .filter(|(_, w)| **w == wanted)
                     .map(|(hash, _)| *hash)
                     .collect()
             };
-            taken.push(with(-1));
-            added.push(with(1));
+            (with(-1), with(1))
         };
-        split(&by_key);
-        for index in 1..self.shape.index_count() {
-            split(&hashes(&self.columns_of(index, columns))?);
+        let (mut taken, mut added) = (Vec::new(), Vec::new());
+        for index in 0..self.shape.index_count() {
+            let (goes, comes) = match index {
+                0 => split(by_key),
+                _ => split(&hashes(&self.columns_of(index, columns))?),
+            };
+            taken.push(goes);
+            added.push(comes);
         }
-        let comes = |weight: &i64| *weight == 1;
-        let rows = match weights.iter().all(comes) {
+        let rows = match weights.iter().all(|weight| *weight == 1) {
             true => zset.rows().clone(),
             false => {
-                let mask: BooleanArray = weights.iter().map(|weight| Some(comes(weight))).collect();
-                filter_record_batch(zset.rows(), &mask).map_err(Error::from)?
+                let comes = weights.iter().map(|weight| *weight == 1).collect();
+                let comes = BooleanArray::new(comes, None);
+                filter_record_batch(zset.rows(), &comes).map_err(Error::from)?
             }
         };
         let rows = self.stored(rows.columns().to_vec())?;
@@ -197,17 +256,18 @@ impl Before<'_> {
         })
     }
 
-    /// Of a table without a key: a row that is there gives way to one with another count. Each row comes once.
-    fn counted(&self, zset: &ZSet) -> Result<Change, Refused> {
-        let (columns, weights) = (zset.rows().columns(), zset.weights());
-        let by_row = match columns.is_empty() {
-            true => vec![0; zset.len()],
-            false => hashes(columns)?,
-        };
-        let heads = self.directory.heads(&by_row);
+    /// Of a table without a key: a row that is there gives way to one with another count.
+    fn counted(&self, zset: &ZSet, by_row: &[u32]) -> Result<Change, Refused> {
+        let columns = zset.rows().columns();
+        let (weights, _) = self.weights(zset, by_row, true)?;
+        let heads = self.directory.heads(by_row);
         let mut edits = Edits::new(self.chunks);
         let (mut gone, mut comes, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, &weight) in weights.iter().enumerate() {
+        for (i, &weight) in weights
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| **weight != 0)
+        {
             let mut chain = self.directory.from(by_row[i], heads[i]);
             let position = chain.find(|&position| {
                 edits.is_live(self.chunks, position) && self.is_row(position, columns, i)
@@ -228,7 +288,7 @@ impl Before<'_> {
             }
         }
         let pick = |hashes: &[u32], rows: &[usize]| rows.iter().map(|&i| hashes[i]).collect();
-        let (mut taken, mut added) = (vec![pick(&by_row, &gone)], vec![pick(&by_row, &comes)]);
+        let (mut taken, mut added) = (vec![pick(by_row, &gone)], vec![pick(by_row, &comes)]);
         for index in 1..self.shape.index_count() {
             let hashes = hashes(&self.columns_of(index, columns))?;
             taken.push(pick(&hashes, &gone));

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 
 use super::chunk::Chunk;
+use super::key::{Pairs, Same};
 
 /// The chunks of a version, or of the writer. A clone shares them.
 #[derive(Clone, Debug)]
@@ -77,5 +78,95 @@ impl Chunks {
     pub(super) fn row(&self, position: u32) -> Option<(&RecordBatch, usize)> {
         let (slot, offset) = self.split(position);
         Some(self.get(slot)?.row(offset))
+    }
+
+    /// Where rows lie, for kernels that work on many.
+    ///
+    /// # Panics
+    /// If there is no row at a position.
+    pub(super) fn locate(&self, positions: &[u32]) -> Located<'_> {
+        let mut located = Located {
+            pieces: Vec::new(),
+            rows: Vec::with_capacity(positions.len()),
+        };
+        let at = |position: u32| {
+            let (slot, offset) = self.split(position);
+            let chunk = self
+                .get(slot)
+                .expect("a position that was found has a chunk");
+            (slot, chunk, chunk.piece_of(offset), offset)
+        };
+        if positions.len() <= FEW {
+            for &position in positions {
+                let (_, chunk, piece, offset) = at(position);
+                let piece = &chunk.pieces()[piece];
+                let rows: &RecordBatch = &piece.rows;
+                let known = located
+                    .pieces
+                    .iter()
+                    .position(|known| std::ptr::eq(*known, rows));
+                let number = known.unwrap_or_else(|| located.add(rows));
+                located.rows.push((number, offset - piece.start));
+            }
+            return located;
+        }
+        // By slot, where its pieces begin; by piece, its number in the list + 1.
+        let mut first = Vec::with_capacity(self.len());
+        let mut pieces = 0;
+        for chunk in &self.slots {
+            first.push(pieces);
+            pieces += chunk.as_ref().map_or(0, |chunk| chunk.pieces().len());
+        }
+        let mut known = vec![0; pieces];
+        for &position in positions {
+            let (slot, chunk, piece, offset) = at(position);
+            let known = &mut known[first[slot as usize] + piece];
+            let piece = &chunk.pieces()[piece];
+            if *known == 0 {
+                *known = located.add(&piece.rows) + 1;
+            }
+            located.rows.push((*known - 1, offset - piece.start));
+        }
+        located
+    }
+}
+
+/// So few positions are located by looking through a list.
+const FEW: usize = 16;
+
+/// Rows by batch.
+pub(super) struct Located<'a> {
+    pub(super) pieces: Vec<&'a RecordBatch>,
+    /// Which of them, and the row there.
+    pub(super) rows: Vec<(usize, usize)>,
+}
+
+impl<'a> Located<'a> {
+    fn add(&mut self, rows: &'a RecordBatch) -> usize {
+        self.pieces.push(rows);
+        self.pieces.len() - 1
+    }
+
+    /// Of each row, whether its values are those of another batch's row, column by column: `columns` of ours, and
+    /// `theirs`.
+    pub(super) fn equal(
+        &self,
+        columns: impl Iterator<Item = usize>,
+        theirs: &[ArrayRef],
+        their_rows: &[u32],
+        same: Same,
+    ) -> Vec<bool> {
+        let mut equal = vec![true; self.rows.len()];
+        for (column, theirs) in columns.zip(theirs) {
+            let ours: Vec<&ArrayRef> = self.pieces.iter().map(|rows| rows.column(column)).collect();
+            let pairs = Pairs {
+                ours: &ours,
+                at: &self.rows,
+                theirs,
+                rows: their_rows,
+            };
+            pairs.compare(same, &mut equal);
+        }
+        equal
     }
 }

@@ -185,6 +185,67 @@ fn floats_equal(a: &ArrayRef, i: usize, b: &ArrayRef, j: usize) -> bool {
     }
 }
 
+/// Many values of one column in several arrays, and those they are compared with.
+pub(super) struct Pairs<'a> {
+    pub(super) ours: &'a [&'a ArrayRef],
+    /// Which of ours, and the row there.
+    pub(super) at: &'a [(usize, usize)],
+    pub(super) theirs: &'a ArrayRef,
+    pub(super) rows: &'a [u32],
+}
+
+impl Pairs<'_> {
+    /// What [`equal`] says of each, or false as before. A type is looked up once for all.
+    pub(super) fn compare(&self, same: Same, equals: &mut [bool]) {
+        macro_rules! primitive {
+            ($t:ty) => {
+                self.each(
+                    equals,
+                    |a| a.as_primitive::<$t>(),
+                    |a, i, b, j| a.value(i).is_eq(b.value(j)),
+                )
+            };
+        }
+        macro_rules! text {
+            ($($as:tt)+) => {
+                self.each(equals, |a| a.$($as)+(), |a, i, b, j| a.value(i) == b.value(j))
+            };
+        }
+        let data_type = self.theirs.data_type();
+        if same == Same::Key && has_floats(data_type) {
+            return self.each(equals, |a| a, |a, i, b, j| equal(a, i, b, j, same));
+        }
+        downcast_primitive! {
+            data_type => (primitive),
+            DataType::Boolean => text!(as_boolean),
+            DataType::Utf8 => text!(as_string::<i32>),
+            DataType::LargeUtf8 => text!(as_string::<i64>),
+            DataType::Utf8View => text!(as_string_view),
+            DataType::Binary => text!(as_binary::<i32>),
+            DataType::LargeBinary => text!(as_binary::<i64>),
+            DataType::BinaryView => text!(as_binary_view),
+            _ => self.each(equals, |a| a, |a, i, b, j| equal(a, i, b, j, same))
+        }
+    }
+
+    fn each<'a, A: Array + 'a>(
+        &'a self,
+        equals: &mut [bool],
+        of: impl Fn(&'a ArrayRef) -> &'a A,
+        is_equal: impl Fn(&A, usize, &A, usize) -> bool,
+    ) {
+        let ours: Vec<&A> = self.ours.iter().map(|array| of(array)).collect();
+        let theirs = of(self.theirs);
+        for ((equals, &(array, i)), &j) in equals.iter_mut().zip(self.at).zip(self.rows) {
+            let (ours, j) = (ours[array], j as usize);
+            *equals &= match (ours.is_null(i), theirs.is_null(j)) {
+                (false, false) => is_equal(ours, i, theirs, j),
+                (left, right) => left == right,
+            };
+        }
+    }
+}
+
 /// Lists, structs, dictionaries: rare as keys, so a slice of each is good enough.
 fn nested_equal(a: &ArrayRef, i: usize, b: &ArrayRef, j: usize, same: Same) -> bool {
     if same == Same::Row || !has_floats(a.data_type()) {

@@ -8,9 +8,9 @@ use arrow::compute::{filter_record_batch, interleave, take, take_record_batch};
 use arrow::datatypes::Int64Type;
 
 use super::Result;
-use super::chunks::Chunks;
+use super::chunks::{Chunks, Located};
 use super::index::Directory;
-use super::key::{Same, equal, hashes};
+use super::key::{Same, equal_keys, hashes};
 use super::shape::Shape;
 
 /// A table after an epoch. Nothing in it changes but entries of shards that it does not see.
@@ -197,29 +197,39 @@ impl Pinned {
         let directory = &self.version.indexes[index];
         let heads = directory.heads(&hashes);
         let chunks = &self.version.chunks;
+        let is_unique = self.shape.is_unique(index);
+        let asked = (0..hashes.len()).filter(|&i| is_asked(i));
         let mut found = Matches::default();
         found.keys.reserve(hashes.len());
         found.positions.reserve(hashes.len());
-        let is_unique = self.shape.is_unique(index);
-        for (i, (&hash, &head)) in hashes.iter().zip(&heads).enumerate() {
-            if !is_asked(i) {
-                continue;
+        for i in asked.clone() {
+            let chain = directory.from(hashes[i], heads[i]);
+            for position in chain.filter(|&position| chunks.is_live(position)) {
+                found.keys.push(i as u32);
+                found.positions.push(position);
+                if is_unique {
+                    break;
+                }
             }
-            for position in directory.from(hash, head) {
-                if !chunks.is_live(position) {
-                    continue;
-                }
-                let Some((rows, row)) = chunks.row(position) else {
-                    continue;
-                };
+        }
+        let located = chunks.locate(&found.positions);
+        let equal = located.equal(columns.iter().copied(), keys, &found.keys, Same::Key);
+        if equal.iter().all(|equal| *equal) {
+            return Ok(found);
+        }
+        // Some key only shares its hash with another.
+        let is_row = |position: u32, i: usize| {
+            chunks.row(position).is_some_and(|(rows, row)| {
                 let mut pairs = columns.iter().zip(keys);
-                if pairs.all(|(&column, key)| equal(rows.column(column), row, key, i, Same::Key)) {
-                    found.keys.push(i as u32);
-                    found.positions.push(position);
-                    if is_unique {
-                        break;
-                    }
-                }
+                pairs.all(|(&column, key)| equal_keys(rows.column(column), row, key, i))
+            })
+        };
+        let mut found = Matches::default();
+        for i in asked {
+            let chain = directory.from(hashes[i], heads[i]);
+            for position in chain.filter(|&p| chunks.is_live(p) && is_row(p, i)) {
+                found.keys.push(i as u32);
+                found.positions.push(position);
             }
         }
         Ok(found)
@@ -234,7 +244,7 @@ impl Pinned {
     /// If a position is not from this snapshot.
     pub fn gather(&self, positions: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>> {
         let schema = self.shape.stored();
-        let Located { pieces, rows } = self.locate(positions);
+        let Located { pieces, rows } = self.version.chunks.locate(positions);
         let gathered = columns.iter().map(|&column| match pieces.as_slice() {
             [] => Ok(arrow::array::new_empty_array(
                 schema.field(column).data_type(),
@@ -263,37 +273,4 @@ impl Pinned {
         let counts = self.gather(positions, &[column])?;
         Ok(Some(counts[0].as_primitive::<Int64Type>().clone()))
     }
-
-    fn locate(&self, positions: &[u32]) -> Located<'_> {
-        let chunks = &self.version.chunks;
-        let mut located = Located {
-            pieces: Vec::new(),
-            rows: Vec::with_capacity(positions.len()),
-        };
-        // By slot and piece, where it is in the list, + 1.
-        let mut known: Vec<Vec<u32>> = vec![Vec::new(); chunks.len()];
-        for &position in positions {
-            let (slot, offset) = chunks.split(position);
-            let chunk = chunks.get(slot).expect("a position of this snapshot");
-            let piece = chunk.piece_of(offset);
-            let known = &mut known[slot as usize];
-            if known.is_empty() {
-                known.resize(chunk.pieces().len(), 0);
-            }
-            let piece_of_chunk = &chunk.pieces()[piece];
-            if known[piece] == 0 {
-                located.pieces.push(&piece_of_chunk.rows);
-                known[piece] = located.pieces.len() as u32;
-            }
-            let row = offset - piece_of_chunk.start;
-            located.rows.push((known[piece] as usize - 1, row));
-        }
-        located
-    }
-}
-
-struct Located<'a> {
-    pieces: Vec<&'a RecordBatch>,
-    /// Which of them, and the row there.
-    rows: Vec<(usize, usize)>,
 }

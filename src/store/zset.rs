@@ -1,6 +1,6 @@
 //! Rows with weights: a change, or the content of a table.
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -74,11 +74,6 @@ impl ZSet {
     /// # Errors
     /// If a column has a type that cannot be hashed, or a sum is beyond 64 bits.
     pub fn consolidated(&self) -> Result<Self> {
-        Ok(self.consolidated_from()?.0)
-    }
-
-    /// And the number each row had.
-    pub(super) fn consolidated_from(&self) -> Result<(Self, Vec<u32>)> {
         let columns = self.rows.columns();
         if columns.is_empty() {
             let sum = self
@@ -88,7 +83,7 @@ impl ZSet {
             let sum = sum.ok_or_else(overflow)?;
             let len = usize::from(sum != 0);
             let (rows, weights) = (self.rows.slice(0, len), vec![sum; len].into());
-            return Ok((Self { rows, weights }, vec![0; len]));
+            return Ok(Self { rows, weights });
         }
         let firsts = firsts(columns, Same::Row)?;
         let mut sums = vec![0i64; self.len()];
@@ -101,26 +96,21 @@ impl ZSet {
             .collect();
         if kept.len() == self.len() {
             let (rows, weights) = (self.rows.clone(), sums.into());
-            return Ok((Self { rows, weights }, kept));
+            return Ok(Self { rows, weights });
         }
-        let rows = take_record_batch(&self.rows, &UInt32Array::from(kept.clone()))?;
         let weights: Vec<i64> = kept.iter().map(|&i| sums[i as usize]).collect();
+        let rows = take_record_batch(&self.rows, &UInt32Array::from(kept))?;
         let weights = weights.into();
-        Ok((Self { rows, weights }, kept))
-    }
-
-    /// Weights as a column.
-    pub fn weights_array(&self) -> Int64Array {
-        Int64Array::new(self.weights.clone(), None)
+        Ok(Self { rows, weights })
     }
 }
 
-fn overflow() -> Error {
+pub(super) fn overflow() -> Error {
     Error::Shape("the weights of a row add up to more than 64 bits".into())
 }
 
 /// Of each row the number of the first that equals it.
-pub(super) fn firsts(columns: &[ArrayRef], same: Same) -> Result<Vec<u32>> {
+fn firsts(columns: &[ArrayRef], same: Same) -> Result<Vec<u32>> {
     let mut hashes = hashes(columns)?;
     let mut seen = Seen::new(hashes.len());
     for i in 0..hashes.len() {
