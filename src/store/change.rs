@@ -165,39 +165,13 @@ impl Before<'_> {
         Ok((weights, is_more))
     }
 
-    /// `exactly`: each candidate is compared when it is met; else all in the end, by column, the first that is live being
-    /// taken for the row. That fails where two keys share a hash, too.
+    /// `exactly`: see [`Before::weights`].
     fn keyed(&self, zset: &ZSet, by_key: &[u32], exactly: bool) -> Result<Change, Refused> {
         let columns = zset.rows().columns();
         let key: Vec<ArrayRef> = self.columns_of(0, columns);
         let (weights, is_more) = self.weights(zset, by_key, exactly)?;
         let heads = self.directory.heads(by_key);
-        let mut edits = Edits::new(self.chunks);
-        let (mut positions, mut gone) = (Vec::new(), Vec::new());
-        for (i, &weight) in weights.iter().enumerate() {
-            match weight {
-                0 | 1 => continue,
-                -1 => {}
-                weight if weight > 0 => return Err(Refused::Duplicate(i)),
-                _ => return Err(Refused::Missing(i)),
-            }
-            let mut chain = self.directory.from(by_key[i], heads[i]);
-            let position = chain.find(|&position| {
-                edits.is_live(self.chunks, position)
-                    && (!exactly || self.is_row(position, columns, i))
-            });
-            let position = position.ok_or(Refused::Missing(i))?;
-            edits.take(self.chunks, position);
-            positions.push(position);
-            gone.push(i as u32);
-        }
-        if !exactly {
-            let located = self.chunks.locate(&positions);
-            let equal = located.equal(0..columns.len(), columns, &gone, Same::Row);
-            if let Some(i) = equal.iter().position(|equal| !equal) {
-                return Err(Refused::Missing(gone[i] as usize));
-            }
-        }
+        let edits = self.taken(columns, &weights, by_key, &heads)?;
         let mut seen = Seen::new(is_more.iter().filter(|more| **more).count());
         let key_columns = self.shape.index_columns(0);
         for (i, _) in weights
@@ -254,6 +228,44 @@ impl Before<'_> {
             added,
             growth,
         })
+    }
+
+    /// Where the rows are that go. Nearly always that is the first live position with the hash; so those are compared
+    /// all at once, by column, and only where one is not the row (two keys share the hash) the chain is searched.
+    fn taken(
+        &self,
+        columns: &[ArrayRef],
+        weights: &[i64],
+        by_key: &[u32],
+        heads: &[u32],
+    ) -> Result<Edits, Refused> {
+        let chain = |i: usize| self.directory.from(by_key[i], heads[i]);
+        let (mut gone, mut positions) = (Vec::new(), Vec::new());
+        for (i, &weight) in weights.iter().enumerate() {
+            match weight {
+                0 | 1 => continue,
+                -1 => {}
+                weight if weight > 0 => return Err(Refused::Duplicate(i)),
+                _ => return Err(Refused::Missing(i)),
+            }
+            let position = chain(i).find(|&position| self.chunks.is_live(position));
+            positions.push(position.ok_or(Refused::Missing(i))?);
+            gone.push(i as u32);
+        }
+        let located = self.chunks.locate(&positions);
+        let equal = located.equal(0..columns.len(), columns, &gone, Same::Row);
+        let mut edits = Edits::new(self.chunks);
+        for ((&i, &first), &is_row) in gone.iter().zip(&positions).zip(&equal) {
+            let i = i as usize;
+            let position = match is_row && edits.is_live(self.chunks, first) {
+                true => Some(first),
+                false => chain(i).find(|&position| {
+                    edits.is_live(self.chunks, position) && self.is_row(position, columns, i)
+                }),
+            };
+            edits.take(self.chunks, position.ok_or(Refused::Missing(i))?);
+        }
+        Ok(edits)
     }
 
     /// Of a table without a key: a row that is there gives way to one with another count.

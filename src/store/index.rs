@@ -40,11 +40,16 @@ pub(super) struct Directory {
 struct Fill {
     slots: usize,
     entries: usize,
-    /// Rows taken away since it was built, and how many make it worth building anew.
+    /// Rows taken away since it was built.
     dead: usize,
-    bearable: usize,
     /// The oldest version that was alive when it was built: it has no entry that only older ones see.
     floor: u64,
+}
+
+impl Fill {
+    fn is_crowded(&self) -> bool {
+        self.dead >= 64 && self.dead * 3 > self.entries * 2
+    }
 }
 
 /// The writer's side.
@@ -153,10 +158,7 @@ impl Index {
                 bits: 0,
                 shards: vec![shard],
             }),
-            fills: vec![Fill {
-                bearable: 64,
-                ..Fill::default()
-            }],
+            fills: vec![Fill::default()],
             crowded: Vec::new(),
         }
     }
@@ -190,7 +192,8 @@ impl Index {
         let id = self.directory.shards[self.directory.place(hash)].id;
         let fill = &mut self.fills[id as usize];
         fill.dead += 1;
-        if fill.dead == fill.bearable {
+        // Where rows are replaced, it is full before that.
+        if fill.is_crowded() {
             self.crowded.push(hash);
         }
     }
@@ -201,7 +204,7 @@ impl Index {
             let place = self.directory.place(hash);
             let id = self.directory.shards[place].id;
             let fill = self.fills[id as usize];
-            if fill.dead >= fill.bearable {
+            if fill.is_crowded() {
                 self.rebuild(place, id, floor, is_seen);
             }
         }
@@ -298,7 +301,6 @@ fn built(
         slots: hashes,
         entries,
         dead: 0,
-        bearable: (entries / 2).max(64),
         floor,
     };
     let (mut from, mut entry) = (0, 0u64);

@@ -202,7 +202,7 @@ impl Pinned {
         let mut found = Matches::default();
         found.keys.reserve(hashes.len());
         found.positions.reserve(hashes.len());
-        for i in asked.clone() {
+        for i in asked {
             let chain = directory.from(hashes[i], heads[i]);
             for position in chain.filter(|&position| chunks.is_live(position)) {
                 found.keys.push(i as u32);
@@ -224,15 +224,24 @@ impl Pinned {
                 pairs.all(|(&column, key)| equal_keys(rows.column(column), row, key, i))
             })
         };
-        let mut found = Matches::default();
-        for i in asked {
-            let chain = directory.from(hashes[i], heads[i]);
-            for position in chain.filter(|&p| chunks.is_live(p) && is_row(p, i)) {
-                found.keys.push(i as u32);
-                found.positions.push(position);
+        let mut exact = Matches::default();
+        let pairs = found.keys.iter().zip(&found.positions).zip(equal);
+        for ((&key, &position), is_equal) in pairs {
+            let position = match is_equal {
+                true => Some(position),
+                // Another live one may be the key's; where a key has several, each is in the list anyway.
+                false if is_unique => {
+                    let mut chain = directory.from(hashes[key as usize], heads[key as usize]);
+                    chain.find(|&p| chunks.is_live(p) && is_row(p, key as usize))
+                }
+                false => None,
+            };
+            if let Some(position) = position {
+                exact.keys.push(key);
+                exact.positions.push(position);
             }
         }
-        Ok(found)
+        Ok(exact)
     }
 
     /// Columns of rows that were found, in the order of their positions.
