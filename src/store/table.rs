@@ -28,8 +28,8 @@ pub struct Table {
     tail: Option<u32>,
     /// Slots without a chunk, with the last version that has one there.
     vacant: Vec<(u32, u64)>,
-    /// The chunk that is being moved to the tail.
-    victim: Option<u32>,
+    /// The chunk that is being moved to the tail, and the row from which on it was not yet.
+    victim: Option<(u32, usize)>,
     published: Published,
     living: Living,
 }
@@ -198,6 +198,7 @@ impl Table {
         for slot in emptied {
             self.chunks.put(slot, None);
             self.vacant.push((slot, seq));
+            self.victim = self.victim.filter(|(victim, _)| *victim != slot);
         }
         let runs = self.append(rows);
         let floor = self.living.floor();
@@ -306,18 +307,18 @@ impl Table {
     /// # Errors
     /// [`Error::Full`], and what Arrow's kernels refuse: the table is as it was.
     pub fn compact(&mut self, budget: usize) -> Result<usize> {
-        let Some(slot) = self.to_move() else {
+        let Some((slot, from)) = self.to_move() else {
             return Ok(0);
         };
         self.check_room(budget)?;
         let chunk = self.chunks.get(slot).expect("it was found there");
         let is_live = |offset: &usize| chunk.is_live(*offset);
-        let live: Vec<usize> = (0..chunk.rows()).filter(is_live).take(budget).collect();
+        let live: Vec<usize> = (from..chunk.rows()).filter(is_live).take(budget).collect();
         let mut edits = Edits::new(&self.chunks);
         for &offset in &live {
             edits.take(&self.chunks, self.chunks.position(slot, offset));
         }
-        let mut moved = Vec::new();
+        let mut batches = Vec::new();
         for piece in chunk.pieces() {
             let end = piece.start + piece.rows.num_rows();
             let mine = live
@@ -325,9 +326,9 @@ impl Table {
                 .filter(|offset| (piece.start..end).contains(*offset));
             let mine =
                 UInt32Array::from_iter_values(mine.map(|offset| (offset - piece.start) as u32));
-            moved.push(take_record_batch(&piece.rows, &mine)?);
+            batches.push(take_record_batch(&piece.rows, &mine)?);
         }
-        let rows = arrow::compute::concat_batches(self.shape.stored(), &moved)?;
+        let rows = arrow::compute::concat_batches(self.shape.stored(), &batches)?;
         let mut by_index = Vec::new();
         for index in 0..self.shape.index_count() {
             let columns = self.shape.index_columns(index).iter();
@@ -337,10 +338,12 @@ impl Table {
                 false => hashes(&columns)?,
             });
         }
+        let moved = live.len();
+        self.victim = live.last().map(|last| (slot, last + 1));
         self.replace(edits, rows, &by_index, &by_index);
         let epoch = self.version().epoch;
         self.publish(epoch);
-        Ok(live.len())
+        Ok(moved)
     }
 
     #[cfg(test)]
@@ -348,18 +351,14 @@ impl Table {
         self.chunks.len()
     }
 
-    /// The fullest of the chunks is worth moving only when nothing emptier is there, so the emptiest is taken.
-    fn to_move(&mut self) -> Option<u32> {
-        if let Some(slot) = self.victim
+    fn to_move(&mut self) -> Option<(u32, usize)> {
+        if let Some((slot, from)) = self.victim
             && self.chunks.get(slot).is_some()
-            && self.tail != Some(slot)
         {
-            return Some(slot);
+            return Some((slot, from));
         }
-        let sealed = self
-            .chunks
-            .iter()
-            .filter(|(slot, _)| Some(*slot) != self.tail);
+        let tail = self.tail;
+        let sealed = self.chunks.iter().filter(|(slot, _)| Some(*slot) != tail);
         let (mut live, mut all) = (0, 0);
         let mut emptiest: Option<(u32, usize)> = None;
         for (slot, chunk) in sealed {
@@ -369,12 +368,10 @@ impl Table {
                 emptiest = Some((slot, chunk.live_rows()));
             }
         }
-        self.victim = None;
-        let (slot, rows) = emptiest?;
-        // Dead rows beyond the living, and a chunk that is worth it.
-        if all > 2 * live && rows * 2 <= self.chunks.capacity() {
-            self.victim = Some(slot);
-        }
+        // Dead rows beyond the living, and a chunk that is worth it: the emptiest costs least.
+        self.victim = emptiest
+            .filter(|(_, rows)| all > 2 * live && rows * 2 <= self.chunks.capacity())
+            .map(|(slot, _)| (slot, 0));
         self.victim
     }
 }

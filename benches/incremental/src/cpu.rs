@@ -4,7 +4,9 @@ use std::fs;
 
 pub fn this_thread() -> u64 {
     let link = fs::read_link("/proc/thread-self").expect("procfs");
-    let id = link.file_name().and_then(|name| name.to_str()?.parse().ok());
+    let id = link
+        .file_name()
+        .and_then(|name| name.to_str()?.parse().ok());
     id.expect("a thread's number")
 }
 

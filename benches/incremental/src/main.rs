@@ -36,7 +36,11 @@ use support::option;
 
 fn main() {
     let rows: u32 = option("--rows", 0);
-    let sizes = if rows == 0 { vec![100_000, 1_000_000] } else { vec![rows] };
+    let sizes = if rows == 0 {
+        vec![100_000, 1_000_000]
+    } else {
+        vec![rows]
+    };
     let keys = option("--keys", String::new());
     let only = option("--only", String::new());
     for rows in sizes {

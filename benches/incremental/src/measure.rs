@@ -54,7 +54,11 @@ impl Run {
                 times.load += step(engine.as_mut(), &change);
             }
         }
-        eprintln!("loaded {} orders, {} MB", grouped(world.orders() as u64), memory_kb("VmRSS") / 1024);
+        eprintln!(
+            "loaded {} orders, {} MB",
+            grouped(world.orders() as u64),
+            memory_kb("VmRSS") / 1024
+        );
         while world.orders() > self.rows as usize {
             let change = world.delete(10_000);
             engines.iter_mut().for_each(|engine| {
@@ -75,7 +79,11 @@ impl Run {
         readers.stop();
         let expected = world.view();
         for engine in engines.iter_mut() {
-            assert!(engine.view() == expected, "{} has another view", engine.name());
+            assert!(
+                engine.view() == expected,
+                "{} has another view",
+                engine.name()
+            );
         }
         println!(
             "\n{} orders, keys of {:?}, {} rounds; beside the hammered ones {:.0} M rows/s scanned and {:.0} k keys/s looked \
@@ -99,8 +107,8 @@ impl Run {
                 let pinned = orders.snapshot();
                 let change = world.update((self.rows / 64) as usize);
                 engines.iter_mut().for_each(|engine| {
-                step(engine.as_mut(), &change);
-            });
+                    step(engine.as_mut(), &change);
+                });
                 pinned
             })
             .collect()
@@ -160,7 +168,11 @@ impl Run {
         for (mode, times) in [("", quiet), (", hammered", hammered)] {
             for (engine, times) in engines.iter().zip(times) {
                 let load = 2.0 * f64::from(self.rows) / times.load.as_secs_f64() / 1e3;
-                let load = if mode.is_empty() { format!("{load:.0}") } else { String::new() };
+                let load = if mode.is_empty() {
+                    format!("{load:.0}")
+                } else {
+                    String::new()
+                };
                 lines.push([
                     format!("{}{mode}", engine.name()),
                     load,
@@ -185,7 +197,10 @@ impl Run {
         let [ours, .., peer] = quiet else {
             return;
         };
-        for (mode, ours, peer) in [("quiet", ours, peer), ("hammered", &hammered[0], &hammered[1])] {
+        for (mode, ours, peer) in [
+            ("quiet", ours, peer),
+            ("hammered", &hammered[0], &hammered[1]),
+        ] {
             let p50 = |times: &[Duration]| percentile(times, 50).as_secs_f64();
             println!(
                 "{mode}: one order {:.1} × as fast, by 100 {:.1} ×, by 10,000 {:.1} ×, one customer {:.1} ×, CPU {:.2} of it",
@@ -202,7 +217,10 @@ impl Run {
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut times = times.to_vec();
     times.sort();
-    times.get(times.len() * percent / 100).copied().unwrap_or_default()
+    times
+        .get(times.len() * percent / 100)
+        .copied()
+        .unwrap_or_default()
 }
 
 fn micros(times: &[Duration]) -> String {

@@ -1,8 +1,8 @@
 //! A circuit on `dbsp`, written by hand: filtered and narrowed before the joins, one worker, in memory.
 
+use dbsp::typed_batch::IndexedZSetReader;
 use dbsp::utils::{Tup2, Tup3, Tup5};
 use dbsp::{DBData, DBSPHandle, OrdIndexedZSet, OutputHandle, Runtime, ZSetHandle, ZWeight};
-use dbsp::typed_batch::IndexedZSetReader;
 
 use crate::engine::{Engine, Input, Keys};
 use crate::world::{CANCELLED, Change, STATUSES, View, region};
@@ -104,9 +104,10 @@ impl<K: Key> Engine for Peer<K> {
             let status = STATUSES[row.status as usize].to_string();
             Tup2(Tup5(id, customer, item, row.qty, status), *weight)
         });
-        let customers = change.customers.iter().map(|(row, weight)| {
-            Tup2(Tup2(K::of('c', row.id), row.region.map(region)), *weight)
-        });
+        let customers = change
+            .customers
+            .iter()
+            .map(|(row, weight)| Tup2(Tup2(K::of('c', row.id), row.region.map(region)), *weight));
         let items = change.items.iter();
         let items = items.map(|(row, weight)| Tup2(Tup2(K::of('i', row.sku), row.price), *weight));
         let inputs: Inputs<K> = (orders.collect(), customers.collect(), items.collect());

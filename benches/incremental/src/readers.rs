@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use arrow::array::AsArray;
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int64Type;
 use belvedere::store::Reader;
 
@@ -19,6 +20,18 @@ pub struct Readers {
     pub ids: Vec<u64>,
     pub scanned: Arc<AtomicU64>,
     pub found: Arc<AtomicU64>,
+}
+
+/// The sum of those that are live, 64 at a time.
+fn masked(values: &[i64], live: &BooleanBuffer) -> i64 {
+    let words = live.bit_chunks();
+    let sum = |(word, values): (u64, &[i64])| -> i64 {
+        let masked = values.iter().enumerate();
+        masked
+            .map(|(i, value)| value & -((word >> i & 1) as i64))
+            .sum()
+    };
+    words.iter_padded().zip(values.chunks(64)).map(sum).sum()
 }
 
 impl Readers {
@@ -43,10 +56,7 @@ impl Readers {
                 let qty = part.column(3).as_primitive::<Int64Type>().values();
                 match part.live() {
                     None => sum += qty.iter().sum::<i64>(),
-                    Some(live) => {
-                        let live = live.iter().map(|live| -i64::from(live));
-                        sum += qty.iter().zip(live).map(|(qty, mask)| qty & mask).sum::<i64>();
-                    }
+                    Some(live) => sum += masked(qty, live),
                 }
                 count.fetch_add(part.len() as u64, Ordering::Relaxed);
             }
@@ -74,6 +84,8 @@ impl Readers {
 
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 }

@@ -66,7 +66,10 @@ impl World {
             Customer { id, region }
         });
         let customers: Vec<_> = customers.collect();
-        let price = |sku| Item { sku, price: random.i64(100..100_000) };
+        let price = |sku| Item {
+            sku,
+            price: random.i64(100..100_000),
+        };
         let items: Vec<_> = (0..ITEMS).map(price).collect();
         let change = Change {
             orders: Vec::new(),
@@ -85,7 +88,6 @@ impl World {
     pub fn orders(&self) -> usize {
         self.orders.len()
     }
-
 
     fn order(&mut self, id: u32) -> Order {
         let random = &mut self.random;
@@ -147,7 +149,10 @@ impl World {
         let new = Customer { region, ..old };
         self.customers[i] = new;
         let customers = vec![(old, -1), (new, 1)];
-        Change { customers, ..Change::default() }
+        Change {
+            customers,
+            ..Change::default()
+        }
     }
 
     /// The view, from nothing.
