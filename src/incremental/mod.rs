@@ -31,7 +31,8 @@
 //!   and groups.
 //! - An expression that fails fails the step before any state has changed. (Errors of rows as data, guarantee 3, come with
 //!   the operators that are not here yet.)
-//! - No output is larger than [`PIECE_ROWS`], whatever a change matches: it comes in pieces.
+//! - A join's output comes in pieces of [`PIECE_ROWS`] at most, whatever a change matches. What groups give is one piece: two
+//!   rows for each that was touched.
 //!
 //! | file | owns |
 //! |---|---|

@@ -12,8 +12,8 @@ pub(super) struct BitsMut(Vec<u64>);
 
 impl Bits {
     pub(super) fn get(&self, i: usize) -> bool {
-        let word = self.words()[i / 64];
-        word >> (i % 64) & 1 == 1
+        // By bytes: how they are aligned need not be asked.
+        self.0.as_slice()[i / 8] >> (i % 8) & 1 == 1
     }
 
     fn words(&self) -> &[u64] {

@@ -35,18 +35,22 @@ fn masked(values: &[i64], live: &BooleanBuffer) -> i64 {
 }
 
 impl Readers {
-    pub fn start(reader: &Reader, keys: Keys, ids: u32) -> Self {
+    /// Orders have the numbers below `orders`.
+    pub fn start(reader: &Reader, keys: Keys, orders: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (scanned, found) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (send, receive) = std::sync::mpsc::channel();
-        let run = |work: Box<dyn Fn() + Send>| {
-            let (stop, send) = (stop.clone(), send.clone());
-            std::thread::spawn(move || {
+        let mut ids = Vec::new();
+        let mut run = |work: Box<dyn Fn() + Send>| {
+            let stop = stop.clone();
+            let (send, receive) = std::sync::mpsc::channel();
+            let thread = std::thread::spawn(move || {
                 send.send(cpu::this_thread()).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     work();
                 }
-            })
+            });
+            ids.push(receive.recv().unwrap());
+            thread
         };
         let (tables, count) = (reader.clone(), scanned.clone());
         let scan = move || {
@@ -66,13 +70,12 @@ impl Readers {
         let look_up = move || {
             let pinned = tables.snapshot();
             for _ in 0..64 {
-                let key = keys.array('o', std::iter::once(Some(fastrand::u32(0..ids))));
+                let key = keys.array('o', std::iter::once(Some(fastrand::u32(0..orders))));
                 black_box(pinned.get(&[key]).unwrap());
             }
             count.fetch_add(64, Ordering::Relaxed);
         };
         let threads = vec![run(Box::new(scan)), run(Box::new(look_up))];
-        let ids = receive.iter().take(2).collect();
         Self {
             stop,
             threads,
