@@ -190,8 +190,8 @@ impl GroupBy {
         (number as u32, id)
     }
 
-    /// End the epoch: the change of all groups that were touched, those that ended up the same left out. A group's old row goes, its new one
-    /// comes.
+    /// End the epoch: the change of all groups that were touched, those that ended up the same left out. A group's old
+    /// row goes, its new one comes.
     ///
     /// # Errors
     /// If more rows of a group were taken away than there were: the state is no longer of use.

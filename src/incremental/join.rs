@@ -25,13 +25,13 @@ struct Carried {
 }
 
 impl Join {
-    /// A join of `inputs`, in this order, `on` pairs of columns that are equal; it gives the columns `output`. A column is
-    /// named by its input's number and its own. The order of inputs says which are read before and which after an epoch:
-    /// [`Join::changes`].
+    /// A join of `inputs`, in this order, `on` pairs of columns that are equal; it gives the columns `output`. A column
+    /// is named by its input's number and its own. The order of inputs says which are read before and which after an
+    /// epoch: [`Join::changes`].
     ///
     /// # Errors
-    /// If an input cannot be looked up by what the others give: it has no index for that, or nothing is to be equal; if types
-    /// of an equality differ.
+    /// If an input cannot be looked up by what the others give: it has no index for that, or nothing is to be equal; if
+    /// types of an equality differ.
     pub fn new(inputs: &[Arc<Shape>], on: &[(Of, Of)], output: &[Of]) -> Result<Self> {
         for &(a, b) in on {
             let of = |(input, column): Of| inputs[input].schema().field(column).data_type();
@@ -57,8 +57,8 @@ impl Join {
         &self.schema
     }
 
-    /// What an epoch changes: each input's change (None: none), and all inputs before and after it. The change of
-    /// the join goes to `sink` in pieces; it is not consolidated.
+    /// What an epoch changes: each input's change (None: none), and all inputs before and after it. The change of the
+    /// join goes to `sink` in pieces; it is not consolidated.
     ///
     /// # Errors
     /// Those of the sink; text beyond what one array can have.
@@ -115,8 +115,8 @@ impl Join {
         Ok(())
     }
 
-    /// One step, then the others for each piece of what it gives: as much is in memory as there are steps, however much a
-    /// row matches.
+    /// One step, then the others for each piece of what it gives: as much is in memory as there are steps, however much
+    /// a row matches.
     fn walk(
         &self,
         path: &Path,

@@ -53,7 +53,8 @@ impl Map {
     }
 
     /// # Errors
-    /// Those of the expressions, on the rows that are there: a projection is computed only of rows that the filter keeps.
+    /// Those of the expressions, on the rows that are there: a projection is computed only of rows that the filter
+    /// keeps.
     pub fn apply(&self, zset: &ZSet) -> Result<ZSet> {
         let filtered;
         let kept = match &self.predicate {

@@ -9,7 +9,8 @@ use crate::store::Shape;
 /// A column of an input: the input's number, the column's.
 pub(super) type Of = (usize, usize);
 
-/// The way from a change of one input to rows of the join. What is carried is a list of columns, of which steps speak by place.
+/// The way from a change of one input to rows of the join. What is carried is a list of columns, of which steps speak
+/// by place.
 #[derive(Debug)]
 pub(super) struct Path {
     /// Columns of the change that are carried.

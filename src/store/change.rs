@@ -123,9 +123,9 @@ impl Before<'_> {
         change.map_err(|refused| refused.with(self.shape, epoch))
     }
 
-    /// The weights with which rows count, once those of equal rows are added up: the first has the sum, the others none.
-    /// Few rows need it: those of keys that have more than one row that goes and one that comes; they are marked. `all`: so
-    /// may the others, since a row that comes and goes within the change looks like one that is replaced.
+    /// The weights with which rows count, once those of equal rows are added up: the first has the sum, the others
+    /// none. Few rows need it: those of keys that have more than one row that goes and one that comes; they are marked.
+    /// `all`: so may the others, since a row that comes and goes within the change looks like one that is replaced.
     fn weights(&self, zset: &ZSet, by_key: &[u32], all: bool) -> Result<(Vec<i64>, Vec<bool>)> {
         let mut weights = zset.weights().to_vec();
         let mut seen = Seen::new(by_key.len());

@@ -1,14 +1,17 @@
 //! From a hash to every position that has it, newest first.
 //!
-//! A directory finds a *shard* by the hash's upper bits; the shard finds the newest entry by open addressing, and each entry names the
-//! one before it. Entries are added in place, with atomic stores, while readers walk; they are never moved or removed. A
-//! shard that is full, or mostly dead, is *built anew* and put into the writer's directory: what no living version sees
-//! is left out, a chain lies in one piece again, and a shard that is still large is split (extendible hashing: a growing
-//! table never moves more than one shard at a time). Versions published before keep the old shard, which then no longer
-//! changes; it has all that they see.
+//! A directory finds a *shard* by the hash's upper bits; the shard finds the newest entry by open addressing, and each
+//! entry names the one before it. Entries are added in place, with atomic stores, while readers walk; they are never
+//! moved or removed. A shard that is full, or mostly dead, is *built anew* and put into the writer's directory: what is
+//! dead is left out, a chain lies in one piece again, and a shard that is still large is split (extendible hashing: a
+//! growing table never moves more than one shard at a time).
 //!
-//! A key with very many rows is one chain in one shard, since their hash is one: such a shard grows beyond its size. Adding
-//! costs the same; building it anew costs 5 ns an entry, each time that it has doubled.
+//! That needs no regard to pins. Versions from before keep the old shard, which from then on does not change: it has
+//! all that they see. Those that come see nothing that was dead. So a row that is changed over and over has few
+//! entries, however long an old epoch is pinned.
+//!
+//! A key with very many rows is one chain in one shard, since their hash is one: such a shard grows beyond its size.
+//! Adding costs the same; building it anew costs 5 ns an entry, each time that it has doubled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +45,8 @@ struct Fill {
     entries: usize,
     /// Rows taken away since it was built.
     dead: usize,
-    /// The oldest version that was alive when it was built: it has no entry that only older ones see.
-    floor: u64,
+    /// The first version that has it: it has no position that was dead then.
+    since: u64,
 }
 
 impl Fill {
@@ -66,8 +69,8 @@ impl Directory {
         (u64::from(hash) >> (32 - self.bits)) as usize
     }
 
-    /// The beginnings of many chains, for [`Directory::from`]: found one after the other, with nothing in between,
-    /// so that the processor waits for several at a time.
+    /// The beginnings of many chains, for [`Directory::from`]: found one after the other, with nothing in between, so
+    /// that the processor waits for several at a time.
     pub(super) fn heads(&self, hashes: &[u32]) -> Vec<u32> {
         let head = |&hash| self.shards[self.place(hash)].head(hash);
         hashes.iter().map(head).collect()
@@ -168,13 +171,13 @@ impl Index {
         &self.directory
     }
 
-    /// Add a position. `floor` is the oldest living version, `is_seen` whether one of them, or the next, sees a position.
+    /// Add a position. `next` is the version that will be the first to see it, `is_live` what it sees besides.
     pub(super) fn insert(
         &mut self,
         hash: u32,
         position: u32,
-        floor: u64,
-        is_seen: &dyn Fn(u32) -> bool,
+        next: u64,
+        is_live: &dyn Fn(u32) -> bool,
     ) {
         loop {
             let shard = &self.directory.shards[self.directory.place(hash)];
@@ -183,7 +186,7 @@ impl Index {
                 return;
             }
             let id = shard.id;
-            self.rebuild(self.directory.place(hash), id, floor, is_seen);
+            self.rebuild(self.directory.place(hash), id, next, is_live);
         }
     }
 
@@ -199,35 +202,41 @@ impl Index {
     }
 
     /// Build those shards anew that are mostly dead, so that chains stay short where rows only go.
-    pub(super) fn tidy(&mut self, floor: u64, is_seen: &dyn Fn(u32) -> bool) {
+    pub(super) fn tidy(&mut self, next: u64, is_live: &dyn Fn(u32) -> bool) {
         for hash in std::mem::take(&mut self.crowded) {
             let place = self.directory.place(hash);
             let id = self.directory.shards[place].id;
             let fill = self.fills[id as usize];
             if fill.is_crowded() {
-                self.rebuild(place, id, floor, is_seen);
+                self.rebuild(place, id, next, is_live);
             }
         }
     }
 
-    /// No shard has a position that only versions before this one see.
-    pub(super) fn floor(&self) -> u64 {
-        self.fills.iter().map(|fill| fill.floor).min().unwrap_or(0)
+    /// No shard has a position that was dead in this version; the oldest shard's.
+    pub(super) fn oldest(&self) -> u64 {
+        self.fills.iter().map(|fill| fill.since).min().unwrap_or(0)
     }
 
-    /// Raise the floor to that of the living, by building anew what is below `wanted`.
-    pub(super) fn raise(&mut self, wanted: u64, floor: u64, is_seen: &dyn Fn(u32) -> bool) {
+    /// Build anew all shards from before `wanted`.
+    pub(super) fn raise(&mut self, wanted: u64, next: u64, is_live: &dyn Fn(u32) -> bool) {
         let mut place = 0;
         while place < self.directory.shards.len() {
             let id = self.directory.shards[place].id;
-            if self.fills[id as usize].floor < wanted {
-                self.rebuild(place, id, floor, is_seen);
+            if self.fills[id as usize].since < wanted {
+                self.rebuild(place, id, next, is_live);
             }
             place += 1;
         }
     }
 
-    fn rebuild(&mut self, place: usize, id: u32, floor: u64, is_seen: &dyn Fn(u32) -> bool) {
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        let shards = self.directory.shards.iter();
+        shards.map(|shard| shard.entries.len()).sum()
+    }
+
+    fn rebuild(&mut self, place: usize, id: u32, next: u64, is_live: &dyn Fn(u32) -> bool) {
         let old = self.directory.shards[place].clone();
         // Chains one after the other: hash, length; positions.
         let mut chains: Vec<(u32, u32)> = Vec::new();
@@ -238,7 +247,7 @@ impl Index {
                 continue;
             }
             let (before, shard, next) = (positions.len(), &*old, word as u32);
-            positions.extend(Chain { shard, next }.filter(|&position| is_seen(position)));
+            positions.extend(Chain { shard, next }.filter(|&position| is_live(position)));
             if positions.len() > before {
                 chains.push(((word >> 32) as u32, (positions.len() - before) as u32));
             }
@@ -251,7 +260,7 @@ impl Index {
             .unwrap_or(0);
         let is_large = positions.len() > SHARD_ENTRIES * 5 / 8 && old.depth < 16;
         if !is_large || longest * 2 > positions.len() {
-            let (shard, fill) = built(id, old.depth, floor, &chains, &positions, |_| true);
+            let (shard, fill) = built(id, old.depth, next, &chains, &positions, |_| true);
             self.replace(place, old.depth, [shard.clone(), shard]);
             self.fills[id as usize] = fill;
             return;
@@ -259,8 +268,8 @@ impl Index {
         let depth = old.depth + 1;
         let upper = |hash: u32| hash >> (32 - depth) & 1 == 1;
         let new_id = self.fills.len() as u32;
-        let (low, low_fill) = built(id, depth, floor, &chains, &positions, |hash| !upper(hash));
-        let (high, high_fill) = built(new_id, depth, floor, &chains, &positions, upper);
+        let (low, low_fill) = built(id, depth, next, &chains, &positions, |hash| !upper(hash));
+        let (high, high_fill) = built(new_id, depth, next, &chains, &positions, upper);
         self.fills[id as usize] = low_fill;
         self.fills.push(high_fill);
         self.replace(place, old.depth, [low, high]);
@@ -288,7 +297,7 @@ impl Index {
 fn built(
     id: u32,
     depth: u32,
-    floor: u64,
+    next: u64,
     chains: &[(u32, u32)],
     positions: &[u32],
     wanted: impl Fn(u32) -> bool,
@@ -301,7 +310,7 @@ fn built(
         slots: hashes,
         entries,
         dead: 0,
-        floor,
+        since: next,
     };
     let (mut from, mut entry) = (0, 0u64);
     for &(hash, len) in chains {

@@ -1,8 +1,9 @@
 //! When rows are the same, and hashes that agree with it.
 //!
-//! Columns are hashed, and compared where they lie. Against keys encoded with arrow-row that costs, for each key of a batch
-//! of 10,000: 0.6 ns for the hash and 0.7 to compare, instead of 5.6 to encode and hash (whole numbers); 2.3 and 1.7 instead of 20.6 (text
-//! of 17 bytes). One key alone: 20 and 20 ns instead of 130. Nor does a stored row need its encoding.
+//! Columns are hashed, and compared where they lie. Against keys encoded with arrow-row that costs, for each key of a
+//! batch of 10,000: 0.6 ns for the hash and 0.7 to compare, instead of 5.6 to encode and hash (whole numbers); 2.3 and
+//! 1.7 instead of 20.6 (text of 17 bytes). One key alone: 20 and 20 ns instead of 130. Nor does a stored row need its
+//! encoding.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use datafusion::common::hash_utils::{QualityRandomState, create_hashes};
 
 use super::{Error, Result};
 
-/// Fixed: a table's shards are the same in each run, and so is what a test sees. (Whoever chooses keys so that they collide
-/// slows down his own table: chains grow, nothing else.)
+/// Fixed: a table's shards are the same in each run, and so is what a test sees. (Whoever chooses keys so that they
+/// collide slows down his own table: chains grow, nothing else.)
 const SEED: u64 = 0x0be1_7ede_7e00_0001;
 
 /// One hash a row, by which equal keys are equal. At least one column.

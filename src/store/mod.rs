@@ -21,31 +21,32 @@
 //! hash to every position that has it, newest first, and the reader drops positions that its version does not see, and
 //! rows whose key only shares the hash. So an index needs neither locks nor copies: the writer adds while readers walk.
 //!
-//! **What goes, and when.** A shard that is full, or mostly dead, is built anew without the positions that no living
-//! version sees, and is split if it is still too large; versions from before keep the old one. A chunk whose rows are all
-//! dead leaves the next version. Chunks half dead are moved to the tail by [`Table::compact`], a budget of rows at a time, by
-//! whoever has the time: nothing waits for it. All three are freed by their last reader (`Arc`), so a pin is what
-//! it costs: old bitmaps, old shards, dead rows.
+//! **What goes, and when.** A shard that is full, or mostly dead, is built anew without what is dead, and is split if
+//! it is still too large; versions from before keep the old one, which has what they see and no longer changes. A chunk
+//! whose rows are all dead leaves the next version. Chunks that are half dead are moved to the tail by
+//! [`Table::compact`], a budget of rows at a time, by whoever has the time: nothing waits for it. Chunks, bitmaps and
+//! shards are freed by their last reader (`Arc`): that is what a pin costs, and no writer waits for one.
 //!
 //! Invariants:
-//! - One writer: [`Table`] is not `Clone`, and changes take `&mut`. `apply` checks all before it changes anything: after
-//!   an error the table is as it was.
+//! - One writer: [`Table`] is not `Clone`, and changes take `&mut`. `apply` checks all before it changes anything:
+//!   after an error the table is as it was.
 //! - In every version the weight of a row is positive: a key has one row, a row of a table without a key has a count.
-//! - A position that a living version sees is in every shard that version can reach. Therefore: rows are appended before
-//!   they are indexed, and indexed before the version is published.
+//! - A position that a living version sees is in every shard that version can reach. Therefore: rows are appended
+//!   before they are indexed, and indexed before the version is published.
 //! - A slot is given to another chunk only when no living version has its old one, and no shard a position in it.
-//! - Two notions of *equal*: keys are equal as in SQL's `IS NOT DISTINCT FROM` (one zero, one NaN: `key.rs`); rows are equal
-//!   if they have the same bits, since what is taken away must be what was put in. NULL equals NULL in both; a join skips
-//!   it itself.
+//! - Two notions of *equal*: keys are equal as in SQL's `IS NOT DISTINCT FROM` (one zero, one NaN: `key.rs`); rows are
+//!   equal if they have the same bits, since what is taken away must be what was put in. NULL equals NULL in both; a
+//!   join skips it itself.
 //! - Errors name table, columns and the change's row by number; never a cell's value.
 //!
-//! Limits: 2³² positions, live and dead, at a time. An epoch's change is one batch. A version lists all chunks: an epoch costs 10 ns a chunk (0.2 µs
-//! at a million rows, 20 µs at a hundred million).
+//! Limits: 2³² positions, live and dead, at a time. An epoch's change is one batch. A version lists all chunks: an
+//! epoch costs 10 ns a chunk (0.2 µs at a million rows, 20 µs at a hundred million).
 //!
 //! | file | owns |
 //! |---|---|
 //! | `zset.rs` | [`ZSet`]: rows with weights; consolidation |
-//! | `table.rs` | [`Table`], [`Shape`]: the writer's state, its publication, compaction |
+//! | `shape.rs` | [`Shape`]: columns, key, indexes |
+//! | `table.rs` | [`Table`]: the writer's state, its publication, compaction |
 //! | `change.rs` | a Z-set checked against a table: what goes, what comes |
 //! | `version.rs` | [`Pinned`], [`Reader`]: scan, lookup, gather |
 //! | `chunks.rs`, `chunk.rs`, `bits.rs` | positions; the rows of a slot, the tail's pieces; their bitmap |

@@ -84,8 +84,8 @@ impl Shape {
         self.indexes.len()
     }
 
-    /// The columns of an index: 0 is the key's (all columns where there is none), then those of
-    /// [`Shape::with_index`] in the order in which they were added.
+    /// The columns of an index: 0 is the key's (all columns where there is none), then those of [`Shape::with_index`]
+    /// in the order in which they were added.
     ///
     /// # Panics
     /// If there is no such index.

@@ -1,6 +1,5 @@
 //! The writer's side: changes, what is published of them, and what is thrown away.
 
-use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -65,13 +64,6 @@ impl Living {
         // What the last reader did with the version is over before what is done now that it is gone.
         fence(Ordering::Acquire);
         self.versions.front().map_or(0, |(seq, _)| *seq)
-    }
-
-    fn all(&self) -> Vec<Arc<Version>> {
-        self.versions
-            .iter()
-            .filter_map(|(_, version)| version.upgrade())
-            .collect()
     }
 }
 
@@ -142,12 +134,12 @@ impl Table {
             .clone()
     }
 
-    /// Change the table, and publish that as an epoch, which is greater than the last. An empty change publishes it, too.
-    /// Costs in proportion to the change.
+    /// Change the table, and publish that as an epoch, which is greater than the last. An empty change publishes it,
+    /// too. Costs in proportion to the change.
     ///
     /// # Errors
-    /// [`Error::Missing`] and [`Error::Duplicate`] if the change does not fit what is there, [`Error::Shape`] if its columns
-    /// do not, [`Error::Late`], [`Error::Full`]: the table is as it was.
+    /// [`Error::Missing`] and [`Error::Duplicate`] if the change does not fit what is there, [`Error::Shape`] if its
+    /// columns do not, [`Error::Late`], [`Error::Full`]: the table is as it was.
     pub fn apply(&mut self, epoch: u64, change: &ZSet) -> Result<()> {
         let at = self.version().epoch;
         if epoch <= at {
@@ -201,21 +193,15 @@ impl Table {
             self.victim = self.victim.filter(|(victim, _)| *victim != slot);
         }
         let runs = self.append(rows);
-        let floor = self.living.floor();
-        let (chunks, living) = (&self.chunks, &self.living);
-        let versions = OnceCell::new();
-        let is_seen = |position| {
-            chunks.is_live(position)
-                || (versions.get_or_init(|| living.all()).iter())
-                    .any(|version| version.chunks.is_live(position))
-        };
+        let chunks = &self.chunks;
+        let is_live = |position| chunks.is_live(position);
         for (index, (taken, added)) in self.indexes.iter_mut().zip(taken.iter().zip(added)) {
             taken.iter().for_each(|&hash| index.taken(hash));
             let positions = runs.iter().flat_map(|&(first, len)| first..first + len);
             for (&hash, position) in added.iter().zip(positions) {
-                index.insert(hash, position, floor, &is_seen);
+                index.insert(hash, position, seq + 1, &is_live);
             }
-            index.tidy(floor, &is_seen);
+            index.tidy(seq + 1, &is_live);
         }
     }
 
@@ -250,29 +236,27 @@ impl Table {
         slot
     }
 
-    /// A slot whose chunk no living version has any more, and no shard a position of.
+    /// A slot whose chunk no living version has any more, and of which no shard has a position.
     fn vacant_slot(&mut self) -> Option<u32> {
-        let floor = self.living.floor();
         let oldest = self.vacant.first()?.1;
-        let clean = self.indexes.iter().map(Index::floor).min().unwrap_or(floor);
+        let floor = self.living.floor();
         // Shards are built anew as they fill up, and positions go with that. Where that is too slow, they are made to.
         let is_wide = self.vacant.len() > 64 + self.chunks.len() / 2;
-        if clean <= oldest && oldest < floor && is_wide {
-            let (chunks, living) = (&self.chunks, self.living.all());
-            let is_seen = |position| {
-                chunks.is_live(position)
-                    || living
-                        .iter()
-                        .any(|version| version.chunks.is_live(position))
-            };
+        if is_wide && self.clean() <= oldest && oldest < floor {
+            let next = self.version().seq + 1;
+            let chunks = &self.chunks;
             for index in &mut self.indexes {
-                index.raise(floor, floor, &is_seen);
+                index.raise(oldest + 1, next, &|position| chunks.is_live(position));
             }
         }
-        let clean = self.indexes.iter().map(Index::floor).min().unwrap_or(floor);
-        let is_free = |(_, last): &(u32, u64)| *last < clean.min(floor);
-        let place = self.vacant.iter().position(is_free)?;
+        let free = self.clean().min(floor);
+        let place = self.vacant.iter().position(|(_, last)| *last < free)?;
         Some(self.vacant.remove(place).0)
+    }
+
+    /// No shard has a position of a chunk that was gone before this version.
+    fn clean(&self) -> u64 {
+        self.indexes.iter().map(Index::oldest).min().unwrap_or(0)
     }
 
     fn publish(&mut self, epoch: u64) {
@@ -298,8 +282,8 @@ impl Table {
         drop(before);
     }
 
-    /// Move live rows out of chunks that are mostly dead, `budget` at most, if the dead are more than the living; publish
-    /// the same epoch again, which has the same rows. How many were moved: 0 if there is nothing to do.
+    /// Move live rows out of chunks that are mostly dead, `budget` at most, if the dead are more than the living;
+    /// publish the same epoch again, which has the same rows. How many were moved: 0 if there is nothing to do.
     ///
     /// For the writer's idle time, or as a share of each change: with as many rows moved as have come, memory stays at
     /// some twice that of the living.
@@ -344,6 +328,12 @@ impl Table {
         let epoch = self.version().epoch;
         self.publish(epoch);
         Ok(moved)
+    }
+
+    /// The room of the key's shards.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.indexes[0].entries()
     }
 
     #[cfg(test)]

@@ -165,7 +165,8 @@ impl Pinned {
         Ok(RecordBatch::try_new(self.shape.schema().clone(), columns)?)
     }
 
-    /// The rows that have one of the keys, by the columns of an index, as [`Shape::index_columns`] has them. NULL finds NULL.
+    /// The rows that have one of the keys, by the columns of an index, as [`Shape::index_columns`] has them. NULL finds
+    /// NULL.
     ///
     /// # Errors
     /// If there is no such index, or types are not those of its columns.

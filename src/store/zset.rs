@@ -8,8 +8,8 @@ use arrow::datatypes::SchemaRef;
 use super::key::{Same, hashes, rows_equal};
 use super::{Error, Result};
 
-/// A batch and an Int64 weight per row: how many of the row come (positive) or go (negative). The same row may stand in it several
-/// times, with weights that add up: [`ZSet::consolidated`] has each once.
+/// A batch and an Int64 weight per row: how many of the row come (positive) or go (negative). The same row may stand in
+/// it several times, with weights that add up: [`ZSet::consolidated`] has each once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ZSet {
     rows: RecordBatch,

@@ -13,12 +13,14 @@
 //! ```
 //!
 //! Both engines get the same input, one after the other in slices of each size: one order, 100, 10,000 (each an old row
-//! that goes and a new one that comes), and a customer who moves with his orders. Twice the orders were loaded, and half of them
-//! deleted. First alone; then with eight old epochs pinned, a thread that scans all orders without pause, and one that looks
-//! them up: on two cores. The clock runs from a change in the engine's own form to the view that shows it; Belvedere's time
-//! includes its compaction. In the end both views are compared with one computed from the rows.
+//! that goes and a new one that comes), and a customer who moves with his orders. Twice the orders were loaded, and
+//! half of them deleted. First alone; then with eight old epochs pinned, a thread that scans all orders without pause,
+//! and one that looks them up: on two cores. The clock runs from a change in the engine's own form to the view that
+//! shows it; Belvedere's time includes its compaction. In the end both views are compared with one computed from the
+//! rows.
 //!
-//! Processor time is that of the thread that calls an engine, while it does, and of the threads it has: `dbsp` works in one of its own.
+//! Processor time is that of the thread that calls an engine, while it does, and of the threads it has: `dbsp` works in
+//! one of its own.
 
 mod cpu;
 mod engine;

@@ -170,7 +170,8 @@ impl Engine for Ours {
             .apply(self.epoch, &self.group.finish().unwrap())
             .unwrap();
         drop((before, after));
-        // What waits for idle time elsewhere is part of the figures here: as many rows as have changed, some hundreds at once.
+        // What waits for idle time elsewhere is part of the figures here: as many rows as have changed, some hundreds
+        // at once.
         for (table, (change, owed)) in self
             .tables
             .iter_mut()

@@ -121,7 +121,8 @@ impl World {
         change
     }
 
-    /// Some orders are changed: their quantity always, of one in ten the customer, of one in ten the item, of some the status.
+    /// Some orders are changed: their quantity always, of one in ten the customer, of one in ten the item, of some the
+    /// status.
     pub fn update(&mut self, count: usize) -> Change {
         let mut change = Change::default();
         for _ in 0..count {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::model::{Content, Customer, Item, Kept, Order, customers, items, orders};
 
-/// What one epoch puts: a row replaces that of its key, or, if it is there already, goes. `None` is noise: it comes and goes.
+/// What one epoch puts: a row replaces that of its key, or, if it is there already, goes. `None` is noise: it comes and
+/// goes.
 #[derive(Clone, Debug)]
 struct Epoch {
     orders: Vec<(Order, bool)>,
@@ -52,7 +53,8 @@ fn an_epoch() -> impl Strategy<Value = Epoch> {
     })
 }
 
-/// Put rows, and say what that changes. Rows with one key replace each other; without keys each comes, or goes if it is there.
+/// Put rows, and say what that changes. Rows with one key replace each other; without keys each comes, or goes if it is
+/// there.
 fn put<Row: Clone + Ord, Key: PartialEq>(
     content: &mut BTreeMap<Row, i64>,
     rows: &[(Row, bool)],
