@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, PrimitiveArray, RecordBatch, UInt64Array,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{
     ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, Int8Type,
     Int16Type, Int32Type, Int64Type, Schema, SchemaRef, UInt8Type, UInt16Type, UInt32Type,
@@ -233,6 +234,12 @@ impl GroupBy {
         let parser = self.converter.parser();
         let keys = out.iter().map(|(key, ..)| parser.parse(key));
         let mut columns = self.converter.convert_rows(keys)?;
+        for (column, field) in columns.iter_mut().zip(self.schema.fields()) {
+            // Values of dictionaries come back without them.
+            if column.data_type() != field.data_type() {
+                *column = cast(column, field.data_type())?;
+            }
+        }
         for (i, aggregate) in self.aggregates.iter().enumerate() {
             let field = self.schema.field(self.keys.len() + i);
             let totals = out.iter().map(|(_, _, rows, totals)| (*rows, totals[i]));
@@ -316,9 +323,10 @@ impl Aggregate {
 /// Each value that is not NULL, with its row; zero if only their number matters.
 fn each_value(array: &ArrayRef, is_sum: bool, mut add: impl FnMut(usize, i128)) -> Result<()> {
     if !is_sum {
-        (0..array.len())
-            .filter(|&i| array.is_valid(i))
-            .for_each(|i| add(i, 0));
+        // Logical: a value of a dictionary may be NULL, and an untyped NULL is.
+        let nulls = array.logical_nulls();
+        let is_valid = |i: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*i));
+        (0..array.len()).filter(is_valid).for_each(|i| add(i, 0));
         return Ok(());
     }
     fn of<T: ArrowPrimitiveType<Native: Into<i128>>>(

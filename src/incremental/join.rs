@@ -181,11 +181,15 @@ impl Join {
 impl Carried {
     /// Those rows whose pairs of columns are equal, and not NULL.
     fn filtered(self, equal: &[(usize, usize)]) -> Result<Self> {
+        let nulls: Vec<_> = equal
+            .iter()
+            .map(|&(a, _)| self.columns[a].logical_nulls())
+            .collect();
         let is_equal = |i: &u32| {
             let i = *i as usize;
-            equal.iter().all(|&(a, b)| {
-                let (a, b) = (&self.columns[a], &self.columns[b]);
-                a.is_valid(i) && equal_keys(a, i, b, i)
+            equal.iter().zip(&nulls).all(|(&(a, b), nulls)| {
+                let is_valid = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(i));
+                is_valid && equal_keys(&self.columns[a], i, &self.columns[b], i)
             })
         };
         let rows: Vec<u32> = (0..self.weights.len() as u32).filter(is_equal).collect();

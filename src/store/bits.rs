@@ -25,7 +25,7 @@ impl Bits {
         BooleanBuffer::new(self.0.clone(), start, len)
     }
 
-    pub(super) fn to_mut(&self) -> BitsMut {
+    pub(super) fn copied(&self) -> BitsMut {
         BitsMut(self.words().to_vec())
     }
 }

@@ -76,7 +76,7 @@ impl Chunk {
 
     pub(super) fn live_to_change(&self, capacity: usize) -> BitsMut {
         match &self.live {
-            Some(live) => live.to_mut(),
+            Some(live) => live.copied(),
             None => BitsMut::all_set(capacity),
         }
     }

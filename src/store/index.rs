@@ -113,13 +113,13 @@ impl Shard {
 
     /// The slot that has the hash, or the empty one where it belongs; and its word.
     ///
-    /// Relaxed, here and elsewhere: what a version sees was stored before it was published, and taking a version is
-    /// what synchronizes. What is stored later a reader may see or not: it does not see the position.
+    /// Acquire, which [`Shard::insert`] releases: who sees an entry's number sees the entry, and those before it. Entries
+    /// that a version sees are there before it is published; of later ones a reader sees some, and drops their positions.
     fn slot(&self, hash: u32) -> (usize, u64) {
         let mask = self.slots.len() - 1;
         let mut i = hash as usize & mask;
         loop {
-            let word = self.slots[i].load(Ordering::Relaxed);
+            let word = self.slots[i].load(Ordering::Acquire);
             if word == 0 || (word >> 32) as u32 == hash {
                 return (i, word);
             }
@@ -144,7 +144,6 @@ impl Shard {
         let entry = fill.entries;
         let word = u64::from(position) << 32 | word & u64::from(u32::MAX);
         self.entries[entry].store(word, Ordering::Relaxed);
-        // Release: who sees the entry's number sees the entry.
         let head = u64::from(hash) << 32 | (entry as u64 + 1);
         self.slots[slot].store(head, Ordering::Release);
         fill.entries += 1;

@@ -291,7 +291,7 @@ impl Table {
     /// # Errors
     /// [`Error::Full`], and what Arrow's kernels refuse: the table is as it was.
     pub fn compact(&mut self, budget: usize) -> Result<usize> {
-        let Some((slot, from)) = self.to_move() else {
+        let Some((slot, from)) = self.victim() else {
             return Ok(0);
         };
         self.check_room(budget)?;
@@ -341,7 +341,7 @@ impl Table {
         self.chunks.len()
     }
 
-    fn to_move(&mut self) -> Option<(u32, usize)> {
+    fn victim(&mut self) -> Option<(u32, usize)> {
         if let Some((slot, from)) = self.victim
             && self.chunks.get(slot).is_some()
         {

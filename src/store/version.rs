@@ -179,7 +179,8 @@ impl Pinned {
     /// # Errors
     /// As for [`Pinned::lookup`].
     pub fn joined(&self, index: usize, keys: &[ArrayRef]) -> Result<Matches> {
-        match NullBuffer::union_many(keys.iter().map(|key| key.nulls())) {
+        let nulls: Vec<_> = keys.iter().map(|key| key.logical_nulls()).collect();
+        match NullBuffer::union_many(nulls.iter().map(Option::as_ref)) {
             Some(nulls) if nulls.null_count() > 0 => {
                 self.matches(index, keys, |i| nulls.is_valid(i))
             }

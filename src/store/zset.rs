@@ -111,14 +111,13 @@ pub(super) fn overflow() -> Error {
 
 /// Of each row the number of the first that equals it.
 fn firsts(columns: &[ArrayRef], same: Same) -> Result<Vec<u32>> {
-    let mut hashes = hashes(columns)?;
+    let hashes = hashes(columns)?;
     let mut seen = Seen::new(hashes.len());
-    for i in 0..hashes.len() {
-        let hash = hashes[i];
-        let equals = |j: u32| rows_equal(columns, i, columns, j as usize, same);
-        hashes[i] = seen.first(hash, i as u32, equals);
-    }
-    Ok(hashes)
+    let firsts = (0..).zip(hashes).map(|(i, hash)| {
+        let equals = |j: u32| rows_equal(columns, i as usize, columns, j as usize, same);
+        seen.first(hash, i, equals)
+    });
+    Ok(firsts.collect())
 }
 
 /// Rows by hash, within one batch.

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::physical_expr::expressions::col;
 
 use super::model::{Kept, customers, items, orders};
+use crate::incremental::path::Of;
 use crate::incremental::{Aggregate, GroupBy, Join, PIECE_ROWS};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
@@ -123,9 +127,7 @@ fn a_change_that_shows_nothing_changes_nothing() {
 fn what_is_refused() {
     let plain = Arc::new(Shape::new("a", edges()).with_key(&[0]));
     let inputs = [plain.clone(), plain];
-    let refused = |on: &[((usize, usize), (usize, usize))]| {
-        Join::new(&inputs, on, &[(0, 0)]).unwrap_err().to_string()
-    };
+    let refused = |on: &[(Of, Of)]| Join::new(&inputs, on, &[(0, 0)]).unwrap_err().to_string();
     assert!(refused(&[((0, 1), (1, 1))]).contains("needs an index of a by to"));
     assert!(refused(&[]).contains("without an equality"));
     assert!(Join::new(&inputs, &[((0, 0), (1, 0))], &[(0, 0)]).is_ok());
@@ -146,4 +148,31 @@ fn what_is_refused() {
         .unwrap();
     let e = group.finish().unwrap_err();
     assert!(e.to_string().contains("lost more rows than it had"), "{e}");
+}
+
+#[test]
+fn keys_of_dictionaries_and_nulls_in_them() {
+    let values: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+    let keys = Int32Array::from(vec![Some(0), Some(1), None, Some(0)]);
+    let x: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        "x",
+        x.data_type().clone(),
+        true,
+    )]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![x]).unwrap();
+    let x = || col("x", &schema).unwrap();
+    let count = vec![(Aggregate::Count(x()), "count".to_string())];
+    let mut group = GroupBy::new(&schema, vec![(x(), "x".to_string())], count).unwrap();
+    group.push(&ZSet::inserts(rows)).unwrap();
+    let groups = group.finish().unwrap();
+    let text = cast(groups.rows().column(0), &DataType::Utf8).unwrap();
+    let counts = groups.rows().column(1).as_primitive::<Int64Type>();
+    let of = |i: usize| {
+        let text = text.as_string::<i32>();
+        (text.is_valid(i).then(|| text.value(i)), counts.value(i))
+    };
+    let mut found: Vec<_> = (0..groups.len()).map(of).collect();
+    found.sort();
+    assert_eq!(found, [(None, 0), (Some("x"), 2)]);
 }

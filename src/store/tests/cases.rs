@@ -198,8 +198,8 @@ fn keys_of_any_type() {
         for i in 0..3 {
             let one = array.slice(i, 1);
             assert_eq!(
-                hashes(&[one.clone()]).unwrap()[0],
-                hashes(&[array.clone()]).unwrap()[i]
+                hashes(std::slice::from_ref(&one)).unwrap()[0],
+                hashes(std::slice::from_ref(&array)).unwrap()[i]
             );
             for j in 0..3 {
                 assert_eq!(equal(&one, 0, &array, j, Same::Key), i == j);
@@ -220,7 +220,10 @@ fn floats_below_a_list_are_one_key() {
         Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(values))
     };
     let (a, b) = (list(0.0), list(-0.0));
-    assert_eq!(hashes(&[a.clone()]).unwrap(), hashes(&[b.clone()]).unwrap());
+    assert_eq!(
+        hashes(std::slice::from_ref(&a)).unwrap(),
+        hashes(std::slice::from_ref(&b)).unwrap()
+    );
     assert!(equal(&a, 1, &b, 1, Same::Key));
     assert!(!equal(&a, 1, &b, 1, Same::Row));
     assert!(!equal(&a, 0, &b, 1, Same::Key));
