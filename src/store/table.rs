@@ -218,9 +218,7 @@ impl Table {
             let offset = chunk.rows();
             let len = (rows.num_rows() - from).min(capacity - offset);
             chunk.append(rows.slice(from, len), capacity);
-            let (is_full, is_dead) = (chunk.rows() == capacity, chunk.live_rows() == 0);
-            debug_assert!(!is_dead, "rows that were just appended are live");
-            if is_full {
+            if chunk.rows() == capacity {
                 self.tail = None;
             }
             runs.push((self.chunks.position(slot, offset), len as u32));
