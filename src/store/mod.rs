@@ -9,8 +9,8 @@
 //!                   │                                              │
 //!   Table ──────────┴──────────── publishes ──▶ Version ◀──────────┘ Pinned
 //!   │ chunks by slot, a tail       (Arc)        │ chunks: Arc<Chunk> by slot
-//!   │ one index per key or column set           │ one Directory of Arc<Shard> per index
-//!   └ versions that are still alive (Weak)      └ epoch, number of rows
+//!   └ one index per key or column set           │ one Directory of Arc<Shard> per index
+//!                                               └ epoch, number of rows
 //!
 //!   position (u32) = slot, offset      Shard: hash → newest position → the one before it → …
 //!   Chunk = rows, immutable and in the order they came, + a bit per row: live in this version
@@ -25,15 +25,15 @@
 //! it is still too large; versions from before keep the old one, which has what they see and no longer changes. A chunk
 //! whose rows are all dead leaves the next version. Chunks that are half dead are moved to the tail by
 //! [`Table::compact`], a budget of rows at a time, by whoever has the time: nothing waits for it. Chunks, bitmaps and
-//! shards are freed by their last reader (`Arc`): that is what a pin costs, and no writer waits for one.
+//! shards are freed by their last reader (`Arc`): that is what a pin costs. The writer does not know of pins.
 //!
 //! Invariants:
 //! - One writer: [`Table`] is not `Clone`, and changes take `&mut`. `apply` checks all before it changes anything:
 //!   after an error the table is as it was.
 //! - In every version the weight of a row is positive: a key has one row, a row of a table without a key has a count.
-//! - A position that a living version sees is in every shard that version can reach. Therefore: rows are appended
-//!   before they are indexed, and indexed before the version is published.
-//! - A slot is given to another chunk only when no living version has its old one, and no shard a position in it.
+//! - A position that a version sees is in the shards that it has. Therefore: rows are appended before they are indexed,
+//!   and indexed before the version is published.
+//! - A slot is given to another chunk only when all shards are younger than the last version that had its old one.
 //! - Two notions of *equal*: keys are equal as in SQL's `IS NOT DISTINCT FROM` (one zero, one NaN: `key.rs`); rows are
 //!   equal if they have the same bits, since what is taken away must be what was put in. NULL equals NULL in both; a
 //!   join skips it itself.

@@ -1,8 +1,6 @@
 //! The writer's side: changes, what is published of them, and what is thrown away.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -30,41 +28,6 @@ pub struct Table {
     /// The chunk that is being moved to the tail, and the row from which on it was not yet.
     victim: Option<(u32, usize)>,
     published: Published,
-    living: Living,
-}
-
-/// Versions that somebody may have, oldest first.
-#[derive(Debug, Default)]
-struct Living {
-    versions: VecDeque<(u64, Weak<Version>)>,
-    /// Dead ones are looked for when there are this many.
-    most: usize,
-}
-
-impl Living {
-    fn add(&mut self, version: &Arc<Version>) {
-        if self.versions.len() >= self.most {
-            self.versions
-                .retain(|(_, version)| version.strong_count() > 0);
-            self.most = self.versions.len() * 2 + 64;
-        }
-        self.versions
-            .push_back((version.seq, Arc::downgrade(version)));
-    }
-
-    /// The oldest version's number.
-    fn floor(&mut self) -> u64 {
-        while self
-            .versions
-            .front()
-            .is_some_and(|(_, version)| version.strong_count() == 0)
-        {
-            self.versions.pop_front();
-        }
-        // What the last reader did with the version is over before what is done now that it is gone.
-        fence(Ordering::Acquire);
-        self.versions.front().map_or(0, |(seq, _)| *seq)
-    }
 }
 
 impl Table {
@@ -96,8 +59,6 @@ impl Table {
                 .map(|index| index.directory().clone())
                 .collect(),
         });
-        let mut living = Living::default();
-        living.add(&version);
         Self {
             shape,
             chunks,
@@ -107,7 +68,6 @@ impl Table {
             vacant: Vec::new(),
             victim: None,
             published: Arc::new(Mutex::new(version)),
-            living,
         }
     }
 
@@ -234,25 +194,25 @@ impl Table {
         slot
     }
 
-    /// A slot whose chunk no living version has any more, and of which no shard has a position.
+    /// A slot of a chunk that was gone before the oldest shard was built. So no shard has a position in it; and a version
+    /// that has the chunk has none of these shards, so that it will not meet the positions that come.
     fn vacant_slot(&mut self) -> Option<u32> {
         let oldest = self.vacant.first()?.1;
-        let floor = self.living.floor();
-        // Shards are built anew as they fill up, and positions go with that. Where that is too slow, they are made to.
+        // Shards are built anew as they fill up. Where that is too slow, they are made to.
         let is_wide = self.vacant.len() > 64 + self.chunks.len() / 2;
-        if is_wide && self.clean() <= oldest && oldest < floor {
+        if is_wide && self.clean() <= oldest {
             let next = self.version().seq + 1;
             let chunks = &self.chunks;
             for index in &mut self.indexes {
                 index.raise(oldest + 1, next, &|position| chunks.is_live(position));
             }
         }
-        let free = self.clean().min(floor);
-        let place = self.vacant.iter().position(|(_, last)| *last < free)?;
+        let clean = self.clean();
+        let place = self.vacant.iter().position(|(_, last)| *last < clean)?;
         Some(self.vacant.remove(place).0)
     }
 
-    /// No shard has a position of a chunk that was gone before this version.
+    /// The first version of the oldest shard.
     fn clean(&self) -> u64 {
         self.indexes.iter().map(Index::oldest).min().unwrap_or(0)
     }
@@ -273,7 +233,6 @@ impl Table {
                 .map(|index| index.directory().clone())
                 .collect(),
         });
-        self.living.add(&version);
         let before = std::mem::replace(&mut *published, version);
         // What it alone had is freed when readers no longer wait.
         drop(published);
