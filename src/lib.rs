@@ -21,6 +21,8 @@
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
 //! | `exact` | sums of floats that do not depend on the order of rows |
+//! | [`incremental`] | operators on changes of tables, and their state |
+//! | [`store`] | tables that change by epochs while they are read |
 //!
 //! *Invariant:* arrows point one way, downwards in this table.
 
@@ -31,8 +33,12 @@ pub mod engine;
 mod error;
 mod exact;
 pub mod federation;
+// Not an embedder's, as `store`: public for `benches/incremental`, a package of its own, until views are built on them.
+#[doc(hidden)]
+pub mod incremental;
 #[cfg(feature = "serve")]
 pub mod serve;
-
+#[doc(hidden)]
+pub mod store;
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
 pub use error::{Error, Kind, Result};

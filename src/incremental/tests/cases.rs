@@ -1,0 +1,178 @@
+//! Joins that are not a star, and what is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use datafusion::physical_expr::expressions::col;
+
+use super::model::{Kept, customers, items, orders};
+use crate::incremental::path::Of;
+use crate::incremental::{Aggregate, GroupBy, Join, PIECE_ROWS};
+use crate::store::{Pinned, Shape, Table, ZSet};
+
+fn edges() -> SchemaRef {
+    let field = |name| Field::new(name, DataType::Int64, true);
+    Arc::new(Schema::new(vec![field("from"), field("to")]))
+}
+
+fn zset(rows: &[(i64, i64, i64)]) -> ZSet {
+    let column = |f: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
+        // -1 is NULL.
+        let values = rows
+            .iter()
+            .map(|row| Some(f(row)).filter(|value| *value != -1));
+        Arc::new(values.collect::<Int64Array>())
+    };
+    let columns = vec![column(|row| row.0), column(|row| row.1)];
+    let weights: Vec<i64> = rows.iter().map(|row| row.2).collect();
+    ZSet::new(RecordBatch::try_new(edges(), columns).unwrap(), weights).unwrap()
+}
+
+/// Triangles of one table, three times an input: each epoch changes all three, and the third equality has no step of
+/// its own.
+#[test]
+fn triangles() {
+    let shape = Shape::new("edge", edges())
+        .with_index(&[0])
+        .with_index(&[1]);
+    let mut table = Table::new(shape);
+    let shape = table.shape().clone();
+    let inputs = [shape.clone(), shape.clone(), shape];
+    let on = [((0, 1), (1, 0)), ((1, 1), (2, 0)), ((2, 1), (0, 0))];
+    let join = Join::new(&inputs, &on, &[(0, 0), (1, 0), (2, 0)]).unwrap();
+    let mut triangles: BTreeMap<[i64; 3], i64> = BTreeMap::new();
+    let mut edges: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    for epoch in 1..120 {
+        let mut change = Vec::new();
+        for _ in 0..random.usize(0..6) {
+            let edge = (random.i64(-1..5), random.i64(-1..5));
+            let count = edges.entry(edge).or_default();
+            let weight = if *count > 0 && random.bool() { -1 } else { 1 };
+            *count += weight;
+            change.push((edge.0, edge.1, weight));
+        }
+        let change = zset(&change);
+        let before: Vec<Pinned> = (0..3).map(|_| table.snapshot()).collect();
+        table.apply(epoch, &change).unwrap();
+        let after: Vec<Pinned> = (0..3).map(|_| table.snapshot()).collect();
+        let mut sink = |piece: ZSet| {
+            let column = |i: usize| piece.rows().column(i).as_primitive::<Int64Type>();
+            for i in 0..piece.len() {
+                let row = [0, 1, 2].map(|c| column(c).value(i));
+                *triangles.entry(row).or_default() += piece.weights()[i];
+            }
+            Ok(())
+        };
+        join.changes(&[Some(&change); 3], &before, &after, &mut sink)
+            .unwrap();
+        triangles.retain(|_, count| *count != 0);
+        let mut expected: BTreeMap<[i64; 3], i64> = BTreeMap::new();
+        let count = |a: i64, b: i64| edges.get(&(a, b)).copied().unwrap_or(0);
+        for (a, b, c) in (0..125).map(|i| (i / 25, i / 5 % 5, i % 5)) {
+            expected.insert([a, b, c], count(a, b) * count(b, c) * count(c, a));
+        }
+        expected.retain(|_, count| *count != 0);
+        assert_eq!(triangles, expected, "epoch {epoch}");
+    }
+}
+
+#[test]
+fn what_a_row_matches_comes_in_pieces() {
+    let mut kept = Kept::new(true);
+    let many: Vec<_> = (0..2 * PIECE_ROWS as i64 + 10)
+        .map(|id| ((id, Some(1), Some("a".to_string()), Some(1)), 1))
+        .collect();
+    kept.change([
+        orders(&many),
+        customers(&[]),
+        items(&[(("a".to_string().into(), Some(5), "x".into()), 1)]),
+    ]);
+    let pieces = kept.pieces;
+    kept.change([orders(&[]), customers(&[((1, None), 1)]), items(&[])]);
+    assert_eq!(kept.pieces - pieces, 3);
+    let rows = many.len() as i64;
+    let row = (rows, rows, Some(rows), Some(5 * i128::from(rows)));
+    assert_eq!(kept.read(), [((None, "x".to_string()), row)].into());
+}
+
+#[test]
+fn a_change_that_shows_nothing_changes_nothing() {
+    let mut kept = Kept::new(true);
+    let item = (Some("a".to_string()), Some(5), "x".to_string());
+    let order = |customer| (1, Some(customer), item.0.clone(), Some(1));
+    let both = [((1, Some(0)), 1), ((2, Some(0)), 1)];
+    kept.change([
+        orders(&[(order(1), 1)]),
+        customers(&both),
+        items(&[(item.clone(), 1)]),
+    ]);
+    let before = kept.view.snapshot();
+    kept.change([
+        orders(&[(order(1), -1), (order(2), 1)]),
+        customers(&[]),
+        items(&[]),
+    ]);
+    let after = kept.view.snapshot();
+    let rows = |pinned: &Pinned| pinned.parts().map(|part| part.len()).sum::<usize>();
+    assert_eq!((rows(&before), rows(&after)), (1, 1));
+}
+
+#[test]
+fn what_is_refused() {
+    let plain = Arc::new(Shape::new("a", edges()).with_key(&[0]));
+    let inputs = [plain.clone(), plain];
+    let refused = |on: &[(Of, Of)]| Join::new(&inputs, on, &[(0, 0)]).unwrap_err().to_string();
+    assert!(refused(&[((0, 1), (1, 1))]).contains("needs an index of a by to"));
+    assert!(refused(&[]).contains("without an equality"));
+    assert!(Join::new(&inputs, &[((0, 0), (1, 0))], &[(0, 0)]).is_ok());
+    let schema = Schema::new(vec![Field::new("x", DataType::Float64, true)]);
+    let x = || col("x", &schema).unwrap();
+    let keys = || vec![(x(), "x".to_string())];
+    let sum = vec![(Aggregate::Sum(x()), "sum".to_string())];
+    assert!(GroupBy::new(&schema, keys(), sum).is_err());
+    let count = || vec![(Aggregate::Count(x()), "count".to_string())];
+    assert!(GroupBy::new(&schema, vec![], count()).is_err());
+    let mut group = GroupBy::new(&schema, keys(), count()).unwrap();
+    let rows = RecordBatch::try_new(
+        Arc::new(schema.clone()),
+        vec![Arc::new(arrow::array::Float64Array::from(vec![1.0]))],
+    );
+    group
+        .push(&ZSet::new(rows.unwrap(), vec![-1]).unwrap())
+        .unwrap();
+    let e = group.finish().unwrap_err();
+    assert!(e.to_string().contains("lost more rows than it had"), "{e}");
+}
+
+#[test]
+fn keys_of_dictionaries_and_nulls_in_them() {
+    let values: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+    let keys = Int32Array::from(vec![Some(0), Some(1), None, Some(0)]);
+    let x: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        "x",
+        x.data_type().clone(),
+        true,
+    )]));
+    let rows = RecordBatch::try_new(schema.clone(), vec![x]).unwrap();
+    let x = || col("x", &schema).unwrap();
+    let count = vec![(Aggregate::Count(x()), "count".to_string())];
+    let mut group = GroupBy::new(&schema, vec![(x(), "x".to_string())], count).unwrap();
+    group.push(&ZSet::inserts(rows)).unwrap();
+    let groups = group.finish().unwrap();
+    let text = cast(groups.rows().column(0), &DataType::Utf8).unwrap();
+    let counts = groups.rows().column(1).as_primitive::<Int64Type>();
+    let of = |i: usize| {
+        let text = text.as_string::<i32>();
+        (text.is_valid(i).then(|| text.value(i)), counts.value(i))
+    };
+    let mut found: Vec<_> = (0..groups.len()).map(of).collect();
+    found.sort();
+    assert_eq!(found, [(None, 0), (Some("x"), 2)]);
+}

@@ -1,0 +1,5 @@
+//! Incremental is recomputed: random histories of three tables, and the view over their plain content after each epoch.
+
+mod cases;
+mod history;
+mod model;

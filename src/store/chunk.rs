@@ -1,0 +1,156 @@
+//! The rows of one slot, in the order they came, and which of them are live.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
+
+use super::bits::{Bits, BitsMut};
+
+/// Pieces of the tail of one size that become one of the next: a row that comes alone is copied five times until its
+/// chunk of 65,536 is full, and the tail has at most 35 pieces.
+const FAN: usize = 8;
+
+/// As a version sees it: immutable. A change makes another, which shares what is the same.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    pieces: Vec<Piece>,
+    rows: usize,
+    live_rows: usize,
+    /// Of each row, also of those that are still to come. None: all are live.
+    live: Option<Bits>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) start: usize,
+    pub(super) rows: Arc<RecordBatch>,
+}
+
+impl Chunk {
+    pub(super) fn new() -> Self {
+        Self {
+            pieces: Vec::new(),
+            rows: 0,
+            live_rows: 0,
+            live: None,
+        }
+    }
+
+    /// Live and dead.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn live_rows(&self) -> usize {
+        self.live_rows
+    }
+
+    pub(super) fn is_live(&self, offset: usize) -> bool {
+        offset < self.rows && self.live.as_ref().is_none_or(|live| live.get(offset))
+    }
+
+    /// None where all are.
+    pub(super) fn live(&self) -> Option<&Bits> {
+        self.live.as_ref()
+    }
+
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The piece that has a row.
+    pub(super) fn piece_of(&self, offset: usize) -> usize {
+        match self.pieces.len() {
+            1 => 0,
+            _ => self.pieces.partition_point(|piece| piece.start <= offset) - 1,
+        }
+    }
+
+    /// The row, as a batch and its number there.
+    pub(super) fn row(&self, offset: usize) -> (&RecordBatch, usize) {
+        let piece = &self.pieces[self.piece_of(offset)];
+        (&piece.rows, offset - piece.start)
+    }
+
+    pub(super) fn live_to_change(&self, capacity: usize) -> BitsMut {
+        match &self.live {
+            Some(live) => live.copied(),
+            None => BitsMut::all_set(capacity),
+        }
+    }
+
+    /// `cleared` rows fewer.
+    pub(super) fn set_live(&mut self, live: BitsMut, cleared: usize) {
+        self.live = Some(live.freeze());
+        self.live_rows -= cleared;
+    }
+
+    /// Rows at the end. `capacity` is how many the chunk can have.
+    pub(super) fn append(&mut self, rows: RecordBatch, capacity: usize) {
+        let added = rows.num_rows();
+        let start = self.rows;
+        let rows = Arc::new(rows);
+        self.pieces.push(Piece { start, rows });
+        self.rows += added;
+        self.live_rows += added;
+        if self.rows == capacity {
+            self.merge(self.pieces.len());
+            return;
+        }
+        loop {
+            let tier = |piece: &Piece| piece.rows.num_rows().ilog(FAN);
+            let last = self.pieces.last().map_or(0, tier);
+            let same = self
+                .pieces
+                .iter()
+                .rev()
+                .take_while(|piece| tier(piece) <= last);
+            if same.count() < FAN || !self.merge(FAN) {
+                return;
+            }
+        }
+    }
+
+    /// The last pieces as one; false, and nothing, if that cannot be (text beyond the 2 GB of one batch).
+    fn merge(&mut self, pieces: usize) -> bool {
+        let first = self.pieces.len() - pieces;
+        if pieces < 2 {
+            return false;
+        }
+        let batches = self.pieces[first..].iter().map(|piece| &*piece.rows);
+        let schema = self.pieces[first].rows.schema();
+        let Ok(rows) = concat_batches(&schema, batches) else {
+            return false;
+        };
+        let start = self.pieces[first].start;
+        let rows = Arc::new(without_foreign_text(rows));
+        self.pieces.truncate(first);
+        self.pieces.push(Piece { start, rows });
+        true
+    }
+}
+
+/// Views of text refer to the buffers of the batches they came with: copied, lest a row keep a whole batch in memory.
+fn without_foreign_text(rows: RecordBatch) -> RecordBatch {
+    let has_views = |column: &ArrayRef| {
+        matches!(
+            column.data_type(),
+            DataType::Utf8View | DataType::BinaryView
+        )
+    };
+    if !rows.columns().iter().any(has_views) {
+        return rows;
+    }
+    let columns = rows
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => column.clone(),
+        });
+    let columns = columns.collect();
+    RecordBatch::try_new(rows.schema(), columns).unwrap_or(rows)
+}
