@@ -18,6 +18,8 @@ use crate::source::MemorySource;
 pub(crate) struct LogStream {
     source: MemorySource,
     tables: Vec<Captured>,
+    /// The commit it was asked from. Some before it may be given again, if they are there.
+    from: u64,
     /// The commit that was given last.
     at: u64,
     /// What is left of the one after it.
@@ -37,14 +39,13 @@ impl LogStream {
         let mut state = source.state();
         let number = state.log.number(from);
         let number = number.map_err(|e| e.at_source(source.opened_name()))?;
-        let at = number
-            .saturating_sub(state.again)
-            .max(state.log.base().min(number));
+        let from = number;
         state.streams += 1;
-        let (number, beats) = (state.streams, state.beats);
+        let (at, number, beats) = (from.saturating_sub(state.again), state.streams, state.beats);
         drop(state);
         Ok(Self {
             tables,
+            from,
             at,
             left: VecDeque::new(),
             number,
@@ -86,6 +87,7 @@ impl LogStream {
             _ => {}
         }
         if self.left.is_empty() {
+            self.at = self.at.max(state.log.base().min(self.from));
             let next = state.log.commit(self.at + 1);
             match next.map_err(|e| e.at_source(source.opened_name()))? {
                 Some((before, commit)) => {

@@ -1,0 +1,7 @@
+//! Seeded histories of sources, disk and process, and an oracle of plain maps after every step.
+
+mod disk;
+mod flows;
+mod histories;
+mod simulation;
+mod world;
