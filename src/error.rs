@@ -159,6 +159,7 @@ impl Error {
             Self::Data { sqlstate, .. } => sqlstate,
             Self::Source(e) => match e.code {
                 Code::PermissionDenied => "42501",
+                Code::NoChangeCapture => "0A000",
                 Code::TableMissing => "42P01",
                 Code::TargetExists => "58P02",
                 Code::ValueOutOfRange => "22003",
@@ -190,6 +191,9 @@ fn source_code(code: Code) -> &'static str {
         Code::PermissionDenied => "source_permission_denied",
         Code::TableMissing => "source_table_missing",
         Code::SchemaChanged => "source_schema_changed",
+        Code::NoChangeCapture => "source_no_change_capture",
+        Code::LogTruncated => "source_log_truncated",
+        Code::LogRewound => "source_log_rewound",
         Code::ValueOutOfRange => "source_value_out_of_range",
         Code::Timeout => "source_timeout",
         Code::Busy => "source_busy",

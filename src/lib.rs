@@ -21,6 +21,7 @@
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
 //! | `exact` | sums of floats that do not depend on the order of rows |
+//! | [`replication`] | a source's snapshot and stream of changes → epochs |
 //! | [`incremental`] | operators on changes of tables, and their state |
 //! | [`store`] | tables that change by epochs while they are read |
 //!
@@ -36,6 +37,8 @@ pub mod federation;
 // Not an embedder's, as `store`: public for `benches/incremental`, a package of its own, until views are built on them.
 #[doc(hidden)]
 pub mod incremental;
+#[doc(hidden)]
+pub mod replication;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[doc(hidden)]

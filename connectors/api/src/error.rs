@@ -29,6 +29,12 @@ pub enum Code {
     TableMissing,
     /// A column is no longer there, or its type is no longer the one discovered: re-read the source and plan again.
     SchemaChanged,
+    /// The source does not tell what changes, or cannot as it is set up.
+    NoChangeCapture,
+    /// The log of changes no longer reaches back to where we are: all is to be copied anew.
+    LogTruncated,
+    /// Where we are is not in the log of changes: the source was restored from a backup, or is another. All is to be copied anew.
+    LogRewound,
     /// A value that does not fit the type its column is read as.
     ValueOutOfRange,
     /// The deadline passed, here or at the source.
@@ -60,11 +66,10 @@ impl Code {
         use Code::*;
         match self {
             Unreachable | Timeout | Busy | Cancelled | SourceRefused => Kind::Transient,
-            PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile => {
-                Kind::Definite
-            }
-            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
-            | TargetExists => Kind::User,
+            PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile
+            | LogTruncated | LogRewound => Kind::Definite,
+            NoChangeCapture | Authentication | LimitExceeded | InvalidUrl | InvalidOption
+            | InvalidSecret | TargetExists => Kind::User,
             Internal => Kind::Internal,
         }
     }

@@ -15,6 +15,8 @@
 //! | `expr.rs` | typed scalar expressions, aggregates, literals |
 //! | `window.rs` | [`Window`]: a value of each row, from the rows around it |
 //! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
+//! | `change.rs` | [`Snapshot`], [`ChangeStream`], [`Transaction`]: what a source has, and what changes in it |
+//! | `position.rs` | [`Position`]: a place in a source's log |
 //! | `export.rs` | [`Export`]: rows written to a place outside, all of them or none |
 //! | `error.rs` | [`Error`]: a stable code, where, why, what to do |
 //!
@@ -23,12 +25,14 @@
 
 mod calm;
 mod capability;
+mod change;
 mod config;
 mod error;
 mod export;
 mod expr;
 mod fragment;
 mod histogram;
+mod position;
 mod source;
 mod table;
 mod window;
@@ -37,6 +41,7 @@ mod window;
 pub use calm::Door;
 pub use calm::{Limits, StatementContext};
 pub use capability::{Capabilities, Differs, Support};
+pub use change::{Capture, Captured, Change, ChangeStream, Snapshot, Transaction};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
 pub use error::{Code, Details, Error, Kind, Result};
 pub use export::{Export, ExportRequest, ExportWriter, Exported};
@@ -46,6 +51,7 @@ pub use expr::{
 };
 pub use fragment::{Fragment, JoinKind, Rel, TableRef};
 pub use histogram::{Histogram, is_measured, measure};
+pub use position::Position;
 pub use source::{BatchStream, Connector, ScanRequest, Source};
 pub use table::{
     COLLATION, Column, ForeignKey, NATIVE_TYPE, PRIMARY_KEY, Table, TableKind, holds_primary_key,

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::capability::Capabilities;
+use crate::change::{Capture, Captured, ChangeStream, Snapshot};
 use crate::config::{OptionSpec, SourceConfig};
 use crate::error::{Code, Error, Result};
 use crate::export::{Export, ExportRequest};
 use crate::fragment::Fragment;
+use crate::position::Position;
 use crate::table::Table;
 
 /// Batches of one partition's answer, each with exactly the fragment's schema. Dropping it ends the work at the
@@ -92,6 +94,42 @@ pub trait Source: Debug + Send + Sync {
     /// Answer a fragment that [`Capabilities`] accepted, as exactly `request.partitions` streams over one snapshot
     /// of the source where it can. Work and connections begin at a stream's first poll.
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>>;
+
+    /// How finely it tells what has changed, as far as known; None with the reason. A source that tells has the three methods
+    /// that follow.
+    fn capture(&self) -> Capture {
+        Capture::None("this kind of source does not tell what changes".to_string())
+    }
+
+    /// Where its log stands now: what was committed before it was asked is at or before it.
+    async fn position(&self) -> Result<Position> {
+        Err(self.no_capture())
+    }
+
+    /// What is in these tables, at one position, which [`Source::changes`] can begin from: the log is kept for that from
+    /// now on, until something behind it is acknowledged. It is at or behind all that a stream gave before it was asked.
+    async fn snapshot(&self, _tables: &[Captured]) -> Result<Snapshot> {
+        Err(self.no_capture())
+    }
+
+    /// What is committed to these tables after `from`, without end. There is one reader: a stream that is open already ends.
+    /// A table more is another stream, from where the last one has come to.
+    async fn changes(
+        &self,
+        _from: &Position,
+        _tables: &[Captured],
+    ) -> Result<Box<dyn ChangeStream>> {
+        Err(self.no_capture())
+    }
+
+    /// The error of a source that is asked for what it does not declare.
+    fn no_capture(&self) -> Error {
+        let message = match self.capture() {
+            Capture::None(reason) => reason,
+            _ => "it declares to tell what changes, and does not".to_string(),
+        };
+        Error::new(Code::NoChangeCapture, message)
+    }
 
     /// A source whose reader is DataFusion's own hands over its provider instead of answering fragments. Each request of
     /// it passes the door.

@@ -20,3 +20,19 @@ pub enum Fault {
     /// Batches have this schema instead of the one declared: a source that breaks its contract.
     WrongSchema(SchemaRef),
 }
+
+/// What goes wrong with the stream of changes; once, but for what stalls.
+#[derive(Debug, Clone, Default)]
+pub enum LogFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The connection is cut after so many messages more.
+    CutAfter(usize),
+    /// Nothing comes, though there is something, until it is taken back.
+    Stall,
+    /// The next acknowledgement fails, and was not heard.
+    AcknowledgeLost,
+    /// The next acknowledgement was heard, but its reader is told that it failed.
+    AcknowledgeUnheard,
+}

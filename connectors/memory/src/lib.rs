@@ -1,8 +1,9 @@
 //! A source in memory: the reference, the simulator of the tests, and the file an author of a connector copies.
 //!
-//! The central type is [`MemorySource`]: tables of Arrow batches, put there by [`MemorySource::put`]. In flow batches
-//! and [`Fault`]s; out flow the same batches as any source's, late, broken or never, as the faults say. The
-//! [`MemoryConnector`] makes named sources known to an engine as `memory:name`.
+//! The central type is [`MemorySource`]: tables of Arrow batches, put there by [`MemorySource::put`] and changed by
+//! [`MemorySource::commit`]. In flow batches, commits and [`Fault`]s; out flow the same as any source's, late, broken or never,
+//! as the faults say. It has no clock and no thread: what is to happen, a test does, and a stream that has nothing to give
+//! waits for it. The [`MemoryConnector`] makes named sources known to an engine as `memory:name`.
 //!
 //! | file | owns |
 //! |---|---|
@@ -11,8 +12,12 @@
 //! | `table.rs` | [`MemoryTable`]: its batches, and what discovery says of it |
 //! | `asked.rs` | what a fragment asks: columns, some rows |
 //! | `reading.rs` | one stream being read, with the faults there are |
+//! | `log.rs` | the commit log: what was committed, what the tables were |
+//! | `commit.rs` | what a commit does to tables; how a log has it that knows old rows by key |
+//! | `capture.rs` | what a test does to the log: commit, truncate, rewind |
+//! | `stream.rs` | the log being read, with the faults there are |
 //! | `capability.rs` | what it answers: a scan of some columns, and a limit |
-//! | `fault.rs` | [`Fault`]: what a test makes go wrong |
+//! | `fault.rs` | [`Fault`], [`LogFault`]: what a test makes go wrong |
 //!
 //! # To write a connector
 //!
@@ -23,13 +28,18 @@
 
 mod asked;
 mod capability;
+mod capture;
+mod commit;
 mod connector;
 mod fault;
+mod log;
 mod reading;
 mod source;
+mod stream;
 mod table;
 
+pub use capture::Image;
 pub use connector::MemoryConnector;
-pub use fault::Fault;
+pub use fault::{Fault, LogFault};
 pub use source::MemorySource;
 pub use table::MemoryTable;

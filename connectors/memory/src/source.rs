@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,14 +5,17 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Error, Fragment, Rel, Result, ScanRequest, Source, Table,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Position,
+    Rel, Result, ScanRequest, Snapshot, Source, Table,
 };
 use tokio::sync::watch;
 
 use crate::asked::{Asked, sized};
 use crate::capability::ScanAndLimit;
+use crate::capture::Changes;
 use crate::fault::Fault;
 use crate::reading::Reading;
+use crate::stream::LogStream;
 use crate::table::{MemoryTable, SCHEMA};
 
 /// Tables in memory. Clones are handles on the same tables: what a test changes is what the engine reads next.
@@ -27,7 +29,9 @@ pub struct MemorySource {
 #[derive(Debug)]
 struct Shared {
     name: String,
-    tables: Mutex<BTreeMap<String, MemoryTable>>,
+    changes: Mutex<Changes>,
+    /// Counts what may have something for who reads the log.
+    events: watch::Sender<u64>,
     fault: Mutex<Fault>,
     /// Streams that were polled and neither ended nor dropped.
     open: watch::Sender<usize>,
@@ -42,7 +46,8 @@ impl MemorySource {
         Self {
             shared: Arc::new(Shared {
                 name: name.clone(),
-                tables: Mutex::default(),
+                changes: Mutex::default(),
+                events: watch::Sender::new(0),
                 fault: Mutex::default(),
                 open: watch::Sender::new(0),
                 scans: AtomicUsize::new(0),
@@ -72,12 +77,14 @@ impl MemorySource {
 
     /// Create or replace a table.
     pub fn put(&self, name: &str, table: MemoryTable) {
-        self.tables().insert(name.to_string(), table);
+        self.state().put(name, Some(table));
+        self.happened();
     }
 
     /// Drop a table.
     pub fn remove(&self, name: &str) {
-        self.tables().remove(name);
+        self.state().put(name, None);
+        self.happened();
     }
 
     /// Make something go wrong from now on, also with streams that are open.
@@ -87,11 +94,13 @@ impl MemorySource {
             .fault
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = fault;
+        self.happened();
     }
 
     /// Break off all streams there are, as a restart does; those opened from now on work.
     pub fn break_off(&self) {
         self.shared.breaks.fetch_add(1, Ordering::SeqCst);
+        self.happened();
     }
 
     /// Streams being read: polled, and neither ended nor dropped.
@@ -124,11 +133,28 @@ impl MemorySource {
         self.shared.scans.load(Ordering::Relaxed)
     }
 
-    fn tables(&self) -> MutexGuard<'_, BTreeMap<String, MemoryTable>> {
-        self.shared
-            .tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, Changes> {
+        let changes = self.shared.changes.lock();
+        changes.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn events(&self) -> watch::Receiver<u64> {
+        self.shared.events.subscribe()
+    }
+
+    pub(crate) fn happened(&self) {
+        self.shared.events.send_modify(|events| *events += 1);
+    }
+
+    pub(crate) fn opened_name(&self) -> &str {
+        &self.name
+    }
+
+    fn check_up(&self) -> Result<()> {
+        match self.fault() {
+            Fault::Down(code) => Err(self.failed(code, "the system is down")),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn fault(&self) -> Fault {
@@ -145,7 +171,8 @@ impl MemorySource {
 
     fn read(&self, asked: &Asked, output: &SchemaRef) -> Result<Vec<RecordBatch>> {
         let table = asked.table;
-        let tables = self.tables();
+        let state = self.state();
+        let tables = state.log.tables();
         let Some(found) = tables.get(&table.name).filter(|_| table.schema == SCHEMA) else {
             let missing = self.failed(Code::TableMissing, "the table is not there any more");
             return Err(missing.at_table(&table.name));
@@ -157,10 +184,10 @@ impl MemorySource {
 #[async_trait]
 impl Source for MemorySource {
     async fn discover(&self) -> Result<Vec<Table>> {
-        if let Fault::Down(code) = self.fault() {
-            return Err(self.failed(code, "the system is down"));
-        }
+        self.check_up()?;
         Ok(self
+            .state()
+            .log
             .tables()
             .iter()
             .map(|(name, table)| table.described(name))
@@ -182,6 +209,8 @@ impl Source for MemorySource {
     fn partitions(&self, fragment: &Fragment) -> usize {
         let batches = match &fragment.rel {
             Rel::Scan { table, .. } => self
+                .state()
+                .log
                 .tables()
                 .get(&table.name)
                 .map_or(0, |t| t.batches.len()),
@@ -227,6 +256,26 @@ impl Source for MemorySource {
             streams.push(Reading::new(self.clone(), part).stream());
         }
         Ok(streams)
+    }
+
+    fn capture(&self) -> Capture {
+        Capture::Transactional
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.check_up()?;
+        Ok(self.head())
+    }
+
+    async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        self.check_up()?;
+        self.read_all(tables)
+    }
+
+    async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
+        self.check_up()?;
+        let stream = LogStream::new(self.clone(), tables.to_vec(), from)?;
+        Ok(Box::new(stream))
     }
 }
 

@@ -1,4 +1,5 @@
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use belvedere_connector::{Code, Column, Error, Result, Table, TableKind};
 
@@ -62,6 +63,25 @@ impl MemoryTable {
             ),
             warnings: Vec::new(),
         }
+    }
+
+    /// Whether it has these columns, with their types.
+    pub(crate) fn has(&self, columns: &SchemaRef) -> bool {
+        columns.fields().iter().all(|field| {
+            let found = self.schema.field_with_name(field.name());
+            found.is_ok_and(|found| found.data_type() == field.data_type())
+        })
+    }
+
+    /// Rows of it, of some columns.
+    pub(crate) fn project(&self, rows: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch> {
+        let internal = |e: ArrowError| Error::internal(e.to_string());
+        let names = columns.fields().iter();
+        let arrays =
+            names.map(|field| Ok(rows.column(self.schema.index_of(field.name())?).clone()));
+        let arrays = arrays.collect::<Result<_, _>>().map_err(internal)?;
+        let count = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(columns.clone(), arrays, &count).map_err(internal)
     }
 
     /// The batches with the columns asked for, as they are at this moment.

@@ -1,0 +1,31 @@
+//! What survives the process.
+
+use std::io;
+
+use super::state::{Boundary, Checkpoint};
+
+/// Boundaries of epochs, and a checkpoint. What a call that succeeded has written is there after any crash.
+///
+/// After one that failed, nobody knows whether it is: what was written may come to light after a crash. Therefore a later
+/// one counts: of two records of one epoch the second, of two checkpoints the newer; and nothing that was written before is
+/// given up until what replaces it is certain. A disk whose sync has failed once may report the next one done without
+/// having written: an implementation writes all anew then.
+pub trait Durable: Send {
+    /// The next epoch's boundary, before anything shows it.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn record(&mut self, boundary: &Boundary) -> io::Result<()>;
+
+    /// State and positions, in one commit. Boundaries up to its epoch are not needed any more.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()>;
+
+    /// The last checkpoint, and the boundaries that were recorded after it, in order. Asked once, at start.
+    ///
+    /// # Errors
+    /// The disk's; what is there and cannot be read is no reason to begin anew.
+    fn recover(&mut self) -> io::Result<(Option<Checkpoint>, Vec<Boundary>)>;
+}

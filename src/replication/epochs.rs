@@ -1,0 +1,325 @@
+//! Epochs: where they end, in which order they are made durable and shown.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use belvedere_connector::{Position, Source};
+
+use super::durable::Durable;
+use super::error::{Error, Result};
+use super::replica::Replica;
+use super::state::{Boundary, Checkpoint, Positions, Published, State, Wanted};
+use super::tracked::{Applied, Progress, Tracked};
+use crate::store::{Pinned, ZSet};
+
+/// Replicas of tables of some sources, which go from epoch to epoch.
+///
+/// Its owner has the steps: [`Replication::advance`] for what comes from a source, then, as often as it likes,
+/// [`Replication::cut`], what follows from the epoch's changes, and [`Replication::publish`]; and sometimes
+/// [`Replication::checkpoint`]. A step that fails is tried again.
+pub struct Replication {
+    sources: BTreeMap<String, Tracked>,
+    durable: Box<dyn Durable>,
+    /// The newest, published or not.
+    epoch: u64,
+    /// Recorded before the process began, and not reached yet.
+    recorded: VecDeque<Boundary>,
+    /// The newest is to be published, and before that, with `true`, to be made durable with all there is.
+    unpublished: Option<bool>,
+    published: Arc<Mutex<Arc<Published>>>,
+}
+
+/// What an epoch did.
+#[derive(Debug)]
+pub struct Epoch {
+    pub boundary: Boundary,
+    /// Of all replicas, by name.
+    pub replicas: BTreeMap<String, Changed>,
+}
+
+/// A replica before and after an epoch.
+#[derive(Debug)]
+pub struct Changed {
+    pub state: State,
+    pub before: Pinned,
+    /// None: it is the same, but that it may have become readable with nothing in it.
+    pub change: Option<ZSet>,
+    pub after: Pinned,
+}
+
+/// What others read: a handle on the newest epoch.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Mutex<Arc<Published>>>);
+
+impl Reader {
+    /// The newest epoch that was published.
+    pub fn published(&self) -> Arc<Published> {
+        let published = self.0.lock();
+        published.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Replication {
+    /// Go on from what is durable, with these sources by name. Contacts none of them.
+    ///
+    /// # Errors
+    /// The disk's; if what it has does not fit these sources.
+    pub fn open(
+        mut durable: Box<dyn Durable>,
+        sources: Vec<(String, Arc<dyn Source>)>,
+    ) -> Result<Self> {
+        let (checkpoint, recorded) = durable.recover()?;
+        let (boundary, replicas) = match checkpoint {
+            Some(checkpoint) => (checkpoint.boundary, checkpoint.replicas),
+            None => Default::default(),
+        };
+        let tracked = |(name, source): (String, Arc<dyn Source>)| {
+            let reached = boundary.positions.get(&name).cloned();
+            (name, Tracked::new(source, reached))
+        };
+        let mut sources: BTreeMap<String, Tracked> = sources.into_iter().map(tracked).collect();
+        for (name, kept) in &replicas {
+            let source = sources.get_mut(&kept.wanted.source);
+            let source = source.ok_or_else(|| Error::UnknownSource(kept.wanted.source.clone()))?;
+            let replica = Replica::restored(name, kept, boundary.epoch);
+            let replica = replica.map_err(Error::Checkpoint)?;
+            source.replicas.insert(name.clone(), replica);
+        }
+        let published = Published {
+            boundary: boundary.clone(),
+            tables: BTreeMap::new(),
+            behind: Arc::new([]),
+        };
+        let mut replication = Self {
+            sources,
+            durable,
+            epoch: boundary.epoch,
+            recorded: recorded.into(),
+            unpublished: None,
+            published: Arc::new(Mutex::new(Arc::new(published))),
+        };
+        replication.show();
+        Ok(replication)
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader(self.published.clone())
+    }
+
+    /// Follow one more table, under a name. Durable on return.
+    ///
+    /// # Errors
+    /// If the name is taken, or the table is followed under another; the disk's: it is not followed then.
+    pub fn add(&mut self, name: &str, wanted: Wanted) -> Result<()> {
+        let is_taken = self.sources.values().any(|s| s.replicas.contains_key(name));
+        let source = self.sources.get_mut(&wanted.source);
+        let source = source.ok_or_else(|| Error::UnknownSource(wanted.source.clone()))?;
+        let is_same = |(_, replica): &(&String, &Replica)| {
+            replica.state().is_followed() && replica.is_of(&wanted.captured.table)
+        };
+        let same = source.replicas.iter().find(is_same);
+        match same
+            .map(|(other, _)| other.as_str())
+            .or(is_taken.then_some(name))
+        {
+            Some(other) => return Err(Error::Exists(other.to_string())),
+            None => {
+                let replica = Replica::new(name, wanted.clone());
+                source.replicas.insert(name.to_string(), replica);
+            }
+        }
+        let saved = self.checkpoint();
+        if saved.is_err()
+            && let Some(source) = self.sources.get_mut(&wanted.source)
+        {
+            source.replicas.remove(name);
+        }
+        saved
+    }
+
+    /// Follow a table no longer. Who reads it keeps what he has.
+    ///
+    /// # Errors
+    /// If there is no such replica; the disk's: after a restart it may be there again.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let removed = self
+            .sources
+            .values_mut()
+            .find_map(|source| source.replicas.remove(name));
+        removed.ok_or_else(|| Error::UnknownReplica(name.to_string()))?;
+        self.show_again();
+        self.checkpoint()
+    }
+
+    /// The next step with a source: what it has is waited for. Whether there was one; if not, nothing is left to do, or an epoch
+    /// is to be cut first.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// The source's, where it is not one table's alone: to be tried again, after a while.
+    pub async fn advance(&mut self, source: &str) -> Result<bool> {
+        let tracked = self.sources.get_mut(source);
+        let tracked = tracked.ok_or_else(|| Error::UnknownSource(source.to_string()))?;
+        let progress = tracked.advance().await?;
+        if progress == Progress::Told {
+            self.show_again();
+        }
+        Ok(progress != Progress::Idle)
+    }
+
+    /// End an epoch where sources are now, if there is anything new; after a restart first those that were recorded, as they were. None:
+    /// there is nothing, or not yet all that a recorded one has, or the last one is not published.
+    ///
+    /// # Errors
+    /// The disk's: nothing has changed.
+    pub fn cut(&mut self) -> Result<Option<Epoch>> {
+        if self.unpublished.is_some() {
+            return Ok(None);
+        }
+        let recorded = self.recorded.front();
+        let positions = match recorded {
+            Some(boundary) => self.replayed(boundary),
+            None => Some(self.available()),
+        };
+        let Some(positions) = positions else {
+            return Ok(None);
+        };
+        let boundary = Boundary {
+            epoch: recorded.map_or(self.epoch + 1, |boundary| boundary.epoch),
+            positions,
+        };
+        let is_replay = recorded.is_some();
+        // A copy is in no log: what it joins is durable by a checkpoint, or a replay would have to make it as it was.
+        let is_joined = !is_replay
+            && self
+                .sources
+                .iter()
+                .filter_map(|(name, source)| Some((source, boundary.positions.get(name)?)))
+                .any(|(source, position)| source.is_joined(position));
+        if !is_replay && !is_joined {
+            if boundary.positions == self.positions() {
+                return Ok(None);
+            }
+            self.durable.record(&boundary)?;
+        }
+        let mut replicas = BTreeMap::new();
+        for (name, source) in &mut self.sources {
+            let Some(position) = boundary.positions.get(name) else {
+                continue;
+            };
+            for Applied {
+                name,
+                before,
+                change,
+            } in source.apply(boundary.epoch, position, !is_replay)
+            {
+                let Some(replica) = source.replicas.get(&name) else {
+                    continue;
+                };
+                let (state, after) = (replica.state().clone(), replica.content());
+                let changed = Changed {
+                    state,
+                    before,
+                    change,
+                    after,
+                };
+                replicas.insert(name, changed);
+            }
+        }
+        self.epoch = boundary.epoch;
+        self.recorded.pop_front();
+        self.unpublished = Some(is_joined);
+        Ok(Some(Epoch { boundary, replicas }))
+    }
+
+    /// Show the epoch that was cut last. Before that, if copies have joined it, it is made durable.
+    ///
+    /// # Errors
+    /// The disk's: it is not shown.
+    pub fn publish(&mut self) -> Result<()> {
+        match self.unpublished {
+            None => return Ok(()),
+            Some(true) => self.checkpoint()?,
+            Some(false) => {}
+        }
+        self.unpublished = None;
+        self.show();
+        Ok(())
+    }
+
+    /// Make what there is durable, and let sources forget what came before.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        let replicas = self.sources.values().flat_map(|source| &source.replicas);
+        let replicas = replicas.map(|(name, replica)| (name.clone(), replica.kept()));
+        self.durable.checkpoint(&Checkpoint {
+            boundary: self.boundary(),
+            replicas: replicas.collect(),
+        })?;
+        self.sources.values_mut().for_each(Tracked::durable);
+        Ok(())
+    }
+
+    /// Of all replicas, by name.
+    pub fn states(&self) -> BTreeMap<String, State> {
+        let states = self.sources.values().flat_map(Tracked::states);
+        states
+            .map(|(name, state)| (name.clone(), state.clone()))
+            .collect()
+    }
+
+    fn positions(&self) -> Positions {
+        let reached =
+            |(name, source): (&String, &Tracked)| Some((name.clone(), source.reached.clone()?));
+        self.sources.iter().filter_map(reached).collect()
+    }
+
+    fn boundary(&self) -> Boundary {
+        Boundary {
+            epoch: self.epoch,
+            positions: self.positions(),
+        }
+    }
+
+    fn available(&self) -> Positions {
+        let available =
+            |(name, source): (&String, &Tracked)| Some((name.clone(), source.available()?.clone()));
+        self.sources.iter().filter_map(available).collect()
+    }
+
+    /// None: a source has not come that far.
+    fn replayed(&self, recorded: &Boundary) -> Option<Positions> {
+        let of = |(name, position): (&String, &Position)| {
+            let source = self.sources.get(name)?;
+            Some((name.clone(), source.replayed(position)?))
+        };
+        recorded.positions.iter().map(of).collect()
+    }
+
+    /// The same epoch, with what there is to be told of it now. One that is not published yet tells it itself.
+    fn show_again(&mut self) {
+        if self.unpublished.is_none() {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        let mut tables = BTreeMap::new();
+        for (name, replica) in self.sources.values().flat_map(|source| &source.replicas) {
+            if replica.state().is_readable() {
+                tables.insert(name.clone(), (replica.state().clone(), replica.content()));
+            }
+        }
+        let behind = self.sources.iter().filter(|(_, source)| source.is_behind());
+        let published = Published {
+            boundary: self.boundary(),
+            tables,
+            behind: behind.map(|(name, _)| name.clone()).collect(),
+        };
+        let mut newest = (self.published.lock()).unwrap_or_else(PoisonError::into_inner);
+        *newest = Arc::new(published);
+    }
+}

@@ -1,0 +1,274 @@
+//! What comes from a source, one after the other, over connections that break.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use belvedere_connector::{
+    BatchStream, Captured, Change, ChangeStream, Code, Error, Kind, Position, Result, Source,
+    TableRef, Transaction,
+};
+use futures::future::{Either, select};
+use futures::stream::{SelectAll, select_all};
+use futures::{FutureExt, StreamExt};
+
+/// A source's stream, and a copy beside it.
+pub(super) struct Feed {
+    source: Arc<dyn Source>,
+    /// Up to where the log was received, whole transactions. None: all is to be copied first.
+    received: Option<Position>,
+    stream: Option<Open>,
+    copy: Option<Copy>,
+    /// What is durable here, to be said where it was not.
+    acknowledge: Option<Position>,
+    is_asked: bool,
+    /// Whose turn it is if both have something.
+    is_copys_turn: bool,
+}
+
+struct Open {
+    changes: Box<dyn ChangeStream>,
+    tables: Vec<Captured>,
+    /// Pieces of a transaction whose end has not come.
+    pieces: Vec<(TableRef, Change)>,
+}
+
+struct Copy {
+    at: Position,
+    tables: Vec<TableRef>,
+    rows: SelectAll<futures::stream::BoxStream<'static, (TableRef, Result<RecordBatch>)>>,
+}
+
+/// A whole transaction, or nothing up to its end.
+pub(super) struct Received {
+    pub end: Position,
+    pub changes: Vec<(TableRef, Change)>,
+}
+
+/// One step's outcome.
+pub(super) enum Arrived {
+    /// Where the source stood at the start.
+    Start(Position),
+    /// Something is done of which there is nothing to tell.
+    Moved,
+    Transaction(Received),
+    /// Rows of these tables follow, as of this position.
+    Copying {
+        at: Position,
+        tables: Vec<TableRef>,
+    },
+    Rows {
+        table: TableRef,
+        rows: RecordBatch,
+    },
+    Copied {
+        tables: Vec<TableRef>,
+    },
+    /// A table cannot be copied, whatever else can.
+    Refused {
+        table: TableRef,
+        error: Error,
+    },
+    /// Where we are is not in the source's log.
+    Lost,
+    /// There is nothing to do.
+    Idle,
+}
+
+impl Feed {
+    pub fn new(source: Arc<dyn Source>, received: Option<Position>) -> Self {
+        Self {
+            source,
+            received,
+            stream: None,
+            copy: None,
+            acknowledge: None,
+            is_asked: false,
+            is_copys_turn: false,
+        }
+    }
+
+    pub fn received(&self) -> Option<&Position> {
+        self.received.as_ref()
+    }
+
+    pub fn is_copying(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// What is durable here. Said with the next step.
+    pub fn durable(&mut self, position: Position) {
+        self.acknowledge = Some(position);
+    }
+
+    /// The next thing that has to be done, or that comes. `followed`: tables whose changes are wanted; `uncopied`: those of
+    /// them that nothing was copied of, nor is being.
+    ///
+    /// Cancel safe: what was under way begins anew, what has arrived is told the next time.
+    pub async fn next(
+        &mut self,
+        followed: Vec<Captured>,
+        uncopied: Vec<Captured>,
+        is_full: bool,
+    ) -> Result<Arrived> {
+        if !self.is_asked {
+            let start = self.source.position().await?;
+            self.is_asked = true;
+            return Ok(Arrived::Start(start));
+        }
+        if let Some(from) = &self.received {
+            let is_wanted = |open: &Open| followed.iter().all(|table| open.tables.contains(table));
+            if !self.stream.as_ref().is_some_and(is_wanted) {
+                // A source has one reader.
+                self.stream = None;
+                let changes = self.source.changes(from, &followed).await;
+                return self.opened(changes, followed);
+            }
+            if let (Some(position), Some(open)) = (&self.acknowledge, &mut self.stream) {
+                let done = open.changes.acknowledge(position).await;
+                return match done {
+                    Ok(()) => {
+                        self.acknowledge = None;
+                        Ok(Arrived::Moved)
+                    }
+                    Err(e) => self.broken(e),
+                };
+            }
+        }
+        if self.copy.is_none() && !uncopied.is_empty() {
+            return self.copy(uncopied).await;
+        }
+        let stream = self.stream.as_mut().filter(|_| !is_full);
+        // Each is cancel safe: what the other one had is still there.
+        let came = match (stream, &mut self.copy) {
+            (None, None) => return Ok(Arrived::Idle),
+            (Some(open), None) => Either::Left(open.changes.next().await),
+            (None, Some(copy)) => Either::Right(copy.rows.next().await),
+            (Some(open), Some(copy)) => {
+                self.is_copys_turn = !self.is_copys_turn;
+                let change = open.changes.next().map(Either::Left);
+                let rows = copy.rows.next().map(Either::Right);
+                match self.is_copys_turn {
+                    true => select(rows, change).await.factor_first().0,
+                    false => select(change, rows).await.factor_first().0,
+                }
+            }
+        };
+        match came {
+            Either::Left(Ok(piece)) => self.piece(piece),
+            Either::Left(Err(e)) => self.broken(e),
+            Either::Right(rows) => self.rows(rows),
+        }
+    }
+
+    fn opened(
+        &mut self,
+        changes: Result<Box<dyn ChangeStream>>,
+        tables: Vec<Captured>,
+    ) -> Result<Arrived> {
+        match changes {
+            Ok(changes) => {
+                let pieces = Vec::new();
+                self.stream = Some(Open {
+                    changes,
+                    tables,
+                    pieces,
+                });
+                Ok(Arrived::Moved)
+            }
+            Err(e) => self.broken(e),
+        }
+    }
+
+    /// The stream is of no use any more, nor are pieces of a transaction: all of them come again.
+    fn broken(&mut self, e: Error) -> Result<Arrived> {
+        self.stream = None;
+        match e.code {
+            Code::LogTruncated | Code::LogRewound => {
+                self.received = None;
+                self.copy = None;
+                self.acknowledge = None;
+                Ok(Arrived::Lost)
+            }
+            _ => Err(e),
+        }
+    }
+
+    fn piece(&mut self, piece: Transaction) -> Result<Arrived> {
+        let (Some(open), Some(received)) = (&mut self.stream, &self.received) else {
+            return Ok(Arrived::Moved);
+        };
+        open.pieces.extend(piece.changes);
+        let Some(end) = piece.end else {
+            return Ok(Arrived::Moved);
+        };
+        let changes = std::mem::take(&mut open.pieces);
+        if end <= *received {
+            // It came before the connection broke.
+            return Ok(Arrived::Moved);
+        }
+        if !(end > *received) {
+            let message = "a change is of another timeline than the one before it";
+            return self.broken(Error::new(Code::LogRewound, message));
+        }
+        self.received = Some(end.clone());
+        Ok(Arrived::Transaction(Received { end, changes }))
+    }
+
+    async fn copy(&mut self, tables: Vec<Captured>) -> Result<Arrived> {
+        let snapshot = match self.source.snapshot(&tables).await {
+            Ok(snapshot) => snapshot,
+            Err(e) => return self.refused(e, tables.into_iter().map(|t| t.table).collect()),
+        };
+        let at = snapshot.position;
+        // Else what was committed between would be missing: the stream has given it, for nobody.
+        if let Some(received) = &self.received
+            && !(*received <= at)
+        {
+            self.stream = None;
+            let message = "a snapshot is older than what its log has given, or of another timeline";
+            return Err(Error::new(Code::SourceRefused, message));
+        }
+        let named = |(table, rows): (TableRef, BatchStream)| {
+            rows.map(move |rows| (table.clone(), rows)).boxed()
+        };
+        let rows = select_all(snapshot.streams.into_iter().map(named));
+        let tables: Vec<TableRef> = tables.into_iter().map(|t| t.table).collect();
+        self.copy = Some(Copy {
+            at: at.clone(),
+            tables: tables.clone(),
+            rows,
+        });
+        Ok(Arrived::Copying { at, tables })
+    }
+
+    fn rows(&mut self, rows: Option<(TableRef, Result<RecordBatch>)>) -> Result<Arrived> {
+        match rows {
+            Some((table, Ok(rows))) => Ok(Arrived::Rows { table, rows }),
+            Some((table, Err(e))) => {
+                self.copy = None;
+                self.refused(e.at_table(&table.name), vec![table])
+            }
+            None => {
+                let Some(copy) = self.copy.take() else {
+                    return Ok(Arrived::Moved);
+                };
+                // What was copied first says where the stream begins.
+                self.received.get_or_insert(copy.at);
+                let tables = copy.tables;
+                Ok(Arrived::Copied { tables })
+            }
+        }
+    }
+
+    /// A definite error of one table is its own.
+    fn refused(&mut self, error: Error, tables: Vec<TableRef>) -> Result<Arrived> {
+        let is_named = |table: &TableRef| {
+            let name = error.table.as_deref();
+            name.is_some_and(|name| name == table.name || name == table.to_string())
+        };
+        match tables.into_iter().find(is_named) {
+            Some(table) if error.kind() == Kind::Definite => Ok(Arrived::Refused { table, error }),
+            _ => Err(error),
+        }
+    }
+}

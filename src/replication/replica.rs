@@ -1,0 +1,212 @@
+//! One table of a source, kept here.
+
+use arrow::array::RecordBatch;
+use belvedere_connector::{Captured, Change, Position, TableRef};
+
+use super::pending::Pending;
+use super::state::{Kept, State, Wanted};
+use crate::store::{Pinned, Result, Table, ZSet};
+
+pub(super) struct Replica {
+    wanted: Wanted,
+    table: Table,
+    state: State,
+    copy: Option<Copy>,
+}
+
+/// Rows as of a position, and what came after it.
+struct Copy {
+    at: Position,
+    rows: Vec<RecordBatch>,
+    /// Changes of epochs that had not reached `at`, or for which the rows were not all there: those after `at` alone.
+    held: Vec<Step>,
+    is_done: bool,
+}
+
+/// What a transaction does to one table.
+pub(super) struct Step {
+    /// Where the transaction before it ended; None: it is the first there is.
+    pub before: Option<Position>,
+    pub end: Position,
+    pub changes: Vec<Change>,
+}
+
+impl Replica {
+    pub fn new(name: &str, wanted: Wanted) -> Self {
+        Self {
+            table: Table::new(wanted.shape(name)),
+            wanted,
+            state: State::Asked,
+            copy: None,
+        }
+    }
+
+    /// # Errors
+    /// If its content does not fit what it is of.
+    pub fn restored(name: &str, kept: &Kept, epoch: u64) -> Result<Self> {
+        let mut replica = Self::new(name, kept.wanted.clone());
+        replica.state = kept.state.clone();
+        if let Some(content) = kept.content.as_ref().filter(|rows| rows.row_count() > 0) {
+            let columns: Vec<usize> = (0..kept.wanted.captured.schema.fields().len()).collect();
+            let rows = content.scan(&columns).collect::<Result<Vec<_>>>()?;
+            let rows = arrow::compute::concat_batches(&kept.wanted.captured.schema, &rows)?;
+            let rows = ZSet::inserts(rows).consolidated()?;
+            replica.table.apply(epoch, &rows)?;
+        }
+        Ok(replica)
+    }
+
+    pub fn kept(&self) -> Kept {
+        Kept {
+            wanted: self.wanted.clone(),
+            state: self.state.persisted(),
+            content: self.state.is_readable().then(|| self.content()),
+        }
+    }
+
+    pub fn captured(&self) -> &Captured {
+        &self.wanted.captured
+    }
+
+    pub fn is_of(&self, table: &TableRef) -> bool {
+        self.wanted.captured.table == *table
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The newest epoch's.
+    pub fn content(&self) -> Pinned {
+        self.table.snapshot()
+    }
+
+    pub fn is_uncopied(&self) -> bool {
+        matches!(self.state, State::Asked | State::Lost) && self.copy.is_none()
+    }
+
+    pub fn begin_copy(&mut self, at: Position) {
+        if self.is_uncopied() {
+            self.copy = Some(Copy {
+                at,
+                rows: Vec::new(),
+                held: Vec::new(),
+                is_done: false,
+            });
+        }
+    }
+
+    pub fn copy_rows(&mut self, rows: RecordBatch) {
+        if let Some(copy) = &mut self.copy {
+            copy.rows.push(rows);
+        }
+    }
+
+    pub fn end_copy(&mut self) {
+        if let Some(copy) = &mut self.copy {
+            copy.is_done = true;
+        }
+    }
+
+    /// What is not done never will be.
+    pub fn drop_copy(&mut self) {
+        self.copy = self.copy.take().filter(|copy| copy.is_done);
+    }
+
+    /// The log that its content and its copy go on with is gone.
+    pub fn lose(&mut self) {
+        self.copy = None;
+        if self.state == State::Live {
+            self.state = State::Lost;
+        }
+    }
+
+    /// It cannot be had any more. What is there stays, as of `at`.
+    pub fn block(&mut self, at: Option<Position>, reason: String) {
+        self.copy = None;
+        let at = at.filter(|_| self.state.is_readable());
+        self.state = State::Blocked { at, reason };
+    }
+
+    /// Whether its copy joins an epoch that is at `position`.
+    pub fn joins(&self, position: &Position) -> bool {
+        self.copy
+            .as_ref()
+            .is_some_and(|copy| copy.is_done && copy.at <= *position)
+    }
+
+    /// Take an epoch's changes. With `is_joining` its copy becomes its content. `reached`: where its content is if
+    /// nothing fits. What its content changed by, if it did.
+    pub fn apply(
+        &mut self,
+        epoch: u64,
+        steps: Vec<Step>,
+        reached: Option<&Position>,
+        is_joining: bool,
+    ) -> Option<ZSet> {
+        let mut pending = Pending::new(self.wanted.captured.schema.clone());
+        let (rows, steps, from) = match (&self.state, &mut self.copy) {
+            (State::Asked | State::Lost, Some(copy)) => {
+                // The rows have what was committed up to `at`.
+                let after = steps.into_iter().filter(|step| !(step.end <= copy.at));
+                copy.held.extend(after);
+                let copy = self.copy.take_if(|_| is_joining)?;
+                pending.clear();
+                (copy.rows, copy.held, Some(copy.at))
+            }
+            (State::Live, _) => (Vec::new(), steps, reached.cloned()),
+            // Changes before a copy has begun are in its rows.
+            _ => return None,
+        };
+        let rows = rows.into_iter().map(|rows| Change::Rows {
+            weights: vec![1; rows.num_rows()],
+            rows,
+        });
+        let pushed = rows.into_iter().try_for_each(|rows| pending.push(rows));
+        let ended = pushed.and_then(|()| push(steps, from, &mut pending));
+        match ended.and_then(|ended| Ok((ended, self.change(epoch, pending)?))) {
+            Ok((ended, change)) => {
+                self.state = State::Live;
+                if let Some((at, reason)) = ended {
+                    self.block(at, reason);
+                }
+                Some(change)
+            }
+            Err(e) => {
+                self.block(reached.cloned(), e.to_string());
+                None
+            }
+        }
+    }
+
+    fn change(&mut self, epoch: u64, pending: Pending) -> Result<ZSet> {
+        let change = pending.change(&self.table.snapshot())?;
+        if !change.is_empty() {
+            self.table.apply(epoch, &change)?;
+            // Tidying up, as much as has come; it can as well be done the next time.
+            let _ = self.table.compact(change.len());
+        }
+        Ok(change)
+    }
+}
+
+/// Changes up to one that ends the table: where its content is then, and why. `from`: where it is before.
+fn push(
+    steps: Vec<Step>,
+    from: Option<Position>,
+    pending: &mut Pending,
+) -> Result<Option<(Option<Position>, String)>> {
+    for step in steps {
+        let ends = step.changes.iter().find_map(|change| match change {
+            Change::Ends(error) => Some(error.to_string()),
+            _ => None,
+        });
+        if let Some(reason) = ends {
+            // A copy may be newer than the transaction before.
+            let at = from.filter(|from| !step.before.as_ref().is_some_and(|b| from <= b));
+            return Ok(Some((at.or(step.before), reason)));
+        }
+        (step.changes.into_iter()).try_for_each(|change| pending.push(change))?;
+    }
+    Ok(None)
+}

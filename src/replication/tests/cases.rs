@@ -1,0 +1,208 @@
+//! What the simulator has found, and what is to be seen by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use belvedere_connector::{Change, Position, Source};
+use belvedere_memory::{MemorySource, MemoryTable};
+use fastrand::Rng;
+use futures::FutureExt;
+
+use super::disk::{Disk, DiskFault};
+use super::world::{Bag, Row, SPECS, bag};
+use crate::replication::{Error, Published, Replication, State};
+
+/// A source `a` with the tables t0, which has a key, and t1.
+struct Bench {
+    source: MemorySource,
+    disk: Disk,
+    replication: Replication,
+}
+
+const T0: usize = 0;
+const T1: usize = 1;
+
+impl Bench {
+    fn new(followed: &[usize]) -> Self {
+        let (source, disk) = (MemorySource::new("a"), Disk::default());
+        for spec in &SPECS[..2] {
+            let table = MemoryTable::new(spec.schema(0), Vec::new());
+            source.put(spec.name, table);
+        }
+        let replication = open(&source, &disk);
+        let mut bench = Self {
+            source,
+            disk,
+            replication,
+        };
+        for table in followed {
+            bench.add(*table).unwrap();
+        }
+        bench
+    }
+
+    fn add(&mut self, table: usize) -> Result<(), Error> {
+        let spec = &SPECS[table];
+        self.replication.add(spec.name, spec.wanted(0))
+    }
+
+    fn commit(&self, changes: &[(usize, &[i64], i64)]) -> Position {
+        let change = |(table, row, weight): &(usize, &[i64], i64)| {
+            let row: Row = row.iter().map(|value| Some(*value)).collect();
+            let rows = SPECS[*table].batch(0, [&row].into_iter());
+            let weights = vec![*weight];
+            (
+                SPECS[*table].name.to_string(),
+                Change::Rows { rows, weights },
+            )
+        };
+        self.source
+            .commit(changes.iter().map(change).collect())
+            .unwrap()
+    }
+
+    /// Whether the source has given something.
+    fn advance(&mut self) -> bool {
+        matches!(self.replication.advance("a").now_or_never(), Some(Ok(true)))
+    }
+
+    /// All there is, and an epoch of it.
+    fn catch_up(&mut self) -> Arc<Published> {
+        while self.advance() {}
+        self.cut();
+        self.published()
+    }
+
+    fn cut(&mut self) {
+        while self.replication.cut().unwrap().is_some() {
+            self.replication.publish().unwrap();
+        }
+    }
+
+    fn published(&self) -> Arc<Published> {
+        self.replication.reader().published()
+    }
+
+    fn restart(&mut self) {
+        self.disk.crash(&mut Rng::with_seed(1));
+        self.replication = open(&self.source, &self.disk);
+    }
+}
+
+fn open(source: &MemorySource, disk: &Disk) -> Replication {
+    let source: Arc<dyn Source> = Arc::new(source.clone());
+    Replication::open(Box::new(disk.clone()), vec![("a".into(), source)]).unwrap()
+}
+
+fn rows(published: &Published, table: usize) -> Bag {
+    bag(&published.tables[SPECS[table].name].1)
+}
+
+fn of(rows: &[&[i64]]) -> Bag {
+    let row = |row: &&[i64]| (row.iter().map(|value| Some(*value)).collect(), 1);
+    rows.iter().map(row).collect::<BTreeMap<Row, i64>>()
+}
+
+/// Found: what a restart held back stayed so until the next change.
+#[test]
+fn after_a_restart_readers_are_served_though_nothing_changes() {
+    let mut bench = Bench::new(&[T1]);
+    bench.catch_up();
+    bench.restart();
+    assert_eq!(bench.published().behind[..], ["a".to_string()]);
+    bench.catch_up();
+    assert!(bench.published().behind.is_empty());
+}
+
+/// Found: its content was said to be that of the transaction that ended it.
+#[test]
+fn a_table_that_ends_right_behind_its_copy_is_as_it_was_copied() {
+    let mut bench = Bench::new(&[T1]);
+    let copied = bench.commit(&[(T1, &[1, 1], 1)]);
+    while bench.replication.states()["t1"] == State::Asked && bench.source.snapshots() == 0 {
+        assert!(bench.advance());
+    }
+    bench.source.remove("t1");
+    let published = bench.catch_up();
+    let (state, _) = &published.tables["t1"];
+    assert!(
+        matches!(state, State::Blocked { at: Some(at), .. } if *at == copied),
+        "{state:?}"
+    );
+    assert_eq!(rows(&published, T1), of(&[&[1, 1]]));
+}
+
+#[test]
+fn the_stream_goes_on_while_a_late_table_is_copied() {
+    let mut bench = Bench::new(&[T0]);
+    bench.catch_up();
+    bench.commit(&[(T1, &[1, 1], 1), (T0, &[1, 1, 1], 1)]);
+    bench.add(T1).unwrap();
+    while bench.source.snapshots() == 1 {
+        assert!(bench.advance());
+    }
+    // Behind its snapshot, before its rows are there.
+    bench.commit(&[(T1, &[2, 2], 1), (T0, &[2, 2, 2], 1)]);
+    let published = bench.catch_up();
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[2, 2, 2]]));
+    assert_eq!(rows(&published, T1), of(&[&[1, 1], &[2, 2]]));
+    assert_eq!(bench.source.snapshots(), 2);
+}
+
+#[test]
+fn a_change_that_does_not_fit_blocks_its_table_alone() {
+    let mut bench = Bench::new(&[T0, T1]);
+    let before = bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    bench.catch_up();
+    // The source says that a key has two rows.
+    bench.commit(&[(T0, &[1, 2, 2], 1), (T1, &[3, 3], 1)]);
+    let published = bench.catch_up();
+    let State::Blocked { at, reason } = &published.tables["t0"].0 else {
+        panic!("{published:?}");
+    };
+    assert_eq!(*at, Some(before));
+    assert!(reason.contains("gives a key a second row"), "{reason}");
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1]]));
+    assert_eq!(rows(&published, T1), of(&[&[3, 3]]));
+    bench.restart();
+    bench.catch_up();
+    let state = &bench.replication.states()["t0"];
+    assert!(matches!(state, State::Blocked { .. }), "{state:?}");
+    bench.replication.remove("t0").unwrap();
+    assert!(!bench.published().tables.contains_key("t0"));
+}
+
+#[test]
+fn a_table_is_followed_once() {
+    let mut bench = Bench::new(&[T0]);
+    assert!(matches!(bench.add(T0), Err(Error::Exists(_))));
+    let other = bench.replication.add("other", SPECS[T0].wanted(0));
+    assert!(matches!(other, Err(Error::Exists(name)) if name == "t0"));
+    let nowhere = bench.replication.add("t2", SPECS[2].wanted(0));
+    assert!(matches!(nowhere, Err(Error::UnknownSource(_))));
+    let none = bench.replication.remove("none");
+    assert!(matches!(none, Err(Error::UnknownReplica(_))));
+    bench.disk.fail(0, DiskFault::Full);
+    assert!(matches!(bench.add(T1), Err(Error::Disk(_))));
+    bench.disk.heal();
+    bench.add(T1).unwrap();
+}
+
+#[test]
+fn a_restored_source_is_copied_behind_what_is_served() {
+    let mut bench = Bench::new(&[T0]);
+    let backup = bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    bench.commit(&[(T0, &[2, 2, 2], 1)]);
+    bench.catch_up();
+    bench.source.rewind(&backup).unwrap();
+    bench.commit(&[(T0, &[3, 3, 3], 1)]);
+    while bench.replication.states()["t0"] == State::Live {
+        bench.advance();
+    }
+    let served = bench.published();
+    assert_eq!(served.tables["t0"].0, State::Lost);
+    assert_eq!(rows(&served, T0), of(&[&[1, 1, 1], &[2, 2, 2]]));
+    let published = bench.catch_up();
+    assert_eq!(published.tables["t0"].0, State::Live);
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
+}

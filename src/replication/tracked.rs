@@ -1,0 +1,235 @@
+//! One source: what comes from it, and what is kept of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use belvedere_connector::{Change, Position, TableRef};
+
+use super::feed::{Arrived, Feed, Received};
+use super::replica::{Replica, Step};
+use super::state::State;
+use crate::replication::Error;
+use crate::store::{Pinned, ZSet};
+
+/// Rows of transactions that wait for an epoch: with more, the source is read no further. A transaction alone may have more.
+const MOST_QUEUED_ROWS: usize = 1 << 20;
+
+pub(super) struct Tracked {
+    feed: Feed,
+    pub replicas: BTreeMap<String, Replica>,
+    /// Received, and in no epoch yet.
+    queue: VecDeque<Received>,
+    queued_rows: usize,
+    /// Where the newest epoch has it. At or before what was received, while that is of the same log.
+    pub reached: Option<Position>,
+    /// What was reached is not in its log any more: until copies have joined, it stays where it is.
+    is_lost: bool,
+    /// Where it stood when it was asked first.
+    start: Option<Position>,
+    /// Nobody can have seen a later state of it than there is.
+    is_settled: bool,
+}
+
+/// What a step with a source has come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Progress {
+    /// Nothing is left to do, or epochs have to be cut first.
+    Idle,
+    Moved,
+    /// What readers are told of it is another thing now, at the same epoch.
+    Told,
+}
+
+/// What an epoch did to a replica.
+pub(super) struct Applied {
+    pub name: String,
+    pub before: Pinned,
+    pub change: Option<ZSet>,
+}
+
+impl Tracked {
+    pub fn new(
+        source: std::sync::Arc<dyn belvedere_connector::Source>,
+        reached: Option<Position>,
+    ) -> Self {
+        Self {
+            feed: Feed::new(source, reached.clone()),
+            replicas: BTreeMap::new(),
+            queue: VecDeque::new(),
+            queued_rows: 0,
+            is_settled: reached.is_none(),
+            reached,
+            is_lost: false,
+            start: None,
+        }
+    }
+
+    pub async fn advance(&mut self) -> Result<Progress, Error> {
+        let of = |is_of: fn(&Replica) -> bool| {
+            let replicas = self.replicas.values().filter(move |replica| is_of(replica));
+            replicas.map(|replica| replica.captured().clone()).collect()
+        };
+        let followed = of(|replica| replica.state().is_followed());
+        let uncopied = of(Replica::is_uncopied);
+        let is_full = self.queued_rows >= MOST_QUEUED_ROWS;
+        let arrived = self.feed.next(followed, uncopied, is_full).await;
+        let arrived = match arrived {
+            Ok(arrived) => Ok(self.take(arrived)),
+            Err(e) => Err(e.into()),
+        };
+        if !self.feed.is_copying() {
+            self.replicas.values_mut().for_each(Replica::drop_copy);
+        }
+        arrived
+    }
+
+    fn take(&mut self, arrived: Arrived) -> Progress {
+        match arrived {
+            Arrived::Start(position) => {
+                self.start = Some(position);
+                self.settle();
+                return Progress::Told;
+            }
+            Arrived::Moved => {}
+            Arrived::Transaction(transaction) => {
+                self.queued_rows += rows(&transaction);
+                self.queue.push_back(transaction);
+            }
+            Arrived::Copying { at, tables } => {
+                self.each(&tables, |replica| replica.begin_copy(at.clone()));
+            }
+            Arrived::Rows { table, rows } => {
+                self.each(&[table], |replica| replica.copy_rows(rows.clone()));
+            }
+            Arrived::Copied { tables } => self.each(&tables, Replica::end_copy),
+            Arrived::Refused { table, error } => {
+                let reached = self.reached.clone();
+                let reason = error.to_string();
+                self.each(&[table], |r| r.block(reached.clone(), reason.clone()));
+                return Progress::Told;
+            }
+            Arrived::Lost => {
+                self.is_lost = true;
+                self.queue.clear();
+                self.queued_rows = 0;
+                self.replicas.values_mut().for_each(Replica::lose);
+                return Progress::Told;
+            }
+            Arrived::Idle => return Progress::Idle,
+        }
+        Progress::Moved
+    }
+
+    /// Those that are followed of some tables.
+    fn each(&mut self, tables: &[TableRef], mut act: impl FnMut(&mut Replica)) {
+        let replicas = self.replicas.values_mut();
+        let of = |replica: &&mut Replica| {
+            replica.state().is_followed() && tables.iter().any(|table| replica.is_of(table))
+        };
+        replicas.filter(of).for_each(|replica| act(replica));
+    }
+
+    /// Where an epoch can have it now.
+    pub fn available(&self) -> Option<&Position> {
+        self.feed.received().or(self.reached.as_ref())
+    }
+
+    /// Where a recorded epoch has it: where it was recorded, or where it is if that is not in its log any more. None: it has not
+    /// come that far.
+    pub fn replayed(&self, recorded: &Position) -> Option<Position> {
+        match self.feed.received() {
+            _ if self.is_lost => self.reached.clone(),
+            Some(received) if recorded <= received => Some(recorded.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn is_joined(&self, position: &Position) -> bool {
+        self.replicas
+            .values()
+            .any(|replica| replica.joins(position))
+    }
+
+    /// Bring replicas to a position. Those whose copy has waited for it join, unless the epoch is one that is replayed.
+    pub fn apply(&mut self, epoch: u64, to: &Position, may_join: bool) -> Vec<Applied> {
+        let mut steps: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
+        let mut taken = Vec::new();
+        while let Some(next) = self.queue.pop_front_if(|next| next.end <= *to) {
+            self.queued_rows -= rows(&next);
+            taken.push(next);
+        }
+        let mut before = self.reached.clone();
+        for Received { end, changes } in taken {
+            let before = before.replace(end.clone());
+            for (name, replica) in &self.replicas {
+                let mine = changes.iter().filter(|(table, _)| replica.is_of(table));
+                let mine: Vec<Change> = mine.map(|(_, change)| change.clone()).collect();
+                if !mine.is_empty() {
+                    steps.entry(name).or_default().push(Step {
+                        before: before.clone(),
+                        end: end.clone(),
+                        changes: mine,
+                    });
+                }
+            }
+        }
+        let mut steps: BTreeMap<String, Vec<Step>> = steps
+            .into_iter()
+            .map(|(name, steps)| (name.to_string(), steps))
+            .collect();
+        let applied = self.replicas.iter_mut().map(|(name, replica)| {
+            let steps = steps.remove(name).unwrap_or_default();
+            let is_joining = may_join && replica.joins(to);
+            let before = replica.content();
+            let change = replica.apply(epoch, steps, self.reached.as_ref(), is_joining);
+            let name = name.clone();
+            Applied {
+                name,
+                before,
+                change,
+            }
+        });
+        let applied = applied.collect();
+        if self.is_lost && may_join && self.feed.received().is_some() {
+            // What is there is newer than all that was seen of it.
+            self.is_lost = false;
+            self.is_settled = true;
+        }
+        self.reached = Some(to.clone());
+        self.settle();
+        applied
+    }
+
+    fn settle(&mut self) {
+        if let (Some(start), Some(reached)) = (&self.start, &self.reached) {
+            self.is_settled |= start <= reached;
+        }
+    }
+
+    /// Whether somebody may have seen a later state of it than there is. For good, where its log was lost and all is blocked.
+    pub fn is_behind(&self) -> bool {
+        !self.is_settled
+    }
+
+    /// What was reached is durable.
+    pub fn durable(&mut self) {
+        if let Some(reached) = self.reached.as_ref().filter(|_| !self.is_lost) {
+            self.feed.durable(reached.clone());
+        }
+    }
+
+    pub fn states(&self) -> impl Iterator<Item = (&String, &State)> {
+        let replicas = self.replicas.iter();
+        replicas.map(|(name, replica)| (name, replica.state()))
+    }
+}
+
+fn rows(transaction: &Received) -> usize {
+    let changes = transaction.changes.iter();
+    changes
+        .map(|(_, change)| match change {
+            Change::Rows { rows, .. } => rows.num_rows(),
+            Change::ByKey { keys, .. } => keys.num_rows(),
+            Change::Truncate | Change::Ends(_) => 1,
+        })
+        .sum()
+}
