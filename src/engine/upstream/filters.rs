@@ -1,11 +1,15 @@
 //! `a LEFT JOIN b ON a.id = b.id WHERE b.id IS NULL`: DataFusion's rule that pushes filters down the physical plan finds
 //! a filter's columns by name in all nodes but joins. Where a join has two columns of one name, below a projection that
 //! swaps its sides, say, the filter goes to the first, here to `a.id`.
+//!
+//! The keys of a join's smaller side, which it pushes while the query runs, are compared by their bits: of floats they would drop
+//! 0.0 where -0.0 is a key, which the join takes for equal.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Field;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
@@ -20,27 +24,31 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 
 use super::PhysicalRule;
 
-/// The rule, with a [`Guard`] before every node with columns of one name while it works.
+/// The rule, with a [`Guard`] before every node that has columns which a filter may not be over while it works.
 #[derive(Debug)]
-pub struct UnambiguousFilters(pub PhysicalRule);
+pub struct GuardedFilters {
+    pub rule: PhysicalRule,
+    /// Whether it pushes what is known only while the query runs.
+    pub are_dynamic: bool,
+}
 
-impl PhysicalOptimizerRule for UnambiguousFilters {
+impl PhysicalOptimizerRule for GuardedFilters {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|node| {
-            let clear = clear(&node);
+            let clear = clear(&node, self.are_dynamic);
             Ok(match clear.len() == node.schema().fields().len() {
                 true => Transformed::no(node),
                 false => Transformed::yes(Arc::new(Guard { node, clear }) as _),
             })
         })?;
         if !guarded.transformed {
-            return self.0.optimize(guarded.data, config);
+            return self.rule.optimize(guarded.data, config);
         }
-        let pushed = self.0.optimize(guarded.data, config)?;
+        let pushed = self.rule.optimize(guarded.data, config)?;
         let bare = pushed.transform_up(|node| {
             Ok(match node.downcast_ref::<Guard>() {
                 Some(guard) => Transformed::yes(guard.node.clone()),
@@ -51,23 +59,28 @@ impl PhysicalOptimizerRule for UnambiguousFilters {
     }
 
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn schema_check(&self) -> bool {
-        self.0.schema_check()
+        self.rule.schema_check()
     }
 }
 
-/// The columns whose names no others have.
-fn clear(node: &Arc<dyn ExecutionPlan>) -> HashSet<usize> {
+/// The columns whose names no others have, and, for filters that are dynamic, no floats.
+fn clear(node: &Arc<dyn ExecutionPlan>, are_dynamic: bool) -> HashSet<usize> {
     let schema = node.schema();
     let mut count = HashMap::new();
     for field in schema.fields() {
         *count.entry(field.name()).or_insert(0) += 1;
     }
     let fields = schema.fields().iter().enumerate();
-    let clear = fields.filter(|(_, field)| count[field.name()] == 1);
+    let is_clear = |field: &Field| {
+        let is_compared =
+            !are_dynamic || !(field.data_type().is_floating() || field.data_type().is_nested());
+        count[field.name()] == 1 && is_compared
+    };
+    let clear = fields.filter(|(_, field)| is_clear(field));
     clear.map(|(i, _)| i).collect()
 }
 

@@ -213,8 +213,18 @@ fn may_compare_bits(expr: &Expr) -> bool {
             may_be_a_nan(&test.left) || may_be_a_nan(&test.right)
         }
         Expr::ScalarFunction(call) => call.name() == "nullif",
+        Expr::AggregateFunction(call) if is_extreme(call.func.name()) => {
+            call.params.args.iter().any(may_be_a_nan)
+        }
+        Expr::WindowFunction(call) if is_extreme(call.fun.name()) => {
+            call.params.args.iter().any(may_be_a_nan)
+        }
         _ => false,
     }
+}
+
+fn is_extreme(function: &str) -> bool {
+    matches!(function, "min" | "max")
 }
 
 fn compares(op: Operator) -> bool {
@@ -287,6 +297,16 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let [left, right] = [0, 1].map(|i| with_one_nan(call.args[i].clone(), schema));
             let equal = left.eq(right);
             Transformed::yes(when(equal, null).otherwise(value)?)
+        }
+        Expr::AggregateFunction(mut call) if is_extreme(call.func.name()) => {
+            let args = call.params.args.into_iter();
+            call.params.args = args.map(|arg| with_one_nan(arg, schema)).collect();
+            Transformed::yes(Expr::AggregateFunction(call))
+        }
+        Expr::WindowFunction(mut call) if is_extreme(call.fun.name()) => {
+            let args = call.params.args.into_iter();
+            call.params.args = args.map(|arg| with_one_nan(arg, schema)).collect();
+            Transformed::yes(Expr::WindowFunction(call))
         }
         other => Transformed::no(other),
     })

@@ -6,7 +6,7 @@
 //! | `keys.rs` | taking the key of one side of a join for the key of groups over it |
 //! | `recursion.rs` | refusing recursive queries over columns of sources |
 //! | `projections.rs` | computing over rows that a filter drops |
-//! | `filters.rs` | filters pushed to another column of the same name |
+//! | `filters.rs` | filters pushed to another column of the same name, or over keys that are floats |
 //! | `topk.rs` | a top-n over a union that shares its bound between partitions ordered by different keys |
 //! | `constants.rs` | an order without columns that are one value, or NULL by an outer join |
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
@@ -115,11 +115,17 @@ pub(super) fn physical_rules() -> Vec<PhysicalRule> {
                 rules.push(rule);
             }
             "LimitAggregation" => rules.push(Arc::new(groups::ExactGroups(rule))),
-            "FilterPushdown" => rules.push(Arc::new(filters::UnambiguousFilters(rule))),
+            "FilterPushdown" => rules.push(Arc::new(filters::GuardedFilters {
+                rule,
+                are_dynamic: false,
+            })),
             "FilterPushdown(Post)" => {
                 // What a sort is to be bounded by is decided before its bound is pushed down.
                 rules.push(Arc::new(topk::WholeTopK));
-                rules.push(Arc::new(filters::UnambiguousFilters(rule)));
+                rules.push(Arc::new(filters::GuardedFilters {
+                    rule,
+                    are_dynamic: true,
+                }));
             }
             _ => rules.push(rule),
         }

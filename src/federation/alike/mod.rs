@@ -154,7 +154,7 @@ fn fragments(left: &FragmentNode, right: &FragmentNode) -> Result<Option<Both>> 
     if !is_known && !is_answered(&both.rel, left) {
         return Ok(None);
     }
-    let mut fields = Vec::new();
+    let mut fields: Vec<(Option<TableReference>, Arc<Field>)> = Vec::new();
     for at in 0..both.rel.schema().fields().len() {
         let own = both.left.iter().position(|column| *column == at);
         let others = both.right.iter().position(|column| *column == at);
@@ -164,10 +164,12 @@ fn fragments(left: &FragmentNode, right: &FragmentNode) -> Result<Option<Both>> 
             // Neither reads it.
             (None, None) => return Ok(None),
         };
-        let is_taken = |(q, f): &(Option<TableReference>, Arc<Field>)| {
-            q.as_ref() == qualifier && f.name() == field.name()
+        // A name with a table and the same name without one cannot be in one schema.
+        let is_taken = |name: &str| {
+            let added = fields.iter().any(|(_, field)| field.name() == name);
+            added || left.schema.has_column_with_unqualified_name(name)
         };
-        let field = match fields.iter().any(is_taken) {
+        let field = match own.is_none() && is_taken(field.name()) {
             true => Arc::new(
                 field
                     .as_ref()

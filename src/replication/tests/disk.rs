@@ -72,11 +72,6 @@ impl Disk {
     pub fn is_crashed(&self) -> bool {
         self.0.lock().unwrap().is_crashed
     }
-
-    pub fn ios(&self) -> usize {
-        self.0.lock().unwrap().ios
-    }
-
     /// The process ends: what is not certain is there, or not.
     pub fn crash(&self, rng: &mut Rng) {
         let mut platter = self.0.lock().unwrap();

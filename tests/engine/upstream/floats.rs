@@ -414,3 +414,65 @@ async fn a_nan_that_is_folded_is_the_one_that_is_read() {
     +---------+------+---------+-------+--------+
     ");
 }
+
+#[tokio::test]
+async fn extremes_of_computed_nans_are_above_all() {
+    let fixture = fixture(
+        "CREATE TABLE t (g INTEGER, x REAL);
+         INSERT INTO t VALUES (1, 9e999), (1, 1.0), (2, 2.0), (2, 9e999);",
+    )
+    .await;
+    let from = ("{t}", "own.main.t");
+    let found = answers(
+        &fixture,
+        from,
+        &[
+            "SELECT min(x - x) AS least, max(x - x) AS greatest FROM {t}",
+            "SELECT g, min(x - x) AS least, max(x - x) AS greatest FROM {t} GROUP BY g ORDER BY g",
+            "SELECT g, x, min(x - x) OVER (PARTITION BY g) AS least FROM {t} ORDER BY g, x",
+        ],
+    )
+    .await;
+    insta::assert_snapshot!(found, @r"
+    SELECT min(x - x) AS least, max(x - x) AS greatest FROM {t}
+    +-------+----------+
+    | least | greatest |
+    +-------+----------+
+    | 0.0   | NaN      |
+    +-------+----------+
+    SELECT g, min(x - x) AS least, max(x - x) AS greatest FROM {t} GROUP BY g ORDER BY g
+    +---+-------+----------+
+    | g | least | greatest |
+    +---+-------+----------+
+    | 1 | 0.0   | NaN      |
+    | 2 | 0.0   | NaN      |
+    +---+-------+----------+
+    SELECT g, x, min(x - x) OVER (PARTITION BY g) AS least FROM {t} ORDER BY g, x
+    +---+-----+-------+
+    | g | x   | least |
+    +---+-----+-------+
+    | 1 | 1.0 | 0.0   |
+    | 1 | inf | 0.0   |
+    | 2 | 2.0 | 0.0   |
+    | 2 | inf | 0.0   |
+    +---+-----+-------+
+    ");
+}
+
+#[tokio::test]
+async fn a_key_of_zero_finds_zeros_of_either_sign() {
+    let fixture = fixture("CREATE TABLE t (x REAL);").await;
+    for (table, values) in [("few", "(-0.0)"), ("many", "(0.0), (-0.0), (2.5)")] {
+        fixture
+            .ok(&format!(
+                "COPY (SELECT CAST(column1 AS REAL) AS x FROM (VALUES {values}) AS v) TO 'lake/{table}' (FORMAT parquet)"
+            ))
+            .await;
+    }
+    fixture.ok("CREATE SOURCE lake FROM './lake'").await;
+    fixture.ok("SET pushdown = on").await;
+    let found = fixture
+        .ok("SELECT * FROM (SELECT m.x FROM lake.few AS f JOIN lake.many AS m ON m.x = f.x) AS o ORDER BY x")
+        .await;
+    insta::assert_snapshot!(found, @"");
+}
