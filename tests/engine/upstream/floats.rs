@@ -462,6 +462,7 @@ async fn extremes_of_computed_nans_are_above_all() {
 #[tokio::test]
 async fn a_key_of_zero_finds_zeros_of_either_sign() {
     let fixture = fixture("CREATE TABLE t (x REAL);").await;
+    std::fs::create_dir(fixture.path("lake")).unwrap();
     for (table, values) in [("few", "(-0.0)"), ("many", "(0.0), (-0.0), (2.5)")] {
         fixture
             .ok(&format!(
@@ -474,5 +475,12 @@ async fn a_key_of_zero_finds_zeros_of_either_sign() {
     let found = fixture
         .ok("SELECT * FROM (SELECT m.x FROM lake.few AS f JOIN lake.many AS m ON m.x = f.x) AS o ORDER BY x")
         .await;
-    insta::assert_snapshot!(found, @"");
+    insta::assert_snapshot!(found, @r"
+    +------+
+    | x    |
+    +------+
+    | -0.0 |
+    | 0.0  |
+    +------+
+    ");
 }
