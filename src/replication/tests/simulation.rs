@@ -268,7 +268,11 @@ impl<'a> Simulation<'a> {
     fn drain(&mut self, name: &'static str) -> bool {
         // A broken stream is an error, and so is what is asked for while it is not known to be broken.
         let (mut is_moved, mut idle) = (false, 0);
-        while idle < 3 {
+        for step in 0.. {
+            assert!(step < 10_000, "{name} goes on without end");
+            if idle == 3 {
+                break;
+            }
             match self.advance(name) {
                 true => (is_moved, idle) = (true, 0),
                 false => idle += 1,
