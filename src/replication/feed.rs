@@ -1,5 +1,6 @@
 //! What comes from a source, one after the other, over connections that break.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -202,13 +203,14 @@ impl Feed {
             return Ok(Arrived::Moved);
         };
         let changes = std::mem::take(&mut open.pieces);
-        if end <= *received {
+        match end.partial_cmp(received) {
+            Some(Ordering::Greater) => {}
             // It came before the connection broke.
-            return Ok(Arrived::Moved);
-        }
-        if !(end > *received) {
-            let message = "a change is of another timeline than the one before it";
-            return self.broken(Error::new(Code::LogRewound, message));
+            Some(_) => return Ok(Arrived::Moved),
+            None => {
+                let message = "a change is of another timeline than the one before it";
+                return self.broken(Error::new(Code::LogRewound, message));
+            }
         }
         self.received = Some(end.clone());
         Ok(Arrived::Transaction(Received { end, changes }))
@@ -221,9 +223,8 @@ impl Feed {
         };
         let at = snapshot.position;
         // Else what was committed between would be missing: the stream has given it, for nobody.
-        if let Some(received) = &self.received
-            && !(*received <= at)
-        {
+        let is_later = |received: &Position| *received <= at;
+        if !self.received.as_ref().is_none_or(is_later) {
             self.stream = None;
             let message = "a snapshot is older than what its log has given, or of another timeline";
             return Err(Error::new(Code::SourceRefused, message));

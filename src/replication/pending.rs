@@ -210,9 +210,11 @@ impl Keys {
     fn stays(&self, rows: &RecordBatch, times: &[u64]) -> Result<Vec<bool>> {
         let keys = self.of(self.columns.iter().map(|&column| rows.column(column)))?;
         let time = |i: usize| if times.len() == 1 { times[0] } else { times[i] };
-        let stays =
-            |(i, key): (usize, &Box<[u8]>)| self.gone.get(key).is_none_or(|&gone| gone <= time(i));
-        Ok(keys.iter().enumerate().map(stays).collect())
+        let stays = keys.iter().enumerate().map(|(i, key)| {
+            let gone = self.gone.get(key);
+            gone.is_none_or(|&gone| gone <= time(i))
+        });
+        Ok(stays.collect())
     }
 }
 

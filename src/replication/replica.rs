@@ -148,7 +148,8 @@ impl Replica {
         let (rows, steps, from) = match (&self.state, &mut self.copy) {
             (State::Asked | State::Lost, Some(copy)) => {
                 // The rows have what was committed up to `at`.
-                let after = steps.into_iter().filter(|step| !(step.end <= copy.at));
+                let is_in_rows = |step: &Step| step.end <= copy.at;
+                let after = steps.into_iter().filter(|step| !is_in_rows(step));
                 copy.held.extend(after);
                 let copy = self.copy.take_if(|_| is_joining)?;
                 pending.clear();

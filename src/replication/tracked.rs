@@ -120,12 +120,12 @@ impl Tracked {
     }
 
     /// Those that are followed of some tables.
-    fn each(&mut self, tables: &[TableRef], mut act: impl FnMut(&mut Replica)) {
+    fn each(&mut self, tables: &[TableRef], act: impl FnMut(&mut Replica)) {
         let replicas = self.replicas.values_mut();
         let of = |replica: &&mut Replica| {
             replica.state().is_followed() && tables.iter().any(|table| replica.is_of(table))
         };
-        replicas.filter(of).for_each(|replica| act(replica));
+        replicas.filter(of).for_each(act);
     }
 
     /// Where an epoch can have it now.

@@ -83,6 +83,10 @@ impl View {
         ]
     }
 
+    pub fn is_on(&self, input: &str) -> bool {
+        self.inputs.contains(&input)
+    }
+
     /// Take an epoch, if all inputs are there. `content`: what they have, as plain maps.
     pub fn step(&mut self, compiled: &Compiled, epoch: &Epoch, content: &BTreeMap<String, Bag>) {
         let is_there = |changed: &&Changed| matches!(changed.state, State::Live | State::Lost);

@@ -1,7 +1,8 @@
 //! Many histories, by their seeds.
 
 use super::flows::Compiled;
-use super::simulation::{Seen, Simulation};
+use super::seen::Seen;
+use super::simulation::Simulation;
 
 /// How many the fast ring takes.
 const HISTORIES: u64 = 2000;

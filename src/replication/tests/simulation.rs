@@ -9,55 +9,9 @@ use futures::FutureExt;
 
 use super::disk::{DISK_FAULTS, Disk};
 use super::flows::{Compiled, View};
+use super::seen::Seen;
 use super::world::{Bag, SPECS, Spec, World, bag};
 use crate::replication::{Epoch, Positions, Published, Reader, Replication, State};
-
-/// How often things happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    pub steps: usize,
-    pub epochs: usize,
-    pub restarts: usize,
-    pub replayed: usize,
-    pub snapshots: usize,
-    pub losses: usize,
-    pub late: usize,
-    pub blocked: usize,
-    pub disk_faults: usize,
-    pub source_faults: usize,
-}
-
-impl Seen {
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            steps: self.steps + other.steps,
-            epochs: self.epochs + other.epochs,
-            restarts: self.restarts + other.restarts,
-            replayed: self.replayed + other.replayed,
-            snapshots: self.snapshots + other.snapshots,
-            losses: self.losses + other.losses,
-            late: self.late + other.late,
-            blocked: self.blocked + other.blocked,
-            disk_faults: self.disk_faults + other.disk_faults,
-            source_faults: self.source_faults + other.source_faults,
-        }
-    }
-
-    pub fn is_all_there(&self) -> bool {
-        let all = [
-            self.epochs,
-            self.restarts,
-            self.replayed,
-            self.snapshots,
-            self.losses,
-            self.late,
-            self.blocked,
-            self.disk_faults,
-            self.source_faults,
-        ];
-        all.iter().all(|count| *count > 0)
-    }
-}
 
 pub struct Simulation<'a> {
     rng: Rng,
@@ -253,6 +207,13 @@ impl<'a> Simulation<'a> {
         if let Some((name, _)) = blocked.next() {
             let removed = self.replication.remove(name);
             self.tell(|| format!("remove {name}: {removed:?}"));
+            // Another table of that name is none that a view was on.
+            let fresh = View::all(self.compiled).into_iter();
+            for (view, fresh) in self.views.iter_mut().zip(fresh) {
+                if view.is_on(name) {
+                    *view = fresh;
+                }
+            }
             self.after_disk();
         }
     }
