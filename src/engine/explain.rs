@@ -59,7 +59,7 @@ pub(super) async fn explain(
         }
     };
     let state = query::state(&names, deadline)?;
-    let (cut, _) = planned.cut(&state, true)?;
+    let cut = planned.cut(&state, true)?;
     let physical = query::physical(&cut.plan, &state).await?;
 
     let ran = match explain.analyze {
@@ -123,7 +123,7 @@ fn attempts(
     names: &Names,
     ran: bool,
 ) {
-    let (all, ordered) = (restart.attempts.len(), &restart.ordered);
+    let (all, ordered) = (restart.attempts.len(), &restart.trial.ordered);
     for (i, attempt) in restart.attempts.iter().enumerate() {
         let (fragments, _) = fragments(attempt);
         let is_sent = |fragment: &FragmentNode| {
@@ -134,7 +134,7 @@ fn attempts(
             let _ = writeln!(text, "Attempt {} of {all}: not needed", i + 1);
             continue;
         }
-        let rows = match restart.limits.get(i) {
+        let rows = match restart.trial.limits.get(i) {
             Some(limit) => format!("the first {limit} rows of {ordered}"),
             None => format!("all rows of {ordered}"),
         };

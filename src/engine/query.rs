@@ -132,55 +132,39 @@ impl Planned {
     }
 
     /// Optimized, with what the sources answer cut out. With `widen`, what is the same in two places but for its columns is
-    /// asked for once; whether something is.
-    pub fn cut(&self, state: &SessionState, widen: bool) -> Result<(Cut, bool)> {
+    /// asked for once.
+    pub fn cut(&self, state: &SessionState, widen: bool) -> Result<Cut> {
         Room::for_plan(&self.plan)?.with(|| {
-            let plan = upstream::outer_types(self.plan.clone(), state)?;
-            let plan = upstream::peers_as_groups(plan)?;
-            let plan = upstream::projected_subqueries(plan)?;
-            let plan = upstream::whole_membership(plan)?;
-            let plan = upstream::counted_copies(plan)?;
+            let plan = upstream::before_optimizer(self.plan.clone(), state)?;
             let plan = federation::break_ties(plan)?;
             let plan = state.optimize(&plan)?;
-            let pushdown = self.names.settings.pushdown;
-            let mut cut = federation::cut(plan, pushdown)?;
-            let mut is_wider = false;
-            if pushdown {
-                let shared = federation::share(cut.plan, widen)?;
-                is_wider = shared.is_wider;
-                let first_rows = self.names.settings.top_n_first_rows;
-                cut.plan = federation::limit_ordered_sides(shared.plan, first_rows)?;
+            let settings = &self.names.settings;
+            let cut = federation::cut(plan, settings.pushdown)?;
+            if !settings.pushdown {
+                return Ok(cut);
             }
-            Ok((cut, is_wider))
+            let shared = federation::share(cut, widen)?;
+            Ok(federation::limit_ordered_sides(
+                shared,
+                settings.top_n_first_rows,
+            )?)
         })
     }
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        let (ran, is_wider) = self.run_once(deadline, true).await;
-        match ran {
+        let first = state(&self.names, deadline)?;
+        let cut = self.cut(&first, true)?;
+        let is_wider = cut.is_wider;
+        match begun(cut, &first).await {
             // It may be of a value that only another place would have looked at, had there been a row.
             Err(e) if is_wider && e.kind() == Kind::Definite => {
-                self.run_once(deadline, false).await.0
+                let second = state(&self.names, deadline)?;
+                begun(self.cut(&second, false)?, &second).await
             }
             ran => ran,
         }
-    }
-
-    async fn run_once(&self, deadline: Option<Instant>, widen: bool) -> (Result<Ran>, bool) {
-        let mut is_wider = false;
-        let ran = async {
-            let state = state(&self.names, deadline)?;
-            let (cut, wider) = self.cut(&state, widen)?;
-            is_wider = wider;
-            let physical = physical(&cut.plan, &state).await?;
-            Ok(Ran {
-                stream: started(physical, &state).await?,
-                notices: cut.notices,
-            })
-        };
-        (ran.await, is_wider)
     }
 
     /// The source to read again before another try, if this error says that its schema has changed.
@@ -194,6 +178,14 @@ impl Planned {
     }
 }
 
+async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {
+    let physical = physical(&cut.plan, state).await?;
+    Ok(Ran {
+        stream: started(physical, state).await?,
+        notices: cut.notices,
+    })
+}
+
 pub(super) async fn physical(
     plan: &LogicalPlan,
     state: &SessionState,
@@ -204,8 +196,7 @@ pub(super) async fn physical(
         Arc::new(RestartPlanner),
     ]);
     let planned = async {
-        let plan = upstream::equal_floats(plan.clone())?;
-        let plan = upstream::unfollowed_ranges(plan)?;
+        let plan = upstream::before_planner(plan.clone())?;
         let plan = planner.create_physical_plan(&plan, state).await?;
         stop(state).within(plan)
     };

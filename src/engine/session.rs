@@ -83,17 +83,19 @@ impl Session {
     /// The same with some settings for this call alone.
     pub async fn execute_with(&self, sql: &str, overrides: &[(String, String)]) -> Result<Answer> {
         let running = self.inner.log.begin(sql);
-        let result = caught(async {
+        // In a box, as below: its tens of kilobytes would be a part of the future of whoever awaits this, once for each
+        // statement there.
+        let result = caught(Box::pin(async {
             let statement = belvedere_sql::parse_one(sql)?;
             let settings = self.settings().with(overrides)?;
             self.dispatch(&statement, settings).await
-        });
+        }));
         settled(result.await, running)
     }
 
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
-        caught(self.understand(sql)).await
+        caught(Box::pin(self.understand(sql))).await
     }
 
     async fn understand(&self, sql: &str) -> Result<Prepared> {
@@ -139,7 +141,7 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Answer> {
         let running = self.inner.log.begin(&prepared.sql);
-        let result = caught(self.run_prepared(prepared, values));
+        let result = caught(Box::pin(self.run_prepared(prepared, values)));
         settled(result.await, running)
     }
 

@@ -25,6 +25,9 @@ pub struct Cut {
     pub kept: Vec<Kept>,
     /// Where a source by itself would answer otherwise: sentences for the user.
     pub notices: Vec<String>,
+    /// Whether a place is given what was asked for others, too. That may fail where what it needs does not, and nobody
+    /// might ever have looked at the others.
+    pub is_wider: bool,
 }
 
 /// Something that touches one source and yet runs here.
@@ -49,6 +52,7 @@ pub fn cut(plan: LogicalPlan, pushdown: bool) -> Result<Cut> {
         plan,
         kept: cutter.kept,
         notices: cutter.notices,
+        is_wider: false,
     })
 }
 

@@ -77,6 +77,6 @@ pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use scan::SourceFailure;
-pub use shared::{Shared, SharedPlanner, is_repeated, share};
+pub use shared::{SharedPlanner, is_repeated, share};
 pub use ties::break_ties;
 pub use topn::{Restart, RestartPlanner, limit_ordered_sides};

@@ -48,6 +48,14 @@ pub fn fragment_of(node: &LogicalPlan) -> Option<&FragmentNode> {
     }
 }
 
+/// The input of a node that has one.
+pub fn only<T>(mut inputs: Vec<T>) -> Result<T> {
+    match (inputs.pop(), inputs.pop()) {
+        (Some(input), None) => Ok(input),
+        _ => internal_err!("a node of one input is given another number of them"),
+    }
+}
+
 impl PartialEq for FragmentNode {
     fn eq(&self, other: &Self) -> bool {
         self.handle.name == other.handle.name

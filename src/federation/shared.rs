@@ -30,7 +30,8 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
 
 use super::alike::{self, Both};
-use super::node::fragment_of;
+use super::cut::Cut;
+use super::node::{fragment_of, only};
 use super::outlet::{self, Disk, Inlet, Outlet};
 use super::scan::renamed;
 
@@ -39,15 +40,6 @@ const AHEAD: usize = 16;
 /// A fragment of whole rows is read once if it is so small; of a larger one each reader may need other rows, for which it
 /// asks by its keys.
 const FEW_ROWS: usize = 1_000;
-
-/// A plan, with a shared node wherever it has something twice that is worth keeping.
-#[derive(Debug)]
-pub struct Shared {
-    pub plan: LogicalPlan,
-    /// Whether a place is given what was asked for others, too. That may fail where what it needs does not, and nobody
-    /// might ever have looked at the others.
-    pub is_wider: bool,
-}
 
 /// What several places have.
 struct Found {
@@ -59,11 +51,12 @@ struct Found {
     is_first: bool,
 }
 
-/// The plan with shared nodes; with `widen` also for what is the same in two places but for its columns.
-pub fn share(plan: LogicalPlan, widen: bool) -> Result<Shared> {
+/// The plan with a shared node wherever it has something twice that is worth keeping; with `widen` also for what is the same
+/// in two places but for its columns.
+pub fn share(cut: Cut, widen: bool) -> Result<Cut> {
     let mut found: Vec<Found> = Vec::new();
     let mut is_recursive = false;
-    plan.apply_with_subqueries(|node| {
+    cut.plan.apply_with_subqueries(|node| {
         is_recursive |= matches!(node, LogicalPlan::RecursiveQuery(_));
         if !is_worth_keeping(node) || is_volatile(node) {
             return Ok(TreeNodeRecursion::Continue);
@@ -92,10 +85,9 @@ pub fn share(plan: LogicalPlan, widen: bool) -> Result<Shared> {
     found.retain(|found| found.places > 1);
     // The steps of a recursion are run again and again.
     if found.is_empty() || is_recursive {
-        let is_wider = false;
-        return Ok(Shared { plan, is_wider });
+        return Ok(cut);
     }
-    let replaced = plan.transform_down_with_subqueries(|node| {
+    let replaced = cut.plan.transform_down_with_subqueries(|node| {
         if !is_worth_keeping(&node) {
             return Ok(Transformed::no(node));
         }
@@ -109,9 +101,10 @@ pub fn share(plan: LogicalPlan, widen: bool) -> Result<Shared> {
         }
         Ok(Transformed::no(node))
     })?;
-    Ok(Shared {
+    Ok(Cut {
         plan: replaced.data,
         is_wider: found.iter().any(|found| found.is_wider),
+        ..cut
     })
 }
 
@@ -241,15 +234,11 @@ impl UserDefinedLogicalNodeCore for SharedNode {
         write!(f, "Shared")
     }
 
-    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match (inputs.pop(), inputs.pop()) {
-            (Some(input), None) => Ok(Self {
-                input,
-                kept: self.kept.clone(),
-                is_first: self.is_first,
-            }),
-            _ => internal_err!("what is shared has one input"),
-        }
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(Self {
+            input: only(inputs)?,
+            ..self.clone()
+        })
     }
 }
 
@@ -449,12 +438,10 @@ impl ExecutionPlan for SharedExec {
 
     fn with_new_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.pop()) {
-            (Some(input), None) => Ok(Arc::new(Self::new(input, self.kept.clone(), self.reader))),
-            _ => internal_err!("what is shared has one input"),
-        }
+        let input = only(children)?;
+        Ok(Arc::new(Self::new(input, self.kept.clone(), self.reader)))
     }
 
     fn execute(

@@ -26,9 +26,9 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 /// What a join may fill with NULL is not known as one value below it; nor is what a part of a union has, below an order. Runs before sorts are placed.
 #[derive(Debug)]
-pub struct NoConstantsOfOuterJoins;
+pub struct NoPassingConstants;
 
-impl PhysicalOptimizerRule for NoConstantsOfOuterJoins {
+impl PhysicalOptimizerRule for NoPassingConstants {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -55,7 +55,7 @@ impl PhysicalOptimizerRule for NoConstantsOfOuterJoins {
     }
 
     fn name(&self) -> &str {
-        "NoConstantsOfOuterJoins"
+        "NoPassingConstants"
     }
 
     fn schema_check(&self) -> bool {

@@ -257,6 +257,12 @@ pub fn with_one_nan(expr: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
+fn each_with_one_nan(exprs: &mut [Expr], schema: &DFSchema) {
+    for expr in exprs {
+        *expr = with_one_nan(std::mem::take(expr), schema);
+    }
+}
+
 pub fn is_one_nan(expr: &Expr) -> bool {
     let Expr::ScalarFunction(call) = expr else {
         return false;
@@ -299,13 +305,11 @@ fn rewritten(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Transformed::yes(when(equal, null).otherwise(value)?)
         }
         Expr::AggregateFunction(mut call) if is_extreme(call.func.name()) => {
-            let args = call.params.args.into_iter();
-            call.params.args = args.map(|arg| with_one_nan(arg, schema)).collect();
+            each_with_one_nan(&mut call.params.args, schema);
             Transformed::yes(Expr::AggregateFunction(call))
         }
         Expr::WindowFunction(mut call) if is_extreme(call.fun.name()) => {
-            let args = call.params.args.into_iter();
-            call.params.args = args.map(|arg| with_one_nan(arg, schema)).collect();
+            each_with_one_nan(&mut call.params.args, schema);
             Transformed::yes(Expr::WindowFunction(call))
         }
         other => Transformed::no(other),

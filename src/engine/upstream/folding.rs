@@ -6,37 +6,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::{LogicalRule, floats};
+use super::floats;
 
-/// The rule that folds, with what may fold to a NaN made the one NaN before.
-#[derive(Debug)]
-pub struct OneNanFolded(pub LogicalRule);
-
-impl OptimizerRule for OneNanFolded {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let prepared = prepared(plan)?;
-        let changed = prepared.transformed;
-        let mut folded = self.0.rewrite(prepared.data, config)?;
-        folded.transformed |= changed;
-        Ok(folded)
-    }
-}
-
-fn prepared(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// The node with what may fold to a NaN made the one NaN.
+pub fn folds_to_one_nan(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut found = false;
     node.apply_expressions(|expr| {
         found |= expr.exists(|expr| Ok(may_fold_to_a_nan(expr)))?;

@@ -42,28 +42,6 @@ impl OptimizerRule for Keys {
     }
 }
 
-/// The rule that makes a DISTINCT a group, and drops one over what has a key: the two at once, from below.
-#[derive(Debug)]
-pub struct KeyedDistinct(pub Arc<dyn OptimizerRule + Send + Sync>);
-
-impl OptimizerRule for KeyedDistinct {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        self.0.rewrite(plan, config)?.transform_data(with_keys)
-    }
-}
-
 /// The keys of what is in FROM: a GROUP BY over it is planned with all columns that a key in it determines.
 #[derive(Debug, Default)]
 pub struct KeyedRelations {
@@ -96,7 +74,8 @@ impl RelationPlanner for KeyedRelations {
     }
 }
 
-fn with_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// The node with the keys that it has, and no others.
+pub fn with_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let Some(keys) = keys(&plan) else {
         return Ok(Transformed::no(plan));
     };

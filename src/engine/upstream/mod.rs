@@ -19,7 +19,7 @@
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
-//! | `spared.rs` | nothing by itself: a rule without the nodes for which it is wrong |
+//! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::RelationPlanner;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -35,6 +36,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use crate::exact::adds_up_floats;
 
 mod aggregates;
+mod amended;
 mod constants;
 mod copies;
 mod extremes;
@@ -50,19 +52,11 @@ mod outer;
 mod projections;
 mod ranges;
 mod recursion;
-mod spared;
 mod topk;
 
-pub(super) use copies::counted_copies;
-pub(super) use floats::equal_floats;
-pub(super) use frames::peers_as_groups;
-pub(super) use marks::projected_subqueries;
-pub(super) use membership::whole_membership;
-pub(super) use outer::outer_types;
-pub(super) use ranges::unfollowed_ranges;
 pub(super) use recursion::bare_recursion;
 
-use spared::Spared;
+use amended::{Amended, Amends};
 
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
 type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
@@ -72,32 +66,46 @@ pub(super) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
     vec![Arc::new(keys::KeyedRelations::default())]
 }
 
+/// What is done to a statement's plan before it is optimized.
+pub(super) fn before_optimizer(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let plan = outer::outer_types(plan, state)?;
+    let plan = frames::peers_as_groups(plan)?;
+    let plan = marks::projected_subqueries(plan)?;
+    let plan = membership::whole_membership(plan)?;
+    copies::counted_copies(plan)
+}
+
+/// What is done to what has been optimized, and cut, before it becomes a physical plan.
+pub(super) fn before_planner(plan: LogicalPlan) -> Result<LogicalPlan> {
+    ranges::unfollowed_ranges(floats::equal_floats(plan)?)
+}
+
 /// DataFusion's rules over logical plans, in their order. Those that use keys find them as they are.
 pub(super) fn logical_rules() -> Vec<LogicalRule> {
     let mut rules: Vec<LogicalRule> = Vec::new();
     for rule in Optimizer::new().rules {
-        match rule.name() {
-            "single_distinct_aggregation_to_group_by" => rules.push(Arc::new(Spared {
-                rule,
-                spares: adds_up_floats,
-            })),
-            "simplify_expressions" => rules.push(Arc::new(folding::OneNanFolded(rule))),
-            "decorrelate_predicate_subquery" => {
-                let conditions = rule.clone();
-                rules.push(Arc::new(marks::Marks { conditions }));
+        let amends = match rule.name() {
+            "single_distinct_aggregation_to_group_by" => Amends::Unless(adds_up_floats),
+            "simplify_expressions" => Amends::Before(folding::folds_to_one_nan),
+            "push_down_filter" => Amends::Unless(aggregates::is_over_totals),
+            // It makes a DISTINCT a group, and drops one over what has a key: the two at once, from below.
+            "replace_distinct_aggregate" => Amends::After(keys::with_keys),
+            name => {
+                match name {
+                    "decorrelate_predicate_subquery" => {
+                        let conditions = rule.clone();
+                        rules.push(Arc::new(marks::Marks { conditions }));
+                    }
+                    "eliminate_duplicated_expr" | "optimize_projections" => {
+                        rules.push(Arc::new(keys::Keys));
+                    }
+                    _ => {}
+                }
                 rules.push(rule);
+                continue;
             }
-            "push_down_filter" => rules.push(Arc::new(Spared {
-                rule,
-                spares: aggregates::is_over_totals,
-            })),
-            "replace_distinct_aggregate" => rules.push(Arc::new(keys::KeyedDistinct(rule))),
-            "eliminate_duplicated_expr" | "optimize_projections" => {
-                rules.push(Arc::new(keys::Keys));
-                rules.push(rule);
-            }
-            _ => rules.push(rule),
-        }
+        };
+        rules.push(Arc::new(Amended { rule, amends }));
     }
     rules
 }
@@ -111,7 +119,7 @@ pub(super) fn physical_rules() -> Vec<PhysicalRule> {
                 rules.push(Arc::new(projections::CarefulProjections(rule)) as PhysicalRule)
             }
             "EnsureRequirements" => {
-                rules.push(Arc::new(constants::NoConstantsOfOuterJoins));
+                rules.push(Arc::new(constants::NoPassingConstants));
                 rules.push(rule);
             }
             "LimitAggregation" => rules.push(Arc::new(groups::ExactGroups(rule))),

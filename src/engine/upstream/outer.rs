@@ -18,13 +18,15 @@ pub fn outer_types(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPla
     let (mut unions, mut reads) = (false, false);
     plan.apply_with_subqueries(|node| {
         unions |= matches!(node, LogicalPlan::Union(_));
-        reads |= subqueries(node)?.iter().any(is_correlated);
-        Ok(TreeNodeRecursion::Continue)
+        node.apply_expressions(|expr| {
+            reads |= expr.contains_outer();
+            Ok(TreeNodeRecursion::Continue)
+        })
     })?;
-    if !unions || !reads {
-        return Ok(plan);
+    match unions && reads {
+        true => typed(plan, state.config_options()),
+        false => Ok(plan),
     }
-    typed(plan, state.config_options())
 }
 
 /// Unions first, then what is read of them, inside out and from the row to what is asked for it.
@@ -38,7 +40,6 @@ fn typed(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
                 LogicalPlan::SubqueryAlias(_) => Ok(Transformed::no(node)),
                 LogicalPlan::Subquery(query) => {
                     let query = retyped(query, join.left.schema(), options)?;
-                    let query = LogicalPlan::Subquery(query);
                     Ok(Transformed::new(query, true, TreeNodeRecursion::Stop))
                 }
                 node => Ok(Transformed::new(node, false, TreeNodeRecursion::Stop)),
@@ -56,26 +57,9 @@ fn typed(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
         }
     };
     let around = merge_schema(&plan.inputs());
-    let plan = plan.map_expressions(|expr| {
-        expr.transform_up(|expr| {
-            let query = |query| retyped(query, &around, options);
-            Ok(Transformed::yes(match expr {
-                Expr::Exists(mut test) => {
-                    test.subquery = query(test.subquery)?;
-                    Expr::Exists(test)
-                }
-                Expr::InSubquery(mut test) => {
-                    test.subquery = query(test.subquery)?;
-                    Expr::InSubquery(test)
-                }
-                Expr::SetComparison(mut test) => {
-                    test.subquery = query(test.subquery)?;
-                    Expr::SetComparison(test)
-                }
-                Expr::ScalarSubquery(value) => Expr::ScalarSubquery(query(value)?),
-                expr => return Ok(Transformed::no(expr)),
-            }))
-        })
+    let plan = plan.map_subqueries(|query| match query {
+        LogicalPlan::Subquery(query) => retyped(query, &around, options).map(Transformed::yes),
+        query => Ok(Transformed::no(query)),
     })?;
     match plan.data {
         LogicalPlan::Union(union) => {
@@ -85,38 +69,8 @@ fn typed(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
     }
 }
 
-fn is_correlated(query: &Subquery) -> bool {
-    !query.outer_ref_columns.is_empty()
-}
-
-/// Those in the node's expressions, and that which is the right side of a join.
-fn subqueries(node: &LogicalPlan) -> Result<Vec<Subquery>> {
-    let mut found = Vec::new();
-    if let LogicalPlan::Join(join) = node {
-        let mut right = join.right.as_ref();
-        while let LogicalPlan::SubqueryAlias(alias) = right {
-            right = &alias.input;
-        }
-        if let LogicalPlan::Subquery(query) = right {
-            found.push(query.clone());
-        }
-    }
-    node.apply_expressions(|expr| {
-        expr.apply(|expr| {
-            match expr {
-                Expr::Exists(test) => found.push(test.subquery.clone()),
-                Expr::InSubquery(test) => found.push(test.subquery.clone()),
-                Expr::SetComparison(test) => found.push(test.subquery.clone()),
-                Expr::ScalarSubquery(query) => found.push(query.clone()),
-                _ => {}
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    Ok(found)
-}
-
-fn retyped(query: Subquery, around: &DFSchema, options: &ConfigOptions) -> Result<Subquery> {
+/// The subquery of rows that have this schema.
+fn retyped(query: Subquery, around: &DFSchema, options: &ConfigOptions) -> Result<LogicalPlan> {
     let fresh = |expr: Expr| {
         let Expr::OuterReferenceColumn(field, column) = expr else {
             return Ok(Transformed::no(expr));
@@ -134,9 +88,9 @@ fn retyped(query: Subquery, around: &DFSchema, options: &ConfigOptions) -> Resul
     })?;
     let read = query.outer_ref_columns.into_iter();
     let read = read.map(|expr| expr.transform_up(fresh).map(|expr| expr.data));
-    Ok(Subquery {
+    Ok(LogicalPlan::Subquery(Subquery {
         subquery: Arc::new(typed(plan.data, options)?),
         outer_ref_columns: read.collect::<Result<_>>()?,
         spans: query.spans,
-    })
+    }))
 }

@@ -22,8 +22,9 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::restart::{Key, Restart};
+use super::restart::{Key, Trial};
 use crate::exact;
+use crate::federation::node::only;
 
 /// A row's place in the order of some keys: these bytes compare as the rows do.
 type Position = Box<[u8]>;
@@ -50,37 +51,19 @@ impl Seen {
 #[derive(Debug)]
 pub struct RestartExec {
     attempts: Vec<Arc<dyn ExecutionPlan>>,
-    limits: Vec<usize>,
-    fetch: usize,
-    keys: Vec<Key>,
-    ordered: String,
+    trial: Arc<Trial>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
 impl RestartExec {
-    pub fn new(restart: &Restart, attempts: Vec<Arc<dyn ExecutionPlan>>) -> Self {
+    pub fn new(trial: Arc<Trial>, attempts: Vec<Arc<dyn ExecutionPlan>>) -> Self {
         let schema = attempts[0].schema();
         Self {
             properties: in_one_partition(EquivalenceProperties::new(schema), EmissionType::Final),
             attempts,
-            limits: restart.limits.clone(),
-            fetch: restart.fetch,
-            keys: restart.keys.clone(),
-            ordered: restart.ordered.clone(),
+            trial,
             metrics: ExecutionPlanMetricsSet::new(),
-        }
-    }
-
-    fn with(&self, attempts: Vec<Arc<dyn ExecutionPlan>>) -> Self {
-        Self {
-            attempts,
-            limits: self.limits.clone(),
-            fetch: self.fetch,
-            keys: self.keys.clone(),
-            ordered: self.ordered.clone(),
-            metrics: ExecutionPlanMetricsSet::new(),
-            properties: self.properties.clone(),
         }
     }
 }
@@ -98,9 +81,7 @@ fn in_one_partition(known: EquivalenceProperties, emits: EmissionType) -> Arc<Pl
 /// An execution of a restart.
 struct Run {
     attempts: Vec<Arc<dyn ExecutionPlan>>,
-    limits: Vec<usize>,
-    fetch: usize,
-    keys: Vec<Key>,
+    trial: Arc<Trial>,
     context: Arc<TaskContext>,
     made: Count,
 }
@@ -110,7 +91,7 @@ impl Run {
         let [attempts @ .., whole] = &self.attempts[..] else {
             return internal_err!("a restart has an attempt over all rows");
         };
-        for (attempt, limit) in attempts.iter().zip(&self.limits) {
+        for (attempt, limit) in attempts.iter().zip(&self.trial.limits) {
             self.made.add(1);
             if let Some((batches, held)) = self.attempt(attempt, *limit).await? {
                 let batches = stream::iter(batches).map(move |batch| {
@@ -133,7 +114,7 @@ impl Run {
         limit: usize,
     ) -> Result<Option<(Vec<RecordBatch>, MemoryReservation)>> {
         let seen = Arc::new(Seen::default());
-        let order = Order::new(&self.keys, &plan.schema())?;
+        let order = Order::new(&self.trial.keys, &plan.schema())?;
         let held = MemoryConsumer::new("RestartExec").register(self.context.memory_pool());
         let mut batches = plan.execute(0, watched(&self.context, &seen))?;
         let (mut found, mut rows, mut last) = (Vec::new(), 0, None);
@@ -148,7 +129,7 @@ impl Run {
         }
         let read = seen.read();
         // What was not read comes behind the last row that was, or is the same in the keys.
-        let is_decided = rows >= self.fetch && last < read.last;
+        let is_decided = rows >= self.trial.fetch && last < read.last;
         let is_answer = read.ended && (read.rows < limit || is_decided);
         Ok(is_answer.then_some((found, held)))
     }
@@ -215,8 +196,7 @@ fn equal_floats(column: &ArrayRef) -> Result<ArrayRef> {
 
 impl DisplayAs for RestartExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let (ordered, limits) = (&self.ordered, &self.limits);
-        write!(f, "RestartExec: first rows of {ordered}={limits:?}")
+        write!(f, "RestartExec: {}", self.trial)
     }
 }
 
@@ -252,7 +232,7 @@ impl ExecutionPlan for RestartExec {
         if attempts.len() != self.attempts.len() {
             return internal_err!("a restart has as many attempts as before");
         }
-        Ok(Arc::new(self.with(attempts)))
+        Ok(Arc::new(Self::new(self.trial.clone(), attempts)))
     }
 
     fn execute(
@@ -262,9 +242,7 @@ impl ExecutionPlan for RestartExec {
     ) -> Result<SendableRecordBatchStream> {
         let run = Run {
             attempts: self.attempts.clone(),
-            limits: self.limits.clone(),
-            fetch: self.fetch,
-            keys: self.keys.clone(),
+            trial: self.trial.clone(),
             context,
             made: MetricBuilder::new(&self.metrics).global_counter("attempts"),
         };
@@ -278,7 +256,7 @@ impl ExecutionPlan for RestartExec {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        let limited = self.limits.iter().map(|_| ChildStats::Skip);
+        let limited = self.trial.limits.iter().map(|_| ChildStats::Skip);
         limited.chain([ChildStats::At(partition)]).collect()
     }
 
@@ -346,12 +324,9 @@ impl ExecutionPlan for CutoffExec {
 
     fn with_new_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.pop()) {
-            (Some(input), None) => Ok(Arc::new(Self::new(input, self.keys.clone()))),
-            _ => internal_err!("a cutoff has one input"),
-        }
+        Ok(Arc::new(Self::new(only(children)?, self.keys.clone())))
     }
 
     fn execute(

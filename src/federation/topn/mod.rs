@@ -23,6 +23,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::logical_expr::{LogicalPlan, Sort};
 
+use super::cut::Cut;
 use super::estimate::Estimate;
 use super::shared::{is_shared, is_volatile};
 
@@ -32,6 +33,7 @@ mod side;
 
 pub use restart::{Restart, RestartPlanner};
 
+use restart::Trial;
 use side::OrderedSide;
 
 /// To read fewer rows spares nothing.
@@ -47,17 +49,17 @@ const MOST_KEPT: usize = 10_000;
 
 /// Limit the sides that order a top-n. `first_rows` says how many of their rows are read first, whatever is thought of
 /// them; none: no attempt is made.
-pub fn limit_ordered_sides(plan: LogicalPlan, first_rows: Option<usize>) -> Result<LogicalPlan> {
+pub fn limit_ordered_sides(cut: Cut, first_rows: Option<usize>) -> Result<Cut> {
     let mut is_recursive = false;
-    plan.apply_with_subqueries(|node| {
+    cut.plan.apply_with_subqueries(|node| {
         is_recursive |= matches!(node, LogicalPlan::RecursiveQuery(_));
         Ok(TreeNodeRecursion::Continue)
     })?;
     // The steps of a recursion are run again and again.
     if is_recursive {
-        return Ok(plan);
+        return Ok(cut);
     }
-    let plan = plan.transform_down_with_subqueries(|node| {
+    let plan = cut.plan.transform_down_with_subqueries(|node| {
         let limited = match &node {
             LogicalPlan::Sort(sort) => with_side_limited(sort, first_rows)?,
             _ => None,
@@ -68,7 +70,10 @@ pub fn limit_ordered_sides(plan: LogicalPlan, first_rows: Option<usize>) -> Resu
             None => Transformed::no(node),
         })
     })?;
-    Ok(plan.data)
+    Ok(Cut {
+        plan: plan.data,
+        ..cut
+    })
 }
 
 fn with_side_limited(sort: &Sort, first_rows: Option<usize>) -> Result<Option<LogicalPlan>> {
@@ -105,13 +110,13 @@ fn with_side_limited(sort: &Sort, first_rows: Option<usize>) -> Result<Option<Lo
         .map(|limit| side.replaced(&sort.input, side.cutoff(*limit)).map(over));
     let mut attempts = attempts.collect::<Result<Vec<_>>>()?;
     attempts.push(LogicalPlan::Sort(sort.clone()));
-    let restart = Restart {
-        attempts,
+    let trial = Arc::new(Trial {
         limits,
         fetch,
         keys: side.keys_above(),
         ordered: side.source().to_string(),
-    };
+    });
+    let restart = Restart { attempts, trial };
     // What is above may need the order, for which this vouches whatever the attempts run as.
     Ok(Some(over(restart.into_plan())))
 }

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
 use super::exec::{CutoffExec, RestartExec};
+use crate::federation::node::only;
 
 /// A column of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,14 +26,27 @@ pub struct Key {
 /// A top-n, tried over the first rows of the side that orders it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Restart {
-    /// The same top-n each: over a [`Cutoff`] of so many rows as `limits` says; the last over all rows.
+    /// The same top-n each: over a [`Cutoff`] of so many rows as the trial's limits say; the last over all rows.
     pub attempts: Vec<LogicalPlan>,
+    pub trial: Arc<Trial>,
+}
+
+/// What a restart goes by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Trial {
+    /// The rows of each attempt but the last.
     pub limits: Vec<usize>,
     pub fetch: usize,
-    /// What the cutoffs' keys are among its own columns.
+    /// What the cutoffs' keys are among the answer's columns.
     pub keys: Vec<Key>,
     /// The source of the side that is limited.
     pub ordered: String,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "first rows of {}={:?}", self.ordered, self.limits)
+    }
 }
 
 /// The first rows of a side, of which a restart has to know where they end.
@@ -93,21 +107,15 @@ impl UserDefinedLogicalNodeCore for Restart {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "Restart: first rows of {}={:?}",
-            self.ordered, self.limits
-        )
+        write!(f, "Restart: {}", self.trial)
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, attempts: Vec<LogicalPlan>) -> Result<Self> {
         if attempts.len() != self.attempts.len() {
             return internal_err!("a restart has as many attempts as before");
         }
-        Ok(Self {
-            attempts,
-            ..self.clone()
-        })
+        let trial = self.trial.clone();
+        Ok(Self { attempts, trial })
     }
 }
 
@@ -132,14 +140,11 @@ impl UserDefinedLogicalNodeCore for Cutoff {
         write!(f, "Cutoff")
     }
 
-    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match (inputs.pop(), inputs.pop()) {
-            (Some(input), None) => Ok(Self {
-                input,
-                keys: self.keys.clone(),
-            }),
-            _ => internal_err!("a cutoff has one input"),
-        }
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(Self {
+            input: only(inputs)?,
+            keys: self.keys.clone(),
+        })
     }
 }
 
@@ -161,7 +166,10 @@ impl ExtensionPlanner for RestartPlanner {
         let any = node.as_any();
         if let Some(restart) = any.downcast_ref::<Restart>() {
             let attempts = physical_inputs.to_vec();
-            return Ok(Some(Arc::new(RestartExec::new(restart, attempts))));
+            return Ok(Some(Arc::new(RestartExec::new(
+                restart.trial.clone(),
+                attempts,
+            ))));
         }
         match (any.downcast_ref::<Cutoff>(), physical_inputs) {
             (Some(cutoff), [input]) => {

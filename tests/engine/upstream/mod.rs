@@ -2,6 +2,7 @@
 
 mod floats;
 mod plans;
+mod subqueries;
 
 use crate::fixture::{Fixture, database};
 
