@@ -32,12 +32,14 @@ pub enum Statement {
         /// The source.
         name: Ident,
     },
-    /// `CREATE [OR REPLACE] VIEW [IF NOT EXISTS] v [(a, b)] [WITH (…)] AS SELECT …`
+    /// `CREATE [OR REPLACE] [MATERIALIZED] VIEW [IF NOT EXISTS] v [(a, b)] [WITH (…)] [CHECK c AS (SELECT …)] AS SELECT …`
     CreateView(CreateView),
-    /// `ALTER VIEW v …`
+    /// `ALTER [MATERIALIZED] VIEW v …`
     AlterView(AlterView),
-    /// `DROP VIEW [IF EXISTS] v, w [CASCADE]`
+    /// `DROP [MATERIALIZED] VIEW [IF EXISTS] v, w [CASCADE]`
     DropView(DropView),
+    /// `REFRESH MATERIALIZED VIEW v [FULL]`
+    RefreshView(RefreshView),
     /// `CREATE SCHEMA [IF NOT EXISTS] s`
     CreateSchema(CreateSchema),
     /// `ALTER SCHEMA s RENAME TO t`
@@ -162,10 +164,15 @@ pub struct DropSource {
 /// let Statement::CreateView(view) = parse_one(sql)?.statement else { unreachable!() };
 /// assert_eq!(view.query.to_string(), "SELECT x, y FROM erp.item");
 /// assert_eq!(view.to_string(), sql);
+///
+/// let sql = "CREATE MATERIALIZED VIEW m WITH (refresh = 'every 1 hour') CHECK paid AS (SELECT 1 FROM m) AS SELECT 2";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
 /// # Ok::<(), belvedere_sql::ParseError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateView {
+    /// Its rows are kept.
+    pub materialized: bool,
     /// Replace a view of that name.
     pub or_replace: bool,
     /// Do nothing if there is one of that name.
@@ -176,10 +183,23 @@ pub struct CreateView {
     pub columns: Vec<Ident>,
     /// `WITH (…)`
     pub options: Options,
+    /// Of a materialized view alone: what must hold before its rows show.
+    pub checks: Vec<Check>,
     /// The query.
     pub query: Box<Query>,
     /// The text of the query as the user wrote it, printed in place of `query` when present: formatting and comments
     /// survive, and a stored definition does not depend on sqlparser's printer. Whoever changes `query` clears it.
+    pub text: Verbatim,
+}
+
+/// `CHECK name AS (SELECT …)`: a query that must find no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its name.
+    pub name: Ident,
+    /// What it looks for.
+    pub query: Box<Query>,
+    /// As in [`CreateView::text`].
     pub text: Verbatim,
 }
 
@@ -201,6 +221,7 @@ impl Eq for Verbatim {}
 /// # use belvedere_sql::parse_one;
 /// for sql in [
 ///     "ALTER VIEW v RENAME TO w",
+///     "ALTER MATERIALIZED VIEW v SET (refresh = 'manual')",
 ///     "ALTER VIEW v SET SCHEMA sales",
 ///     "ALTER VIEW v SET (owner = 'ops')",
 ///     "ALTER VIEW v RESET (owner, contact)",
@@ -211,6 +232,8 @@ impl Eq for Verbatim {}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlterView {
+    /// The view is called materialized.
+    pub materialized: bool,
     /// The view.
     pub name: Name,
     /// What to change.
@@ -240,12 +263,31 @@ pub enum ViewAction {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropView {
+    /// The views are called materialized.
+    pub materialized: bool,
     /// No error if there is none.
     pub if_exists: bool,
     /// At least one view.
     pub names: Vec<Name>,
     /// Drop what depends on them too.
     pub cascade: bool,
+}
+
+/// See [`Statement::RefreshView`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in ["REFRESH MATERIALIZED VIEW v", "REFRESH MATERIALIZED VIEW sales.v FULL"] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshView {
+    /// The materialized view.
+    pub name: Name,
+    /// Compute it anew, also one that is kept by change.
+    pub full: bool,
 }
 
 /// See [`Statement::CreateSchema`].

@@ -60,6 +60,14 @@ fn write_query(f: &mut Formatter<'_>, query: &Query) -> fmt::Result {
     f.write_str(&exact(query))
 }
 
+/// The query as it was written, if that is known.
+fn write_verbatim(f: &mut Formatter<'_>, text: &Verbatim, query: &Query) -> fmt::Result {
+    match &text.0 {
+        Some(text) => f.write_str(text),
+        None => write_query(f, query),
+    }
+}
+
 impl Display for Statement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,6 +78,7 @@ impl Display for Statement {
             Statement::CreateView(s) => s.fmt(f),
             Statement::AlterView(s) => s.fmt(f),
             Statement::DropView(s) => s.fmt(f),
+            Statement::RefreshView(s) => s.fmt(f),
             Statement::CreateSchema(s) => s.fmt(f),
             Statement::AlterSchema(s) => s.fmt(f),
             Statement::DropSchema(s) => s.fmt(f),
@@ -133,8 +142,9 @@ impl Display for CreateView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "CREATE {}VIEW {}{}",
+            "CREATE {}{}VIEW {}{}",
             when(self.or_replace, "OR REPLACE "),
+            when(self.materialized, "MATERIALIZED "),
             when(self.if_not_exists, "IF NOT EXISTS "),
             self.name,
         )?;
@@ -144,17 +154,27 @@ impl Display for CreateView {
         if !self.options.is_empty() {
             write!(f, " WITH {}", self.options)?;
         }
-        f.write_str(" AS ")?;
-        match &self.text.0 {
-            Some(text) => f.write_str(text),
-            None => write_query(f, &self.query),
+        for check in &self.checks {
+            write!(f, " CHECK {} AS (", Id(&check.name))?;
+            write_verbatim(f, &check.text, &check.query)?;
+            f.write_str(")")?;
         }
+        f.write_str(" AS ")?;
+        write_verbatim(f, &self.text, &self.query)
+    }
+}
+
+impl Display for RefreshView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let full = if self.full { " FULL" } else { "" };
+        write!(f, "REFRESH MATERIALIZED VIEW {}{full}", self.name)
     }
 }
 
 impl Display for AlterView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "ALTER VIEW {} ", self.name)?;
+        let materialized = when(self.materialized, "MATERIALIZED ");
+        write!(f, "ALTER {materialized}VIEW {} ", self.name)?;
         match &self.action {
             ViewAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
             ViewAction::SetSchema(schema) => write!(f, "SET SCHEMA {schema}"),
@@ -170,7 +190,12 @@ impl Display for DropView {
             when(self.if_exists, "IF EXISTS "),
             when(self.cascade, " CASCADE"),
         );
-        write!(f, "DROP VIEW {exists}{}{cascade}", List(&self.names))
+        let materialized = when(self.materialized, "MATERIALIZED ");
+        write!(
+            f,
+            "DROP {materialized}VIEW {exists}{}{cascade}",
+            List(&self.names)
+        )
     }
 }
 

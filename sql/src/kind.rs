@@ -10,6 +10,7 @@ impl Statement {
     /// ```
     /// for (sql, kind) in [
     ///     ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE VIEW"),
+    ///     ("CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE MATERIALIZED VIEW"),
     ///     ("WITH a AS (SELECT 1) SELECT * FROM a", "SELECT"),
     ///     ("insert into t values (1)", "INSERT"),
     ///     ("create or replace table t (a int)", "CREATE TABLE"),
@@ -24,9 +25,13 @@ impl Statement {
             Statement::AlterSource(_) => "ALTER SOURCE",
             Statement::DropSource(_) => "DROP SOURCE",
             Statement::RefreshSource { .. } => "REFRESH SOURCE",
+            Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
+            Statement::AlterView(view) if view.materialized => "ALTER MATERIALIZED VIEW",
             Statement::AlterView(_) => "ALTER VIEW",
+            Statement::DropView(view) if view.materialized => "DROP MATERIALIZED VIEW",
             Statement::DropView(_) => "DROP VIEW",
+            Statement::RefreshView(_) => "REFRESH MATERIALIZED VIEW",
             Statement::CreateSchema(_) => "CREATE SCHEMA",
             Statement::AlterSchema(_) => "ALTER SCHEMA",
             Statement::DropSchema(_) => "DROP SCHEMA",

@@ -1,10 +1,10 @@
 //! What is printed parses to the same AST.
 
 use belvedere_sql::{
-    AlterSchema, AlterSource, AlterView, CommentOn, CommentTarget, CopyTo, CreateSchema,
+    AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
     CreateSource, CreateView, DropSchema, DropSource, DropView, Explain, Ident, Name, Options,
-    Query, Set, SetScope, SetValue, Show, SourceAction, Statement, Value, Verbatim, ViewAction,
-    fold, ident, parse, parse_one,
+    Query, RefreshView, Set, SetScope, SetValue, Show, SourceAction, Statement, Value, Verbatim,
+    ViewAction, fold, ident, parse, parse_one,
 };
 use proptest::prelude::*;
 
@@ -251,22 +251,30 @@ fn statement() -> impl Strategy<Value = Statement> {
         idents().prop_map(SourceAction::ResetOptions),
         any_ident().prop_map(SourceAction::RenameTo),
     ];
+    let check = (any_ident(), query()).prop_map(|(name, query)| Check {
+        name,
+        query,
+        text: Verbatim::default(),
+    });
     let view = (
         bools(),
+        prop::option::of(prop::collection::vec(check, 0..3)),
         name(3),
         prop::collection::vec(any_ident(), 0..3),
         options(0),
         query(),
     )
-        .prop_map(|((replace, exists), name, columns, options, query)| {
+        .prop_map(|((replace, exists), kept, name, columns, options, query)| {
             let (or_replace, if_not_exists) = (replace, exists && !replace);
             let text = Verbatim::default();
             Statement::CreateView(CreateView {
+                materialized: kept.is_some(),
                 or_replace,
                 if_not_exists,
                 name,
                 columns,
                 options,
+                checks: kept.unwrap_or_default(),
                 query,
                 text,
             })
@@ -308,10 +316,18 @@ fn statement() -> impl Strategy<Value = Statement> {
         )),
         any_ident().prop_map(|name| Statement::RefreshSource { name }),
         view,
-        (name(3), view_action)
-            .prop_map(|(name, action)| Statement::AlterView(AlterView { name, action })),
-        (bools(), prop::collection::vec(name(3), 1..3)).prop_map(
-            |((if_exists, cascade), names)| Statement::DropView(DropView {
+        (any::<bool>(), name(3), view_action).prop_map(|(materialized, name, action)| {
+            Statement::AlterView(AlterView {
+                materialized,
+                name,
+                action,
+            })
+        }),
+        (name(3), any::<bool>())
+            .prop_map(|(name, full)| Statement::RefreshView(RefreshView { name, full })),
+        (any::<bool>(), bools(), prop::collection::vec(name(3), 1..3)).prop_map(
+            |(materialized, (if_exists, cascade), names)| Statement::DropView(DropView {
+                materialized,
                 if_exists,
                 names,
                 cascade

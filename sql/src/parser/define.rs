@@ -1,12 +1,14 @@
 //! `CREATE`, `ALTER`, `DROP`, `REFRESH`, `COMMENT`.
 
+use sqlparser::tokenizer::Token;
+
 use super::Result;
 use super::cursor::Cursor;
 use crate::ast::*;
 use crate::error::{ErrorKind, ParseError, nearest};
 
 /// What a definition can be of.
-const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA"];
+const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA", "MATERIALIZED"];
 
 /// What sqlparser can define, alter or drop besides. They parse, so that the engine can say what it thinks of them.
 const STANDARD: &[&str] = &[
@@ -45,7 +47,10 @@ impl Cursor<'_> {
         self.take(&["OR", "REPLACE"]);
         match self.expect_object()? {
             "SOURCE" => self.create_source(or_replace),
-            "VIEW" => self.create_view(or_replace),
+            object @ ("VIEW" | "MATERIALIZED") => {
+                let materialized = self.is_materialized(object)?;
+                self.create_view(or_replace, materialized)
+            }
             _ if or_replace => {
                 let kind = ErrorKind::Invalid("a schema cannot be replaced".to_owned());
                 let hint = "CREATE SCHEMA IF NOT EXISTS keeps one that is there".to_owned();
@@ -76,28 +81,54 @@ impl Cursor<'_> {
         }))
     }
 
-    fn create_view(&mut self, or_replace: bool) -> Result<Statement> {
+    fn create_view(&mut self, or_replace: bool, materialized: bool) -> Result<Statement> {
         let if_not_exists = self.if_not_exists(or_replace)?;
         let name = self.relation("the name of a view")?;
         let columns = match self.parser.peek_token_ref().token {
-            sqlparser::tokenizer::Token::LParen => self.ident_list("the name of a column")?,
+            Token::LParen => self.ident_list("the name of a column")?,
             _ => Vec::new(),
         };
         let options = self.optional_options()?;
+        let mut checks = Vec::new();
+        while materialized && self.take(&["CHECK"]) {
+            checks.push(self.check()?);
+        }
         self.expect("AS")?;
         let start = self.here();
         let query = self.query()?;
         let text = Verbatim(Some(self.text_from(start)));
         let view = CreateView {
+            materialized,
             or_replace,
             if_not_exists,
             name,
             columns,
             options,
+            checks,
             query,
             text,
         };
         Ok(Statement::CreateView(view))
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        let name = self.single("the name of a check")?;
+        self.expect("AS")?;
+        self.expect_token(&Token::LParen)?;
+        let start = self.here();
+        let query = self.query()?;
+        let text = Verbatim(Some(self.text_from(start)));
+        self.expect_token(&Token::RParen)?;
+        Ok(Check { name, query, text })
+    }
+
+    /// What `VIEW` or `MATERIALIZED VIEW` names.
+    fn is_materialized(&mut self, object: &str) -> Result<bool> {
+        let is_materialized = object == "MATERIALIZED";
+        if is_materialized {
+            self.expect("VIEW")?;
+        }
+        Ok(is_materialized)
     }
 
     pub(super) fn alter(&mut self) -> Result<Statement> {
@@ -111,10 +142,15 @@ impl Cursor<'_> {
                 let action = self.source_action()?;
                 Ok(Statement::AlterSource(AlterSource { name, action }))
             }
-            "VIEW" => {
+            object @ ("VIEW" | "MATERIALIZED") => {
+                let materialized = self.is_materialized(object)?;
                 let name = self.relation("the name of a view")?;
                 let action = self.view_action()?;
-                Ok(Statement::AlterView(AlterView { name, action }))
+                Ok(Statement::AlterView(AlterView {
+                    materialized,
+                    name,
+                    action,
+                }))
             }
             _ => {
                 let name = self.schema()?;
@@ -170,6 +206,7 @@ impl Cursor<'_> {
         }
         self.take(&["DROP"]);
         let object = self.expect_object()?;
+        let materialized = self.is_materialized(object)?;
         let if_exists = self.take(&["IF", "EXISTS"]);
         match object {
             "SOURCE" => {
@@ -180,12 +217,13 @@ impl Cursor<'_> {
                     cascade: self.cascade(),
                 }))
             }
-            "VIEW" => {
+            "VIEW" | "MATERIALIZED" => {
                 let mut names = vec![self.relation("a name")?];
-                while self.take_token(&sqlparser::tokenizer::Token::Comma) {
+                while self.take_token(&Token::Comma) {
                     names.push(self.relation("a name")?);
                 }
                 Ok(Statement::DropView(DropView {
+                    materialized,
                     if_exists,
                     names,
                     cascade: self.cascade(),
@@ -204,7 +242,12 @@ impl Cursor<'_> {
 
     pub(super) fn refresh(&mut self) -> Result<Statement> {
         self.take(&["REFRESH"]);
-        self.expect("SOURCE")?;
+        if self.expect_one(&["SOURCE", "MATERIALIZED"])? == "MATERIALIZED" {
+            self.expect("VIEW")?;
+            let name = self.relation("the name of a view")?;
+            let full = self.take(&["FULL"]);
+            return Ok(Statement::RefreshView(RefreshView { name, full }));
+        }
         Ok(Statement::RefreshSource {
             name: self.single("the name of a source")?,
         })
@@ -213,6 +256,10 @@ impl Cursor<'_> {
     pub(super) fn comment(&mut self) -> Result<Statement> {
         self.take(&["COMMENT"]);
         self.expect("ON")?;
+        // A view is a view, whatever it keeps.
+        if self.ahead(&["MATERIALIZED", "VIEW"]) {
+            self.take(&["MATERIALIZED"]);
+        }
         let (object, name) =
             match self.expect_one(&["SOURCE", "SCHEMA", "TABLE", "VIEW", "COLUMN"])? {
                 "SOURCE" => (CommentTarget::Source, self.name("the name of a source", 1)?),

@@ -7,7 +7,6 @@ use crate::error::{ErrorKind, ParseError};
 
 /// First words of statements of later versions.
 const STATEMENTS: &[&[&str]] = &[
-    &["CREATE", "MATERIALIZED", "VIEW"],
     &["CREATE", "TEMPORARY", "VIEW"],
     &["CREATE", "TEMP", "VIEW"],
     &["CREATE", "RECURSIVE", "VIEW"],
@@ -19,7 +18,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["CREATE", "MASK"],
     &["CREATE", "SINK"],
     &["CREATE", "TASK"],
-    &["ALTER", "MATERIALIZED", "VIEW"],
     &["ALTER", "INDEX"],
     &["ALTER", "USER"],
     &["ALTER", "ROLE"],
@@ -27,7 +25,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["ALTER", "MASK"],
     &["ALTER", "SINK"],
     &["ALTER", "TASK"],
-    &["DROP", "MATERIALIZED", "VIEW"],
     &["DROP", "INDEX"],
     &["DROP", "USER"],
     &["DROP", "ROLE"],
@@ -35,12 +32,9 @@ const STATEMENTS: &[&[&str]] = &[
     &["DROP", "MASK"],
     &["DROP", "SINK"],
     &["DROP", "TASK"],
-    &["REFRESH", "MATERIALIZED", "VIEW"],
-    &["COMMENT", "ON", "MATERIALIZED", "VIEW"],
     &["COMMENT", "ON", "INDEX"],
     &["COMMENT", "ON", "ROLE"],
     &["COMMENT", "ON", "USER"],
-    &["SHOW", "CREATE", "MATERIALIZED", "VIEW"],
     &["SHOW", "MATERIALIZED", "VIEWS"],
     &["SET", "ROLE"],
     &["SET", "SESSION", "AUTHORIZATION"],

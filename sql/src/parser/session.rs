@@ -36,6 +36,9 @@ impl Cursor<'_> {
             self.expect_one(&["FROM", "IN"])?;
             Show::Columns(self.relation("the name of a table")?)
         } else if self.take(&["CREATE"]) {
+            if self.ahead(&["MATERIALIZED", "VIEW"]) {
+                self.take(&["MATERIALIZED"]);
+            }
             match self.expect_one(&["VIEW", "SOURCE"])? {
                 "VIEW" => Show::CreateView(self.relation("the name of a view")?),
                 _ => Show::CreateSource(self.single("the name of a source")?),
