@@ -2,7 +2,8 @@
 //!
 //! *It owns* rows in memory, who may still see which of them, and the indexes that find them. The central type is
 //! [`Table`]. A Z-set flows in for each epoch ([`Table::apply`], one writer); readers on any thread take a [`Pinned`]
-//! epoch ([`Reader::snapshot`]) and get batches out by scan or by key. It does no I/O and starts no thread.
+//! epoch ([`Reader::snapshot`]) and get batches out by scan or by key. A table does no I/O and starts no thread; its rows
+//! may lie in a mapped file ([`Segment`]).
 //!
 //! ```text
 //!            apply(epoch, ZSet)                                snapshot()
@@ -53,12 +54,14 @@
 //! | `index.rs` | shards: hash → positions |
 //! | `key.rs` | hashes and equality of rows and keys |
 //! | `error.rs` | [`Error`] |
+//! | `files/` | [`Segment`]: rows in files that never change |
 
 mod bits;
 mod change;
 mod chunk;
 mod chunks;
 mod error;
+mod files;
 mod index;
 mod key;
 mod shape;
@@ -69,6 +72,9 @@ mod version;
 mod zset;
 
 pub use error::{Error, Result};
+pub use files::{
+    DiskFolder, FileError, Folder, NewFile, Segment, SegmentMeta, SegmentWriter, sweep,
+};
 pub(crate) use key::{canonical_floats, equal_keys};
 pub use shape::Shape;
 pub use table::Table;
