@@ -47,6 +47,7 @@
 //! | `feed.rs` | its connection: stream, copies, acknowledgement, errors by name |
 //! | `replica.rs` | one table: its copy, what joins, what blocks it |
 //! | `pending.rs` | changes one after the other as one Z-set, also where the log names old rows by key |
+//! | `unchanged.rs` | values that the log leaves out, since they are as they were |
 //! | `durable.rs` | [`Durable`]: what survives |
 //! | `error.rs` | [`Error`] |
 
@@ -60,6 +61,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tracked;
+mod unchanged;
 
 pub use durable::Durable;
 pub use epochs::{Changed, Epoch, Reader, Replication};

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use belvedere_connector::Change;
 
+use super::unchanged::Gaps;
 use crate::store::{Error, Pinned, Result, ZSet, canonical_floats};
 
 /// What is to be done to a table's content.
@@ -20,22 +21,26 @@ pub(super) struct Pending {
     is_cleared: bool,
     added: Vec<Added>,
     keys: Option<Keys>,
+    /// What `added` lacks.
+    unchanged: Gaps,
     /// Of what comes next.
     time: u64,
 }
 
-struct Added {
-    rows: RecordBatch,
-    weights: Vec<i64>,
+pub(super) struct Added {
+    pub rows: RecordBatch,
+    pub weights: Vec<i64>,
     /// One for each row, or one for all.
     times: Vec<u64>,
 }
 
-struct Keys {
+pub(super) type Key = Box<[u8]>;
+
+pub(super) struct Keys {
     columns: Vec<usize>,
     converter: RowConverter,
     /// When rows under a key went last.
-    gone: HashMap<Box<[u8]>, u64>,
+    gone: HashMap<Key, u64>,
 }
 
 impl Pending {
@@ -45,6 +50,7 @@ impl Pending {
             is_cleared: false,
             added: Vec::new(),
             keys: None,
+            unchanged: Gaps::default(),
             time: 0,
         }
     }
@@ -62,6 +68,7 @@ impl Pending {
                 keys,
                 rows,
                 is_there,
+                unchanged,
             } => {
                 if keys.num_rows() != is_there.len() {
                     return Err(unfit("not as many keys as it says of which there is a row"));
@@ -71,6 +78,12 @@ impl Pending {
                     none => none.insert(Keys::new(&self.schema, &keys)?),
                 };
                 let bytes = known.bytes(&self.schema, &keys)?;
+                if !unchanged.is_empty() {
+                    let came = bytes.iter().zip(&is_there).filter(|(_, there)| **there);
+                    let keys: Vec<_> = came.map(|(key, _)| key.clone()).collect();
+                    let batch = self.added.len();
+                    self.unchanged.push(batch, keys, unchanged, &rows)?;
+                }
                 let times = self.time..;
                 for (key, time) in bytes.into_iter().zip(times.clone()) {
                     known.gone.insert(key, time);
@@ -93,6 +106,7 @@ impl Pending {
     pub fn clear(&mut self) {
         self.is_cleared = true;
         self.added.clear();
+        self.unchanged = Gaps::default();
         if let Some(keys) = &mut self.keys {
             keys.gone.clear();
         }
@@ -121,8 +135,12 @@ impl Pending {
     /// The change of a table with this content, each row once.
     ///
     /// # Errors
-    /// If old rows are named by columns that the table has no index on.
-    pub fn change(self, content: &Pinned) -> Result<ZSet> {
+    /// If old rows are named by columns that the table has no index on; if a value is as it was in a row that is not there.
+    pub fn change(mut self, content: &Pinned) -> Result<ZSet> {
+        if let Some(keys) = &self.keys {
+            let content = (!self.is_cleared).then_some(content);
+            self.unchanged.fill(&mut self.added, keys, content)?;
+        }
         let (mut batches, mut weights) = (Vec::new(), Vec::new());
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
         if self.is_cleared {
@@ -174,7 +192,7 @@ impl Keys {
         })
     }
 
-    fn bytes(&self, schema: &SchemaRef, keys: &RecordBatch) -> Result<Vec<Box<[u8]>>> {
+    fn bytes(&self, schema: &SchemaRef, keys: &RecordBatch) -> Result<Vec<Key>> {
         if numbers(schema, keys)? != self.columns {
             return Err(unfit("its keys have other columns than before"));
         }
@@ -182,7 +200,7 @@ impl Keys {
     }
 
     /// Equal as keys are: one zero, one NaN.
-    fn of<'a>(&self, columns: impl Iterator<Item = &'a ArrayRef>) -> Result<Vec<Box<[u8]>>> {
+    fn of<'a>(&self, columns: impl Iterator<Item = &'a ArrayRef>) -> Result<Vec<Key>> {
         let columns: Vec<ArrayRef> = columns.map(canonical_floats).collect();
         let rows = self.converter.convert_columns(&columns)?;
         Ok(rows.iter().map(|row| row.data().into()).collect())
@@ -190,7 +208,16 @@ impl Keys {
 
     /// Positions of rows that go.
     fn find(&self, content: &Pinned) -> Result<Vec<u32>> {
-        if self.gone.is_empty() {
+        self.look_up(self.gone.keys(), content)
+    }
+
+    /// Positions of the rows under these keys.
+    pub fn look_up<'a>(
+        &self,
+        keys: impl ExactSizeIterator<Item = &'a Key>,
+        content: &Pinned,
+    ) -> Result<Vec<u32>> {
+        if keys.len() == 0 {
             return Ok(Vec::new());
         }
         let shape = content.shape();
@@ -198,7 +225,7 @@ impl Keys {
             .index_on(&self.columns)
             .ok_or_else(|| unfit("there is no index on the columns of its keys"))?;
         let parser = self.converter.parser();
-        let keys = self.gone.keys().map(|key| parser.parse(key));
+        let keys = keys.map(|key| parser.parse(key));
         let keys = self.converter.convert_rows(keys)?;
         let place = |column: &usize| self.columns.iter().position(|mine| mine == column);
         let in_order = shape.index_columns(index).iter().filter_map(place);
@@ -206,9 +233,14 @@ impl Keys {
         Ok(content.lookup(index, &in_order)?.positions)
     }
 
+    /// Of rows with all columns.
+    pub fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<Key>> {
+        self.of(self.columns.iter().map(|&column| rows.column(column)))
+    }
+
     /// Which rows came when or after those under their key went.
     fn stays(&self, rows: &RecordBatch, times: &[u64]) -> Result<Vec<bool>> {
-        let keys = self.of(self.columns.iter().map(|&column| rows.column(column)))?;
+        let keys = self.of_rows(rows)?;
         let time = |i: usize| if times.len() == 1 { times[0] } else { times[i] };
         let stays = keys.iter().enumerate().map(|(i, key)| {
             let gone = self.gone.get(key);
@@ -233,6 +265,6 @@ fn numbers(schema: &SchemaRef, keys: &RecordBatch) -> Result<Vec<usize>> {
     numbers.ok_or_else(|| unfit("its keys are not columns of the table"))
 }
 
-fn unfit(what: &str) -> Error {
+pub(super) fn unfit(what: &str) -> Error {
     Error::Shape(format!("a change of it: {what}"))
 }

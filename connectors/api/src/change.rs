@@ -7,6 +7,7 @@
 //! *The one promise*: rows as of S, with the changes up to a position P added, are the tables' content at P, each
 //! transaction being in it whole or not at all. All else follows from it.
 
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -80,12 +81,26 @@ pub enum Change {
         /// All wanted columns; `is_there` says of which keys there is a row, and `rows` has as many.
         rows: RecordBatch,
         is_there: Vec<bool>,
+        /// What the log does not say of rows that come, since it is as it was.
+        unchanged: Vec<Unchanged>,
     },
     /// All rows went.
     Truncate,
     /// From here on the table is not what it was: gone, or with wanted columns changed. Nothing more comes of it in this stream. A
     /// definite error: its last content is that before this transaction. Changes to other columns are not told.
     Ends(Error),
+}
+
+/// Values of a column that are as they were in the row that went under the key of the same number; of which there was one. What
+/// [`Change::ByKey`]'s `rows` have in their place means nothing.
+///
+/// PostgreSQL: large values that an update did not touch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchanged {
+    /// By number among the wanted columns; none of the keys'.
+    pub column: usize,
+    /// One for each of `rows`.
+    pub rows: BooleanBuffer,
 }
 
 /// What a source commits from some position on, for one reader.

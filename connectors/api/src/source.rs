@@ -11,7 +11,7 @@ use crate::change::{Capture, Captured, ChangeStream, Snapshot};
 use crate::config::{OptionSpec, SourceConfig};
 use crate::error::{Code, Error, Result};
 use crate::export::{Export, ExportRequest};
-use crate::fragment::Fragment;
+use crate::fragment::{Fragment, TableRef};
 use crate::position::Position;
 use crate::table::Table;
 
@@ -101,6 +101,12 @@ pub trait Source: Debug + Send + Sync {
         Capture::None("this kind of source does not tell what changes".to_string())
     }
 
+    /// The columns by which its log names rows that go, as far as known: who follows the table wants them among its columns, and
+    /// finds rows by them. None: its log has such rows whole, or there is no capture.
+    fn identity(&self, _table: &TableRef) -> Option<Vec<String>> {
+        None
+    }
+
     /// Where its log stands now: what was committed before it was asked is at or before it.
     async fn position(&self) -> Result<Position> {
         Err(self.no_capture())
@@ -120,6 +126,15 @@ pub trait Source: Debug + Send + Sync {
         _tables: &[Captured],
     ) -> Result<Box<dyn ChangeStream>> {
         Err(self.no_capture())
+    }
+
+    /// Nothing is followed any more: what capture made at the source is removed, and a stream that is open ends. What follows
+    /// begins with a snapshot. A source that made nothing, or was given it, has nothing to do.
+    ///
+    /// # Errors
+    /// If it is not removed: with the statement to run, where the source's user may not.
+    async fn release(&self) -> Result<()> {
+        Ok(())
     }
 
     /// The error of a source that is asked for what it does not declare.

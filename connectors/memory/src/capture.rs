@@ -38,6 +38,8 @@ pub enum Image {
     Whole,
     /// Those of the primary key, where there is one.
     Key,
+    /// The same; and of a row that comes under the same key, what is another than before.
+    Difference,
 }
 
 impl Default for Changes {

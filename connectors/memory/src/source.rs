@@ -6,13 +6,13 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Position,
-    Rel, Result, ScanRequest, Snapshot, Source, Table,
+    Rel, Result, ScanRequest, Snapshot, Source, Table, TableRef,
 };
 use tokio::sync::watch;
 
 use crate::asked::{Asked, sized};
 use crate::capability::ScanAndLimit;
-use crate::capture::Changes;
+use crate::capture::{Changes, Image};
 use crate::fault::Fault;
 use crate::reading::Reading;
 use crate::stream::LogStream;
@@ -262,6 +262,13 @@ impl Source for MemorySource {
         Capture::Transactional
     }
 
+    fn identity(&self, table: &TableRef) -> Option<Vec<String>> {
+        let state = self.state();
+        let found = state.log.tables().get(&table.name)?;
+        let is_keyed = state.image != Image::Whole && !found.primary_key.is_empty();
+        is_keyed.then(|| found.primary_key.clone())
+    }
+
     async fn position(&self) -> Result<Position> {
         self.check_up()?;
         Ok(self.head())
@@ -286,7 +293,6 @@ mod tests {
 
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-    use belvedere_connector::TableRef;
     use futures::{StreamExt, TryStreamExt};
 
     fn numbers(ranges: &[std::ops::Range<i64>]) -> MemoryTable {

@@ -146,8 +146,11 @@ fn wanted(
                 let has_key = |key: &Vec<String>| {
                     !key.is_empty() && key.iter().all(|column| schema.index_of(column).is_ok())
                 };
-                match image == Image::Key && has_key(&was.primary_key) {
-                    true => by_key(&was.primary_key, &rows, weights)?,
+                match image != Image::Whole && has_key(&was.primary_key) {
+                    true => {
+                        let is_difference = image == Image::Difference;
+                        by_key(&was.primary_key, &rows, weights, is_difference)?
+                    }
                     false => {
                         let weights = weights.clone();
                         Change::Rows { rows, weights }

@@ -145,7 +145,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn set_log(&mut self, name: &str) {
-        let image = [Image::Whole, Image::Key][self.rng.usize(0..2)];
+        let image = [Image::Whole, Image::Key, Image::Difference][self.rng.usize(0..3)];
         let (rows, again) = (self.rng.usize(1..4), self.rng.u64(0..3));
         self.world(name).source.set_log(image, rows, again);
     }
