@@ -97,7 +97,8 @@ impl EngineBuilder {
         })
     }
 
-    fn state(&self) -> Result<SessionState> {
+    /// Functions, rules and run time that all statements have.
+    pub(crate) fn state(&self) -> Result<SessionState> {
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(limit) = self.memory_limit {
             runtime = runtime.with_memory_pool(memory_pool(limit));

@@ -56,6 +56,8 @@ use std::sync::Arc;
 
 pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
+#[cfg(test)]
+pub(crate) use query::kept_plan;
 pub use session::{Answer, Prepared, Session};
 pub use settings::Settings;
 

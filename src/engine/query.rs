@@ -151,6 +151,17 @@ impl Planned {
         })
     }
 
+    // Views call it.
+    #[allow(dead_code)]
+    /// What a view that is kept by changes is compiled from, and the state that knows its functions.
+    pub fn kept(&self) -> Result<(LogicalPlan, SessionState)> {
+        let mut state = state(&self.names, None)?;
+        // Unknown, `now()` stays in the plan, where it is found.
+        state.execution_props_mut().query_execution_start_time = None;
+        let plan = Room::for_plan(&self.plan)?.with(|| kept_plan(self.plan.clone(), &state))?;
+        Ok((plan, state))
+    }
+
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
@@ -176,6 +187,14 @@ impl Planned {
             _ => None,
         }
     }
+}
+
+/// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.
+pub(crate) fn kept_plan(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let plan = upstream::before_optimizer(plan, state)?;
+    let plan = federation::break_ties(plan)?;
+    let plan = state.optimize(&plan)?;
+    Ok(upstream::before_planner(plan)?)
 }
 
 async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {

@@ -46,9 +46,9 @@ pub(super) fn exact_sum() -> Arc<AggregateUDF> {
 
 /// A function as it is, but for floats. All floats are 64 bits wide here: these functions' signatures coerce others.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Exact {
+pub(super) struct Exact {
     inner: Arc<AggregateUDF>,
-    statistic: Statistic,
+    pub(super) statistic: Statistic,
 }
 
 impl AggregateUDFImpl for Exact {

@@ -13,6 +13,7 @@
 //! | `functions.rs` | DataFusion's functions, for floats computed here |
 //! | `moments.rs` | what they keep of one group, and read off it |
 //! | `rows.rs`, `groups.rs`, `distinct.rs` | their accumulators: of rows, of many groups at once, of different values |
+//! | `running.rs` | a statistic of floats that come and go |
 //! | `averages.rs` | averages of whole numbers and decimals as sums and counts |
 //! | `rules.rs` | where a rule of DataFusion's would add up rounded sums |
 
@@ -25,6 +26,7 @@ mod groups;
 mod moments;
 mod rows;
 mod rules;
+mod running;
 mod specials;
 mod superaccumulator;
 #[cfg(test)]
@@ -34,3 +36,4 @@ pub(crate) use averages::AveragesAsSums;
 pub(crate) use distinct::canonical;
 pub(crate) use functions::register;
 pub(crate) use rules::adds_up_floats;
+pub(crate) use running::Running;

@@ -30,7 +30,8 @@ impl<const SUMS: usize> Moments<SUMS> {
     /// Like all that add, it returns by how many bytes the heap grew.
     #[inline]
     pub(super) fn add(&mut self, x: f64) -> usize {
-        self.count += 1;
+        // In a change what goes may come before what it is taken from.
+        self.count = self.count.wrapping_add(1);
         let mut grown = self.sums[0].add(x);
         for squares in &mut self.sums[1..] {
             grown += squares.add_square(x);
@@ -40,7 +41,7 @@ impl<const SUMS: usize> Moments<SUMS> {
 
     #[inline]
     pub(super) fn subtract(&mut self, x: f64) -> usize {
-        self.count -= 1;
+        self.count = self.count.wrapping_sub(1);
         let mut grown = self.sums[0].subtract(x);
         for squares in &mut self.sums[1..] {
             grown += squares.subtract_square(x);

@@ -41,14 +41,31 @@
 //! | `map.rs` | [`Map`]: filter and projection |
 //! | `group.rs` | [`GroupBy`]: count, sum of whole numbers and decimals |
 
+mod aggregate;
+mod build;
+mod compile;
+mod compiled;
+mod dataflow;
+mod errors;
+mod feed;
 mod group;
 mod join;
+mod keyed;
 mod map;
+mod operators;
 mod path;
+mod plan;
+mod reading;
+mod relation;
+mod single;
 #[cfg(test)]
 mod tests;
+mod whole;
 
-pub use group::{Aggregate, GroupBy};
+pub use aggregate::Aggregate;
+pub use compiled::{Compiled, Input, Refused};
+pub use dataflow::{Dataflow, Moved, Output};
+pub use group::GroupBy;
 pub use join::Join;
 pub use map::Map;
 

@@ -1,10 +1,8 @@
 //! For a change of one input: in which order the others are looked up, by which index, and what is carried along.
 
-use std::sync::Arc;
-
 use datafusion::common::{Result, plan_err};
 
-use crate::store::Shape;
+use super::reading::Reading;
 
 /// A column of an input: the input's number, the column's.
 pub(super) type Of = (usize, usize);
@@ -24,7 +22,8 @@ pub(super) struct Path {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) input: usize,
-    pub(super) index: usize,
+    /// None: all its rows, since nothing is to be equal.
+    pub(super) index: Option<usize>,
     /// What is carried that is looked up, in the order of the index's columns.
     pub(super) keys: Vec<usize>,
     /// What is carried on, and the input's columns that come behind it.
@@ -36,7 +35,7 @@ pub(super) struct Step {
 
 /// What is joined.
 pub(super) struct Joined<'a> {
-    pub(super) inputs: &'a [Arc<Shape>],
+    pub(super) inputs: &'a [Reading],
     pub(super) on: &'a [(Of, Of)],
     pub(super) output: &'a [Of],
 }
@@ -54,21 +53,17 @@ impl Joined<'_> {
                 place.expect("a column is carried until it is compared")
             };
             let links = self.links(input, &bound);
-            let partner = |column: &usize| {
-                let link = links.iter().find(|(_, to)| to == column);
-                at(
-                    &link.expect("the index was chosen by its links").0,
-                    &carried,
-                )
+            let by: &[usize] = match index {
+                Some(index) => self.inputs[input].shape.index_columns(index),
+                None => &[],
             };
-            let by = self.inputs[input].index_columns(index);
-            let keys: Vec<usize> = by.iter().map(partner).collect();
-            // Links that the index does not have: compared when both are there.
-            let used: Vec<(Of, usize)> = keys
-                .iter()
-                .zip(by)
-                .map(|(&key, &to)| (carried[key], to))
-                .collect();
+            // The links that the index has, and others: these are compared when both sides are there.
+            let link = |&stored: &usize| {
+                let link = self.link(input, stored, &links);
+                *link.expect("the index was chosen by its links")
+            };
+            let used: Vec<(Of, usize)> = by.iter().map(link).collect();
+            let keys: Vec<usize> = used.iter().map(|(from, _)| at(from, &carried)).collect();
             let rest: Vec<_> = links.iter().filter(|link| !used.contains(link)).collect();
             bound.push(input);
             let is_carried =
@@ -80,7 +75,7 @@ impl Joined<'_> {
             let is_taken = |column: &usize| {
                 self.is_needed((input, *column), &bound) || rest.iter().any(|(_, to)| to == column)
             };
-            let all = 0..self.inputs[input].schema().fields().len();
+            let all = 0..self.width(input);
             let taken: Vec<usize> = all.filter(is_taken).collect();
             then.extend(taken.iter().map(|&column| (input, column)));
             let equal = rest
@@ -112,18 +107,17 @@ impl Joined<'_> {
     }
 
     /// The input to look up next: the one that has an index with the most of what is known; at best its key.
-    fn next(&self, bound: &[usize]) -> Result<(usize, usize)> {
+    fn next(&self, bound: &[usize]) -> Result<(usize, Option<usize>)> {
         let mut best: Option<((bool, usize), usize, usize)> = None;
         let mut missing = None;
-        for input in (0..self.inputs.len()).filter(|input| !bound.contains(input)) {
+        let rest = || (0..self.inputs.len()).filter(|input| !bound.contains(input));
+        for input in rest() {
             let links = self.links(input, bound);
-            let shape = &self.inputs[input];
+            let shape = &self.inputs[input].shape;
             for index in 0..shape.index_count() {
                 let columns = shape.index_columns(index);
-                if !columns
-                    .iter()
-                    .all(|column| links.iter().any(|(_, to)| to == column))
-                {
+                let is_known = |&stored: &usize| self.link(input, stored, &links).is_some();
+                if columns.is_empty() || !columns.iter().all(is_known) {
                     continue;
                 }
                 let worth = (shape.is_unique(index), columns.len());
@@ -136,14 +130,29 @@ impl Joined<'_> {
             }
         }
         match (best, missing) {
-            (Some((_, input, index)), _) => Ok((input, index)),
+            (Some((_, input, index)), _) => Ok((input, Some(index))),
             (None, Some((input, column))) => {
-                let shape = &self.inputs[input];
-                let column = shape.schema().field(column).name();
-                plan_err!("a join needs an index of {} by {column}", shape.name())
+                let input = &self.inputs[input];
+                let column = input.schema().field(column).name();
+                plan_err!(
+                    "a join needs an index of {} by {column}",
+                    input.shape.name()
+                )
             }
-            (None, None) => plan_err!("a join without an equality is not in this version"),
+            (None, None) => Ok((rest().next().expect("not all are bound"), None)),
         }
+    }
+
+    /// The link by which a table's column is known.
+    fn link<'l>(
+        &self,
+        input: usize,
+        stored: usize,
+        links: &'l [(Of, usize)],
+    ) -> Option<&'l (Of, usize)> {
+        let input = &self.inputs[input];
+        let mut links = links.iter();
+        links.find(|(_, to)| input.origin(*to) == Some(stored))
     }
 
     /// What an input's columns must equal, of those that are there already.
@@ -160,7 +169,10 @@ impl Joined<'_> {
     }
 
     fn needed(&self, input: usize, bound: &[usize]) -> impl Iterator<Item = usize> {
-        let all = 0..self.inputs[input].schema().fields().len();
+        let all = 0..self.width(input);
         all.filter(move |&column| self.is_needed((input, column), bound))
+    }
+    fn width(&self, input: usize) -> usize {
+        self.inputs[input].schema().fields().len()
     }
 }

@@ -153,14 +153,18 @@ impl Shard {
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
+    /// An empty one, that the version `since` is the first to have.
+    pub(super) fn new(since: u64) -> Self {
         let shard = Arc::new(Shard::new(0, 0, 8, 16));
         Self {
             directory: Arc::new(Directory {
                 bits: 0,
                 shards: vec![shard],
             }),
-            fills: vec![Fill::default()],
+            fills: vec![Fill {
+                since,
+                ..Fill::default()
+            }],
             crowded: Vec::new(),
         }
     }

@@ -38,7 +38,7 @@ impl Table {
     pub fn new(shape: Shape) -> Self {
         let shape = Arc::new(shape);
         let chunks = Chunks::new(shape.chunk_bits);
-        let indexes: Vec<Index> = (0..shape.index_count()).map(|_| Index::new()).collect();
+        let indexes: Vec<Index> = (0..shape.index_count()).map(|_| Index::new(0)).collect();
         for index in 0..shape.index_count() {
             let columns = shape.index_columns(index);
             assert!(
@@ -215,6 +215,43 @@ impl Table {
     /// The first version of the oldest shard.
     fn clean(&self) -> u64 {
         self.indexes.iter().map(Index::oldest).min().unwrap_or(0)
+    }
+
+    /// Find rows by these columns, too, from now on: the same epoch is published again. Snapshots and readers from before
+    /// do not have the index. Nothing is done if there is one already. Costs in proportion to the table.
+    ///
+    /// # Errors
+    /// If a column has a type that cannot be hashed: the table is as it was.
+    ///
+    /// # Panics
+    /// If there is no column, or one that is not there.
+    pub fn add_index(&mut self, columns: &[usize]) -> Result<()> {
+        let all = self.shape.schema().fields().len();
+        assert!(!columns.is_empty() && columns.iter().all(|&column| column < all));
+        if self.shape.index_on(columns).is_some() {
+            return Ok(());
+        }
+        let next = self.version().seq + 1;
+        let chunks = &self.chunks;
+        let is_live = |position| chunks.is_live(position);
+        let mut index = Index::new(next);
+        for (slot, chunk) in chunks.iter() {
+            for piece in chunk.pieces() {
+                let of = columns.iter().map(|&i| piece.rows.column(i).clone());
+                let hashes = hashes(&of.collect::<Vec<_>>())?;
+                let first = chunks.position(slot, piece.start);
+                for (hash, position) in hashes.into_iter().zip(first..) {
+                    if is_live(position) {
+                        index.insert(hash, position, next, &is_live);
+                    }
+                }
+            }
+        }
+        self.indexes.push(index);
+        self.shape = Arc::new(Shape::clone(&self.shape).with_index(columns));
+        let epoch = self.version().epoch;
+        self.publish(epoch);
+        Ok(())
     }
 
     fn publish(&mut self, epoch: u64) {

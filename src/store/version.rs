@@ -153,6 +153,15 @@ impl Pinned {
         parts.filter(|batch| !matches!(batch, Ok(batch) if batch.num_rows() == 0))
     }
 
+    /// Where all rows are, for [`Pinned::gather`] and [`Pinned::counts`].
+    pub fn positions(&self) -> impl Iterator<Item = u32> {
+        let chunks = &self.version.chunks;
+        chunks.iter().flat_map(move |(slot, chunk)| {
+            let live = (0..chunk.rows()).filter(|&offset| chunk.is_live(offset));
+            live.map(move |offset| chunks.position(slot, offset))
+        })
+    }
+
     /// The row with a key, given as a value for each of the key's columns: none, or one. Of a table without a key, the
     /// rows that equal a whole one, each once.
     ///

@@ -67,8 +67,8 @@ impl Ours {
             &mapped,
             vec![(column("region"), "region".into())],
             vec![
-                (Aggregate::Rows, "orders".into()),
-                (Aggregate::Sum(column("worth")), "worth".into()),
+                (Aggregate::rows(), "orders".into()),
+                (Aggregate::sum(column("worth")), "worth".into()),
             ],
         )
         .unwrap();

@@ -134,9 +134,9 @@ fn what_is_refused() {
     let schema = Schema::new(vec![Field::new("x", DataType::Float64, true)]);
     let x = || col("x", &schema).unwrap();
     let keys = || vec![(x(), "x".to_string())];
-    let sum = vec![(Aggregate::Sum(x()), "sum".to_string())];
+    let sum = vec![(Aggregate::sum(x()), "sum".to_string())];
     assert!(GroupBy::new(&schema, keys(), sum).is_err());
-    let count = || vec![(Aggregate::Count(x()), "count".to_string())];
+    let count = || vec![(Aggregate::count(x()), "count".to_string())];
     assert!(GroupBy::new(&schema, vec![], count()).is_err());
     let mut group = GroupBy::new(&schema, keys(), count()).unwrap();
     let rows = RecordBatch::try_new(
@@ -162,7 +162,7 @@ fn keys_of_dictionaries_and_nulls_in_them() {
     )]));
     let rows = RecordBatch::try_new(schema.clone(), vec![x]).unwrap();
     let x = || col("x", &schema).unwrap();
-    let count = vec![(Aggregate::Count(x()), "count".to_string())];
+    let count = vec![(Aggregate::count(x()), "count".to_string())];
     let mut group = GroupBy::new(&schema, vec![(x(), "x".to_string())], count).unwrap();
     group.push(&ZSet::inserts(rows)).unwrap();
     let groups = group.finish().unwrap();

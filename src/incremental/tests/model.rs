@@ -154,10 +154,10 @@ impl Kept {
                 (column("label"), "label".into()),
             ],
             vec![
-                (Aggregate::Rows, "rows".into()),
-                (Aggregate::Count(column("qty")), "count".into()),
-                (Aggregate::Sum(column("qty")), "sum".into()),
-                (Aggregate::Sum(column("worth")), "worth".into()),
+                (Aggregate::rows(), "rows".into()),
+                (Aggregate::count(column("qty")), "count".into()),
+                (Aggregate::sum(column("qty")), "sum".into()),
+                (Aggregate::sum(column("worth")), "worth".into()),
             ],
         )
         .unwrap();

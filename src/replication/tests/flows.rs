@@ -60,9 +60,9 @@ impl View {
             ))
         };
         let aggregates = vec![
-            (Aggregate::Rows, "rows".into()),
-            (Aggregate::Count(column(1)), "values".into()),
-            (Aggregate::Sum(column(1)), "sum".into()),
+            (Aggregate::rows(), "rows".into()),
+            (Aggregate::count(column(1)), "values".into()),
+            (Aggregate::sum(column(1)), "sum".into()),
         ];
         let group = GroupBy::new(input, vec![(column(0), "c1".into())], aggregates).unwrap();
         let by_group = Shape::new("view0", group.schema().clone()).with_key(&[0]);

@@ -1,0 +1,250 @@
+//! Aggregates that a change alone changes.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, PrimitiveArray,
+    UInt64Array,
+};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use datafusion::common::{Result, plan_err};
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::exact::Running;
+
+/// An aggregate of a group.
+#[derive(Clone, Debug)]
+pub struct Aggregate(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Rows,
+    Count(Arc<dyn PhysicalExpr>),
+    Sum(Arc<dyn PhysicalExpr>),
+    Floats(Arc<dyn PhysicalExpr>, Box<Running>),
+}
+
+/// What a group has of an aggregate.
+#[derive(Clone, Debug)]
+pub(super) enum Total {
+    /// A sum, and how many values are in it: without any it is NULL. Rows are counted by the group.
+    Whole {
+        sum: i128,
+        values: i64,
+    },
+    Floats(Box<Running>),
+}
+
+/// What comes to a total; to a count, a zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Added {
+    Whole(i128),
+    Float(f64),
+}
+
+impl Total {
+    /// As often as `weight` says.
+    pub(super) fn add(&mut self, value: Added, weight: i64) {
+        match (self, value) {
+            (Self::Whole { sum, values }, Added::Whole(value)) => {
+                *sum = sum.wrapping_add(value.wrapping_mul(weight.into()));
+                *values += weight;
+            }
+            (Self::Floats(running), Added::Float(value)) => running.add(value, weight),
+            (total, value) => debug_assert!(false, "{value:?} does not fit {total:?}"),
+        }
+    }
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Self::Whole { sum: 0, values: 0 }
+    }
+}
+
+impl Aggregate {
+    /// `count(*)`.
+    pub fn rows() -> Self {
+        Self(Kind::Rows)
+    }
+
+    /// `count(x)`.
+    pub fn count(x: Arc<dyn PhysicalExpr>) -> Self {
+        Self(Kind::Count(x))
+    }
+
+    /// `sum(x)`, of whole numbers or decimals.
+    pub fn sum(x: Arc<dyn PhysicalExpr>) -> Self {
+        Self(Kind::Sum(x))
+    }
+
+    /// A statistic of floats, which `of_none` has of none.
+    pub(crate) fn floats(x: Arc<dyn PhysicalExpr>, of_none: Running) -> Self {
+        Self(Kind::Floats(x, Box::new(of_none)))
+    }
+
+    /// Whether there is a sum of this type.
+    pub(super) fn sums(data_type: &DataType) -> bool {
+        data_type.is_integer() || matches!(data_type, DataType::Decimal128(_, _))
+    }
+
+    /// What it is computed of; None: of rows as such.
+    pub(super) fn argument(&self) -> Option<&Arc<dyn PhysicalExpr>> {
+        match &self.0 {
+            Kind::Rows => None,
+            Kind::Count(x) | Kind::Sum(x) | Kind::Floats(x, _) => Some(x),
+        }
+    }
+
+    /// Of no rows.
+    pub(super) fn start(&self) -> Total {
+        match &self.0 {
+            Kind::Floats(_, running) => Total::Floats(running.clone()),
+            _ => Total::default(),
+        }
+    }
+
+    pub(super) fn field(&self, input: &Schema, name: &str) -> Result<Field> {
+        use DataType::{Decimal128, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
+        let expr = match &self.0 {
+            Kind::Rows | Kind::Count(_) => return Ok(Field::new(name, Int64, false)),
+            Kind::Floats(_, _) => return Ok(Field::new(name, DataType::Float64, true)),
+            Kind::Sum(expr) => expr,
+        };
+        let data_type = match expr.data_type(input)? {
+            Int8 | Int16 | Int32 | Int64 => Int64,
+            UInt8 | UInt16 | UInt32 | UInt64 => UInt64,
+            // As DataFusion has it.
+            Decimal128(precision, scale) => {
+                Decimal128(DECIMAL128_MAX_PRECISION.min(precision + 10), scale)
+            }
+            other => return plan_err!("an incremental sum of {other} is not in this version"),
+        };
+        Ok(Field::new(name, data_type, true))
+    }
+
+    /// Hand over each value that is not NULL, with its row.
+    pub(super) fn each(
+        &self,
+        argument: &ArrayRef,
+        mut add: impl FnMut(usize, Added),
+    ) -> Result<()> {
+        match &self.0 {
+            Kind::Floats(_, _) => {
+                let values = argument.as_primitive::<Float64Type>().iter().enumerate();
+                let values = values.filter_map(|(row, value)| Some((row, value?)));
+                values.for_each(|(row, value)| add(row, Added::Float(value)));
+                Ok(())
+            }
+            Kind::Sum(_) => each_number(argument, |row, value| add(row, Added::Whole(value))),
+            _ => {
+                each_value(argument, |row| add(row, Added::Whole(0)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether two totals look the same.
+    pub(super) fn shows_same(&self, before: &Total, after: &Total) -> bool {
+        match (before, after) {
+            (
+                Total::Whole { sum, values },
+                Total::Whole {
+                    sum: new_sum,
+                    values: new_values,
+                },
+            ) => match &self.0 {
+                Kind::Count(_) => values == new_values,
+                _ => sum == new_sum && (*values > 0) == (*new_values > 0),
+            },
+            (Total::Floats(before), Total::Floats(after)) => {
+                before.value().map(f64::to_bits) == after.value().map(f64::to_bits)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is the number of rows.
+    pub(super) fn is_rows(&self) -> bool {
+        matches!(self.0, Kind::Rows)
+    }
+
+    /// Of groups, given as their rows and totals.
+    pub(super) fn column<'a>(
+        &self,
+        data_type: &DataType,
+        totals: impl Iterator<Item = (i64, &'a Total)>,
+    ) -> ArrayRef {
+        let sum = |(_, total): (i64, &Total)| match total {
+            Total::Whole { sum, values } => (*values > 0).then_some(*sum),
+            Total::Floats(_) => None,
+        };
+        let values = |(_, total): (i64, &Total)| match total {
+            Total::Whole { values, .. } => *values,
+            Total::Floats(_) => 0,
+        };
+        let float = |(_, total): (i64, &Total)| match total {
+            Total::Whole { .. } => None,
+            Total::Floats(running) => running.value(),
+        };
+        match (&self.0, data_type) {
+            (Kind::Rows, _) => Arc::new(Int64Array::from_iter_values(totals.map(|(rows, _)| rows))),
+            (Kind::Count(_), _) => Arc::new(Int64Array::from_iter_values(totals.map(values))),
+            (Kind::Floats(_, _), _) => Arc::new(totals.map(float).collect::<Float64Array>()),
+            // The lower half, as sums that wrap have it.
+            (Kind::Sum(_), DataType::Int64) => Arc::new(
+                totals
+                    .map(|total| Some(sum(total)? as i64))
+                    .collect::<Int64Array>(),
+            ),
+            (Kind::Sum(_), DataType::UInt64) => Arc::new(
+                totals
+                    .map(|total| Some(sum(total)? as u64))
+                    .collect::<UInt64Array>(),
+            ),
+            (Kind::Sum(_), _) => {
+                let sums: Decimal128Array = totals.map(sum).collect();
+                Arc::new(sums.with_data_type(data_type.clone()))
+            }
+        }
+    }
+}
+
+/// Only their number matters.
+fn each_value(array: &ArrayRef, add: impl FnMut(usize)) {
+    // Logical: a value of a dictionary may be NULL, and an untyped NULL is.
+    let nulls = array.logical_nulls();
+    let is_valid = |i: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*i));
+    (0..array.len()).filter(is_valid).for_each(add);
+}
+
+fn each_number(array: &ArrayRef, add: impl FnMut(usize, i128)) -> Result<()> {
+    fn of<T: ArrowPrimitiveType<Native: Into<i128>>>(
+        array: &ArrayRef,
+        mut add: impl FnMut(usize, i128),
+    ) {
+        let array: &PrimitiveArray<T> = array.as_primitive();
+        let values = array.values().iter().enumerate();
+        let is_valid = |(i, _): &(usize, &T::Native)| array.is_valid(*i);
+        values
+            .filter(is_valid)
+            .for_each(|(i, value)| add(i, (*value).into()));
+    }
+    match array.data_type() {
+        DataType::Int8 => of::<Int8Type>(array, add),
+        DataType::Int16 => of::<Int16Type>(array, add),
+        DataType::Int32 => of::<Int32Type>(array, add),
+        DataType::Int64 => of::<Int64Type>(array, add),
+        DataType::UInt8 => of::<UInt8Type>(array, add),
+        DataType::UInt16 => of::<UInt16Type>(array, add),
+        DataType::UInt32 => of::<UInt32Type>(array, add),
+        DataType::UInt64 => of::<UInt64Type>(array, add),
+        DataType::Decimal128(_, _) => of::<Decimal128Type>(array, add),
+        other => return plan_err!("a sum of {other} has no value"),
+    }
+    Ok(())
+}

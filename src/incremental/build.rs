@@ -1,0 +1,184 @@
+//! A plan made into operators over tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::{Result, plan_err};
+
+use super::compiled::Input;
+use super::dataflow::Operator;
+use super::group::GroupBy;
+use super::join::Join;
+use super::keyed::{Arranged, Keyed};
+use super::map::{Map, column};
+use super::operators::{Constant, EachRow, Grouped, Joined, Mapped, Scanned, Union};
+use super::path::Of;
+use super::plan::{Plan, partners};
+use super::reading::Reading;
+use super::relation::Relation;
+use super::single::Single;
+use super::whole::{Kitchen, Whole};
+use crate::store::Shape;
+
+/// What operators are made of.
+pub(super) struct Builder<'a> {
+    pub(super) inputs: &'a [Input],
+    pub(super) shapes: &'a [Arc<Shape>],
+    pub(super) kitchen: &'a Kitchen,
+}
+
+impl Builder<'_> {
+    pub(super) fn build(&self, plan: &Plan) -> Result<Box<dyn Operator>> {
+        Ok(match plan {
+            Plan::Scan { .. } => Box::new(Scanned(self.relation(plan, &[])?)),
+            Plan::Map { .. } if plan.origins(&[]).is_some() => {
+                Box::new(Scanned(self.relation(plan, &[])?))
+            }
+            Plan::Map { .. } => self.mapped(plan)?,
+            Plan::Join { inputs, on, schema } => {
+                let all: Vec<usize> = (0..schema.fields().len()).collect();
+                self.join(inputs, on, &all)?
+            }
+            Plan::Union { inputs, schema } => {
+                let inputs = inputs.iter().map(|input| self.build(input));
+                Box::new(Union {
+                    inputs: inputs.collect::<Result<_>>()?,
+                    schema: schema.clone(),
+                })
+            }
+            Plan::Group {
+                input,
+                keys,
+                aggregates,
+                schema,
+            } => {
+                let input = self.build(input)?;
+                let of = input.schema();
+                let name = |i: usize| schema.field(i).name().clone();
+                let keys: Vec<_> = (0..*keys).map(|i| (column(of, i), name(i))).collect();
+                let first = keys.len();
+                let aggregates = aggregates.iter().enumerate();
+                let aggregates = aggregates.map(|(i, a)| (a.clone(), name(first + i)));
+                let groups = GroupBy::new(of, keys, aggregates.collect())?;
+                Box::new(Grouped { input, groups })
+            }
+            Plan::Keyed {
+                inputs,
+                recipe,
+                remembers,
+                ..
+            } => {
+                let inputs = inputs.iter().map(|(input, key)| {
+                    let relation = self.relation(input, &[key.clone()])?;
+                    Arranged::new(relation, key.clone())
+                });
+                let inputs = inputs.collect::<Result<_>>()?;
+                let whole = Whole::new(recipe, self.kitchen)?;
+                Box::new(Keyed::new(inputs, whole, remembers.clone())?)
+            }
+            Plan::EachRow {
+                input,
+                recipe,
+                fed,
+                schema,
+            } => Box::new(EachRow {
+                input: self.build(input)?,
+                whole: Whole::new(recipe, self.kitchen)?,
+                fed: fed.clone(),
+                schema: schema.clone(),
+            }),
+            Plan::Single { input, schema } => Box::new(Single {
+                input: Relation::own(self.build(input)?, &[])?,
+                schema: schema.clone(),
+            }),
+            Plan::Constant(rows) => Box::new(Constant(rows.clone())),
+        })
+    }
+
+    /// Maps, and the join below them without the columns that they do not read.
+    fn mapped(&self, plan: &Plan) -> Result<Box<dyn Operator>> {
+        let mut maps = Vec::new();
+        let mut below = plan;
+        while let Plan::Map { input, map } = below {
+            maps.push(map.clone());
+            below = input;
+        }
+        maps.reverse();
+        let Plan::Join { inputs, on, .. } = below else {
+            let input = self.build(below)?;
+            return Ok(Box::new(Mapped { input, maps }));
+        };
+        for i in (0..maps.len()).rev() {
+            let reads = maps[i].reads()?;
+            let place = |column| reads.binary_search(&column).unwrap_or_default();
+            maps[i] = maps[i].moved(&place)?;
+            match i.checked_sub(1) {
+                Some(before) => maps[before] = maps[before].only(&reads)?,
+                None => {
+                    let input = self.join(inputs, on, &reads)?;
+                    return Ok(Box::new(Mapped { input, maps }));
+                }
+            }
+        }
+        self.build(below)
+    }
+
+    /// A join that gives some of its columns.
+    fn join(
+        &self,
+        inputs: &[Plan],
+        on: &[(Of, Of)],
+        columns: &[usize],
+    ) -> Result<Box<dyn Operator>> {
+        let relations = inputs.iter().enumerate();
+        let relations = relations.map(|(i, input)| self.relation(input, &partners(i, on)));
+        let relations = relations.collect::<Result<Vec<_>>>()?;
+        let mut all: Vec<Of> = Vec::new();
+        for (i, input) in inputs.iter().enumerate() {
+            all.extend((0..input.schema().fields().len()).map(|column| (i, column)));
+        }
+        let output: Vec<Of> = columns.iter().map(|&column| all[column]).collect();
+        let readings = relations.iter().map(|relation| relation.reading.clone());
+        let join = Join::over(readings.collect(), on, &output)?;
+        Ok(Box::new(Joined {
+            inputs: relations,
+            join,
+        }))
+    }
+
+    /// What can be looked up by each of some lists of columns.
+    fn relation(&self, plan: &Plan, by: &[Vec<usize>]) -> Result<Relation> {
+        let used: BTreeSet<usize> = by.iter().flatten().copied().collect();
+        let used: Vec<usize> = used.into_iter().collect();
+        if plan.origins(&used).is_some() {
+            let mut maps: Vec<Map> = Vec::new();
+            let mut below = plan;
+            while let Plan::Map { input, map } = below {
+                maps.push(map.clone());
+                below = input;
+            }
+            maps.reverse();
+            if let Plan::Scan { input, columns, .. } = below {
+                let shape = self.shapes[*input].clone();
+                let columns = columns.iter().map(|&column| {
+                    let name = &self.inputs[*input].columns[column];
+                    let (i, _) = shape.schema().column_with_name(name).ok_or_else(|| {
+                        let message = format!("table {} has no column {name}", shape.name());
+                        datafusion::common::DataFusionError::Plan(message)
+                    })?;
+                    Ok(i)
+                });
+                let columns = columns.collect::<Result<Vec<usize>>>()?;
+                return Ok(Relation::input(*input, Reading::new(shape, columns, maps)?));
+            }
+        }
+        Relation::own(self.build(plan)?, by)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self.inputs.len() == self.shapes.len() {
+            true => Ok(()),
+            false => plan_err!("a view of {} tables is given others", self.inputs.len()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What cannot be kept by its changes, in words that a user of SQL understands.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WindowFunctionDefinition};
+
+use super::{Result, refused};
+
+/// Aggregates that say in which order their rows came.
+const ORDERED: [&str; 5] = [
+    "array_agg",
+    "string_agg",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+/// Window functions that do.
+const NUMBERED: [&str; 7] = [
+    "row_number",
+    "lag",
+    "lead",
+    "ntile",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// Refuse a plan with an expression whose value is not a function of tables.
+pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
+    let mut found = Ok(());
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found = expression(expr);
+                Ok(match found {
+                    Ok(()) => TreeNodeRecursion::Continue,
+                    Err(_) => TreeNodeRecursion::Stop,
+                })
+            })
+        })
+    })?;
+    found
+}
+
+pub(super) fn limit<T>() -> Result<T> {
+    refused(
+        "LIMIT without ORDER BY",
+        "it is any rows, and others each time. Add ORDER BY",
+    )
+}
+
+fn expression(expr: &Expr) -> Result<()> {
+    match expr {
+        Expr::ScalarFunction(call) => {
+            let name = call.func.name();
+            volatility(name, call.func.signature().volatility)
+        }
+        Expr::AggregateFunction(call) => aggregate(call),
+        Expr::WindowFunction(call) => window(call),
+        Expr::ScalarVariable(..) => {
+            refused("a variable", "its value may change while no table does")
+        }
+        Expr::Placeholder(_) => refused("a parameter", "a view has none"),
+        _ => Ok(()),
+    }
+}
+
+fn volatility(name: &str, volatility: Volatility) -> Result<()> {
+    match volatility {
+        Volatility::Immutable => Ok(()),
+        Volatility::Stable => refused(
+            format!("{name}()"),
+            "its value may change while no table does",
+        ),
+        Volatility::Volatile => refused(format!("{name}()"), "its value is another each time"),
+    }
+}
+
+fn aggregate(call: &AggregateFunction) -> Result<()> {
+    let name = call.func.name();
+    volatility(name, call.func.signature().volatility)?;
+    match ORDERED.contains(&name) && call.params.order_by.is_empty() {
+        true => refused(
+            format!("{name}() without ORDER BY"),
+            format!(
+                "it depends on the order of rows, which tables do not have. Write {name}(… ORDER BY …)"
+            ),
+        ),
+        false => Ok(()),
+    }
+}
+
+fn window(call: &WindowFunction) -> Result<()> {
+    let name = call.fun.name();
+    let is_ordered = match &call.fun {
+        WindowFunctionDefinition::AggregateUDF(function) => {
+            volatility(name, function.signature().volatility)?;
+            ORDERED.contains(&name)
+        }
+        WindowFunctionDefinition::WindowUDF(function) => {
+            volatility(name, function.signature().volatility)?;
+            NUMBERED.contains(&name)
+        }
+    };
+    match is_ordered && call.params.order_by.is_empty() {
+        true => refused(
+            format!("{name}() without ORDER BY"),
+            "it depends on the order of rows, which tables do not have. Write OVER (ORDER BY …)",
+        ),
+        false => Ok(()),
+    }
+}

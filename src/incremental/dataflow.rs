@@ -1,0 +1,112 @@
+//! A view's operators, put together, and an epoch that goes through them.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, exec_err};
+
+use super::errors::Errors;
+use super::map::batch;
+use crate::store::{Pinned, ZSet};
+
+/// What an epoch does to one input. The change has all columns of the table, and need not be consolidated.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub before: Pinned,
+    pub change: Option<ZSet>,
+    pub after: Pinned,
+}
+
+/// What an epoch does to the view.
+#[derive(Debug)]
+pub struct Output {
+    /// In pieces. All of them together are the change; the same row may come in one and go in another.
+    pub rows: Vec<ZSet>,
+    /// Why rows are missing, in one column, `message`: as long as one is there the view has no right answer.
+    pub errors: ZSet,
+}
+
+/// A view that is kept: operators with their state.
+#[derive(Debug)]
+pub struct Dataflow {
+    root: Box<dyn Operator>,
+    schema: SchemaRef,
+    inputs: usize,
+    is_first: bool,
+}
+
+/// An epoch as operators see it.
+pub(super) struct Epoch<'a> {
+    pub(super) inputs: &'a [Moved],
+    /// The dataflow's first: all that is there comes now.
+    pub(super) is_first: bool,
+    errors: RefCell<Errors>,
+}
+
+/// Where an operator's output goes, piece by piece.
+pub(super) type Sink<'a> = dyn FnMut(ZSet) -> Result<()> + 'a;
+
+/// Takes the changes of its inputs and gives its own. Inputs belong to it: a plan is a tree.
+pub(super) trait Operator: Debug + Send {
+    fn schema(&self) -> &SchemaRef;
+
+    /// Take an epoch over.
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()>;
+}
+
+impl Epoch<'_> {
+    /// A row for which an expression has failed comes or goes.
+    pub(super) fn failed(&self, message: String, weight: i64) {
+        self.errors.borrow_mut().add(message, weight);
+    }
+}
+
+impl Dataflow {
+    pub(super) fn new(root: Box<dyn Operator>, schema: SchemaRef, inputs: usize) -> Self {
+        Self {
+            root,
+            schema,
+            inputs,
+            is_first: true,
+        }
+    }
+
+    /// What an epoch changes: each input's change, with the input before and after it, in the order of
+    /// [`Compiled::inputs`](super::Compiled::inputs). The first step is given what is there as a change of nothing.
+    ///
+    /// # Errors
+    /// If memory does not suffice, or a change takes away what was not there: the state is no longer of use.
+    pub fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Result<Output> {
+        if inputs.len() != self.inputs {
+            return exec_err!("epoch {epoch} is of {} inputs", inputs.len());
+        }
+        let epoch = Epoch {
+            inputs,
+            is_first: std::mem::take(&mut self.is_first),
+            errors: RefCell::default(),
+        };
+        let mut rows = Vec::new();
+        let has_changed = inputs.iter().any(|input| {
+            input
+                .change
+                .as_ref()
+                .is_some_and(|change| !change.is_empty())
+        });
+        if has_changed || epoch.is_first {
+            let schema = &self.schema;
+            self.root.step(&epoch, &mut |piece| {
+                if !piece.is_empty() {
+                    let columns = piece.rows().columns().to_vec();
+                    let named = batch(schema, columns, piece.len())?;
+                    rows.push(ZSet::new(named, piece.weights_buffer().clone())?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(Output {
+            rows,
+            errors: epoch.errors.into_inner().zset()?,
+        })
+    }
+}

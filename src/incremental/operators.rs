@@ -1,0 +1,208 @@
+//! Operators that keep nothing of their own, or have it in what they are made of.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::common::Result;
+
+use super::dataflow::{Epoch, Operator, Sink};
+use super::errors::message;
+use super::group::GroupBy;
+use super::join::Join;
+use super::map::{Map, batch, concat};
+use super::relation::{Moves, Relation};
+use super::whole::Whole;
+use crate::store::{Pinned, ZSet};
+
+/// Rows of an input, as they are read.
+#[derive(Debug)]
+pub(super) struct Scanned(pub(super) Relation);
+
+impl Operator for Scanned {
+    fn schema(&self) -> &SchemaRef {
+        self.0.reading.schema()
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        self.0.step(epoch)?.change.into_iter().try_for_each(out)
+    }
+}
+
+/// Filters and projections, one after the other.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    pub(super) input: Box<dyn Operator>,
+    pub(super) maps: Vec<Map>,
+}
+
+impl Operator for Mapped {
+    fn schema(&self) -> &SchemaRef {
+        self.maps.last().map_or(self.input.schema(), Map::schema)
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        let maps = &self.maps;
+        self.input.step(epoch, &mut |mut piece| {
+            for map in maps {
+                let failed = &mut |message, weight| epoch.failed(message, weight);
+                piece = map.apply_each(&piece, failed)?;
+            }
+            match piece.is_empty() {
+                true => Ok(()),
+                false => out(piece),
+            }
+        })
+    }
+}
+
+/// Rows of several inputs with the same columns.
+#[derive(Debug)]
+pub(super) struct Union {
+    pub(super) inputs: Vec<Box<dyn Operator>>,
+    pub(super) schema: SchemaRef,
+}
+
+impl Operator for Union {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        let schema = &self.schema;
+        for input in &mut self.inputs {
+            input.step(epoch, &mut |piece| {
+                let columns = piece.rows().columns().to_vec();
+                let rows = batch(schema, columns, piece.len())?;
+                out(ZSet::new(rows, piece.weights_buffer().clone())?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows that are always there.
+#[derive(Debug)]
+pub(super) struct Constant(pub(super) RecordBatch);
+
+impl Operator for Constant {
+    fn schema(&self) -> &SchemaRef {
+        self.0.schema_ref()
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        match epoch.is_first {
+            true => out(ZSet::inserts(self.0.clone())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A join of relations.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) inputs: Vec<Relation>,
+    pub(super) join: Join,
+}
+
+impl Operator for Joined {
+    fn schema(&self) -> &SchemaRef {
+        self.join.schema()
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        let moves = self.inputs.iter_mut().map(|input| input.step(epoch));
+        let moves = moves.collect::<Result<Vec<Moves>>>()?;
+        let before: Vec<Pinned> = moves.iter().map(|moves| moves.before.clone()).collect();
+        let after: Vec<Pinned> = moves.iter().map(|moves| moves.after.clone()).collect();
+        for (input, moves) in moves.iter().enumerate() {
+            for piece in moves.change.iter().filter(|piece| !piece.is_empty()) {
+                self.join.change(input, piece, &before, &after, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Groups with aggregates that the change alone changes.
+#[derive(Debug)]
+pub(super) struct Grouped {
+    pub(super) input: Box<dyn Operator>,
+    pub(super) groups: GroupBy,
+}
+
+impl Operator for Grouped {
+    fn schema(&self) -> &SchemaRef {
+        self.groups.schema()
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        let groups = &mut self.groups;
+        self.input.step(epoch, &mut |piece| groups.push(&piece))?;
+        out(self.groups.finish()?)
+    }
+}
+
+/// What DataFusion makes of each row alone. The row's weight is the last column of what it is given, and of what it
+/// gives.
+#[derive(Debug)]
+pub(super) struct EachRow {
+    pub(super) input: Box<dyn Operator>,
+    pub(super) whole: Whole,
+    pub(super) fed: SchemaRef,
+    pub(super) schema: SchemaRef,
+}
+
+impl EachRow {
+    fn apply(&self, zset: &ZSet, failed: &mut dyn FnMut(String, i64)) -> Result<ZSet> {
+        let weights = Int64Array::new(zset.weights_buffer().clone(), None);
+        let mut columns = zset.rows().columns().to_vec();
+        columns.push(Arc::new(weights));
+        let rows = batch(&self.fed, columns, zset.len())?;
+        let e = match self.whole.run(&[rows]) {
+            Ok(given) => {
+                let given = given.iter().map(|rows| self.weighed(rows));
+                let given = given.collect::<Result<Vec<_>>>()?;
+                return concat(&self.schema, &given);
+            }
+            Err(e) => message(e)?,
+        };
+        let half = zset.len() / 2;
+        if half == 0 {
+            zset.weights()
+                .iter()
+                .for_each(|&weight| failed(e.clone(), weight));
+            return Ok(ZSet::empty(self.schema.clone()));
+        }
+        let first = self.apply(&zset.slice(0, half), failed)?;
+        let second = self.apply(&zset.slice(half, zset.len() - half), failed)?;
+        concat(&self.schema, &[first, second])
+    }
+
+    fn weighed(&self, rows: &RecordBatch) -> Result<ZSet> {
+        let mut columns = rows.columns().to_vec();
+        let weights = columns.pop().expect("the weights are the last column");
+        let weights = weights.as_primitive::<Int64Type>().values().clone();
+        let rows = batch(&self.schema, columns, weights.len())?;
+        Ok(ZSet::new(rows, weights)?)
+    }
+}
+
+impl Operator for EachRow {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
+        let mut pieces = Vec::new();
+        self.input.step(epoch, &mut |piece| {
+            pieces.push(piece);
+            Ok(())
+        })?;
+        let failed = &mut |message, weight| epoch.failed(message, weight);
+        for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+            out(self.apply(piece, failed)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! A dataflow before there are tables: what it reads, and what each operator is to do.
+
+use std::collections::BTreeSet;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+
+use super::aggregate::Aggregate;
+use super::map::Map;
+use super::path::Of;
+use super::whole::Recipe;
+
+/// An operator with its inputs. Columns are named by number.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    /// Columns of an input, by their numbers in its list.
+    Scan {
+        input: usize,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+    },
+    Map {
+        input: Box<Plan>,
+        map: Map,
+    },
+    /// All columns of all inputs, one input after the other.
+    Join {
+        inputs: Vec<Plan>,
+        on: Vec<(Of, Of)>,
+        schema: SchemaRef,
+    },
+    Union {
+        inputs: Vec<Plan>,
+        schema: SchemaRef,
+    },
+    Group {
+        input: Box<Plan>,
+        /// The first columns are the keys.
+        keys: usize,
+        aggregates: Vec<Aggregate>,
+        schema: SchemaRef,
+    },
+    Keyed {
+        /// With the columns that are the key, in the same order for all.
+        inputs: Vec<(Plan, Vec<usize>)>,
+        recipe: Recipe,
+        /// The output's columns that are the key, where outputs are to be kept.
+        remembers: Option<Vec<usize>>,
+        schema: SchemaRef,
+    },
+    EachRow {
+        input: Box<Plan>,
+        recipe: Recipe,
+        /// With the weight behind its columns.
+        fed: SchemaRef,
+        schema: SchemaRef,
+    },
+    Single {
+        input: Box<Plan>,
+        schema: SchemaRef,
+    },
+    Constant(RecordBatch),
+}
+
+/// Columns of an input, and an index that is needed by them.
+pub(super) type Indexes = Vec<BTreeSet<Vec<usize>>>;
+
+impl Plan {
+    pub(super) fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Map { map, .. } => map.schema(),
+            Self::Constant(rows) => rows.schema_ref(),
+            Self::Scan { schema, .. }
+            | Self::Join { schema, .. }
+            | Self::Union { schema, .. }
+            | Self::Group { schema, .. }
+            | Self::Keyed { schema, .. }
+            | Self::EachRow { schema, .. }
+            | Self::Single { schema, .. } => schema,
+        }
+    }
+
+    /// The plan with a map over it: one step where the two can be.
+    pub(super) fn mapped(self, map: Map) -> Self {
+        if let Self::Map { input, map: below } = &self
+            && below.is_filter(input.schema())
+            && let Some(both) = below.then(&map)
+        {
+            let (input, map) = (input.clone(), both);
+            return Self::Map { input, map };
+        }
+        let input = Box::new(self);
+        Self::Map { input, map }
+    }
+
+    /// Only some columns, in this order.
+    pub(super) fn columns(self, columns: &[usize]) -> Result<Self> {
+        if columns.iter().copied().eq(0..self.schema().fields().len()) {
+            return Ok(self);
+        }
+        let map = Map::columns(self.schema(), columns.iter().copied())?;
+        Ok(self.mapped(map))
+    }
+
+    /// Where it is an input and what is computed of its rows: the input, and which of its columns these are. None: it has
+    /// to be kept to be looked up by them.
+    pub(super) fn origins(&self, columns: &[usize]) -> Option<(usize, Vec<usize>)> {
+        match self {
+            Self::Scan {
+                input,
+                columns: scanned,
+                ..
+            } => Some((*input, columns.iter().map(|&i| scanned[i]).collect())),
+            Self::Map { input, map } => {
+                let columns = columns.iter().map(|&column| map.origin(column));
+                input.origins(&columns.collect::<Option<Vec<_>>>()?)
+            }
+            _ => None,
+        }
+    }
+
+    /// By which columns inputs have to be found.
+    pub(super) fn indexes(&self, found: &mut Indexes) {
+        let mut need = |plan: &Self, columns: &[usize]| {
+            if let Some((input, mut columns)) = plan.origins(columns) {
+                columns.sort_unstable();
+                columns.dedup();
+                if !columns.is_empty() {
+                    found[input].insert(columns);
+                }
+            }
+        };
+        match self {
+            Self::Join { inputs, on, .. } => {
+                for (i, input) in inputs.iter().enumerate() {
+                    let partners = partners(i, on);
+                    // Otherwise it is kept here, with its indexes.
+                    if input.origins(&partners.concat()).is_some() {
+                        partners.iter().for_each(|columns| need(input, columns));
+                    }
+                }
+            }
+            Self::Keyed { inputs, .. } => {
+                inputs
+                    .iter()
+                    .for_each(|(input, columns)| need(input, columns));
+            }
+            _ => {}
+        }
+        self.inputs()
+            .into_iter()
+            .for_each(|input| input.indexes(found));
+    }
+
+    fn inputs(&self) -> Vec<&Self> {
+        match self {
+            Self::Scan { .. } | Self::Constant(_) => Vec::new(),
+            Self::Map { input, .. }
+            | Self::Group { input, .. }
+            | Self::EachRow { input, .. }
+            | Self::Single { input, .. } => vec![input],
+            Self::Join { inputs, .. } | Self::Union { inputs, .. } => inputs.iter().collect(),
+            Self::Keyed { inputs, .. } => inputs.iter().map(|(input, _)| input).collect(),
+        }
+    }
+}
+
+/// Of an input of a join, the columns by which each of the others finds it.
+pub(super) fn partners(input: usize, on: &[(Of, Of)]) -> Vec<Vec<usize>> {
+    let both = on.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
+    let links: Vec<(Of, Of)> = both.filter(|(a, _)| a.0 == input).collect();
+    let others: BTreeSet<usize> = links.iter().map(|(_, b)| b.0).collect();
+    let columns = others.into_iter().map(|other| {
+        let of = links.iter().filter(|(_, b)| b.0 == other);
+        let columns: BTreeSet<usize> = of.map(|(a, _)| a.1).collect();
+        columns.into_iter().collect()
+    });
+    columns.collect()
+}

@@ -1,0 +1,260 @@
+//! A query that is kept, beside the same recomputed.
+
+use std::sync::{Arc, Mutex};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider,
+};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::{MemTable, TableType};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use futures::executor::block_on;
+
+use super::world::World;
+use crate::engine::kept_plan;
+use crate::incremental::map::{batch, concat};
+use crate::incremental::{Compiled, Dataflow, Moved, Refused};
+use crate::store::{Pinned, Shape, Table, ZSet};
+
+/// A table as DataFusion reads it.
+#[derive(Debug)]
+struct Content {
+    schema: SchemaRef,
+    rows: Mutex<Vec<RecordBatch>>,
+}
+
+#[async_trait]
+impl TableProvider for Content {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = self.rows.lock().unwrap().clone();
+        let table = MemTable::try_new(self.schema.clone(), vec![rows])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}
+
+/// Tables that plans read: what they hold is put in before a plan is run.
+pub(super) struct Catalog {
+    pub(super) state: SessionState,
+    contents: Vec<(String, Arc<Content>)>,
+}
+
+impl Catalog {
+    pub(super) fn new(tables: impl IntoIterator<Item = (String, SchemaRef)>) -> Self {
+        let base = crate::Engine::builder().state().unwrap();
+        let options = base.config_options().catalog.clone();
+        let schema = Arc::new(MemorySchemaProvider::new());
+        let mut contents = Vec::new();
+        for (name, columns) in tables {
+            let content = Arc::new(Content {
+                schema: columns,
+                rows: Mutex::default(),
+            });
+            schema
+                .register_table(name.clone(), content.clone())
+                .unwrap();
+            contents.push((name, content));
+        }
+        let catalog = MemoryCatalogProvider::new();
+        catalog
+            .register_schema(&options.default_schema, schema)
+            .unwrap();
+        let list = MemoryCatalogProviderList::new();
+        list.register_catalog(options.default_catalog, Arc::new(catalog));
+        let config = base.config().clone().with_target_partitions(2);
+        let state = SessionStateBuilder::new_from_existing(base)
+            .with_catalog_list(Arc::new(list))
+            .with_config(config)
+            .build();
+        Self { state, contents }
+    }
+
+    pub(super) fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let plan = block_on(self.state.create_logical_plan(sql))?;
+        let plan = kept_plan(plan, &self.state);
+        plan.map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+
+    pub(super) fn put(&self, table: &str, rows: Vec<RecordBatch>) {
+        let content = self.contents.iter().find(|(name, _)| name == table);
+        *content.unwrap().1.rows.lock().unwrap() = rows;
+    }
+
+    pub(super) fn run(&self, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let planner = DefaultPhysicalPlanner::default();
+        runtime.block_on(async {
+            let plan = planner.create_physical_plan(plan, &self.state).await?;
+            collect(plan, self.state.task_ctx()).await
+        })
+    }
+}
+
+pub(super) struct Kept {
+    sql: String,
+    catalog: Catalog,
+    plan: LogicalPlan,
+    pub(super) compiled: Compiled,
+    dataflow: Dataflow,
+    /// Tables by number, and as they were.
+    inputs: Vec<(usize, Pinned)>,
+    view: ZSet,
+    errors: ZSet,
+    is_first: bool,
+}
+
+impl Kept {
+    /// The query, over tables that get the indexes it needs.
+    pub(super) fn new(world: &mut World, sql: &str) -> Result<Self, Refused> {
+        let tables = world.tables.iter();
+        let tables = tables.map(|table| (table.name.to_string(), table.schema.clone()));
+        let catalog = Catalog::new(tables);
+        let plan = catalog.plan(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
+        let compiled = Compiled::new(&plan, &catalog.state)?;
+        let mut inputs = Vec::new();
+        for input in compiled.inputs() {
+            let is_it = |table: &super::world::Kept| table.name == &*input.table.table;
+            let number = world.tables.iter().position(is_it).unwrap();
+            let table = &mut world.tables[number];
+            for index in &input.indexes {
+                let columns = index
+                    .iter()
+                    .map(|name| table.schema.index_of(name).unwrap());
+                table.table.add_index(&columns.collect::<Vec<_>>()).unwrap();
+            }
+            // Nothing yet, whatever the table holds.
+            let empty = Table::new(Shape::clone(table.table.shape())).snapshot();
+            inputs.push((number, empty));
+        }
+        let shapes = inputs
+            .iter()
+            .map(|(i, _)| world.tables[*i].table.shape().clone());
+        let shapes: Vec<_> = shapes.collect();
+        let dataflow = compiled
+            .start(&shapes)
+            .unwrap_or_else(|e| panic!("{sql}\n{e}"));
+        let view = ZSet::empty(compiled.schema().clone());
+        Ok(Self {
+            sql: sql.to_string(),
+            catalog,
+            plan,
+            compiled,
+            dataflow,
+            inputs,
+            view,
+            errors: ZSet::empty(Arc::new(arrow::datatypes::Schema::empty())),
+            is_first: true,
+        })
+    }
+
+    /// Take over what has happened, and compare. False if there is nothing to compare: rows have errors.
+    pub(super) fn step(&mut self, world: &mut World) -> bool {
+        world.epoch += 1;
+        let changes = world.tables.iter_mut();
+        let changes: Vec<Option<ZSet>> = changes.map(|table| table.apply(world.epoch)).collect();
+        let mut moved = Vec::new();
+        for (number, before) in &mut self.inputs {
+            let table = &world.tables[*number];
+            let change = match self.is_first {
+                true => Some(ZSet::inserts(table.batch(&table.rows))),
+                false => changes[*number].clone(),
+            };
+            let after = table.table.snapshot();
+            let before = std::mem::replace(before, after.clone());
+            moved.push(Moved {
+                before,
+                change,
+                after,
+            });
+        }
+        self.is_first = false;
+        let output = self.dataflow.step(world.epoch, &moved);
+        let output = output.unwrap_or_else(|e| panic!("{}\n{e}", self.sql));
+        let mut all = vec![self.view.clone()];
+        all.extend(output.rows);
+        self.view = concat(self.compiled.schema(), &all)
+            .unwrap()
+            .consolidated()
+            .unwrap();
+        if self.errors.is_empty() {
+            self.errors = output.errors;
+        } else {
+            let schema = self.errors.rows().schema();
+            let both = concat(&schema, &[self.errors.clone(), output.errors]).unwrap();
+            self.errors = both.consolidated().unwrap();
+        }
+        let is_positive = |zset: &ZSet| zset.weights().iter().all(|weight| *weight > 0);
+        assert!(is_positive(&self.errors), "{}\n{:?}", self.sql, self.errors);
+        assert!(
+            is_positive(&self.view),
+            "{}\n{}",
+            self.sql,
+            self.shown(&self.view)
+        );
+        self.compare(world)
+    }
+
+    fn compare(&self, world: &World) -> bool {
+        for table in &world.tables {
+            self.catalog.put(table.name, vec![table.batch(&table.rows)]);
+        }
+        let rows = match self.catalog.run(&self.plan) {
+            Ok(rows) => rows,
+            // Of a batch; row by row it need not.
+            Err(e) => {
+                let e = crate::error::Error::from(e);
+                let is_data = matches!(e, crate::error::Error::Data { .. });
+                assert!(is_data, "{}\n{e}", self.sql);
+                return false;
+            }
+        };
+        if !self.errors.is_empty() {
+            return false;
+        }
+        let schema = self.compiled.schema();
+        let minus = rows.iter().map(|rows| {
+            let rows = batch(schema, rows.columns().to_vec(), rows.num_rows()).unwrap();
+            let weights = vec![-1; rows.num_rows()];
+            ZSet::new(rows, weights).unwrap()
+        });
+        let mut all = vec![self.view.clone()];
+        all.extend(minus);
+        let difference = concat(schema, &all).unwrap().consolidated().unwrap();
+        assert!(
+            difference.is_empty(),
+            "epoch {}: {}\ntoo much (+) or missing (-):\n{}\n{}",
+            world.epoch,
+            self.sql,
+            self.shown(&difference),
+            self.plan.display_indent(),
+        );
+        true
+    }
+
+    fn shown(&self, zset: &ZSet) -> String {
+        let rows = arrow::util::pretty::pretty_format_batches(&[zset.rows().clone()]).unwrap();
+        format!("{rows}\nweights {:?}", zset.weights())
+    }
+}

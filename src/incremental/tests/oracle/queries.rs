@@ -1,0 +1,505 @@
+//! Random queries.
+
+use fastrand::Rng;
+
+/// A query of a seed.
+pub(super) fn query(seed: u64) -> String {
+    let mut writer = Writer {
+        random: Rng::with_seed(seed),
+        names: 0,
+    };
+    let depth = writer.random.usize(1..4);
+    writer.relation(depth).sql
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Int,
+    Text,
+    Decimal,
+    Float,
+    Date,
+}
+
+use Type::{Date, Decimal, Float, Int, Text};
+
+/// A query, and its columns: `c0` and so on.
+struct Relation {
+    sql: String,
+    columns: Vec<Type>,
+}
+
+/// What stands in FROM, and what can be said of it.
+struct From {
+    sql: String,
+    columns: Vec<(String, Type)>,
+}
+
+impl From {
+    fn of(&self, of: Type) -> Vec<&str> {
+        let columns = self.columns.iter().filter(|(_, other)| *other == of);
+        columns.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+struct Writer {
+    random: Rng,
+    names: usize,
+}
+
+impl Writer {
+    fn one_in(&mut self, n: u32) -> bool {
+        self.random.u32(0..n) == 0
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.random.usize(0..all.len())]
+    }
+
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("r{}", self.names)
+    }
+
+    fn table(&mut self) -> From {
+        let (table, columns): (&str, &[(&str, Type)]) = match self.random.u8(0..4) {
+            0 => (
+                "t",
+                &[
+                    ("id", Int),
+                    ("a", Int),
+                    ("b", Int),
+                    ("s", Text),
+                    ("d", Decimal),
+                    ("f", Float),
+                    ("day", Date),
+                ],
+            ),
+            1 => ("u", &[("id", Int), ("a", Int), ("s", Text), ("f", Float)]),
+            2 => ("v", &[("a", Int), ("s", Text), ("d", Decimal)]),
+            _ => ("w", &[("s", Text), ("a", Int), ("day", Date)]),
+        };
+        let name = self.name();
+        From {
+            sql: format!("{table} AS {name}"),
+            columns: columns
+                .iter()
+                .map(|(c, of)| (format!("{name}.{c}"), *of))
+                .collect(),
+        }
+    }
+
+    fn source(&mut self, depth: usize) -> From {
+        if depth == 0 || self.one_in(3) {
+            return self.table();
+        }
+        let inner = self.relation(depth - 1);
+        let name = self.name();
+        let columns = inner.columns.iter().enumerate();
+        From {
+            sql: format!("({}) AS {name}", inner.sql),
+            columns: columns
+                .map(|(i, of)| (format!("{name}.c{i}"), *of))
+                .collect(),
+        }
+    }
+
+    /// An expression of a type, of what there is.
+    fn expr(&mut self, from: &From, of: Type, depth: usize) -> String {
+        let columns = from.of(of);
+        if !columns.is_empty() && (depth == 0 || !self.one_in(3)) {
+            return self.pick(&columns).to_string();
+        }
+        if depth == 0 {
+            return match of {
+                Int => self.pick(&["1", "2", "0"]).to_string(),
+                Text => self.pick(&["'a'", "''", "'1'"]).to_string(),
+                Decimal => "CAST(1.50 AS DECIMAL(10, 2))".to_string(),
+                Float => self
+                    .pick(&["CAST(0.5 AS DOUBLE)", "CAST('NaN' AS DOUBLE)"])
+                    .to_string(),
+                Date => "DATE '1970-02-01'".to_string(),
+            };
+        }
+        let depth = depth - 1;
+        match (of, self.random.u8(0..7)) {
+            (Int, 0) => {
+                let (a, b) = (self.expr(from, Int, depth), self.expr(from, Int, depth));
+                format!("({a} {} {b})", self.pick(&["+", "-", "*"]))
+            }
+            (Int, 1) => format!("char_length({})", self.expr(from, Text, depth)),
+            (Int, 2) if self.one_in(3) => format!("(6 / {})", self.expr(from, Int, depth)),
+            (Int, 3) if self.one_in(3) => {
+                format!("CAST({} AS BIGINT)", self.expr(from, Text, depth))
+            }
+            (Text, 0) => {
+                let (a, b) = (self.expr(from, Text, depth), self.expr(from, Text, depth));
+                format!("({a} || {b})")
+            }
+            (Text, 1) => format!("upper({})", self.expr(from, Text, depth)),
+            (Text, 2) => format!("CAST({} AS VARCHAR)", self.expr(from, Int, depth)),
+            (Decimal, 0) => {
+                let a = self.expr(from, Decimal, depth);
+                format!("CAST({a} * 2 AS DECIMAL(10, 2))")
+            }
+            (Float, 0) => format!("({} + 1.5)", self.expr(from, Float, depth)),
+            (Float, 1) => format!("CAST({} AS DOUBLE)", self.expr(from, Int, depth)),
+            (Float, 2) => format!("-{}", self.expr(from, Float, depth)),
+            (_, 4) => {
+                let (condition, a) = (self.condition(from, depth), self.expr(from, of, depth));
+                let b = self.expr(from, of, depth);
+                format!("CASE WHEN {condition} THEN {a} ELSE {b} END")
+            }
+            (_, 5) => {
+                let (a, b) = (self.expr(from, of, depth), self.expr(from, of, depth));
+                format!("coalesce({a}, {b})")
+            }
+            (_, 6) => {
+                let (a, b) = (self.expr(from, of, depth), self.expr(from, of, depth));
+                format!("nullif({a}, {b})")
+            }
+            _ => self.expr(from, of, depth),
+        }
+    }
+
+    fn any_type(&mut self) -> Type {
+        [Int, Int, Int, Text, Text, Decimal, Float, Float, Date][self.random.usize(0..9)]
+    }
+
+    fn condition(&mut self, from: &From, depth: usize) -> String {
+        let of = self.any_type();
+        let a = self.expr(from, of, depth);
+        match self.random.u8(0..9) {
+            0 => format!("{a} IS NULL"),
+            1 => format!("{a} IS NOT NULL"),
+            2 => {
+                let (a, b) = (self.condition(from, 0), self.condition(from, 0));
+                format!("({a} {} {b})", self.pick(&["AND", "OR"]))
+            }
+            3 => format!("NOT ({})", self.condition(from, 0)),
+            4 => {
+                let (b, c) = (self.expr(from, of, depth), self.expr(from, of, 0));
+                format!("{a} IN ({b}, {c})")
+            }
+            _ => {
+                let b = self.expr(from, of, depth);
+                format!(
+                    "{a} {} {b}",
+                    self.pick(&["=", "<>", "<", ">=", ">", "IS DISTINCT FROM"])
+                )
+            }
+        }
+    }
+
+    /// Columns of both that can be equal; None if there are none.
+    fn equality(&mut self, a: &From, b: &From) -> Option<String> {
+        let mut pairs = Vec::new();
+        for (left, of) in &a.columns {
+            let others = b.columns.iter().filter(|(_, other)| other == of);
+            pairs.extend(others.map(|(right, _)| format!("{left} = {right}")));
+        }
+        if pairs.is_empty() {
+            return None;
+        }
+        let pair = pairs.swap_remove(self.random.usize(0..pairs.len()));
+        if self.one_in(8) && !a.of(Int).is_empty() {
+            let (x, y) = (self.expr(a, Int, 1), self.expr(b, Int, 1));
+            return Some(format!("{x} = {y}"));
+        }
+        Some(pair)
+    }
+
+    fn joined(&mut self, depth: usize) -> From {
+        let mut from = self.source(depth);
+        let more = [0, 0, 1, 1, 2][self.random.usize(0..5)];
+        for _ in 0..more {
+            let next = self.source(depth.saturating_sub(1));
+            let kind = self.pick(&[
+                "JOIN",
+                "JOIN",
+                "JOIN",
+                "LEFT JOIN",
+                "RIGHT JOIN",
+                "FULL JOIN",
+            ]);
+            let on = self.equality(&from, &next);
+            let both = From {
+                sql: String::new(),
+                columns: from.columns.iter().chain(&next.columns).cloned().collect(),
+            };
+            let on = match on {
+                Some(on) if self.one_in(3) => {
+                    format!("{on} AND {}", self.condition(&both, 0))
+                }
+                Some(on) => on,
+                None => self.condition(&both, 0),
+            };
+            from = From {
+                sql: format!("{} {kind} {} ON {on}", from.sql, next.sql),
+                ..both
+            };
+        }
+        from
+    }
+
+    /// A condition with a subquery.
+    fn membership(&mut self, from: &From, depth: usize) -> String {
+        let inner = self.source(depth);
+        let not = self.pick(&["", "NOT "]);
+        match self.random.u8(0..4) {
+            0 | 1 => {
+                let on = self.equality(from, &inner);
+                let on = on.unwrap_or_else(|| self.condition(&inner, 0));
+                format!("{not}EXISTS (SELECT 1 FROM {} WHERE {on})", inner.sql)
+            }
+            2 => {
+                let of = self.any_type();
+                let (a, b) = (self.expr(from, of, 0), self.expr(&inner, of, 0));
+                format!("{a} {not}IN (SELECT {b} FROM {})", inner.sql)
+            }
+            _ => {
+                let a = self.expr(from, Int, 0);
+                let b = self.expr(&inner, Int, 0);
+                let what = self.pick(&["max", "min", "count", "sum"]);
+                let compare = self.pick(&["<", ">=", "="]);
+                let correlated = match self.one_in(2) {
+                    true => self.equality(from, &inner),
+                    false => None,
+                };
+                let on = correlated
+                    .map(|on| format!(" WHERE {on}"))
+                    .unwrap_or_default();
+                format!("{a} {compare} (SELECT {what}({b}) FROM {}{on})", inner.sql)
+            }
+        }
+    }
+
+    fn filter(&mut self, from: &From, depth: usize) -> String {
+        let mut conditions = Vec::new();
+        if self.one_in(2) {
+            conditions.push(self.condition(from, 1));
+        }
+        if self.one_in(4) {
+            conditions.push(self.membership(from, depth.saturating_sub(1)));
+        }
+        match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        }
+    }
+
+    fn relation(&mut self, depth: usize) -> Relation {
+        match self.random.u8(0..12) {
+            0..=3 => self.plain(depth),
+            4..=6 => self.grouped(depth),
+            7 if depth > 0 => self.set(depth),
+            8 => self.windows(depth),
+            9 => self.first(depth),
+            10 => {
+                let mut plain = self.plain(depth);
+                plain.sql = plain.sql.replacen("SELECT", "SELECT DISTINCT", 1);
+                plain
+            }
+            _ => self.plain(depth),
+        }
+    }
+
+    fn select(&mut self, exprs: Vec<(String, Type)>, rest: &str) -> Relation {
+        let named = exprs.iter().enumerate();
+        let named: Vec<String> = named
+            .map(|(i, (expr, _))| format!("{expr} AS c{i}"))
+            .collect();
+        Relation {
+            sql: format!("SELECT {} FROM {rest}", named.join(", ")),
+            columns: exprs.into_iter().map(|(_, of)| of).collect(),
+        }
+    }
+
+    fn exprs(&mut self, from: &From, most: usize) -> Vec<(String, Type)> {
+        let count = self.random.usize(1..=most);
+        let exprs = (0..count).map(|_| {
+            let of = self.any_type();
+            (self.expr(from, of, 2), of)
+        });
+        exprs.collect()
+    }
+
+    fn plain(&mut self, depth: usize) -> Relation {
+        let from = self.joined(depth);
+        let mut exprs = self.exprs(&from, 4);
+        if self.one_in(10) {
+            let inner = self.source(depth.saturating_sub(1));
+            let value = self.expr(&inner, Int, 0);
+            let what = self.pick(&["max", "min", "count"]);
+            exprs.push((format!("(SELECT {what}({value}) FROM {})", inner.sql), Int));
+        }
+        let filter = self.filter(&from, depth);
+        self.select(exprs, &format!("{}{filter}", from.sql))
+    }
+
+    fn aggregate(&mut self, from: &From) -> (String, Type) {
+        let int = self.expr(from, Int, 1);
+        let filter = match self.one_in(5) {
+            true => format!(" FILTER (WHERE {})", self.condition(from, 0)),
+            false => String::new(),
+        };
+        let (call, of) = match self.random.u8(0..16) {
+            0 => ("count(*)".to_string(), Int),
+            1 => (format!("count({int})"), Int),
+            2 => (format!("sum({int})"), Int),
+            3 => (format!("sum({})", self.expr(from, Float, 1)), Float),
+            4 => (format!("avg({})", self.expr(from, Float, 1)), Float),
+            5 => (format!("avg({int})"), Float),
+            6 => {
+                let of = self.any_type();
+                (format!("min({})", self.expr(from, of, 1)), of)
+            }
+            7 => {
+                let of = self.any_type();
+                (format!("max({})", self.expr(from, of, 1)), of)
+            }
+            8 => (format!("count(DISTINCT {int})"), Int),
+            9 => (format!("sum(DISTINCT {int})"), Int),
+            10 => (format!("median({int})"), Int),
+            11 => (format!("stddev({})", self.expr(from, Float, 0)), Float),
+            12 => (format!("bit_xor({int})"), Int),
+            13 => {
+                let text = self.expr(from, Text, 0);
+                return (format!("string_agg({text}, ',' ORDER BY {text})"), Text);
+            }
+            14 => (format!("var_pop({})", self.expr(from, Float, 0)), Float),
+            _ => (format!("count(DISTINCT {})", self.expr(from, Text, 0)), Int),
+        };
+        (format!("{call}{filter}"), of)
+    }
+
+    fn grouped(&mut self, depth: usize) -> Relation {
+        let from = self.joined(depth);
+        let filter = self.filter(&from, depth);
+        let keys = self.random.usize(0..3);
+        let mut exprs: Vec<(String, Type)> = Vec::new();
+        for _ in 0..keys {
+            let of = self.any_type();
+            let key = self.expr(&from, of, 1);
+            let is_constant = !key.contains(".") || exprs.iter().any(|(other, _)| *other == key);
+            if !is_constant {
+                exprs.push((key, of));
+            }
+        }
+        let keys: Vec<String> = exprs.iter().map(|(key, _)| key.clone()).collect();
+        for _ in 0..self.random.usize(1..4) {
+            let aggregate = self.aggregate(&from);
+            exprs.push(aggregate);
+        }
+        let group = match (keys.is_empty(), self.random.u8(0..6)) {
+            (true, _) => String::new(),
+            (false, 0) => format!(" GROUP BY ROLLUP({})", keys.join(", ")),
+            (false, 1) => format!(" GROUP BY CUBE({})", keys.join(", ")),
+            _ => format!(" GROUP BY {}", keys.join(", ")),
+        };
+        let having = match self.one_in(5) {
+            true => format!(" HAVING count(*) {} 1", self.pick(&[">", "<=", "="])),
+            false => String::new(),
+        };
+        self.select(exprs, &format!("{}{filter}{group}{having}", from.sql))
+    }
+
+    fn set(&mut self, depth: usize) -> Relation {
+        let count = self.random.usize(1..4);
+        let columns: Vec<Type> = (0..count).map(|_| self.any_type()).collect();
+        let mut parts = Vec::new();
+        for _ in 0..2 {
+            let from = self.joined(depth - 1);
+            let filter = self.filter(&from, depth - 1);
+            let exprs = columns.iter().map(|of| (self.expr(&from, *of, 1), *of));
+            let exprs = exprs.collect();
+            let part = self.select(exprs, &format!("{}{filter}", from.sql));
+            parts.push(part.sql);
+        }
+        let how = self.pick(&[
+            "UNION ALL",
+            "UNION ALL",
+            "UNION",
+            "INTERSECT",
+            "EXCEPT",
+            "INTERSECT ALL",
+            "EXCEPT ALL",
+        ]);
+        Relation {
+            sql: format!("{} {how} {}", parts[0], parts[1]),
+            columns,
+        }
+    }
+
+    fn windows(&mut self, depth: usize) -> Relation {
+        // Peers that differ in what a function reads would make it a matter of chance.
+        let from = self.source(depth);
+        let mut exprs: Vec<(String, Type)> = from.columns.clone();
+        let order: Vec<String> = from.columns.iter().map(|(name, _)| name.clone()).collect();
+        let order = order.join(", ");
+        let partition = match self.one_in(4) {
+            true => String::new(),
+            false => {
+                let of = self.any_type();
+                format!("PARTITION BY {} ", self.expr(&from, of, 1))
+            }
+        };
+        for _ in 0..self.random.usize(1..3) {
+            let int = self.expr(&from, Int, 1);
+            let some = self.expr(&from, Int, 0);
+            let (call, of) = match self.random.u8(0..8) {
+                0 => (
+                    format!("row_number() OVER ({partition}ORDER BY {some})"),
+                    Int,
+                ),
+                1 => (
+                    format!("rank() OVER ({partition}ORDER BY {some} DESC)"),
+                    Int,
+                ),
+                2 => (format!("sum({int}) OVER ({partition}ORDER BY {some})"), Int),
+                3 => (format!("max({int}) OVER ({partition})"), Int),
+                4 => (
+                    format!("lag({int}) OVER ({partition}ORDER BY {order})"),
+                    Int,
+                ),
+                5 => (
+                    format!("first_value({int}) OVER ({partition}ORDER BY {order})"),
+                    Int,
+                ),
+                6 => (
+                    format!(
+                        "count(*) OVER ({partition}ORDER BY {order} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"
+                    ),
+                    Int,
+                ),
+                _ => {
+                    let float = self.expr(&from, Float, 0);
+                    (format!("sum({float}) OVER ({partition})"), Float)
+                }
+            };
+            exprs.push((call, of));
+        }
+        self.select(exprs, &from.sql)
+    }
+
+    fn first(&mut self, depth: usize) -> Relation {
+        let from = self.joined(depth);
+        let filter = self.filter(&from, depth);
+        let exprs = self.exprs(&from, 3);
+        let of = self.any_type();
+        let (key, direction) = (
+            self.expr(&from, of, 1),
+            self.pick(&["", " DESC", " NULLS FIRST"]),
+        );
+        let offset = match self.one_in(3) {
+            true => " OFFSET 1",
+            false => "",
+        };
+        let limit = self.random.u8(1..4);
+        let rest = format!(
+            "{}{filter} ORDER BY {key}{direction} LIMIT {limit}{offset}",
+            from.sql
+        );
+        self.select(exprs, &rest)
+    }
+}

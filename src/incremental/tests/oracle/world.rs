@@ -1,0 +1,206 @@
+//! Tables, and what happens to them.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+
+use crate::store::{Shape, Table, ZSet};
+
+pub(super) type Row = Vec<ScalarValue>;
+
+/// A table, its plain content, and what has changed since a view was told.
+pub(super) struct Kept {
+    pub(super) name: &'static str,
+    pub(super) schema: SchemaRef,
+    key: &'static [usize],
+    pub(super) table: Table,
+    pub(super) rows: Vec<Row>,
+    pub(super) change: Vec<(Row, i64)>,
+}
+
+pub(super) struct World {
+    pub(super) tables: Vec<Kept>,
+    pub(super) epoch: u64,
+}
+
+fn decimal() -> DataType {
+    DataType::Decimal128(10, 2)
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        use DataType::{Date32, Float64, Int64, Utf8};
+        let table = |name, columns: &[(&str, DataType)], key: &'static [usize]| {
+            let field = |(i, (name, of)): (usize, &(&str, DataType))| {
+                Field::new(*name, of.clone(), !key.contains(&i))
+            };
+            let fields: Vec<Field> = columns.iter().enumerate().map(field).collect();
+            let schema = Arc::new(Schema::new(fields));
+            let shape = Shape::new(name, schema.clone()).with_chunk_bits(4);
+            let shape = match key {
+                [] => shape,
+                key => shape.with_key(key),
+            };
+            Kept {
+                name,
+                schema,
+                key,
+                table: Table::new(shape),
+                rows: Vec::new(),
+                change: Vec::new(),
+            }
+        };
+        let tables = vec![
+            table(
+                "t",
+                &[
+                    ("id", Int64),
+                    ("a", Int64),
+                    ("b", Int64),
+                    ("s", Utf8),
+                    ("d", decimal()),
+                    ("f", Float64),
+                    ("day", Date32),
+                ],
+                &[0],
+            ),
+            table(
+                "u",
+                &[("id", Int64), ("a", Int64), ("s", Utf8), ("f", Float64)],
+                &[0],
+            ),
+            table("v", &[("a", Int64), ("s", Utf8), ("d", decimal())], &[]),
+            table("w", &[("s", Utf8), ("a", Int64), ("day", Date32)], &[0, 1]),
+        ];
+        Self { tables, epoch: 0 }
+    }
+
+    /// Up to `most` rows of each table come, go or are replaced, sometimes none.
+    pub(super) fn change(&mut self, random: &mut fastrand::Rng, most: usize) {
+        for table in &mut self.tables {
+            if random.u8(0..3) == 0 {
+                continue;
+            }
+            for _ in 0..random.usize(0..=most) {
+                table.change(random);
+            }
+        }
+    }
+
+    pub(super) fn compact(&mut self, random: &mut fastrand::Rng) {
+        for table in &mut self.tables {
+            let budget = random.usize(0..40);
+            table.table.compact(budget).unwrap();
+        }
+    }
+}
+
+impl Kept {
+    fn change(&mut self, random: &mut fastrand::Rng) {
+        let dice = random.u8(0..10);
+        if dice < 5 || self.rows.is_empty() {
+            let row = self.row(random);
+            self.put(row);
+            return;
+        }
+        let i = random.usize(0..self.rows.len());
+        let before = self.rows[i].clone();
+        match dice {
+            5 | 6 => self.take(i),
+            // Comes and goes within an epoch.
+            7 => {
+                self.change.push((before.clone(), -1));
+                self.change.push((before, 1));
+            }
+            _ => {
+                self.take(i);
+                let mut after = before;
+                let column = random.usize(0..after.len());
+                after[column] = self.value(column, random);
+                self.put(after);
+            }
+        }
+    }
+
+    fn take(&mut self, i: usize) {
+        let row = self.rows.swap_remove(i);
+        self.change.push((row, -1));
+    }
+
+    fn put(&mut self, row: Row) {
+        if !self.key.is_empty() {
+            let is_same = |other: &Row| self.key.iter().all(|&i| other[i] == row[i]);
+            if let Some(i) = self.rows.iter().position(is_same) {
+                self.take(i);
+            }
+        }
+        self.change.push((row.clone(), 1));
+        self.rows.push(row);
+    }
+
+    fn row(&self, random: &mut fastrand::Rng) -> Row {
+        (0..self.schema.fields().len())
+            .map(|column| self.value(column, random))
+            .collect()
+    }
+
+    fn value(&self, column: usize, random: &mut fastrand::Rng) -> ScalarValue {
+        let field = self.schema.field(column);
+        let is_null = field.is_nullable() && random.u8(0..8) == 0;
+        fn pick<T: Clone>(random: &mut fastrand::Rng, all: &[T]) -> T {
+            all[random.usize(0..all.len())].clone()
+        }
+        let value = match field.data_type() {
+            DataType::Int64 if field.name() == "id" => ScalarValue::from(random.i64(0..12)),
+            DataType::Int64 => ScalarValue::from(pick(random, &[0, 1, 1, 2, 2, 3, -1, 7])),
+            DataType::Utf8 => ScalarValue::from(pick(random, &["", "1", "2", "a", "b", "ab"])),
+            DataType::Decimal128(p, s) => {
+                let cents = pick(random, &[0, 1, 100, 150, -250, 99_999_999_99]);
+                ScalarValue::Decimal128(Some(cents), *p, *s)
+            }
+            DataType::Float64 => ScalarValue::from(pick(
+                random,
+                &[
+                    0.0,
+                    -0.0,
+                    1.0,
+                    0.1,
+                    1e16,
+                    -1e16,
+                    f64::NAN,
+                    f64::INFINITY,
+                    2.5,
+                ],
+            )),
+            _ => ScalarValue::Date32(Some(pick(random, &[0, 1, 31, 59, 10_000]))),
+        };
+        match is_null {
+            true => ScalarValue::try_from(field.data_type()).unwrap(),
+            false => value,
+        }
+    }
+
+    pub(super) fn batch(&self, rows: &[Row]) -> RecordBatch {
+        let columns = (0..self.schema.fields().len()).map(|i| -> ArrayRef {
+            match rows.is_empty() {
+                true => arrow::array::new_empty_array(self.schema.field(i).data_type()),
+                false => ScalarValue::iter_to_array(rows.iter().map(|row| row[i].clone())).unwrap(),
+            }
+        });
+        RecordBatch::try_new(self.schema.clone(), columns.collect()).unwrap()
+    }
+
+    /// What has changed, applied to the table.
+    pub(super) fn apply(&mut self, epoch: u64) -> Option<ZSet> {
+        let (rows, weights): (Vec<Row>, Vec<i64>) =
+            std::mem::take(&mut self.change).into_iter().unzip();
+        let change = (!rows.is_empty()).then(|| ZSet::new(self.batch(&rows), weights).unwrap());
+        let empty = ZSet::empty(self.schema.clone());
+        self.table
+            .apply(epoch, change.as_ref().unwrap_or(&empty))
+            .unwrap();
+        change
+    }
+}
