@@ -68,8 +68,8 @@ impl Code {
             Unreachable | Timeout | Busy | Cancelled | SourceRefused => Kind::Transient,
             PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile
             | NoChangeCapture | LogTruncated | LogRewound => Kind::Definite,
-            Authentication | LimitExceeded | InvalidUrl | InvalidOption
-            | InvalidSecret | TargetExists => Kind::User,
+            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
+            | TargetExists => Kind::User,
             Internal => Kind::Internal,
         }
     }
