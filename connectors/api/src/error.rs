@@ -67,9 +67,9 @@ impl Code {
         match self {
             Unreachable | Timeout | Busy | Cancelled | SourceRefused => Kind::Transient,
             PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile
-            | LogTruncated | LogRewound => Kind::Definite,
-            NoChangeCapture | Authentication | LimitExceeded | InvalidUrl | InvalidOption
-            | InvalidSecret | TargetExists => Kind::User,
+            | NoChangeCapture | LogTruncated | LogRewound => Kind::Definite,
+            Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
+            | TargetExists => Kind::User,
             Internal => Kind::Internal,
         }
     }

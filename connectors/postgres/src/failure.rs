@@ -1,9 +1,7 @@
 use std::time::Instant;
 
-use belvedere_connector::{Code, Error};
-use tokio_postgres::error::DbError;
-
 use crate::settings::Settings;
+use belvedere_connector::{Code, Error};
 
 /// What the server or the connection reported, in the engine's words.
 ///
@@ -12,7 +10,7 @@ use crate::settings::Settings;
 pub fn failure(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres::Error) -> Error {
     let late = deadline.is_some_and(|d| Instant::now() >= d);
     let error = match e.as_db_error() {
-        Some(db) => refused(settings, late, db),
+        Some(db) => refused(settings, late, db.code().code(), db.message()),
         None if late => timeout(),
         None if names_authentication(&e) => authentication(
             settings,
@@ -27,9 +25,9 @@ pub fn failure(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres
     error.at_source(&settings.source)
 }
 
-fn refused(settings: &Settings, late: bool, db: &DbError) -> Error {
-    let state = db.code().code();
-    let quoted = |code: Code| Error::new(code, format!("PostgreSQL says: {}", db.message()));
+/// What a server refused, by its SQLSTATE.
+pub fn refused(settings: &Settings, late: bool, state: &str, message: &str) -> Error {
+    let quoted = |code: Code| Error::new(code, format!("PostgreSQL says: {message}"));
     match state {
         "42501" => quoted(Code::PermissionDenied).help(format!(
             "Grant it at the source: GRANT SELECT ON … TO {}",
@@ -61,14 +59,14 @@ fn refused(settings: &Settings, late: bool, db: &DbError) -> Error {
         "53000" | "53100" | "53200" | "53400" | "54000" | "54001" | "54011" => {
             quoted(Code::LimitExceeded)
         }
-        _ if state.starts_with("28") => authentication(settings, db.message().to_string()),
+        _ if state.starts_with("28") => authentication(settings, message.to_string()),
         _ if state.starts_with("08") || state.starts_with("57P") => Error::new(
             Code::Unreachable,
             format!(
                 "{} (database {}) ended the connection: {}",
                 settings.address(),
                 settings.database,
-                db.message()
+                message
             ),
         )
         .help("It is tried again by the next query"),
@@ -84,7 +82,7 @@ fn refresh(settings: &Settings) -> String {
     format!("Run REFRESH SOURCE {}", settings.source)
 }
 
-fn authentication(settings: &Settings, message: String) -> Error {
+pub fn authentication(settings: &Settings, message: String) -> Error {
     Error::new(
         Code::Authentication,
         format!(

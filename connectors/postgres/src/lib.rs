@@ -18,10 +18,13 @@
 //! | `read.rs` | one statement's answer as batches |
 //! | `split.rs` | one large table by several connections in one snapshot |
 //! | `decode/` | binary values → Arrow builders |
+//! | `capture/` | what changes, by logical replication |
 //!
-//! *Invariant:* nothing is ever written: every session's transactions are read only.
+//! *Invariant:* no table is ever written to, and every session's transactions are read only, but those in which capture makes or
+//! removes its publication.
 
 mod bounds;
+mod capture;
 mod decode;
 mod dialect;
 mod discovery;

@@ -75,6 +75,23 @@ impl Pool {
         self.acquire(deadline).await
     }
 
+    /// A connection for a short question, which is not known to have died in the pool.
+    pub async fn acquire_alive(self: &Arc<Self>) -> Result<Lease> {
+        let lease = self.acquire(None).await?;
+        // One that a restart of the server has ended is noticed only by asking.
+        let is_alive = match lease.reused {
+            true => lease.client()?.batch_execute("").await.is_ok(),
+            false => true,
+        };
+        match is_alive {
+            true => Ok(lease),
+            false => {
+                drop(lease);
+                self.acquire_fresh(None).await
+            }
+        }
+    }
+
     /// A connection, if one is free now.
     pub async fn try_acquire(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Option<Lease>> {
         match self.permits.clone().try_acquire_owned() {

@@ -6,6 +6,8 @@ use belvedere_connector::{Code, Error, OptionSpec, Result, Secret, SourceConfig}
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::capture::Names;
+
 /// The options of `CREATE SOURCE … WITH (…)`.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -42,6 +44,16 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "connect_timeout",
         help: "seconds to wait for a connection to be made, default 10",
+        secret: false,
+    },
+    OptionSpec {
+        name: "slot",
+        help: "a logical replication slot of pgoutput to read changes from; default one that is made for it",
+        secret: false,
+    },
+    OptionSpec {
+        name: "publication",
+        help: "a publication that has the tables whose changes are read; default one that is made for it",
         secret: false,
     },
     OptionSpec {
@@ -93,6 +105,8 @@ pub struct Settings {
     /// Only these schemas; empty means all.
     pub schemas: Vec<String>,
     pub decisions: Vec<Decision>,
+    /// What capture of changes uses at the server.
+    pub names: Names,
 }
 
 /// What the user decided about one column.
@@ -232,6 +246,7 @@ impl Settings {
                 .map(str::to_string)
                 .collect(),
             decisions: decisions(&config)?,
+            names: Names::new(&config)?,
             config,
         })
     }

@@ -3,12 +3,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Connector, Error, Fragment, OptionSpec, Result, ScanRequest, Source,
-    SourceConfig, Table, TableKind, TableRef,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Connector, Error, Fragment,
+    OptionSpec, Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableKind,
+    TableRef,
 };
 use belvedere_sqlgen::{SqlCapabilities, render};
 use futures::{StreamExt, TryStreamExt};
 
+use crate::capture::Capturing;
 use crate::dialect::PostgresDialect;
 use crate::discovery;
 use crate::params::Param;
@@ -40,10 +42,11 @@ impl Connector for PostgresConnector {
     }
 
     fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>> {
-        let settings = Arc::new(Settings::new(config)?);
+        let pool = Pool::new(Arc::new(Settings::new(config)?));
         Ok(Arc::new(PostgresSource {
-            pool: Pool::new(settings),
-            sizes: RwLock::default(),
+            capturing: Capturing::new(pool.clone()),
+            pool,
+            known: RwLock::default(),
         }))
     }
 }
@@ -51,31 +54,55 @@ impl Connector for PostgresConnector {
 #[derive(Debug)]
 struct PostgresSource {
     pool: Arc<Pool>,
-    /// Of the tables that can be split by pages, as discovery found them.
-    sizes: RwLock<HashMap<TableRef, u64>>,
+    capturing: Capturing,
+    known: RwLock<Known>,
+}
+
+/// Of tables, as discovery found them.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of those that can be split by pages.
+    sizes: HashMap<TableRef, u64>,
+    primary_keys: HashMap<TableRef, Vec<String>>,
+}
+
+/// By how many connections a table of this size is read.
+pub fn ranges(bytes: u64, settings: &Settings) -> usize {
+    match bytes {
+        SPLIT_BYTES.. => {
+            let ranges = usize::try_from(bytes / RANGE_BYTES).unwrap_or(usize::MAX);
+            ranges.min(settings.max_connections)
+        }
+        _ => 1,
+    }
 }
 
 #[async_trait]
 impl Source for PostgresSource {
     async fn discover(&self) -> Result<Vec<Table>> {
         let tables = discovery::discover(&self.pool, None).await?;
+        self.capturing.discover().await?;
         self.remember(&tables);
         Ok(tables)
     }
 
     fn remember(&self, tables: &[Table]) {
-        let sizes = tables
-            .iter()
-            .filter(|t| matches!(t.kind, TableKind::Table | TableKind::MaterializedView))
-            .filter_map(|t| {
-                let table = TableRef {
-                    schema: t.schema.clone(),
-                    name: t.name.clone(),
-                };
-                t.size_bytes.map(|bytes| (table, bytes))
-            })
-            .collect();
-        *self.sizes.write().unwrap_or_else(PoisonError::into_inner) = sizes;
+        let mut known = Known::default();
+        for table in tables {
+            let name = TableRef {
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+            };
+            if matches!(table.kind, TableKind::Table | TableKind::MaterializedView)
+                && let Some(bytes) = table.size_bytes
+            {
+                known.sizes.insert(name.clone(), bytes);
+            }
+            if !table.primary_key.is_empty() {
+                known.primary_keys.insert(name, table.primary_key.clone());
+            }
+        }
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
     fn default_schema(&self) -> &str {
@@ -104,13 +131,10 @@ impl Source for PostgresSource {
         if !fragment.rel.is_row_wise() || fragment.rel.names_one_row() {
             return 1;
         }
-        let sizes = self.sizes.read().unwrap_or_else(PoisonError::into_inner);
-        match sizes.get(table) {
-            Some(bytes) if *bytes >= SPLIT_BYTES => {
-                let ranges = usize::try_from(bytes / RANGE_BYTES).unwrap_or(usize::MAX);
-                ranges.min(self.pool.settings.max_connections)
-            }
-            _ => 1,
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        match known.sizes.get(table) {
+            Some(bytes) => ranges(*bytes, &self.pool.settings),
+            None => 1,
         }
     }
 
@@ -161,5 +185,33 @@ impl Source for PostgresSource {
                     .boxed()
             })
             .collect())
+    }
+
+    fn capture(&self) -> Capture {
+        self.capturing.capture()
+    }
+
+    /// Before discovery, the primary key: what most tables have.
+    fn identity(&self, table: &TableRef) -> Option<Vec<String>> {
+        self.capturing.identity(table).unwrap_or_else(|| {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.primary_keys.get(table).cloned()
+        })
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.capturing.position().await
+    }
+
+    async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        self.capturing.snapshot(tables).await
+    }
+
+    async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
+        self.capturing.changes(from, tables).await
+    }
+
+    async fn release(&self) -> Result<()> {
+        self.capturing.release().await
     }
 }

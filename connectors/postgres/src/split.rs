@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The number of pages of a table that can be split: one with pages of its own, whose system columns we may read, and
 /// that no other inherits from.
-const PAGES: &str = r#"
+pub const PAGES: &str = r#"
 SELECT pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -84,7 +84,7 @@ impl Split {
         let (lease, pages) = self.connection().await?;
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         let sql = match (pages, range) {
-            (Some(pages), _) => self.range_sql(range, pages)?,
+            (Some(pages), _) => range_sql(&self.query, range, self.ranges, pages)?,
             (None, 0) => self.query.to_string(),
             (None, _) => {
                 self.give_back(lease).await;
@@ -227,41 +227,42 @@ impl Split {
             settle(lease).await;
         }
     }
+}
 
-    /// The last range has no end, so that it takes what a size in whole pages may have missed.
-    fn range_sql(&self, range: usize, pages: u64) -> Result<String> {
-        let bound = |i: usize| pages * i as u64 / self.ranges as u64;
-        let from = (range > 0).then(|| bound(range));
-        let to = (range + 1 < self.ranges).then(|| bound(range + 1));
-        let mut query = self.query.clone();
-        let select = scan_of(&mut query)
-            .ok_or_else(|| Error::internal("a split of what is not one table's rows"))?;
-        let alias = match &select.from[..] {
-            [one] => match &one.relation {
-                TableFactor::Table {
-                    alias: Some(alias), ..
-                } => alias.name.value.clone(),
-                _ => return Err(Error::internal("a scan without an alias")),
-            },
-            _ => return Err(Error::internal("a scan of several tables")),
-        };
-        let limit = |op, page: u64| {
-            let tid = Expr::value(Value::SingleQuotedString(format!("({page},0)")));
-            sql::binary(
-                sql::column(&alias, sql::word("ctid")),
-                op,
-                sql::cast(tid, sql::type_name("tid")),
-            )
-        };
-        let own = select.selection.take();
-        select.selection = sql::all(
-            from.map(|page| limit(BinaryOperator::GtEq, page))
-                .into_iter()
-                .chain(to.map(|page| limit(BinaryOperator::Lt, page)))
-                .chain(own.map(sql::nested)),
-        );
-        Ok(query.to_string())
-    }
+/// The statement that reads one of so many ranges of a table of so many pages, of one that reads all of it. The last range has no
+/// end, so that it takes what a size in whole pages may have missed.
+pub fn range_sql(query: &Query, range: usize, ranges: usize, pages: u64) -> Result<String> {
+    let bound = |i: usize| pages * i as u64 / ranges as u64;
+    let from = (range > 0).then(|| bound(range));
+    let to = (range + 1 < ranges).then(|| bound(range + 1));
+    let mut query = query.clone();
+    let select = scan_of(&mut query)
+        .ok_or_else(|| Error::internal("a split of what is not one table's rows"))?;
+    let alias = match &select.from[..] {
+        [one] => match &one.relation {
+            TableFactor::Table {
+                alias: Some(alias), ..
+            } => alias.name.value.clone(),
+            _ => return Err(Error::internal("a scan without an alias")),
+        },
+        _ => return Err(Error::internal("a scan of several tables")),
+    };
+    let limit = |op, page: u64| {
+        let tid = Expr::value(Value::SingleQuotedString(format!("({page},0)")));
+        sql::binary(
+            sql::column(&alias, sql::word("ctid")),
+            op,
+            sql::cast(tid, sql::type_name("tid")),
+        )
+    };
+    let own = select.selection.take();
+    select.selection = sql::all(
+        from.map(|page| limit(BinaryOperator::GtEq, page))
+            .into_iter()
+            .chain(to.map(|page| limit(BinaryOperator::Lt, page)))
+            .chain(own.map(sql::nested)),
+    );
+    Ok(query.to_string())
 }
 
 /// The innermost SELECT of a chain of them, which is over a table.

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use belvedere_connector::{Code, Error, Result};
@@ -41,6 +42,16 @@ pub fn connector(settings: &Settings) -> Result<MakeRustlsConnect> {
         .with_custom_certificate_verifier(Arc::new(check))
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
+}
+
+/// The file of what [`connector`] trusts, where it checks certificates and there is one.
+pub fn roots_file(settings: &Settings) -> Option<PathBuf> {
+    match settings.ssl_mode {
+        SslMode::Disable | SslMode::Prefer | SslMode::Require => None,
+        SslMode::VerifyCa | SslMode::VerifyFull => {
+            (settings.ssl_root_cert.clone()).or_else(|| openssl_probe::probe().cert_file)
+        }
+    }
 }
 
 fn roots(settings: &Settings) -> Result<RootCertStore> {

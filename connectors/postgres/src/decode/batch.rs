@@ -1,4 +1,4 @@
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use belvedere_connector::{Code, Error, Result};
 use tokio_postgres::Row;
@@ -119,35 +119,7 @@ impl BatchBuilder {
     fn append(&mut self, i: usize, value: Option<&[u8]>) -> Result<()> {
         self.columns[i]
             .append(value)
-            .map_err(|unfit| self.describe(i, unfit))
-    }
-
-    #[cold]
-    fn describe(&self, i: usize, unfit: Unfit) -> Error {
-        let field = self.schema.field(i);
-        let path = match &self.table {
-            Some(table) => format!("{table}.{}", field.name()),
-            None => format!("<table>.{}", field.name()),
-        };
-        let error = match unfit {
-            Unfit::Value(why) => Error::new(
-                Code::ValueOutOfRange,
-                format!("a value does not fit {}: {why}", field.data_type()),
-            )
-            .help(format!(
-                "Decide how it is read: WITH (columns = '{path}: text'), or '{path}: null' for nulls in its place"
-            )),
-            Unfit::Format => Error::new(
-                Code::SchemaChanged,
-                format!("its bytes are not those of {}", field.data_type()),
-            )
-            .help("Run REFRESH SOURCE"),
-        };
-        let error = error.at_column(field.name());
-        match &self.table {
-            Some(table) => error.at_table(table),
-            None => error,
-        }
+            .map_err(|why| unfit(self.table.as_deref(), self.schema.field(i), why))
     }
 
     /// Whether the batch is as large as it should get.
@@ -166,6 +138,31 @@ impl BatchBuilder {
         self.bytes = 0;
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(|e| Error::internal("the decoded columns do not make a batch").caused_by(e))
+    }
+}
+
+/// Why a value cannot be read. `table`: where it is of one.
+#[cold]
+pub fn unfit(table: Option<&str>, field: &Field, why: Unfit) -> Error {
+    let path = format!("{}.{}", table.unwrap_or("<table>"), field.name());
+    let error = match why {
+        Unfit::Value(why) => Error::new(
+            Code::ValueOutOfRange,
+            format!("a value does not fit {}: {why}", field.data_type()),
+        )
+        .help(format!(
+            "Decide how it is read: WITH (columns = '{path}: text'), or '{path}: null' for nulls in its place"
+        )),
+        Unfit::Format => Error::new(
+            Code::SchemaChanged,
+            format!("its bytes are not those of {}", field.data_type()),
+        )
+        .help("Run REFRESH SOURCE"),
+    };
+    let error = error.at_column(field.name());
+    match table {
+        Some(table) => error.at_table(table),
+        None => error,
     }
 }
 

@@ -18,8 +18,8 @@ mod numeric;
 
 use belvedere_connector::Error;
 
-pub use batch::BatchBuilder;
-pub use column::{EPOCH_DAYS, EPOCH_MICROS};
+pub use batch::{BatchBuilder, unfit};
+pub use column::{ColumnDecoder, EPOCH_DAYS, EPOCH_MICROS};
 pub use copy::CopyFrames;
 
 /// Why a value could not be decoded; never the value.

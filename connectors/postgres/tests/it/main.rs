@@ -9,8 +9,13 @@
 //! | `pushdown.rs` | what is rendered, and its answers |
 //! | `reading.rs` | batches, splits, cancelling, many at once |
 //! | `failures.rs` | what is wrong is named |
+//! | `capture.rs` | what changes: slots, publications, rights, identities, drift |
 //! | `tls.rs` | each `sslmode` against a certificate of an authority of the test's own |
 
+#[path = "../../../conformance/src/changes/applied.rs"]
+#[allow(dead_code)]
+mod applied;
+mod capture;
 mod discovery;
 mod failures;
 mod fixture;

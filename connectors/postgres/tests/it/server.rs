@@ -127,7 +127,8 @@ impl Own {
     fn start(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
-             -c max_connections=60 -c shared_buffers=64MB -c autovacuum=off {}",
+             -c max_connections=60 -c shared_buffers=64MB -c autovacuum=off \
+             -c wal_level=logical -c max_replication_slots=40 -c max_wal_senders=40 {}",
             self.port, self.options
         );
         let log = self.data.join("server.log");
