@@ -18,6 +18,7 @@
 //! | [`cli`] | the binary's commands and shell |
 //! | [`serve`] | the protocols: Arrow Flight SQL |
 //! | [`engine`] | [`Engine`], [`Session`], executing a statement: the one door |
+//! | `views` | the life of kept views: filled, brought up to date, read |
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
 //! | `exact` | sums of floats that do not depend on the order of rows |
@@ -34,7 +35,7 @@ pub mod engine;
 mod error;
 mod exact;
 pub mod federation;
-// Not an embedder's, as `store`: public for `benches/incremental`, a package of its own, until views are built on them.
+// Not an embedder's, as `store`: public for `benches/incremental`, a package of its own.
 #[doc(hidden)]
 pub mod incremental;
 #[doc(hidden)]
@@ -43,5 +44,6 @@ pub mod replication;
 pub mod serve;
 #[doc(hidden)]
 pub mod store;
+mod views;
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
 pub use error::{Error, Kind, Result};

@@ -87,7 +87,7 @@ pub struct Ownership {
     pub columns: Vec<String>,
 }
 
-/// A virtual view.
+/// A view: virtual, or one whose rows are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ViewDefinition {
     pub schema: String,
@@ -104,6 +104,26 @@ pub struct ViewDefinition {
     pub depends_on: BTreeSet<ObjectId>,
     pub about: About,
     pub comment: Option<String>,
+    /// None: it is virtual.
+    #[serde(default)]
+    pub materialized: Option<Materialized>,
+}
+
+/// How a view's rows are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Materialized {
+    /// Its contract, as it was written.
+    pub options: BTreeMap<String, String>,
+    pub checks: Vec<Check>,
+    /// Tells its content from that of an earlier view of its name.
+    pub generation: u64,
+}
+
+/// A query that must find no row before a view's rows show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    pub query: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,6 +136,18 @@ pub struct ViewColumn {
 impl ViewDefinition {
     pub fn id(&self) -> ObjectId {
         ObjectId::new([CATALOG, &self.schema, &self.name])
+    }
+
+    /// What its errors call it.
+    pub fn kind(&self) -> &'static str {
+        match self.materialized {
+            Some(_) => "materialized view",
+            None => "view",
+        }
+    }
+
+    pub fn checks(&self) -> &[Check] {
+        self.materialized.as_ref().map_or(&[], |kept| &kept.checks)
     }
 
     pub fn arrow_schema(&self) -> SchemaRef {

@@ -17,8 +17,8 @@ mod store;
 mod system_table;
 
 pub use definitions::{
-    About, CATALOG, Definitions, Discovery, INFORMATION_SCHEMA, ObjectId, Ownership, PUBLIC,
-    SYSTEM, SourceDefinition, ViewColumn, ViewDefinition,
+    About, CATALOG, Check, Definitions, Discovery, INFORMATION_SCHEMA, Materialized, ObjectId,
+    Ownership, PUBLIC, SYSTEM, SourceDefinition, ViewColumn, ViewDefinition,
 };
 pub use store::{Store, StoreError};
 pub use system_table::{SystemTable, SystemTableProvider};

@@ -13,7 +13,7 @@ use belvedere_sql::{
 use super::define::Context;
 use super::settings::Settings;
 use super::world::{Inner, World};
-use crate::catalog::{About, CATALOG, ObjectId, PUBLIC, SourceDefinition, ViewDefinition};
+use crate::catalog::{About, CATALOG, Check, ObjectId, PUBLIC, SourceDefinition, ViewDefinition};
 use crate::error::{Error, Result};
 
 /// A file of definitions.
@@ -125,7 +125,7 @@ pub(super) async fn apply(
         changes.extend(unanswered(&draft.world));
     }
     if !options.check_only {
-        draft.commit()?;
+        draft.commit().await?;
     }
     Ok(changes)
 }
@@ -402,16 +402,33 @@ pub(super) fn view_text(view: &ViewDefinition) -> String {
     let Some(query) = query else {
         return view.query.clone();
     };
+    let mut options = about_options(&view.about);
+    let contract = view.materialized.iter().flat_map(|kept| &kept.options);
+    let contract = contract.map(|(name, text)| (ident(name.clone()), Value::String(text.clone())));
+    options.0.splice(0..0, contract);
     let create = CreateView {
+        materialized: view.materialized.is_some(),
         or_replace: false,
         if_not_exists: false,
         name: Name::new([&view.schema, &view.name]),
         columns: named.map(|c| ident(c.name.clone())).collect(),
-        options: about_options(&view.about),
+        options,
+        checks: view.checks().iter().filter_map(check_ast).collect(),
         query,
         text: Verbatim(Some(view.query.clone())),
     };
     Statement::CreateView(create).to_string()
+}
+
+fn check_ast(check: &Check) -> Option<belvedere_sql::Check> {
+    let Statement::Query(query) = belvedere_sql::parse_one(&check.query).ok()?.statement else {
+        return None;
+    };
+    Some(belvedere_sql::Check {
+        name: ident(check.name.clone()),
+        query,
+        text: Verbatim(Some(check.query.clone())),
+    })
 }
 
 fn about_options(about: &About) -> Options {

@@ -12,10 +12,11 @@ use datafusion::prelude::SessionConfig;
 use super::names::PATH;
 use super::sources::LiveSource;
 use super::world::{Inner, World};
-use super::{Engine, connectors, upstream};
+use super::{Engine, connectors, kept, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
+use crate::views::Views;
 
 /// Opens an [`Engine`].
 #[derive(Debug, Default)]
@@ -74,10 +75,10 @@ impl EngineBuilder {
                 help: None,
             })?,
         };
-        let store = match &self.data_dir {
+        let store = Arc::new(match &self.data_dir {
             Some(path) => Store::open(path)?,
             None => Store::in_memory()?,
-        };
+        });
         let mut connectors = connectors::built_in();
         connectors.extend(self.connectors);
 
@@ -91,10 +92,12 @@ impl EngineBuilder {
             let live = LiveSource::open(connector, definition.clone(), known)?;
             world.live.insert(name.clone(), Arc::new(live));
         }
-        let inner = Inner::new(store, connectors, base_dir, state, world);
-        Ok(Engine {
-            inner: Arc::new(inner),
-        })
+        let durable = kept::durable(&store, self.data_dir.as_deref())?;
+        let views = Arc::new(Views::new(self.data_dir.as_deref(), durable)?);
+        let inner = Inner::new(store, connectors, base_dir, state, views, world);
+        let inner = Arc::new(inner);
+        kept::start(&inner).await;
+        Ok(Engine { inner })
     }
 
     /// Functions, rules and run time that all statements have.

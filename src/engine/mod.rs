@@ -20,6 +20,7 @@
 //! | `define/` | definitions: `CREATE`, `ALTER`, `DROP`, `COMMENT` |
 //! | `apply.rs` | several files of definitions as one change |
 //! | `options.rs` | the options and URLs of sources |
+//! | `kept.rs` | what views keep, of what is defined; statements that `views` runs |
 //! | `limits.rs` | the options that all sources take |
 //! | `sources.rs` | an opened source and the providers of its tables |
 //! | `connectors.rs` | the connectors of this build |
@@ -35,6 +36,7 @@ mod connectors;
 mod copy;
 mod define;
 mod explain;
+mod kept;
 mod limits;
 mod lineage;
 mod log;

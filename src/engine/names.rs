@@ -14,6 +14,7 @@ use super::{nearest, query, system};
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
+use crate::views::{Contract, CopyTable, Shelf, Shown};
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
 pub(super) const PATH: &str = "$path";
@@ -35,6 +36,8 @@ pub(super) struct Names {
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
     outline: bool,
+    /// What kept views have, of one moment.
+    shelf: Arc<Shelf>,
     depth: usize,
     seen: Arc<Seen>,
 }
@@ -65,6 +68,7 @@ enum Scope {
 
 impl Names {
     pub fn new(inner: Arc<Inner>, world: Arc<World>, settings: Settings, frozen: bool) -> Self {
+        let shelf = inner.views.shelves().newest();
         Self {
             inner,
             world,
@@ -72,6 +76,7 @@ impl Names {
             asker: Asker::default(),
             frozen,
             outline: false,
+            shelf,
             depth: 0,
             seen: Arc::default(),
         }
@@ -95,6 +100,29 @@ impl Names {
             }),
             ..self.clone()
         }
+    }
+
+    /// The same under other settings.
+    pub fn with_settings(&self, settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            ..self.clone()
+        }
+    }
+
+    /// The same where a kept view has other rows.
+    pub fn with_shown(&self, id: &ObjectId, shown: Shown) -> Self {
+        let mut shelf = self.shelf.as_ref().clone();
+        shelf.insert(id.clone(), Arc::new(shown));
+        Self {
+            shelf: Arc::new(shelf),
+            ..self.clone()
+        }
+    }
+
+    /// What a kept view has.
+    pub fn shown(&self, id: &ObjectId) -> Option<&Arc<Shown>> {
+        self.shelf.get(id)
     }
 
     /// Names of tables and views without what is in them. No source is asked.
@@ -256,6 +284,15 @@ impl Names {
         self.refer(view.id());
         if self.outline {
             return Ok(Some(outline(view.id(), view.arrow_schema())));
+        }
+        if let Some(kept) = &view.materialized {
+            return Ok(Some(Arc::new(CopyTable {
+                id: view.id(),
+                schema: view.arrow_schema(),
+                contract: Contract::new(&kept.options)?,
+                views: self.inner.views.clone(),
+                shown: self.shown(&view.id()).cloned(),
+            })));
         }
         if self.depth >= MAX_VIEW_DEPTH {
             return Err(Error::invalid(format!(

@@ -8,16 +8,10 @@ use belvedere_sql::Options;
 use super::{limits, nearest};
 use crate::catalog::About;
 use crate::error::{Error, Result};
+use crate::views;
 
 /// Options of the design that a later version will have.
-const LATER: &[&str] = &[
-    "changes",
-    "writable",
-    "refresh",
-    "key",
-    "max_staleness",
-    "keep",
-];
+const LATER: &[&str] = &["changes", "writable", "retain"];
 
 /// The connector that takes this URL's scheme. What has no scheme is a path.
 pub(super) fn connector_of<'a>(
@@ -164,14 +158,41 @@ fn literal_secret(name: &str) -> Error {
     )
 }
 
-/// A view's options: those about people.
-pub(super) fn of_view(options: &Options, about: &mut About) -> Result<()> {
+/// A view's options: those about people, and, of one that is kept, those of its contract.
+pub(super) fn of_view(
+    options: &Options,
+    about: &mut About,
+    mut contract: Option<&mut BTreeMap<String, String>>,
+) -> Result<()> {
     for (name, value) in options.iter() {
-        match about.field_mut(&name) {
-            Some(field) => *field = Some(value.text()),
-            None => {
-                let names = About::default().fields().map(|f| f.0);
-                return Err(unknown_option(&name, "view", names));
+        if let Some(field) = about.field_mut(&name) {
+            *field = Some(value.text());
+            continue;
+        }
+        let is_known = views::OPTIONS.contains(&name.as_str());
+        match &mut contract {
+            Some(contract) if is_known => {
+                contract.insert(name, value.text());
+            }
+            None if is_known => {
+                return Err(Error::invalid_with_help(
+                    format!("a virtual view has no option {name}: it is computed when it is read"),
+                    "CREATE MATERIALIZED VIEW keeps its rows",
+                ));
+            }
+            kept => {
+                let people = About::default().fields().map(|f| f.0);
+                let own = views::OPTIONS.iter().filter(|_| kept.is_some());
+                let of = if kept.is_some() {
+                    "materialized view"
+                } else {
+                    "view"
+                };
+                return Err(unknown_option(
+                    &name,
+                    of,
+                    people.into_iter().chain(own.copied()),
+                ));
             }
         }
     }

@@ -131,13 +131,20 @@ impl Planned {
         })
     }
 
-    /// Optimized, with what the sources answer cut out. With `widen`, what is the same in two places but for its columns is
-    /// asked for once.
-    pub fn cut(&self, state: &SessionState, widen: bool) -> Result<Cut> {
+    /// Optimized by the rules of a statement's state.
+    pub fn optimized(&self, state: &SessionState) -> Result<LogicalPlan> {
         Room::for_plan(&self.plan)?.with(|| {
             let plan = upstream::before_optimizer(self.plan.clone(), state)?;
             let plan = federation::break_ties(plan)?;
-            let plan = state.optimize(&plan)?;
+            Ok(state.optimize(&plan)?)
+        })
+    }
+
+    /// Optimized, with what the sources answer cut out. With `widen`, what is the same in two places but for its columns is
+    /// asked for once.
+    pub fn cut(&self, state: &SessionState, widen: bool) -> Result<Cut> {
+        let plan = self.optimized(state)?;
+        Room::for_plan(&self.plan)?.with(|| {
             let settings = &self.names.settings;
             let cut = federation::cut(plan, settings.pushdown)?;
             if !settings.pushdown {

@@ -6,10 +6,12 @@ use belvedere_connector::Connector;
 use datafusion::execution::context::SessionState;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::kept;
 use super::log::QueryLog;
 use super::sources::LiveSource;
 use crate::catalog::{Definitions, Store};
 use crate::error::{Error, Result};
+use crate::views::Views;
 
 /// Definitions with their opened sources: an immutable snapshot that each statement resolves its names in.
 #[derive(Debug, Clone, Default)]
@@ -23,13 +25,14 @@ pub(super) struct World {
 /// What all handles of an engine share.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub store: Store,
+    pub store: Arc<Store>,
     pub connectors: Vec<Arc<dyn Connector>>,
     /// Where relative paths of statements start.
     pub base_dir: PathBuf,
     /// Functions, rules and run time; catalogs and settings are put in for each statement.
     pub state: SessionState,
     pub log: QueryLog,
+    pub views: Arc<Views>,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
 }
@@ -44,10 +47,11 @@ pub(super) struct Draft<'a> {
 
 impl Inner {
     pub fn new(
-        store: Store,
+        store: Arc<Store>,
         connectors: Vec<Arc<dyn Connector>>,
         base_dir: PathBuf,
         state: SessionState,
+        views: Arc<Views>,
         world: World,
     ) -> Self {
         Self {
@@ -56,6 +60,7 @@ impl Inner {
             base_dir,
             state,
             log: QueryLog::default(),
+            views,
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),
         }
@@ -117,15 +122,15 @@ impl Inner {
                 .definitions
                 .discoveries
                 .insert(source.to_string(), discovery);
-            draft.commit()?;
+            draft.commit().await?;
         }
         Ok(())
     }
 }
 
 impl Draft<'_> {
-    /// Make it durable, then seen.
-    pub fn commit(self) -> Result<()> {
+    /// Make it durable, then seen, and what is kept what it says.
+    pub async fn commit(self) -> Result<()> {
         self.inner
             .store
             .commit(&self.base.definitions, &self.world.definitions)?;
@@ -136,6 +141,8 @@ impl Draft<'_> {
             .world
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        // In a box: planning a view may read a source's schema again, which is a change, too.
+        Box::pin(kept::settle(self.inner)).await;
         Ok(())
     }
 }

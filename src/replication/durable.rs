@@ -29,3 +29,21 @@ pub trait Durable: Send {
     /// The disk's; what is there and cannot be read is no reason to begin anew.
     fn recover(&mut self) -> io::Result<(Option<Checkpoint>, Vec<Boundary>)>;
 }
+
+/// Nothing survives: an engine without a data directory begins anew, and copies what it follows.
+#[derive(Debug)]
+pub struct Forgetful;
+
+impl Durable for Forgetful {
+    fn record(&mut self, _: &Boundary) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _: &Checkpoint) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn recover(&mut self) -> io::Result<(Option<Checkpoint>, Vec<Boundary>)> {
+        Ok((None, Vec::new()))
+    }
+}

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use belvedere_connector::{Position, Source};
+use futures::FutureExt;
+use futures::future::select_all;
 
 use super::durable::Durable;
 use super::error::{Error, Result};
@@ -27,6 +29,8 @@ pub struct Replication {
     /// The newest is to be published, and before that, with `true`, to be made durable with all there is.
     unpublished: Option<bool>,
     published: Arc<Mutex<Arc<Published>>>,
+    /// Whose turn it is where several sources have something.
+    turn: usize,
 }
 
 /// What an epoch did.
@@ -60,7 +64,8 @@ impl Reader {
 }
 
 impl Replication {
-    /// Go on from what is durable, with these sources by name. Contacts none of them.
+    /// Go on from what is durable, with these sources by name. Contacts none of them. Replicas of others are given up: their
+    /// source was dropped when the process ended.
     ///
     /// # Errors
     /// The disk's; if what it has does not fit these sources.
@@ -79,8 +84,9 @@ impl Replication {
         };
         let mut sources: BTreeMap<String, Tracked> = sources.into_iter().map(tracked).collect();
         for (name, kept) in &replicas {
-            let source = sources.get_mut(&kept.wanted.source);
-            let source = source.ok_or_else(|| Error::UnknownSource(kept.wanted.source.clone()))?;
+            let Some(source) = sources.get_mut(&kept.wanted.source) else {
+                continue;
+            };
             let replica = Replica::restored(name, kept, boundary.epoch);
             let replica = replica.map_err(Error::Checkpoint)?;
             source.replicas.insert(name.clone(), replica);
@@ -97,6 +103,7 @@ impl Replication {
             recorded: recorded.into(),
             unpublished: None,
             published: Arc::new(Mutex::new(Arc::new(published))),
+            turn: 0,
         };
         replication.show();
         Ok(replication)
@@ -106,28 +113,46 @@ impl Replication {
         Reader(self.published.clone())
     }
 
-    /// Follow one more table, under a name. Durable on return.
+    /// One more source, or another in place of one: its log is gone on with where it is the same, else its tables are copied
+    /// anew.
+    pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>) {
+        let mut tracked = Tracked::new(source, None);
+        if let Some(old) = self.sources.remove(name) {
+            tracked = old.on(tracked);
+        }
+        self.sources.insert(name.to_string(), tracked);
+    }
+
+    pub fn has_source(&self, name: &str) -> bool {
+        self.sources.contains_key(name)
+    }
+
+    /// Without a source and its replicas.
     ///
     /// # Errors
-    /// If the name is taken, or the table is followed under another; the disk's: it is not followed then.
-    pub fn add(&mut self, name: &str, wanted: Wanted) -> Result<()> {
-        let is_taken = self.sources.values().any(|s| s.replicas.contains_key(name));
-        let source = self.sources.get_mut(&wanted.source);
-        let source = source.ok_or_else(|| Error::UnknownSource(wanted.source.clone()))?;
-        let is_same = |(_, replica): &(&String, &Replica)| {
-            replica.state().is_followed() && replica.is_of(&wanted.captured.table)
-        };
-        let same = source.replicas.iter().find(is_same);
-        match same
-            .map(|(other, _)| other.as_str())
-            .or(is_taken.then_some(name))
-        {
-            Some(other) => return Err(Error::Exists(other.to_string())),
-            None => {
-                let replica = Replica::new(name, wanted.clone());
-                source.replicas.insert(name.to_string(), replica);
+    /// The disk's: after a restart they may be there again.
+    pub fn remove_source(&mut self, name: &str) -> Result<()> {
+        match self.sources.remove(name) {
+            None => Ok(()),
+            Some(_) => {
+                self.show_again();
+                self.checkpoint()
             }
         }
+    }
+
+    /// Follow one more table, under a name. One table may have several replicas, with other columns. Durable on return.
+    ///
+    /// # Errors
+    /// If the name is taken; the disk's: it is not followed then.
+    pub fn add(&mut self, name: &str, wanted: Wanted) -> Result<()> {
+        if self.sources.values().any(|s| s.replicas.contains_key(name)) {
+            return Err(Error::Exists(name.to_string()));
+        }
+        let source = self.sources.get_mut(&wanted.source);
+        let source = source.ok_or_else(|| Error::UnknownSource(wanted.source.clone()))?;
+        let replica = Replica::new(name, wanted.clone());
+        source.replicas.insert(name.to_string(), replica);
         let saved = self.checkpoint();
         if saved.is_err()
             && let Some(source) = self.sources.get_mut(&wanted.source)
@@ -149,6 +174,76 @@ impl Replication {
         removed.ok_or_else(|| Error::UnknownReplica(name.to_string()))?;
         self.show_again();
         self.checkpoint()
+    }
+
+    /// Find a replica's rows by these columns, too, from its next epoch on.
+    ///
+    /// # Errors
+    /// If there is no such replica, or it has no such columns.
+    pub fn add_index(&mut self, name: &str, columns: Vec<usize>) -> Result<()> {
+        let replica = (self.sources.values_mut()).find_map(|s| s.replicas.get_mut(name));
+        let replica = replica.ok_or_else(|| Error::UnknownReplica(name.to_string()))?;
+        replica.add_index(columns).map_err(Error::Checkpoint)
+    }
+
+    /// What is followed, by the replicas' names.
+    pub fn wanted(&self) -> impl Iterator<Item = (&str, &Wanted, &State)> {
+        let replicas = self.sources.values().flat_map(|source| &source.replicas);
+        replicas.map(|(name, replica)| (name.as_str(), replica.wanted(), replica.state()))
+    }
+
+    /// The newest content of a replica, if there is one to read.
+    pub fn content(&self, name: &str) -> Option<Pinned> {
+        let replica = (self.sources.values()).find_map(|source| source.replicas.get(name))?;
+        replica.state().is_readable().then(|| replica.content())
+    }
+
+    /// The newest epoch, published or not.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The next step with whichever of some sources has one first; in turn, where several have. None: there is none of them. See
+    /// [`Replication::advance`].
+    pub async fn advance_any(
+        &mut self,
+        is_asked: impl Fn(&str) -> bool,
+    ) -> Option<(String, Result<bool>)> {
+        let asked = self.sources.iter_mut().filter(|(name, _)| is_asked(name));
+        let mut steps: Vec<_> = asked
+            .map(|(name, source)| {
+                source
+                    .advance()
+                    .map(move |moved| (name.clone(), moved))
+                    .boxed()
+            })
+            .collect();
+        if steps.is_empty() {
+            return None;
+        }
+        let first = self.turn % steps.len();
+        steps.rotate_left(first);
+        self.turn = self.turn.wrapping_add(1);
+        let ((name, progress), _, others) = select_all(steps).await;
+        drop(others);
+        if matches!(progress, Ok(Progress::Told)) {
+            self.show_again();
+        }
+        Some((name, progress.map(|progress| progress != Progress::Idle)))
+    }
+
+    /// Epochs that were recorded before the process began are not waited for any more: a source that has to have come as far
+    /// is down, and others go on without it. What is shown of it is older than what was: [`Published::behind`] says so.
+    pub fn give_up_recorded(&mut self) {
+        if let Some(last) = self.recorded.back() {
+            self.epoch = last.epoch;
+            self.recorded.clear();
+        }
+    }
+
+    /// Whether epochs that were recorded before the process began are yet to come.
+    pub fn is_replaying(&self) -> bool {
+        !self.recorded.is_empty()
     }
 
     /// The next step with a source: what it has is waited for. Whether there was one; if not, nothing is left to do, or an epoch
@@ -296,7 +391,8 @@ impl Replication {
             let source = self.sources.get(name)?;
             Some((name.clone(), source.replayed(position)?))
         };
-        recorded.positions.iter().map(of).collect()
+        let known = |(name, _): &(&String, &Position)| self.sources.contains_key(*name);
+        recorded.positions.iter().filter(known).map(of).collect()
     }
 
     /// The same epoch, with what there is to be told of it now. One that is not published yet tells it itself.

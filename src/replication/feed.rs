@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use belvedere_connector::{
-    BatchStream, Captured, Change, ChangeStream, Code, Error, Kind, Position, Result, Source,
-    TableRef, Transaction,
+    BatchStream, Captured, Change, ChangeStream, Code, Error, Kind, Position, Result, Snapshot,
+    Source, TableRef, Transaction,
 };
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, StreamExt};
 
@@ -19,11 +19,29 @@ pub(super) struct Feed {
     received: Option<Position>,
     stream: Option<Open>,
     copy: Option<Copy>,
+    /// What the source was asked for and has not answered. It is kept where nobody waits for it: steps of other sources
+    /// cut a wait short, and what begins anew each time would never be done.
+    asked: Option<Asked>,
     /// What is durable here, to be said where it was not.
     acknowledge: Option<Position>,
     is_asked: bool,
     /// Whose turn it is if both have something.
     is_copys_turn: bool,
+}
+
+enum Asked {
+    Position(BoxFuture<'static, Result<Position>>),
+    Stream(
+        Vec<Captured>,
+        BoxFuture<'static, Result<Box<dyn ChangeStream>>>,
+    ),
+    Snapshot(Vec<Captured>, BoxFuture<'static, Result<Snapshot>>),
+}
+
+enum Answer {
+    Position(Result<Position>),
+    Stream(Result<Box<dyn ChangeStream>>),
+    Snapshot(Result<Snapshot>),
 }
 
 struct Open {
@@ -55,7 +73,7 @@ pub(super) enum Arrived {
     /// Rows of these tables follow, as of this position.
     Copying {
         at: Position,
-        tables: Vec<TableRef>,
+        tables: Vec<Captured>,
     },
     Rows {
         table: TableRef,
@@ -82,10 +100,16 @@ impl Feed {
             received,
             stream: None,
             copy: None,
+            asked: None,
             acknowledge: None,
             is_asked: false,
             is_copys_turn: false,
         }
+    }
+
+    /// The same, having received what there is.
+    pub fn from(self, received: Option<Position>) -> Self {
+        Self { received, ..self }
     }
 
     pub fn received(&self) -> Option<&Position> {
@@ -104,25 +128,31 @@ impl Feed {
     /// The next thing that has to be done, or that comes. `followed`: tables whose changes are wanted; `uncopied`: those of
     /// them that nothing was copied of, nor is being.
     ///
-    /// Cancel safe: what was under way begins anew, what has arrived is told the next time.
+    /// Cancel safe: what was under way goes on, what has arrived is told the next time.
     pub async fn next(
         &mut self,
         followed: Vec<Captured>,
         uncopied: Vec<Captured>,
         is_full: bool,
     ) -> Result<Arrived> {
+        if self.asked.is_some() {
+            return self.answered().await;
+        }
         if !self.is_asked {
-            let start = self.source.position().await?;
-            self.is_asked = true;
-            return Ok(Arrived::Start(start));
+            let source = self.source.clone();
+            let position = async move { source.position().await };
+            self.asked = Some(Asked::Position(position.boxed()));
+            return self.answered().await;
         }
         if let Some(from) = &self.received {
-            let is_wanted = |open: &Open| followed.iter().all(|table| open.tables.contains(table));
+            let is_wanted = |open: &Open| followed.iter().all(|table| is_told(table, &open.tables));
             if !self.stream.as_ref().is_some_and(is_wanted) {
                 // A source has one reader.
                 self.stream = None;
-                let changes = self.source.changes(from, &followed).await;
-                return self.opened(changes, followed);
+                let (source, from, tables) = (self.source.clone(), from.clone(), followed.clone());
+                let changes = async move { source.changes(&from, &tables).await };
+                self.asked = Some(Asked::Stream(followed, changes.boxed()));
+                return self.answered().await;
             }
             if let (Some(position), Some(open)) = (&self.acknowledge, &mut self.stream) {
                 let done = open.changes.acknowledge(position).await;
@@ -136,7 +166,10 @@ impl Feed {
             }
         }
         if self.copy.is_none() && !uncopied.is_empty() {
-            return self.copy(uncopied).await;
+            let (source, tables) = (self.source.clone(), uncopied.clone());
+            let snapshot = async move { source.snapshot(&tables).await };
+            self.asked = Some(Asked::Snapshot(uncopied, snapshot.boxed()));
+            return self.answered().await;
         }
         let stream = self.stream.as_mut().filter(|_| !is_full);
         // Each is cancel safe: what the other one had is still there.
@@ -158,6 +191,30 @@ impl Feed {
             Either::Left(Ok(piece)) => self.piece(piece),
             Either::Left(Err(e)) => self.broken(e),
             Either::Right(rows) => self.rows(rows),
+        }
+    }
+
+    /// What the source answers to what it was asked for.
+    async fn answered(&mut self) -> Result<Arrived> {
+        let answer = match &mut self.asked {
+            None => return Ok(Arrived::Moved),
+            Some(Asked::Position(position)) => Answer::Position(position.await),
+            Some(Asked::Stream(_, changes)) => Answer::Stream(changes.await),
+            Some(Asked::Snapshot(_, snapshot)) => Answer::Snapshot(snapshot.await),
+        };
+        match (self.asked.take(), answer) {
+            (_, Answer::Position(start)) => {
+                let start = start?;
+                self.is_asked = true;
+                Ok(Arrived::Start(start))
+            }
+            (Some(Asked::Stream(tables, _)), Answer::Stream(changes)) => {
+                self.opened(changes, tables)
+            }
+            (Some(Asked::Snapshot(tables, _)), Answer::Snapshot(snapshot)) => {
+                self.copying(snapshot, tables)
+            }
+            _ => Ok(Arrived::Moved),
         }
     }
 
@@ -216,8 +273,8 @@ impl Feed {
         Ok(Arrived::Transaction(Received { end, changes }))
     }
 
-    async fn copy(&mut self, tables: Vec<Captured>) -> Result<Arrived> {
-        let snapshot = match self.source.snapshot(&tables).await {
+    fn copying(&mut self, snapshot: Result<Snapshot>, tables: Vec<Captured>) -> Result<Arrived> {
+        let snapshot = match snapshot {
             Ok(snapshot) => snapshot,
             Err(e) => return self.refused(e, tables.into_iter().map(|t| t.table).collect()),
         };
@@ -233,10 +290,9 @@ impl Feed {
             rows.map(move |rows| (table.clone(), rows)).boxed()
         };
         let rows = select_all(snapshot.streams.into_iter().map(named));
-        let tables: Vec<TableRef> = tables.into_iter().map(|t| t.table).collect();
         self.copy = Some(Copy {
             at: at.clone(),
-            tables: tables.clone(),
+            tables: tables.iter().map(|t| t.table.clone()).collect(),
             rows,
         });
         Ok(Arrived::Copying { at, tables })
@@ -272,4 +328,20 @@ impl Feed {
             _ => Err(error),
         }
     }
+}
+
+/// Whether a stream of `tables` tells all that is wanted of this one.
+fn is_told(wanted: &Captured, tables: &[Captured]) -> bool {
+    tables
+        .iter()
+        .any(|told| told.table == wanted.table && holds(told, wanted))
+}
+
+/// Whether a table's wanted columns are all among others of it.
+pub(super) fn holds(columns: &Captured, wanted: &Captured) -> bool {
+    let mut wanted = wanted.schema.fields().iter();
+    wanted.all(|field| {
+        let same = columns.schema.field_with_name(field.name());
+        same.is_ok_and(|same| same.data_type() == field.data_type())
+    })
 }

@@ -63,7 +63,7 @@ mod tests;
 mod tracked;
 mod unchanged;
 
-pub use durable::Durable;
+pub use durable::{Durable, Forgetful};
 pub use epochs::{Changed, Epoch, Reader, Replication};
 pub use error::{Error, Result};
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};

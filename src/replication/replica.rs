@@ -1,11 +1,12 @@
 //! One table of a source, kept here.
 
 use arrow::array::RecordBatch;
-use belvedere_connector::{Captured, Change, Position, TableRef};
+use arrow::datatypes::SchemaRef;
+use belvedere_connector::{Captured, Change, Position, TableRef, Unchanged};
 
 use super::pending::Pending;
 use super::state::{Kept, State, Wanted};
-use crate::store::{Pinned, Result, Table, ZSet};
+use crate::store::{Error, Pinned, Result, Table, ZSet};
 
 pub(super) struct Replica {
     wanted: Wanted,
@@ -64,6 +65,10 @@ impl Replica {
         }
     }
 
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     pub fn captured(&self) -> &Captured {
         &self.wanted.captured
     }
@@ -96,10 +101,26 @@ impl Replica {
         }
     }
 
-    pub fn copy_rows(&mut self, rows: RecordBatch) {
+    /// Rows of the copy, with all columns that were asked for.
+    pub fn copy_rows(&mut self, rows: &RecordBatch) {
         if let Some(copy) = &mut self.copy {
-            copy.rows.push(rows);
+            match of_columns(rows, &self.wanted.captured.schema) {
+                Ok(rows) => copy.rows.push(rows),
+                Err(e) => self.block(None, e.to_string()),
+            }
         }
+    }
+
+    /// Find rows by these columns, too.
+    ///
+    /// # Errors
+    /// If they are no columns of it.
+    pub fn add_index(&mut self, columns: Vec<usize>) -> Result<()> {
+        if self.table.shape().index_on(&columns).is_none() {
+            self.table.add_index(&columns)?;
+            self.wanted.indexes.push(columns);
+        }
+        Ok(())
     }
 
     pub fn end_copy(&mut self) {
@@ -111,6 +132,11 @@ impl Replica {
     /// What is not done never will be.
     pub fn drop_copy(&mut self) {
         self.copy = self.copy.take().filter(|copy| copy.is_done);
+    }
+
+    /// What was done of a copy goes, too: what was received behind it is lost.
+    pub fn drop_copies(&mut self) {
+        self.copy = None;
     }
 
     /// The log that its content and its copy go on with is gone.
@@ -163,8 +189,9 @@ impl Replica {
             weights: vec![1; rows.num_rows()],
             rows,
         });
+        let schema = &self.wanted.captured.schema;
         let pushed = rows.into_iter().try_for_each(|rows| pending.push(rows));
-        let ended = pushed.and_then(|()| push(steps, from, &mut pending));
+        let ended = pushed.and_then(|()| push(steps, from, schema, &mut pending));
         match ended.and_then(|ended| Ok((ended, self.change(epoch, pending)?))) {
             Ok((ended, change)) => {
                 self.state = State::Live;
@@ -195,6 +222,7 @@ impl Replica {
 fn push(
     steps: Vec<Step>,
     from: Option<Position>,
+    schema: &SchemaRef,
     pending: &mut Pending,
 ) -> Result<Option<(Option<Position>, String)>> {
     for step in steps {
@@ -207,7 +235,56 @@ fn push(
             let at = from.filter(|from| !step.before.as_ref().is_some_and(|b| from <= b));
             return Ok(Some((at.or(step.before), reason)));
         }
-        (step.changes.into_iter()).try_for_each(|change| pending.push(change))?;
+        let mut changes = step.changes.into_iter();
+        changes.try_for_each(|change| pending.push(narrowed(change, schema)?))?;
     }
     Ok(None)
+}
+
+/// What a change that is told of more columns does to some of them.
+fn narrowed(change: Change, schema: &SchemaRef) -> Result<Change> {
+    Ok(match change {
+        Change::Rows { rows, weights } => Change::Rows {
+            rows: of_columns(&rows, schema)?,
+            weights,
+        },
+        Change::ByKey {
+            keys,
+            rows,
+            is_there,
+            unchanged,
+        } => {
+            let all = rows.schema();
+            let unchanged = unchanged.into_iter().filter_map(|unchanged| {
+                let name = all.fields().get(unchanged.column)?.name();
+                let column = schema.index_of(name).ok()?;
+                Some(Unchanged {
+                    column,
+                    ..unchanged
+                })
+            });
+            Change::ByKey {
+                keys,
+                rows: of_columns(&rows, schema)?,
+                is_there,
+                unchanged: unchanged.collect(),
+            }
+        }
+        other => other,
+    })
+}
+
+/// Some columns of rows, by name.
+fn of_columns(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if rows.schema().fields() == schema.fields() {
+        return Ok(rows.clone());
+    }
+    let columns = schema.fields().iter().map(|field| {
+        let column = rows.column_by_name(field.name());
+        column
+            .cloned()
+            .ok_or_else(|| Error::Shape(format!("a change has no column {}", field.name())))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }

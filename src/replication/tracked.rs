@@ -1,10 +1,12 @@
 //! One source: what comes from it, and what is kept of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use belvedere_connector::{Change, Position, TableRef};
+use arrow::datatypes::{Field, Schema};
+use belvedere_connector::{Captured, Change, Position, TableRef};
 
-use super::feed::{Arrived, Feed, Received};
+use super::feed::{Arrived, Feed, Received, holds};
 use super::replica::{Replica, Step};
 use super::state::State;
 use crate::replication::Error;
@@ -63,10 +65,27 @@ impl Tracked {
         }
     }
 
+    /// The same on another source, which has to have the same log.
+    pub fn on(self, other: Self) -> Self {
+        let Self {
+            mut replicas,
+            reached,
+            ..
+        } = self;
+        replicas.values_mut().for_each(Replica::drop_copies);
+        Self {
+            feed: other.feed.from(reached.clone()),
+            replicas,
+            is_settled: reached.is_none(),
+            reached,
+            ..other
+        }
+    }
+
     pub async fn advance(&mut self) -> Result<Progress, Error> {
         let of = |is_of: fn(&Replica) -> bool| {
             let replicas = self.replicas.values().filter(move |replica| is_of(replica));
-            replicas.map(|replica| replica.captured().clone()).collect()
+            together(replicas.map(Replica::captured))
         };
         let followed = of(|replica| replica.state().is_followed());
         let uncopied = of(Replica::is_uncopied);
@@ -95,10 +114,17 @@ impl Tracked {
                 self.queue.push_back(transaction);
             }
             Arrived::Copying { at, tables } => {
-                self.each(&tables, |replica| replica.begin_copy(at.clone()));
+                for captured in tables {
+                    self.each(std::slice::from_ref(&captured.table), |replica| {
+                        // One that was asked for meanwhile may want more than was asked of the source.
+                        if holds(&captured, replica.captured()) {
+                            replica.begin_copy(at.clone());
+                        }
+                    });
+                }
             }
             Arrived::Rows { table, rows } => {
-                self.each(&[table], |replica| replica.copy_rows(rows.clone()));
+                self.each(&[table], |replica| replica.copy_rows(&rows));
             }
             Arrived::Copied { tables } => self.each(&tables, Replica::end_copy),
             Arrived::Refused { table, error } => {
@@ -221,6 +247,26 @@ impl Tracked {
         let replicas = self.replicas.iter();
         replicas.map(|(name, replica)| (name, replica.state()))
     }
+}
+
+/// Each table once, with all columns that are wanted of it: a source tells a table's changes once, however many replicas
+/// there are of it.
+fn together<'a>(wanted: impl Iterator<Item = &'a Captured>) -> Vec<Captured> {
+    let mut tables: Vec<Captured> = Vec::new();
+    for captured in wanted {
+        let Some(same) = tables.iter_mut().find(|t| t.table == captured.table) else {
+            tables.push(captured.clone());
+            continue;
+        };
+        if !holds(same, captured) {
+            let mut fields = same.schema.fields().to_vec();
+            let more = captured.schema.fields().iter();
+            let is_new = |f: &&Arc<Field>| same.schema.field_with_name(f.name()).is_err();
+            fields.extend(more.filter(is_new).cloned());
+            same.schema = Arc::new(Schema::new(fields));
+        }
+    }
+    tables
 }
 
 fn rows(transaction: &Received) -> usize {

@@ -144,6 +144,24 @@ impl Pinned {
         })
     }
 
+    /// Into how many parts it can be read.
+    pub fn part_count(&self) -> usize {
+        self.parts().count()
+    }
+
+    /// The rows of one part, of some columns.
+    ///
+    /// # Errors
+    /// As for [`Pinned::scan`].
+    pub fn part(&self, part: usize, columns: &[usize]) -> Result<RecordBatch> {
+        match self.parts().nth(part) {
+            Some(part) => part.batch(columns),
+            None => Ok(RecordBatch::new_empty(Arc::new(
+                self.shape.schema().project(columns)?,
+            ))),
+        }
+    }
+
     /// All rows, of some columns.
     ///
     /// # Errors

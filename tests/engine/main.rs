@@ -8,6 +8,8 @@
 //! | `names.rs` | how names are resolved |
 //! | `sources.rs` | sources that are down, come back, or change |
 //! | `durability.rs` | what is there after a restart |
+//! | `followed.rs` | materialized views that are kept by change |
+//! | `kept.rs` | materialized views that are computed anew |
 //! | `limits.rs` | time, memory, and the size of a statement |
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
@@ -40,6 +42,8 @@ mod durability;
 mod dynamic;
 mod exact;
 mod fixture;
+mod followed;
+mod kept;
 mod limits;
 mod lineage;
 mod metadata;

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use belvedere_sql::{Statement, fold};
 
 use super::names::Names;
-use super::query;
 use super::settings::Settings;
 use super::world::{Inner, World};
+use super::{kept, query};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 
@@ -26,6 +26,7 @@ mod source;
 mod view;
 
 pub(super) use source::existing_source;
+pub(super) use view::existing_view;
 
 /// What a definition reads besides the world it changes.
 pub(super) struct Context<'a> {
@@ -50,6 +51,7 @@ pub(super) async fn define(
                 .await?;
             return Ok(("REFRESH SOURCE", Vec::new()));
         }
+        Statement::RefreshView(refresh) => return kept::refresh(inner, settings, refresh).await,
         Statement::CreateView(view) => {
             // Planned once outside the draft: an unknown table makes its source be read again.
             let names = Names::new(inner.clone(), inner.world(), settings.clone(), false);
@@ -65,8 +67,9 @@ pub(super) async fn define(
         notices: Vec::new(),
     };
     let tag = context.define(&mut draft.world, statement).await?;
-    draft.commit()?;
-    Ok((tag, context.notices))
+    let notices = context.notices;
+    draft.commit().await?;
+    Ok((tag, notices))
 }
 
 impl Context<'_> {
@@ -81,7 +84,7 @@ impl Context<'_> {
             Statement::AlterSource(alter) => self.alter_source(world, alter),
             Statement::DropSource(drop) => source::drop_source(world, drop),
             Statement::CreateView(create) => self.create_view(world, create).await,
-            Statement::AlterView(alter) => self.alter_view(world, alter),
+            Statement::AlterView(alter) => self.alter_view(world, alter).await,
             Statement::DropView(drop) => self.drop_view(world, drop),
             Statement::CreateSchema(create) => schema::create_schema(world, create),
             Statement::AlterSchema(alter) => schema::rename_schema(world, alter),

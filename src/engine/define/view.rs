@@ -1,14 +1,16 @@
 //! Views: planned as they are defined, so that one over what is not there is refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use belvedere_sql::{AlterView, CreateView, DropView, Name, ViewAction, fold};
 
 use super::schema::{own_schema_name, writable_schema};
 use super::{Context, drop_view, drop_views, move_comments, nothing_depends, taken};
-use crate::catalog::{About, CATALOG, ObjectId, PUBLIC, ViewDefinition};
+use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
+use crate::engine::settings::Settings;
 use crate::engine::world::World;
-use crate::engine::{nearest, options, query};
+use crate::engine::{kept, nearest, options, query};
 use crate::error::{Error, Result};
 
 impl Context<'_> {
@@ -21,13 +23,25 @@ impl Context<'_> {
         let key = (schema.clone(), name.clone());
         let id = ObjectId::new([CATALOG, &schema, &name]);
         let old = world.definitions.views.get(&key).cloned();
+        let (what, keyword, tag) = match create.materialized {
+            true => (
+                "materialized view",
+                "MATERIALIZED VIEW",
+                "CREATE MATERIALIZED VIEW",
+            ),
+            false => ("view", "VIEW", "CREATE VIEW"),
+        };
         match &old {
-            Some(_) if create.if_not_exists => return Ok("CREATE VIEW"),
-            Some(_) if !create.or_replace => return Err(taken("view", &id.to_string(), "VIEW")),
+            Some(_) if create.if_not_exists => return Ok(tag),
+            Some(_) if !create.or_replace => return Err(taken(what, &id.to_string(), keyword)),
             _ => {}
         }
-        let mut about = About::default();
-        options::of_view(&create.options, &mut about)?;
+        let (mut about, mut contract) = (About::default(), BTreeMap::new());
+        options::of_view(
+            &create.options,
+            &mut about,
+            create.materialized.then_some(&mut contract),
+        )?;
         let names = self.names(world);
         let planned = query::plan(names, &create.query).await?;
         if !planned.plan.get_parameter_types()?.is_empty() {
@@ -45,6 +59,11 @@ impl Context<'_> {
         if reads_itself {
             return Err(Error::invalid(format!("view {id} would read itself")));
         }
+        let materialized = create.materialized.then(|| Materialized {
+            options: contract,
+            checks: create.checks.iter().map(check).collect(),
+            generation: generation(world),
+        });
         let named: Vec<String> = create.columns.iter().map(fold).collect();
         let view = ViewDefinition {
             columns: query::view_columns(&planned.plan, &named)?,
@@ -57,13 +76,29 @@ impl Context<'_> {
             search_path: self.settings.search_path.clone(),
             depends_on,
             about,
-            comment: old.and_then(|old| old.comment.clone()),
+            comment: old.as_ref().and_then(|old| old.comment.clone()),
+            materialized,
             schema,
             name,
         };
-        world.definitions.views.insert(key, Arc::new(view));
+        let view = Arc::new(same_content(old.as_deref(), view));
+        world.definitions.views.insert(key, view.clone());
+        if view.materialized.is_some() {
+            self.keepable(world, &view).await?;
+        }
         self.still_readable(world, &id).await?;
-        Ok("CREATE VIEW")
+        Ok(tag)
+    }
+
+    /// A kept view's contract has to be one that can be kept.
+    async fn keepable(&self, world: &World, view: &Arc<ViewDefinition>) -> Result<()> {
+        let names = self.names(world);
+        kept::kept_view(&names, view).await?;
+        for check in view.checks() {
+            let checked = kept::check_plan(&names, view, check).await;
+            checked.map_err(|e| Error::invalid(format!("check {}: {e}", check.name)))?;
+        }
+        Ok(())
     }
 
     /// The views over a replaced one must still find their columns in it.
@@ -80,20 +115,30 @@ impl Context<'_> {
         Ok(())
     }
 
-    pub(super) fn alter_view(&self, world: &mut World, alter: &AlterView) -> Result<&'static str> {
+    pub(super) async fn alter_view(
+        &self,
+        world: &mut World,
+        alter: &AlterView,
+    ) -> Result<&'static str> {
         let key = self.existing_view(world, &alter.name)?;
         let mut new = world.definitions.views[&key].as_ref().clone();
+        called_right(&new, alter.materialized, "ALTER")?;
         match &alter.action {
             ViewAction::RenameTo(to) => new.name = fold(to),
             ViewAction::SetSchema(schema) => {
                 new.schema = own_schema_name(schema)?;
                 writable_schema(world, &new.schema)?;
             }
-            ViewAction::SetOptions(set) => options::of_view(set, &mut new.about)?,
+            ViewAction::SetOptions(set) => {
+                let contract = new.materialized.as_mut().map(|kept| &mut kept.options);
+                options::of_view(set, &mut new.about, contract)?;
+            }
             ViewAction::ResetOptions(reset) => {
                 for option in reset.iter().map(fold) {
                     if let Some(slot) = new.about.field_mut(&option) {
                         *slot = None;
+                    } else if let Some(kept) = &mut new.materialized {
+                        kept.options.remove(&option);
                     }
                 }
             }
@@ -110,7 +155,12 @@ impl Context<'_> {
         if let Some(from) = from.filter(|from| *from != new.id()) {
             move_comments(world, &from, &new.id());
         }
-        world.definitions.views.insert(new_key, Arc::new(new));
+        let new = Arc::new(new);
+        world.definitions.views.insert(new_key, new.clone());
+        if new.materialized.is_some() {
+            self.keepable(world, &new).await?;
+            return Ok("ALTER MATERIALIZED VIEW");
+        }
         Ok("ALTER VIEW")
     }
 
@@ -118,7 +168,10 @@ impl Context<'_> {
         let mut keys = Vec::new();
         for name in &drop.names {
             match self.existing_view(world, name) {
-                Ok(key) => keys.push(key),
+                Ok(key) => {
+                    called_right(&world.definitions.views[&key], drop.materialized, "DROP")?;
+                    keys.push(key);
+                }
                 Err(Error::Unknown { .. }) if drop.if_exists => {}
                 Err(e) => return Err(e),
             }
@@ -135,7 +188,10 @@ impl Context<'_> {
             }
             drop_view(world, key);
         }
-        Ok("DROP VIEW")
+        Ok(match drop.materialized {
+            true => "DROP MATERIALIZED VIEW",
+            false => "DROP VIEW",
+        })
     }
 
     /// Schema and name that a new view of this name gets.
@@ -163,28 +219,83 @@ impl Context<'_> {
     }
 
     pub(super) fn existing_view(&self, world: &World, name: &Name) -> Result<(String, String)> {
-        let views = &world.definitions.views;
-        let candidates: Vec<(String, String)> = match name.fold().as_slice() {
-            [name] => {
-                let path = self.settings.search_path.iter();
-                path.map(|schema| (schema.clone(), name.clone())).collect()
-            }
-            [schema, name] => vec![(schema.clone(), name.clone())],
-            [_, schema, name] => vec![(schema.clone(), name.clone())],
-            _ => Vec::new(),
-        };
-        candidates
-            .into_iter()
-            .find(|key| views.contains_key(key))
-            .ok_or_else(|| {
-                let text = name.fold().pop().unwrap_or_default();
-                let near = nearest(&text, views.keys().map(|(_, n)| n.as_str()));
-                let hint = near.map(|near| format!("Did you mean {near}?"));
-                Error::Unknown {
-                    what: "view",
-                    name: name.to_string(),
-                    hint,
-                }
-            })
+        existing_view(world, self.settings, name)
     }
+}
+
+/// Schema and name of the view that a name means.
+pub(in crate::engine) fn existing_view(
+    world: &World,
+    settings: &Settings,
+    name: &Name,
+) -> Result<(String, String)> {
+    let views = &world.definitions.views;
+    let candidates: Vec<(String, String)> = match name.fold().as_slice() {
+        [name] => {
+            let path = settings.search_path.iter();
+            path.map(|schema| (schema.clone(), name.clone())).collect()
+        }
+        [schema, name] => vec![(schema.clone(), name.clone())],
+        [_, schema, name] => vec![(schema.clone(), name.clone())],
+        _ => Vec::new(),
+    };
+    candidates
+        .into_iter()
+        .find(|key| views.contains_key(key))
+        .ok_or_else(|| {
+            let text = name.fold().pop().unwrap_or_default();
+            let near = nearest(&text, views.keys().map(|(_, n)| n.as_str()));
+            let hint = near.map(|near| format!("Did you mean {near}?"));
+            Error::Unknown {
+                what: "view",
+                name: name.to_string(),
+                hint,
+            }
+        })
+}
+
+fn check(check: &belvedere_sql::Check) -> Check {
+    let written = check.text.0.clone();
+    Check {
+        name: fold(&check.name),
+        query: written.unwrap_or_else(|| check.query.to_string()),
+    }
+}
+
+/// A number that no view had before: the time, or what follows the last one's.
+fn generation(world: &World) -> u64 {
+    let kept = world.definitions.views.values();
+    let kept = kept.filter_map(|view| Some(view.materialized.as_ref()?.generation));
+    let now = chrono::Utc::now().timestamp_micros().unsigned_abs();
+    kept.max().map_or(now, |last| now.max(last + 1))
+}
+
+/// A view that is defined as it was keeps its content: `apply` says again what is there already.
+fn same_content(old: Option<&ViewDefinition>, mut new: ViewDefinition) -> ViewDefinition {
+    let kept = old.and_then(|old| Some((old, old.materialized.as_ref()?)));
+    if let (Some((old, kept)), Some(materialized)) = (kept, &mut new.materialized) {
+        let is_same = old.query == new.query
+            && old.columns == new.columns
+            && old.search_path == new.search_path
+            && kept.checks == materialized.checks;
+        if is_same {
+            materialized.generation = kept.generation;
+        }
+    }
+    new
+}
+
+/// A view is altered and dropped as what it is, so that nobody drops rows where he means a query.
+fn called_right(view: &ViewDefinition, materialized: bool, verb: &str) -> Result<()> {
+    if view.materialized.is_some() == materialized {
+        return Ok(());
+    }
+    let (is, keyword) = match view.materialized {
+        Some(_) => ("a materialized view", "MATERIALIZED VIEW"),
+        None => ("a virtual view", "VIEW"),
+    };
+    Err(Error::invalid_with_help(
+        format!("{} is {is}", view.id()),
+        format!("Write {verb} {keyword} {}", view.id()),
+    ))
 }

@@ -6,7 +6,8 @@
 //! | `table.rs` | [`Definition`], and how rows become Arrow arrays |
 //! | `relations.rs` | whatever has rows: own views, sources' tables, these tables |
 //! | `sources.rs` | `system.sources`, `ownership` |
-//! | `tables.rs` | `system.tables`, `columns`, `views` |
+//! | `tables.rs` | `system.tables`, `columns` |
+//! | `views.rs` | `system.views`, `freshness`, `refreshes`, `versions` |
 //! | `keys.rs` | `system.keys` and the constraints of `information_schema` |
 //! | `information_schema.rs` | the rest of `information_schema` |
 //! | `lineage.rs` | `system.lineage` |
@@ -23,6 +24,7 @@ mod sources;
 mod table;
 mod tables;
 mod types;
+mod views;
 
 use std::sync::Arc;
 
@@ -55,7 +57,10 @@ static ALL: &[Definition] = &[
     tables::COLUMNS,
     tables::HISTOGRAMS,
     tables::TABLES,
-    tables::VIEWS,
+    views::FRESHNESS,
+    views::REFRESHES,
+    views::VERSIONS,
+    views::VIEWS,
 ];
 
 /// The table of this name, as the statement of these names sees it.

@@ -49,30 +49,11 @@ pub(super) const COLUMNS: Definition = Definition {
     rows: Fill::Known(columns),
 };
 
-/// Our own views, and who answers for them.
-pub(super) const VIEWS: Definition = Definition {
-    schema: SYSTEM,
-    name: "views",
-    columns: &[
-        always("schema", Kind::Text),
-        always("name", Kind::Text),
-        always("sql", Kind::Text),
-        maybe("owner", Kind::Text),
-        maybe("contact", Kind::Text),
-        maybe("event", Kind::Text),
-        maybe("impact", Kind::Text),
-        maybe("runbook", Kind::Text),
-        maybe("comment", Kind::Text),
-        always("columns", Kind::Text),
-        always("depends_on", Kind::Text),
-    ],
-    rows: Fill::Known(views),
-};
-
 fn tables(names: &Names, rows: &mut Rows) {
     for relation in relations(&names.world) {
         let table = relation.table();
         let kind = match &relation {
+            Relation::View(view) if view.materialized.is_some() => "MATERIALIZED VIEW",
             Relation::View(_) => "VIEW",
             Relation::Table { table, .. } => table.kind.sql_name(),
             Relation::System(_) => "SYSTEM",
@@ -166,28 +147,4 @@ fn bounds(histogram: &Histogram, data_type: &DataType) -> Vec<String> {
         _ => bound.to_string(),
     };
     histogram.bounds().iter().map(text).collect()
-}
-
-fn views(names: &Names, rows: &mut Rows) {
-    for relation in relations(&names.world) {
-        let Relation::View(view) = relation else {
-            continue;
-        };
-        let columns: Vec<_> = view.columns.iter().map(|c| c.name.as_str()).collect();
-        let depends_on: Vec<_> = view.depends_on.iter().map(ToString::to_string).collect();
-        let about = &view.about;
-        rows.push(row![
-            &view.schema,
-            &view.name,
-            &view.query,
-            &about.owner,
-            &about.contact,
-            &about.event,
-            &about.impact,
-            &about.runbook,
-            relation.comment(names),
-            columns.join(", "),
-            depends_on.join(", "),
-        ]);
-    }
 }

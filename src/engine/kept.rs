@@ -1,0 +1,394 @@
+//! Kept views, as `views` wants them: definitions become contracts and dataflows, and what it has to run runs here.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use belvedere_connector::{Capture, Captured, Table, TableRef};
+use belvedere_sql::RefreshView;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::Transformed;
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::{LogicalPlan, SubqueryAlias, TableScan, TableScanBuilder};
+use futures::TryStreamExt;
+
+use super::define::existing_view;
+use super::names::Names;
+use super::query::{self, Planned};
+use super::settings::Settings;
+use super::world::{Inner, World};
+use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
+use crate::error::{Error, Result};
+use crate::incremental::{Compiled, Input, Refused};
+use crate::replication::{Durable, Forgetful};
+use crate::views::{
+    AsOf, Content, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, State,
+    Upkeep,
+};
+
+/// Where what views follow survives: in the data directory, or not at all.
+pub(super) fn durable(store: &Arc<Store>, data_dir: Option<&Path>) -> Result<Box<dyn Durable>> {
+    Ok(match data_dir {
+        None => Box::new(Forgetful),
+        Some(_) => {
+            let _ = store;
+            Box::new(Forgetful)
+        }
+    })
+}
+
+/// Begin to keep what is defined.
+pub(super) async fn start(inner: &Arc<Inner>) {
+    let execute = Arc::new(Executor(Arc::downgrade(inner)));
+    inner.views.start(execute);
+    settle(inner).await;
+}
+
+/// Keep what is defined now.
+pub(super) async fn settle(inner: &Arc<Inner>) {
+    let world = inner.world();
+    let names = Names::new(inner.clone(), world.clone(), Settings::default(), true);
+    let mut kept = Vec::new();
+    for view in world.definitions.views.values() {
+        let Some(materialized) = &view.materialized else {
+            continue;
+        };
+        kept.push(match kept_view(&names, view).await {
+            Ok(kept) => kept,
+            // It was one that could be kept when it was defined: what it reads has changed.
+            Err(e) => KeptView {
+                id: view.id(),
+                generation: materialized.generation,
+                definition: view.clone(),
+                contract: match Contract::new(&materialized.options) {
+                    Ok(contract) => contract,
+                    Err(_) => continue,
+                },
+                flow: Some(Err(e.to_string().into())),
+            },
+        });
+    }
+    let sources = world.live.iter();
+    let sources = sources.map(|(name, live)| (name.clone(), live.handle.source.clone()));
+    inner.views.settle(kept, sources.collect());
+}
+
+/// A view as it is to be kept.
+///
+/// # Errors
+/// If its contract cannot be: an option, its key, a query that cannot follow changes, a source that does not tell them.
+pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Result<KeptView> {
+    let materialized = view.materialized.as_ref();
+    let materialized =
+        materialized.ok_or_else(|| Error::Internal(format!("view {} is virtual", view.id())))?;
+    let contract = Contract::new(&materialized.options)?;
+    for column in &contract.key {
+        if !view.columns.iter().any(|c| c.name == *column) {
+            let near = super::nearest(column, view.columns.iter().map(|c| c.name.as_str()));
+            return Err(Error::Unknown {
+                what: "column",
+                name: format!("{column} of the key of view {}", view.id()),
+                hint: near.map(|near| format!("Did you mean {near}?")),
+            });
+        }
+    }
+    let flow = match contract.upkeep {
+        Upkeep::Change => Some(Ok(Arc::new(flow_plan(names, view).await?))),
+        _ => None,
+    };
+    Ok(KeptView {
+        id: view.id(),
+        generation: materialized.generation,
+        definition: view.clone(),
+        contract,
+        flow,
+    })
+}
+
+/// A check, planned over its view.
+pub(super) async fn check_plan(
+    names: &Names,
+    view: &ViewDefinition,
+    check: &Check,
+) -> Result<Planned> {
+    let parsed = belvedere_sql::parse_one(&check.query)?;
+    let belvedere_sql::Statement::Query(ast) = parsed.statement else {
+        return Err(Error::invalid("a check is a query"));
+    };
+    query::plan(names.inside(&view.search_path), &ast).await
+}
+
+/// `REFRESH MATERIALIZED VIEW`.
+pub(super) async fn refresh(
+    inner: &Arc<Inner>,
+    settings: &Settings,
+    refresh: &RefreshView,
+) -> Result<(&'static str, Vec<String>)> {
+    let world = inner.world();
+    let (schema, name) = existing_view(&world, settings, &refresh.name)?;
+    let id = ObjectId::new([CATALOG, &schema, &name]);
+    let is_kept = world
+        .definitions
+        .view(&schema, &name)
+        .is_some_and(|v| v.materialized.is_some());
+    if !is_kept {
+        return Err(Error::invalid_with_help(
+            format!("{id} is a virtual view"),
+            "It is computed when it is read: there is nothing to refresh",
+        ));
+    }
+    let rows = inner.views.refresh(&id, refresh.full).await?;
+    Ok((
+        "REFRESH MATERIALIZED VIEW",
+        vec![format!("{id} has {rows} rows")],
+    ))
+}
+
+/// How a view that is kept by change follows what it reads.
+async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
+    // In the query's own order of joins: what sources estimate changes, and what is kept does not.
+    let mut settings = names.settings.as_ref().clone();
+    settings.pushdown = false;
+    let names = names.with_settings(settings);
+    let plan = query::view_plan(&names, view).await?;
+    let plan = by_identity(plan, &names.world)?;
+    let fingerprint = plan.display_indent_schema().to_string();
+    let planned = Planned { plan, names };
+    let state = query::state(&planned.names, None)?;
+    let optimized = planned.optimized(&state)?;
+    let compiled =
+        Compiled::new(&optimized, &state).map_err(|refused| not_by_change(view, refused))?;
+    let inputs = compiled
+        .inputs()
+        .iter()
+        .map(|input| flow_input(&planned.names.world, input));
+    Ok(FlowPlan {
+        inputs: inputs.collect::<Result<_>>()?,
+        compiled,
+        fingerprint,
+    })
+}
+
+fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -> Error {
+    Error::invalid_with_help(
+        format!(
+            "view {} cannot be kept by change: {operator}: {reason}",
+            view.id()
+        ),
+        "Recompute it instead: refresh = 'every 1 minute', or 'on read' with a max_staleness",
+    )
+}
+
+/// The plan with each table named by what it is, and not by how the query names it: a name means another table in a view
+/// with another search path.
+fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
+    let named = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else {
+            return Ok(Transformed::no(node));
+        };
+        let Some(id) = identity(scan, world) else {
+            return Ok(Transformed::no(node));
+        };
+        let [catalog, schema, table] = id.0.as_slice() else {
+            return Ok(Transformed::no(node));
+        };
+        let name = TableReference::full(catalog.as_str(), schema.as_str(), table.as_str());
+        let renamed = TableScanBuilder::new(name, scan.source.clone())
+            .with_projection(scan.projection.clone())
+            .with_filters(scan.filters.clone())
+            .with_fetch(scan.fetch)
+            .build()?;
+        let alias = SubqueryAlias::try_new(
+            Arc::new(LogicalPlan::TableScan(renamed)),
+            scan.table_name.clone(),
+        )?;
+        Ok(Transformed::yes(LogicalPlan::SubqueryAlias(alias)))
+    })?;
+    Ok(named.data)
+}
+
+/// Which table or kept view is scanned.
+fn identity(scan: &TableScan, world: &World) -> Option<ObjectId> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    if let Some(kept) = provider.downcast_ref::<CopyTable>() {
+        return Some(kept.id.clone());
+    }
+    world.live.iter().find_map(|(name, live)| {
+        let table = live.table_of(&provider)?;
+        Some(ObjectId::new([name, &table.schema, &table.name]))
+    })
+}
+
+/// What an input is: a kept view, or some columns of a source's table.
+fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
+    let (catalog, schema, name) = (
+        &*input.table.catalog,
+        &*input.table.schema,
+        &*input.table.table,
+    );
+    let id = ObjectId::new([catalog, schema, name]);
+    if catalog == CATALOG {
+        let kept = world
+            .definitions
+            .view(schema, name)
+            .and_then(|v| v.materialized.as_ref());
+        let upkeep = kept.map(|kept| Contract::new(&kept.options)).transpose()?;
+        return match upkeep.map(|contract| contract.upkeep) {
+            Some(Upkeep::Change) => Ok(FlowInput::View(id)),
+            Some(_) => Err(Error::invalid_with_help(
+                format!("view {id} is not kept by change, so what is computed of it cannot be"),
+                format!(
+                    "ALTER MATERIALIZED VIEW {id} SET (refresh = 'on change'), or read what it reads"
+                ),
+            )),
+            None => Err(Error::invalid(format!(
+                "{id} does not tell what changes in it"
+            ))),
+        };
+    }
+    let tables = world.definitions.tables(catalog);
+    let table = tables.iter().find(|t| t.schema == schema && t.name == name);
+    let (Some(table), Some(live)) = (table, world.live.get(catalog)) else {
+        return Err(Error::invalid(format!(
+            "{id} does not tell what changes in it"
+        )));
+    };
+    let source = &live.handle.source;
+    if let Capture::None(reason) = source.capture() {
+        return Err(Error::invalid_with_help(
+            format!("source {catalog} does not tell what changes: {reason}"),
+            "Or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness",
+        ));
+    }
+    let place = TableRef {
+        schema: schema.to_string(),
+        name: name.to_string(),
+    };
+    captured(
+        catalog,
+        table,
+        place.clone(),
+        source.identity(&place),
+        input,
+    )
+}
+
+/// The columns that a view wants, with those that tell rows apart.
+fn captured(
+    source: &str,
+    table: &Table,
+    place: TableRef,
+    identity: Option<Vec<String>>,
+    input: &Input,
+) -> Result<FlowInput> {
+    let all = table.arrow_schema();
+    let identity = identity.unwrap_or_default();
+    let is_wanted = |name: &String| {
+        input.columns.contains(name) || table.primary_key.contains(name) || identity.contains(name)
+    };
+    let mut fields: Vec<_> = all
+        .fields()
+        .iter()
+        .filter(|f| is_wanted(f.name()))
+        .cloned()
+        .collect();
+    if fields.is_empty() {
+        // Only how many rows there are is asked: they have to be seen by something.
+        fields.extend(all.fields().iter().take(1).cloned());
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let numbers = |names: &[String]| -> Result<Vec<usize>> {
+        let number = |name: &String| {
+            schema.index_of(name).map_err(|_| {
+                Error::Internal(format!(
+                    "a dataflow wants column {name}, which is not captured"
+                ))
+            })
+        };
+        names.iter().map(number).collect()
+    };
+    let key = numbers(&table.primary_key)?;
+    let mut indexes: Vec<Vec<usize>> = Vec::new();
+    for wanted in input
+        .indexes
+        .iter()
+        .map(Vec::as_slice)
+        .chain([identity.as_slice()])
+    {
+        let index = numbers(wanted)?;
+        let same = |other: &Vec<usize>| {
+            other.len() == index.len() && other.iter().all(|column| index.contains(column))
+        };
+        if !index.is_empty() && !same(&key) && !indexes.iter().any(same) {
+            indexes.push(index);
+        }
+    }
+    Ok(FlowInput::Table {
+        source: source.to_string(),
+        captured: Captured {
+            table: place,
+            schema,
+        },
+        key: Some(key).filter(|key| !key.is_empty()),
+        indexes,
+    })
+}
+
+/// Runs what views have to be computed by, as long as there is an engine.
+struct Executor(Weak<Inner>);
+
+impl Executor {
+    fn names(&self) -> Result<Names> {
+        let inner = self.0.upgrade().ok_or(Error::Cancelled)?;
+        let world = inner.world();
+        Ok(Names::new(inner, world, Settings::default(), false))
+    }
+}
+
+#[async_trait]
+impl Execute for Executor {
+    async fn rows(&self, view: &ViewDefinition) -> Result<SendableRecordBatchStream> {
+        let names = self.names()?;
+        let plan = query::view_plan(&names, view).await?;
+        let first = Planned { plan, names };
+        match first.run(None).await {
+            Err(e) => {
+                let Some(source) = first.outdated_source(&e) else {
+                    return Err(e);
+                };
+                let names = self.names()?;
+                names.inner.refresh_place(&source).await?;
+                let names = self.names()?;
+                let plan = query::view_plan(&names, view).await?;
+                Ok(Planned { plan, names }.run(None).await?.stream)
+            }
+            Ok(ran) => Ok(ran.stream),
+        }
+    }
+
+    async fn finds(
+        &self,
+        view: &ViewDefinition,
+        check: &Check,
+        candidate: &Content,
+    ) -> Result<bool> {
+        let shown = Shown {
+            generation: view.materialized.as_ref().map_or(0, |kept| kept.generation),
+            state: State::Live,
+            content: Some(candidate.clone()),
+            failing: None,
+            as_of: AsOf::At(std::time::Instant::now()),
+        };
+        let names = self.names()?.with_shown(&view.id(), shown);
+        let planned = check_plan(&names, view, check).await?;
+        let mut rows = planned.run(None).await?.stream;
+        while let Some(batch) = rows.try_next().await? {
+            if batch.num_rows() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,210 @@
+use std::sync::Arc;
+
+use super::relations::{Relation, relations};
+use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
+use crate::catalog::{SYSTEM, ViewDefinition};
+use crate::engine::names::Names;
+use crate::views::{AsOf, Content, Contract, Shown};
+
+/// Our own views: who answers for them, how they are kept, and how they are.
+pub(super) const VIEWS: Definition = Definition {
+    schema: SYSTEM,
+    name: "views",
+    columns: &[
+        always("schema", Kind::Text),
+        always("name", Kind::Text),
+        always("sql", Kind::Text),
+        maybe("owner", Kind::Text),
+        maybe("contact", Kind::Text),
+        maybe("event", Kind::Text),
+        maybe("impact", Kind::Text),
+        maybe("runbook", Kind::Text),
+        maybe("comment", Kind::Text),
+        always("columns", Kind::Text),
+        always("depends_on", Kind::Text),
+        // Of materialized ones alone, as are those below.
+        maybe("refresh", Kind::Text),
+        // filling, live, failed, blocked; and why.
+        maybe("state", Kind::Text),
+        maybe("reason", Kind::Text),
+        maybe("rows", Kind::Count),
+        maybe("version", Kind::Count),
+        maybe("age_ms", Kind::Count),
+    ],
+    rows: Fill::Known(views),
+};
+
+/// How old what is kept is, and how old it may be.
+pub(super) const FRESHNESS: Definition = Definition {
+    schema: SYSTEM,
+    name: "freshness",
+    columns: &[
+        always("schema", Kind::Text),
+        always("view", Kind::Text),
+        // A source whose changes it follows; none where it is computed anew.
+        maybe("source", Kind::Text),
+        maybe("age_ms", Kind::Count),
+        maybe("max_staleness_ms", Kind::Count),
+        // Why the source cannot be followed now.
+        maybe("problem", Kind::Text),
+    ],
+    rows: Fill::Known(freshness),
+};
+
+/// What ran to bring views up to date, newest first.
+pub(super) const REFRESHES: Definition = Definition {
+    schema: SYSTEM,
+    name: "refreshes",
+    columns: &[
+        always("schema", Kind::Text),
+        always("view", Kind::Text),
+        // first, schedule, manual, read.
+        always("trigger", Kind::Text),
+        always("attempt", Kind::Count),
+        always("started_at", Kind::Instant),
+        // None: it goes on.
+        maybe("took_ms", Kind::Real),
+        maybe("rows", Kind::Count),
+        maybe("version", Kind::Count),
+        maybe("error", Kind::Text),
+    ],
+    rows: Fill::Known(refreshes),
+};
+
+/// The versions of views that are computed anew, as far as they are kept.
+pub(super) const VERSIONS: Definition = Definition {
+    schema: SYSTEM,
+    name: "versions",
+    columns: &[
+        always("schema", Kind::Text),
+        always("view", Kind::Text),
+        always("version", Kind::Count),
+        // When its run began: nothing in it is older.
+        always("at", Kind::Instant),
+        always("rows", Kind::Count),
+    ],
+    rows: Fill::Known(versions),
+};
+
+fn views(names: &Names, rows: &mut Rows) {
+    for relation in relations(&names.world) {
+        let Relation::View(view) = relation else {
+            continue;
+        };
+        let columns: Vec<_> = view.columns.iter().map(|c| c.name.as_str()).collect();
+        let depends_on: Vec<_> = view.depends_on.iter().map(ToString::to_string).collect();
+        let about = &view.about;
+        let shown = names.shown(&view.id());
+        let content = shown.and_then(|shown| shown.content.as_ref());
+        let version = content.and_then(|content| match content {
+            Content::Rows(version) => Some(version.number),
+            Content::Table(_) => None,
+        });
+        let refresh = view.materialized.as_ref().map(|kept| {
+            let written = kept.options.get("refresh");
+            written.map_or("manual", String::as_str)
+        });
+        let reason = shown.and_then(|shown| shown.failing.as_ref().or(shown.state.reason()));
+        rows.push(row![
+            &view.schema,
+            &view.name,
+            &view.query,
+            &about.owner,
+            &about.contact,
+            &about.event,
+            &about.impact,
+            &about.runbook,
+            relation.comment(names),
+            columns.join(", "),
+            depends_on.join(", "),
+            refresh,
+            shown.map(|shown| shown.state.name()),
+            reason.map(|reason| reason.as_ref()),
+            content.map(Content::row_count),
+            version,
+            shown.and_then(|shown| age(names, &shown.as_of)),
+        ]);
+    }
+}
+
+fn freshness(names: &Names, rows: &mut Rows) {
+    for (view, shown, contract) in kept(names) {
+        let bound = contract.and_then(|contract| contract.max_staleness);
+        let bound = bound.map(|bound| bound.as_millis() as u64);
+        let shelves = names.inner.views.shelves();
+        match &shown.as_of {
+            AsOf::Following(sources) => {
+                for source in sources.iter() {
+                    let one = AsOf::Following(Arc::from([source.clone()]));
+                    let problem = shelves.failure(source);
+                    rows.push(row![
+                        &view.schema,
+                        &view.name,
+                        source.as_str(),
+                        age(names, &one),
+                        bound,
+                        problem.as_deref(),
+                    ]);
+                }
+            }
+            as_of => rows.push(row![
+                &view.schema,
+                &view.name,
+                None::<&str>,
+                age(names, as_of),
+                bound,
+                shown.state.reason().map(|reason| reason.as_ref()),
+            ]),
+        }
+    }
+}
+
+fn refreshes(names: &Names, rows: &mut Rows) {
+    for run in names.inner.views.runs().into_iter().rev() {
+        let [_, schema, view] = run.view.0.as_slice() else {
+            continue;
+        };
+        rows.push(row![
+            schema,
+            view,
+            run.trigger,
+            u64::from(run.attempt),
+            Value::Instant(run.started.timestamp_micros()),
+            run.took.map(|took| took.as_secs_f64() * 1e3),
+            run.rows,
+            run.version,
+            &run.error,
+        ]);
+    }
+}
+
+fn versions(names: &Names, rows: &mut Rows) {
+    for (view, shown, _) in kept(names) {
+        for version in names.inner.views.versions(shown.generation) {
+            rows.push(row![
+                &view.schema,
+                &view.name,
+                version.number,
+                Value::Instant(version.at.timestamp_micros()),
+                version.rows.row_count(),
+            ]);
+        }
+    }
+}
+
+/// Views that are kept, what they have, and what they promise.
+fn kept(
+    names: &Names,
+) -> impl Iterator<Item = (&Arc<ViewDefinition>, &Arc<Shown>, Option<Contract>)> {
+    let views = names.world.definitions.views.values();
+    views.filter_map(|view| {
+        let shown = names.shown(&view.id())?;
+        let contract = Contract::new(&view.materialized.as_ref()?.options).ok();
+        Some((view, shown, contract))
+    })
+}
+
+fn age(names: &Names, as_of: &AsOf) -> Option<u64> {
+    let age = names.inner.views.shelves().age(as_of)?;
+    Some(age.as_millis() as u64)
+}

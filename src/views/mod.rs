@@ -1,0 +1,318 @@
+//! The life of kept views: what fills them, what brings them up to date, what readers find.
+//!
+//! *It owns* the content of materialized views and what follows their sources. The central type is [`Views`]. In flow
+//! definitions ([`KeptView`], as a whole list: [`Views::settle`]); out flow a [`Shelf`], all content there is as of one
+//! moment, and [`CopyTable`], which DataFusion reads it by. It never imports the engine, which hands it an [`Execute`].
+//!
+//! ```text
+//!   definitions ──settle──▶ Views ─┬─▶ Keeper (a thread): Replication ──epoch──▶ Dataflow ──▶ Table ─┐
+//!                                  │                                                                ├──▶ Shelf ──▶ readers
+//!                                  └─▶ runs: Execute ──rows──▶ checks ──▶ Version (a file) ─────────┘
+//! ```
+//!
+//! *Kept by change* (`refresh = 'on change'`): one thread has all replicas and dataflows of the engine, takes what sources
+//! tell, ends epochs and shows each: so that several views are read as of one. Replicas are durable, by checkpoint; what
+//! views compute of them is not, and is computed again at start.
+//! *Computed anew* (schedule, read, manual): a run's rows are a version, written to a file before any of it shows.
+//!
+//! Invariants:
+//! - A shelf is never changed: a reader has what it took for as long as it likes.
+//! - A view shows a run's rows once they are whole, durable and checked, or those of the run before.
+//! - Runs of one view do not overlap. A view that cannot go on stays as it is, and hurts no other.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `contract.rs` | [`Contract`]: the options of a definition |
+//! | `schedule.rs` | [`Schedule`]: when a run is due |
+//! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
+//! | `keeper.rs` | the thread: sources' steps, epochs, checkpoints |
+//! | `flow.rs` | one view that is kept by change |
+//! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
+//! | `versions.rs` | what runs found, in files |
+//! | `table.rs` | [`CopyTable`]: a kept view as a table |
+
+mod contract;
+mod flow;
+mod keeper;
+mod runs;
+mod schedule;
+mod shelf;
+mod table;
+mod versions;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use belvedere_connector::{Captured, Source};
+use datafusion::execution::SendableRecordBatchStream;
+use tokio::sync::Notify;
+
+pub use contract::{Contract, OPTIONS, Upkeep};
+pub use runs::Run;
+pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
+pub use table::CopyTable;
+
+use self::keeper::{Command, Keeper};
+use self::runs::{Recomputed, Runs};
+use self::versions::Versions;
+use crate::catalog::{Check, ObjectId, ViewDefinition};
+use crate::error::{Error, Result};
+use crate::incremental::Compiled;
+use crate::replication::Durable;
+
+/// What runs statements for views: the engine's, without what a session sets.
+#[async_trait]
+pub trait Execute: Send + Sync {
+    /// The rows of a view's query, computed now.
+    async fn rows(&self, view: &ViewDefinition) -> Result<SendableRecordBatchStream>;
+
+    /// Whether a check finds a row, the view's content being `candidate`.
+    async fn finds(
+        &self,
+        view: &ViewDefinition,
+        check: &Check,
+        candidate: &Content,
+    ) -> Result<bool>;
+}
+
+/// A materialized view as it is to be kept.
+#[derive(Clone, Debug)]
+pub struct KeptView {
+    pub id: ObjectId,
+    pub generation: u64,
+    pub definition: Arc<ViewDefinition>,
+    pub contract: Contract,
+    /// Of one that is kept by change; or why it cannot be any more.
+    pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
+}
+
+/// How a view follows what it reads.
+#[derive(Debug)]
+pub struct FlowPlan {
+    pub compiled: Compiled,
+    /// As [`Compiled::inputs`] has them.
+    pub inputs: Vec<FlowInput>,
+    /// The query, as far as it decides what is kept: one that is compiled to the same is not begun anew.
+    pub fingerprint: String,
+}
+
+/// What an input of a dataflow is.
+#[derive(Clone, Debug)]
+pub enum FlowInput {
+    /// Some columns of a source's table; its key, by number among them; indexes that are probed.
+    Table {
+        source: String,
+        captured: Captured,
+        key: Option<Vec<usize>>,
+        indexes: Vec<Vec<usize>>,
+    },
+    /// A view that is kept by change, too.
+    View(ObjectId),
+}
+
+/// The kept views of an engine.
+pub struct Views {
+    shelves: Arc<Shelves>,
+    versions: Versions,
+    runs: Runs,
+    recomputed: Mutex<BTreeMap<ObjectId, Arc<Recomputed>>>,
+    /// Something is due sooner than it was.
+    changed: Arc<Notify>,
+    execute: Mutex<Option<Arc<dyn Execute>>>,
+    keeper: Keeper,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views").finish_non_exhaustive()
+    }
+}
+
+impl Views {
+    /// With what is durable. Nothing begins before [`Views::start`].
+    ///
+    /// # Errors
+    /// If no thread can be made.
+    pub fn new(data_dir: Option<&Path>, durable: Box<dyn Durable>) -> Result<Self> {
+        let shelves = Arc::new(Shelves::default());
+        let keeper = Keeper::begin(durable, shelves.clone()).map_err(|e| Error::Store {
+            message: format!("no thread can be made for views: {e}"),
+            help: None,
+        })?;
+        Ok(Self {
+            shelves,
+            versions: Versions::new(data_dir),
+            runs: Runs::default(),
+            recomputed: Mutex::default(),
+            changed: Arc::default(),
+            execute: Mutex::default(),
+            keeper,
+        })
+    }
+
+    /// Begin to run what is due.
+    pub fn start(self: &Arc<Self>, execute: Arc<dyn Execute>) {
+        *self.execute.lock().unwrap_or_else(PoisonError::into_inner) = Some(execute);
+        tokio::spawn(self.clone().keep_schedule());
+    }
+
+    /// Keep these views, which read these sources, and no others. Those that are kept already go on.
+    pub fn settle(&self, views: Vec<KeptView>, sources: Vec<(String, Arc<dyn Source>)>) {
+        self.versions
+            .retain(|g| views.iter().any(|v| v.generation == g));
+        self.shelves.change(|shelf| {
+            shelf.retain(|id, shown| {
+                let same = |v: &KeptView| v.id == *id && v.generation == shown.generation;
+                views.iter().any(same)
+            });
+        });
+        let mut flows = Vec::new();
+        let mut recomputed = BTreeMap::new();
+        for view in views.into_iter().map(Arc::new) {
+            let id = view.id.clone();
+            match &view.flow {
+                None => {}
+                Some(Ok(plan)) => {
+                    self.show_new(&view, None);
+                    flows.push((view.clone(), plan.clone()));
+                    continue;
+                }
+                Some(Err(reason)) => {
+                    self.show_new(&view, None);
+                    let state = State::Blocked {
+                        reason: reason.clone(),
+                    };
+                    let block = |shown: &mut Shown| shown.state = state;
+                    self.shelves.change_one(&id, view.generation, block);
+                    continue;
+                }
+            }
+            let old = self.recomputed().get(&id).cloned();
+            let same = |old: &Recomputed| {
+                old.view.generation == view.generation && old.view.contract == view.contract
+            };
+            let kept = old.filter(|old| same(old)).unwrap_or_else(|| {
+                let (versions, damaged) = self.versions.open(view.generation);
+                for reason in damaged {
+                    tracing::warn!(view = %id, "a version cannot be read: {reason}");
+                }
+                let newest = versions.last().cloned();
+                let last = newest.as_ref().map(|version| version.at);
+                self.show_new(&view, newest);
+                Arc::new(Recomputed::new(view, last))
+            });
+            recomputed.insert(id, kept);
+        }
+        *self.recomputed() = recomputed;
+        self.keeper.send(Command::Settle { flows, sources });
+        self.changed.notify_one();
+    }
+
+    /// Put a view on the shelf that is not there yet.
+    fn show_new(&self, view: &KeptView, version: Option<Arc<Version>>) {
+        let as_of = version.as_ref().map_or(AsOf::Never, |version| {
+            let age = (chrono::Utc::now() - version.at)
+                .to_std()
+                .unwrap_or_default();
+            // Of before the machine started: as old as can be said.
+            AsOf::At(Instant::now().checked_sub(age).unwrap_or_else(Instant::now))
+        });
+        let shown = Shown {
+            generation: view.generation,
+            state: match version {
+                Some(_) => State::Live,
+                None => State::Filling,
+            },
+            content: version.map(Content::Rows),
+            failing: None,
+            as_of,
+        };
+        self.shelves.change(|shelf| {
+            let old = shelf.get(&view.id).map(|old| old.generation);
+            if old != Some(view.generation) {
+                shelf.insert(view.id.clone(), Arc::new(shown));
+            }
+        });
+    }
+
+    pub fn shelves(&self) -> &Arc<Shelves> {
+        &self.shelves
+    }
+
+    /// What a view had, oldest first, as far as it is kept.
+    pub fn versions(&self, generation: u64) -> Vec<Arc<Version>> {
+        self.versions.of(generation)
+    }
+
+    /// What ran, newest last.
+    pub fn runs(&self) -> Vec<Run> {
+        self.runs.all()
+    }
+
+    /// Bring a view up to date, and how many rows it has then. `full`: compute it anew, also one that is kept by change.
+    ///
+    /// # Errors
+    /// The run's; if there is no such view.
+    pub async fn refresh(self: &Arc<Self>, id: &ObjectId, full: bool) -> Result<u64> {
+        let recomputed = self.recomputed().get(id).cloned();
+        match recomputed {
+            Some(kept) => self.run_next(&kept, "manual", None).await,
+            None => {
+                if full {
+                    self.keeper.refill(id.clone()).await;
+                }
+                let shown = self.filled(id).await?;
+                Ok(shown.content.as_ref().map_or(0, Content::row_count))
+            }
+        }
+    }
+
+    /// What is shown of a view that is computed when it is read, if that is older than it may be.
+    ///
+    /// # Errors
+    /// The run's.
+    pub async fn renewed(self: &Arc<Self>, id: &ObjectId, since: Instant) -> Result<()> {
+        let recomputed = self.recomputed().get(id).cloned();
+        if let Some(kept) = recomputed {
+            self.run_next(&kept, "read", Some(since)).await?;
+        }
+        Ok(())
+    }
+
+    /// A view once it has content, waited for.
+    ///
+    /// # Errors
+    /// If it is gone, or cannot be filled: with the reason.
+    pub async fn filled(&self, id: &ObjectId) -> Result<Arc<Shown>> {
+        let mut watch = self.shelves.watch();
+        loop {
+            let shown = watch.borrow_and_update().get(id).cloned();
+            let shown = shown.ok_or_else(|| Error::Unknown {
+                what: "materialized view",
+                name: id.to_string(),
+                hint: None,
+            })?;
+            match (&shown.content, &shown.state) {
+                (Some(_), _) => return Ok(shown),
+                (None, State::Blocked { reason } | State::Failed { reason }) => {
+                    return Err(Error::invalid_with_help(
+                        format!("materialized view {id} has never been filled: {reason}"),
+                        "system.refreshes has its runs; REFRESH MATERIALIZED VIEW tries again",
+                    ));
+                }
+                _ => {}
+            }
+            if watch.changed().await.is_err() {
+                return Err(Error::Cancelled);
+            }
+        }
+    }
+
+    fn execute(&self) -> Result<Arc<dyn Execute>> {
+        let execute = self.execute.lock().unwrap_or_else(PoisonError::into_inner);
+        execute.clone().ok_or(Error::Cancelled)
+    }
+}

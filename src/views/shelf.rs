@@ -1,0 +1,225 @@
+//! What readers find of each kept view.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use crate::catalog::ObjectId;
+use crate::store::{FileError, Pinned, Segment};
+
+/// A kept view as one reader sees it: nothing in it changes.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Tells it from an earlier view of its name.
+    pub generation: u64,
+    pub state: State,
+    /// None: it was never filled.
+    pub content: Option<Content>,
+    /// A row of what it reads that cannot be computed with: every read fails with this until it is gone (DESIGN §3.3).
+    pub failing: Option<Arc<str>>,
+    pub as_of: AsOf,
+}
+
+/// The life of a kept view.
+///
+/// ```text
+///   CREATE ──▶ Filling ──first content──▶ Live ──▶ Blocked ──REFRESH … FULL──▶ Filling
+///                 └───────────────────────────────▶ Failed ──the next run──▶ Live
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// There is no content yet: what it reads is copied, or its first run goes on. Readers wait. Not persisted: a restart fills it
+    /// from what is durable.
+    Filling,
+    /// It is what its contract says.
+    Live,
+    /// Its last run failed and the content is that of the one before, if any. The next run ends it. Set by a run.
+    Failed { reason: Arc<str> },
+    /// It is not brought up to date any more; its content stays as it is. Set by a change that it cannot follow: a table that is
+    /// gone, a column with another type. Ended by a new definition, or by REFRESH MATERIALIZED VIEW … FULL.
+    Blocked { reason: Arc<str> },
+}
+
+/// Its rows.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Of a view that is kept by change: after an epoch.
+    Table(Pinned),
+    /// Of one that is computed anew: what a run found.
+    Rows(Arc<Version>),
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Version {
+    /// Counted from 1, of one view, and never given again.
+    pub number: u64,
+    /// When its run began: what it has read is not older.
+    pub at: DateTime<Utc>,
+    pub rows: Rows,
+}
+
+/// Batches that stay as they are.
+#[derive(Debug)]
+pub enum Rows {
+    Memory(Vec<RecordBatch>),
+    File(Segment),
+}
+
+impl Rows {
+    pub fn row_count(&self) -> u64 {
+        match self {
+            Self::Memory(batches) => batches.iter().map(|rows| rows.num_rows() as u64).sum(),
+            Self::File(segment) => segment.row_count(),
+        }
+    }
+
+    pub fn batch_count(&self) -> usize {
+        match self {
+            Self::Memory(batches) => batches.len(),
+            Self::File(segment) => segment.batch_count(),
+        }
+    }
+
+    /// # Errors
+    /// If the file is not as it was written.
+    ///
+    /// # Panics
+    /// If there is no such batch.
+    pub fn batch(&self, number: usize) -> Result<RecordBatch, FileError> {
+        match self {
+            Self::Memory(batches) => Ok(batches[number].clone()),
+            Self::File(segment) => segment.batch(number),
+        }
+    }
+}
+
+/// How old it is: on the engine's monotonic clock, from the moment at which a source was *asked* for what is in it
+/// (DESIGN §3.5).
+#[derive(Clone, Debug, PartialEq)]
+pub enum AsOf {
+    /// It has never been filled.
+    Never,
+    /// Nothing in it is older.
+    At(Instant),
+    /// It follows these sources.
+    Following(Arc<[String]>),
+}
+
+impl Content {
+    pub fn row_count(&self) -> u64 {
+        match self {
+            Self::Table(table) => table.row_count(),
+            Self::Rows(version) => version.rows.row_count(),
+        }
+    }
+}
+
+impl State {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Filling => "filling",
+            Self::Live => "live",
+            Self::Failed { .. } => "failed",
+            Self::Blocked { .. } => "blocked",
+        }
+    }
+
+    pub fn reason(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Filling | Self::Live => None,
+            Self::Failed { reason } | Self::Blocked { reason } => Some(reason),
+        }
+    }
+}
+
+/// All kept views of one moment. Whoever reads several of one shelf reads one epoch of those that are kept by change.
+pub type Shelf = BTreeMap<ObjectId, Arc<Shown>>;
+
+/// The newest shelf, for whoever asks; who waits is told of each.
+#[derive(Debug)]
+pub struct Shelves {
+    newest: watch::Sender<Arc<Shelf>>,
+    /// When each source was last asked for a position that its copies have reached since.
+    reached: RwLock<BTreeMap<String, Instant>>,
+    /// Why a source's changes cannot be followed now.
+    failing: RwLock<BTreeMap<String, Arc<str>>>,
+}
+
+impl Default for Shelves {
+    fn default() -> Self {
+        Self {
+            newest: watch::Sender::new(Arc::default()),
+            reached: RwLock::default(),
+            failing: RwLock::default(),
+        }
+    }
+}
+
+impl Shelves {
+    pub fn newest(&self) -> Arc<Shelf> {
+        self.newest.borrow().clone()
+    }
+
+    /// Told of each shelf that is newer.
+    pub fn watch(&self) -> watch::Receiver<Arc<Shelf>> {
+        self.newest.subscribe()
+    }
+
+    /// Put another shelf in place of the newest, in one step.
+    pub fn change(&self, change: impl FnOnce(&mut Shelf)) {
+        self.newest
+            .send_modify(|shelf| change(Arc::make_mut(shelf)));
+    }
+
+    /// Change what is shown of one view, if it is still the one that is meant.
+    pub fn change_one(&self, id: &ObjectId, generation: u64, change: impl FnOnce(&mut Shown)) {
+        self.change(|shelf| {
+            let shown = shelf.get_mut(id);
+            if let Some(shown) = shown.filter(|shown| shown.generation == generation) {
+                change(Arc::make_mut(shown));
+            }
+        });
+    }
+
+    /// A source's copies have what it had at this moment.
+    pub fn reached(&self, source: &str, asked: Instant) {
+        let mut reached = self.reached.write().unwrap_or_else(PoisonError::into_inner);
+        let last = reached.entry(source.to_string()).or_insert(asked);
+        *last = asked.max(*last);
+    }
+
+    /// A source's changes cannot be followed, or can again.
+    pub fn failing(&self, source: &str, reason: Option<Arc<str>>) {
+        let mut failing = self.failing.write().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => failing.insert(source.to_string(), reason),
+            None if failing.is_empty() => None,
+            None => failing.remove(source),
+        };
+    }
+
+    /// Why a source's changes cannot be followed now, if they cannot.
+    pub fn failure(&self, source: &str) -> Option<Arc<str>> {
+        let failing = self.failing.read().unwrap_or_else(PoisonError::into_inner);
+        failing.get(source).cloned()
+    }
+
+    /// How old a view's content is. None: nobody knows, or there is none.
+    pub fn age(&self, as_of: &AsOf) -> Option<Duration> {
+        let asked = match as_of {
+            AsOf::Never => return None,
+            AsOf::At(asked) => *asked,
+            AsOf::Following(sources) => {
+                let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
+                let each = sources.iter().map(|source| reached.get(source).copied());
+                each.min().flatten()?
+            }
+        };
+        Some(asked.elapsed())
+    }
+}

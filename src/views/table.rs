@@ -1,0 +1,409 @@
+//! A kept view as a table that DataFusion reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use belvedere_connector::StatementContext;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
+};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, project_schema,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::versions::{not_stored, with_schema};
+use super::{AsOf, Content, Contract, Shown, Upkeep, Views};
+use crate::catalog::ObjectId;
+use crate::error::Error;
+use crate::store::Pinned;
+
+/// Rows that one partition has at least.
+const PARTITION_ROWS: u64 = 100_000;
+/// How long a statement without a deadline waits for a bound on staleness to be kept.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a statement finds of a kept view: what was there when it began, or what has to be waited for.
+#[derive(Debug)]
+pub struct CopyTable {
+    pub id: ObjectId,
+    pub schema: SchemaRef,
+    pub contract: Contract,
+    pub views: Arc<Views>,
+    /// As the statement's shelf has it.
+    pub shown: Option<Arc<Shown>>,
+}
+
+impl CopyTable {
+    /// What may be read: filled, and as young as was promised.
+    async fn readable(&self, deadline: Option<Instant>) -> Result<Content, Error> {
+        let waited = async {
+            let mut shown = match &self.shown {
+                Some(shown) if shown.content.is_some() => shown.clone(),
+                _ => self.views.filled(&self.id).await?,
+            };
+            if let Some(bound) = self.contract.max_staleness {
+                shown = self.within(bound, shown, deadline).await?;
+            }
+            if let Some(reason) = &shown.failing {
+                return Err(Error::Data {
+                    message: format!("materialized view {} cannot be read: {reason}", self.id),
+                    sqlstate: "22000",
+                });
+            }
+            shown
+                .content
+                .clone()
+                .ok_or_else(|| Error::Internal("a view without content".into()))
+        };
+        match deadline {
+            None => waited.await,
+            Some(at) => tokio::time::timeout_at(at.into(), waited)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Error::invalid_with_help(
+                        format!("materialized view {} is not filled yet", self.id),
+                        "system.views says how far it is; a larger statement_timeout waits longer",
+                    ))
+                }),
+        }
+    }
+
+    /// The view, once it is not older than the bound.
+    async fn within(
+        &self,
+        bound: Duration,
+        mut shown: Arc<Shown>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Shown>, Error> {
+        let shelves = self.views.shelves();
+        let patience = Instant::now() + PATIENCE;
+        // An answer while there is time for one.
+        let until = deadline.map_or(patience, |at| {
+            patience.min(at.checked_sub(Duration::from_millis(50)).unwrap_or(at))
+        });
+        loop {
+            let age = shelves.age(&shown.as_of);
+            if age.is_some_and(|age| age <= bound) {
+                return Ok(shown);
+            }
+            if self.contract.upkeep == Upkeep::Read {
+                let since = Instant::now()
+                    .checked_sub(bound)
+                    .unwrap_or_else(Instant::now);
+                self.views.renewed(&self.id, since).await?;
+                return self.views.filled(&self.id).await;
+            }
+            // Waiting makes nothing younger that waits for its time.
+            if Instant::now() >= until || matches!(shown.as_of, AsOf::At(_)) {
+                let age = age.map_or("of unknown age".to_string(), |age| {
+                    format!("{} ms old", age.as_millis())
+                });
+                return Err(Error::invalid_with_help(
+                    format!(
+                        "materialized view {} is {age}, and may be {} ms old",
+                        self.id,
+                        bound.as_millis()
+                    ),
+                    format!(
+                        "REFRESH MATERIALIZED VIEW {0} brings it up to date; ALTER MATERIALIZED VIEW {0} SET \
+                         (max_staleness = …) allows more",
+                        self.id
+                    ),
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            shown = self.views.filled(&self.id).await?;
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for CopyTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| match equality(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let content = self.shown.as_ref()?.content.as_ref()?;
+        Some(statistics(content.row_count() as usize, &self.schema))
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let context = state.config().get_extension::<StatementContext>();
+        let content = self
+            .readable(context.and_then(|context| context.deadline))
+            .await?;
+        let columns: Vec<usize> = match projection {
+            Some(columns) => columns.clone(),
+            None => (0..self.schema.fields().len()).collect(),
+        };
+        let schema = project_schema(&self.schema, Some(&columns))?;
+        let equal: Vec<(&str, &ScalarValue)> = filters.iter().filter_map(equality).collect();
+        let found = match &content {
+            Content::Table(table) => self.found(table, &equal)?,
+            Content::Rows(_) => None,
+        };
+        let rows = found
+            .as_ref()
+            .map_or(content.row_count(), |(found, _)| found.len() as u64);
+        let most = state.config().target_partitions() as u64;
+        let partitions = match limit {
+            Some(_) => 1,
+            None => (rows / PARTITION_ROWS).clamp(1, most.max(1)) as usize,
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        let (found, index) = found.unzip();
+        Ok(Arc::new(CopyExec {
+            view: self.id.to_string(),
+            content,
+            found: found.map(Arc::from),
+            index,
+            columns,
+            schema,
+            rows: rows as usize,
+            properties: Arc::new(properties),
+        }))
+    }
+}
+
+impl CopyTable {
+    /// Positions of the rows that equalities find by an index, and its columns.
+    fn found(
+        &self,
+        table: &Pinned,
+        equal: &[(&str, &ScalarValue)],
+    ) -> Result<Option<(Vec<u32>, String)>> {
+        let shape = table.shape();
+        for index in 0..shape.index_count() {
+            let columns = shape.index_columns(index);
+            let value = |column: &usize| {
+                let field = shape.schema().field(*column);
+                let (_, value) = equal.iter().find(|(name, _)| *name == field.name())?;
+                // A value that the column's type cannot have is for the filter above to say.
+                let value = value.cast_to(field.data_type()).ok()?;
+                value.to_array_of_size(1).ok()
+            };
+            let values: Option<Vec<ArrayRef>> = columns.iter().map(value).collect();
+            if let Some(values) = values.filter(|values| !values.is_empty()) {
+                let found = table.joined(index, &values);
+                let found = found.map_err(|e| DataFusionError::External(Box::new(e)))?;
+                let counts = table.counts(&found.positions);
+                let counts = counts.map_err(|e| DataFusionError::External(Box::new(e)))?;
+                let times = |i: usize| counts.as_ref().map_or(1, |c| c.value(i) as usize);
+                let each = found.positions.iter().enumerate();
+                let positions = each.flat_map(|(i, p)| std::iter::repeat_n(*p, times(i)));
+                let names = columns
+                    .iter()
+                    .map(|&c| shape.schema().field(c).name().as_str());
+                return Ok(Some((
+                    positions.collect(),
+                    names.collect::<Vec<_>>().join(", "),
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The column and the value of `column = value`.
+fn equality(filter: &Expr) -> Option<(&str, &ScalarValue)> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = filter
+    else {
+        return None;
+    };
+    match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(column), Expr::Literal(value, _))
+        | (Expr::Literal(value, _), Expr::Column(column)) => Some((&column.name, value)),
+        _ => None,
+    }
+}
+
+fn statistics(rows: usize, schema: &SchemaRef) -> Statistics {
+    Statistics {
+        num_rows: Precision::Exact(rows),
+        ..Statistics::new_unknown(schema)
+    }
+}
+
+/// Reads a kept view: all of it, or the rows that an index has found.
+#[derive(Debug)]
+struct CopyExec {
+    view: String,
+    content: Content,
+    found: Option<Arc<[u32]>>,
+    /// The columns of the index that found them.
+    index: Option<String>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    rows: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for CopyExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CopyExec: view={}, rows={}", self.view, self.rows)?;
+        match &self.index {
+            Some(index) => write!(f, ", index=[{index}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ExecutionPlan for CopyExec {
+    fn name(&self) -> &str {
+        "CopyExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match children.is_empty() {
+            true => Ok(self),
+            false => internal_err!("a kept view has no inputs"),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let of = self.properties.output_partitioning().partition_count();
+        let size = context.session_config().batch_size().max(1);
+        let (schema, columns) = (self.schema.clone(), self.columns.clone());
+        let pieces: Box<dyn Iterator<Item = Result<RecordBatch, Error>> + Send> =
+            match (&self.content, &self.found) {
+                (Content::Table(table), Some(found)) => {
+                    let share = found.len().div_ceil(of).max(1);
+                    let found: Vec<u32> = found
+                        .iter()
+                        .copied()
+                        .skip(partition * share)
+                        .take(share)
+                        .collect();
+                    let batch = gathered(table, &found, &columns, &schema);
+                    Box::new(std::iter::once(batch))
+                }
+                (Content::Table(table), None) => {
+                    let (table, columns) = (table.clone(), columns.clone());
+                    let parts = (partition..table.part_count()).step_by(of);
+                    Box::new(parts.map(move |part| {
+                        let rows = table.part(part, &columns);
+                        with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
+                    }))
+                }
+                (Content::Rows(version), _) => {
+                    let version = version.clone();
+                    let batches = (partition..version.rows.batch_count()).step_by(of);
+                    Box::new(batches.map(move |i| {
+                        let rows = version.rows.batch(i).map_err(not_stored)?;
+                        let rows = rows.project(&columns);
+                        with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
+                    }))
+                }
+            };
+        let small = pieces.flat_map(move |piece| sliced(piece, size));
+        let stream = futures::stream::iter(small.map(|piece| piece.map_err(DataFusionError::from)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema.clone(),
+            stream,
+        )))
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        Ok(Arc::new(match partition {
+            None => statistics(self.rows, &self.schema),
+            Some(_) => Statistics::new_unknown(&self.schema),
+        }))
+    }
+}
+
+fn gathered(
+    table: &Pinned,
+    found: &[u32],
+    columns: &[usize],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, Error> {
+    let columns = table.gather(found, columns);
+    let columns = columns.map_err(|e| Error::Internal(e.to_string()))?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.len()));
+    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
+    batch.map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// A batch in pieces of a size, which share its memory.
+fn sliced(
+    batch: Result<RecordBatch, Error>,
+    size: usize,
+) -> impl Iterator<Item = Result<RecordBatch, Error>> {
+    let (batch, error) = match batch {
+        Ok(batch) => (Some(batch), None),
+        Err(e) => (None, Some(Err(e))),
+    };
+    let pieces = batch.into_iter().flat_map(move |batch| {
+        let rows = batch.num_rows();
+        (0..rows)
+            .step_by(size)
+            .map(move |start| Ok(batch.slice(start, size.min(rows - start))))
+    });
+    pieces.chain(error)
+}

@@ -1,0 +1,313 @@
+//! Materialized views that are kept by change, of a source in memory whose commits the test makes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belvedere::{Engine, Session};
+use belvedere_connector::Change;
+use belvedere_memory::{LogFault, MemoryConnector, MemorySource, MemoryTable};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use insta::assert_snapshot;
+
+use crate::fixture::shown;
+
+/// How long a change may take to be seen, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Shop {
+    source: MemorySource,
+    session: Session,
+    engine: Engine,
+    dir: tempfile::TempDir,
+}
+
+fn orders() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("sku", DataType::Utf8, true),
+        Field::new("qty", DataType::Int64, true),
+    ]))
+}
+
+fn items() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("sku", DataType::Utf8, false),
+        Field::new("price", DataType::Int64, true),
+    ]))
+}
+
+fn order(rows: &[(i64, Option<&str>, Option<i64>)]) -> RecordBatch {
+    let columns: [ArrayRef; 3] = [
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(rows.iter().map(|r| r.1).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|r| r.2).collect::<Int64Array>()),
+    ];
+    RecordBatch::try_new(orders(), columns.to_vec()).unwrap()
+}
+
+fn item(rows: &[(&str, i64)]) -> RecordBatch {
+    let columns: [ArrayRef; 2] = [
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1))),
+    ];
+    RecordBatch::try_new(items(), columns.to_vec()).unwrap()
+}
+
+fn rows(rows: RecordBatch, weight: i64) -> Change {
+    let weights = vec![weight; rows.num_rows()];
+    Change::Rows { rows, weights }
+}
+
+impl Shop {
+    async fn new() -> Self {
+        let table =
+            |schema, rows, key| MemoryTable::new(schema, vec![rows]).with_primary_key(&[key]);
+        let first = order(&[
+            (1, Some("a"), Some(2)),
+            (2, Some("b"), Some(1)),
+            (3, None, Some(9)),
+        ]);
+        let source = MemorySource::new("shop")
+            .with_table("orders", table(orders(), first, "id"))
+            .with_table("item", table(items(), item(&[("a", 5), ("b", 7)]), "sku"));
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(&source, &dir).await;
+        let session = engine.session();
+        let shop = Self {
+            source,
+            session,
+            engine,
+            dir,
+        };
+        shop.ok("CREATE SOURCE shop FROM 'memory:shop'").await;
+        shop
+    }
+
+    async fn ok(&self, sql: &str) -> String {
+        shown(&self.session, sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+    }
+
+    async fn err(&self, sql: &str) -> String {
+        match shown(&self.session, sql).await {
+            Ok(answer) => panic!("{sql} succeeded:\n{answer}"),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    fn commit(&self, changes: Vec<(&str, Change)>) {
+        let changes = changes
+            .into_iter()
+            .map(|(table, change)| (table.to_string(), change));
+        self.source.commit(changes.collect()).unwrap();
+    }
+
+    /// The view is what its query is.
+    async fn until_same(&self, view: &str, query: &str) {
+        let expected = self.ok(query).await;
+        self.until(view, &expected).await;
+    }
+
+    async fn until(&self, sql: &str, expected: &str) {
+        let mut last = String::new();
+        let wait = async {
+            loop {
+                last = match shown(&self.session, sql).await {
+                    Ok(answer) => answer,
+                    Err(e) => e.to_string(),
+                };
+                if last == expected {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(waited.is_ok(), "{sql} gives\n{last}\nand not\n{expected}");
+    }
+
+    async fn restarted(self) -> Self {
+        let Self {
+            source,
+            session,
+            engine,
+            dir,
+        } = self;
+        drop(session);
+        engine.close().await.unwrap();
+        let engine = open(&source, &dir).await;
+        let session = engine.session();
+        Self {
+            source,
+            session,
+            engine,
+            dir,
+        }
+    }
+}
+
+async fn open(source: &MemorySource, dir: &tempfile::TempDir) -> Engine {
+    let connector = Arc::new(MemoryConnector::new().with(source.clone()));
+    let builder = Engine::builder().connector(connector);
+    builder
+        .data_dir(dir.path().join("data"))
+        .open()
+        .await
+        .unwrap()
+}
+
+const SALES: &str = "SELECT i.sku, count(*) AS orders, sum(o.qty * i.price) AS total
+    FROM shop.orders o JOIN shop.item i ON o.sku = i.sku GROUP BY i.sku";
+
+#[tokio::test]
+async fn a_commit_is_seen() {
+    let shop = Shop::new().await;
+    shop.ok(&format!(
+        "CREATE MATERIALIZED VIEW sales WITH (refresh = 'on change', key = 'sku') AS {SALES}"
+    ))
+    .await;
+    let (view, query) = (
+        "SELECT * FROM sales ORDER BY sku",
+        format!("{SALES} ORDER BY sku"),
+    );
+    assert_snapshot!(shop.ok(view).await, @"");
+    shop.commit(vec![(
+        "orders",
+        rows(order(&[(4, Some("a"), Some(10))]), 1),
+    )]);
+    shop.until_same(view, &query).await;
+    // Both in one transaction: a price changes, and an order of it goes.
+    shop.commit(vec![
+        ("item", rows(item(&[("a", 5)]), -1)),
+        ("item", rows(item(&[("a", 6)]), 1)),
+        ("orders", rows(order(&[(1, Some("a"), Some(2))]), -1)),
+    ]);
+    shop.until_same(view, &query).await;
+    // A view on a view, by one key, and a join with a table of the source.
+    shop.ok("CREATE MATERIALIZED VIEW best WITH (refresh = 'on change') AS SELECT max(total) AS best FROM sales").await;
+    shop.commit(vec![(
+        "orders",
+        rows(order(&[(5, Some("b"), Some(100))]), 1),
+    )]);
+    let best = format!("SELECT max(total) AS best FROM ({SALES}) s");
+    shop.until_same("SELECT * FROM best", &best).await;
+    assert_snapshot!(shop.ok("SELECT sku, total FROM sales WHERE sku = 'b'").await, @"");
+    assert_snapshot!(shop.ok("SELECT name, refresh, state, reason, rows FROM system.views ORDER BY 1").await, @"");
+    assert_snapshot!(shop.ok("SELECT view, source, problem, age_ms < 60000 AS young FROM system.freshness ORDER BY 1").await, @"");
+    // What nobody reads any more is not followed.
+    assert_snapshot!(shop.err("DROP MATERIALIZED VIEW sales").await, @"");
+    shop.ok("DROP MATERIALIZED VIEW sales CASCADE").await;
+    shop.ok("DROP SOURCE shop").await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_without_another_copy() {
+    let shop = Shop::new().await;
+    let sql = format!("CREATE MATERIALIZED VIEW sales WITH (refresh = 'on change') AS {SALES}");
+    shop.ok(&sql).await;
+    let (view, query) = (
+        "SELECT * FROM sales ORDER BY sku",
+        format!("{SALES} ORDER BY sku"),
+    );
+    shop.until_same(view, &query).await;
+    shop.commit(vec![("orders", rows(order(&[(4, Some("b"), Some(3))]), 1))]);
+    shop.until_same(view, &query).await;
+    let copies = shop.source.snapshots();
+    let shop = shop.restarted().await;
+    shop.until_same(view, &query).await;
+    shop.commit(vec![("orders", rows(order(&[(5, Some("a"), Some(4))]), 1))]);
+    shop.until_same(view, &query).await;
+    assert_eq!(shop.source.snapshots(), copies);
+    // What was committed while nobody was there is read from the log.
+    let Shop {
+        source,
+        session,
+        engine,
+        dir,
+    } = shop;
+    drop(session);
+    engine.close().await.unwrap();
+    let gone = rows(order(&[(5, Some("a"), Some(4))]), -1);
+    source.commit(vec![("orders".to_string(), gone)]).unwrap();
+    let engine = open(&source, &dir).await;
+    let session = engine.session();
+    let shop = Shop {
+        source,
+        session,
+        engine,
+        dir,
+    };
+    shop.until_same(view, &query).await;
+    assert_eq!(shop.source.snapshots(), copies);
+    // A log that is gone is a new copy behind what is shown.
+    shop.source.truncate_log(&shop.source.head()).unwrap();
+    shop.source.inject_log(LogFault::CutAfter(0));
+    shop.commit(vec![("orders", rows(order(&[(6, Some("b"), Some(4))]), 1))]);
+    shop.until_same(view, &query).await;
+}
+
+#[tokio::test]
+async fn a_bad_row_fails_reads_until_it_is_gone() {
+    let shop = Shop::new().await;
+    shop.ok("CREATE MATERIALIZED VIEW share WITH (refresh = 'on change') AS SELECT id, 100 / qty AS share FROM shop.orders").await;
+    let view = "SELECT * FROM share ORDER BY id";
+    shop.until_same(
+        view,
+        "SELECT id, 100 / qty AS share FROM shop.orders ORDER BY id",
+    )
+    .await;
+    shop.commit(vec![("orders", rows(order(&[(7, Some("a"), Some(0))]), 1))]);
+    let failed = "materialized view share cannot be read: ";
+    let wait = async {
+        loop {
+            match shown(&shop.session, view).await {
+                Err(e) if e.to_string().starts_with(failed) => return e.to_string(),
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    assert_snapshot!(tokio::time::timeout(PATIENCE, wait).await.unwrap(), @"");
+    shop.commit(vec![(
+        "orders",
+        rows(order(&[(7, Some("a"), Some(0))]), -1),
+    )]);
+    shop.until_same(
+        view,
+        "SELECT id, 100 / qty AS share FROM shop.orders ORDER BY id",
+    )
+    .await;
+    // Two rows under one key are such an error, too.
+    shop.ok("CREATE MATERIALIZED VIEW by_sku WITH (refresh = 'on change', key = 'sku') AS SELECT sku, qty FROM shop.orders WHERE sku IS NOT NULL").await;
+    shop.ok("SELECT * FROM by_sku").await;
+    shop.commit(vec![("orders", rows(order(&[(8, Some("a"), Some(1))]), 1))]);
+    let failed = "materialized view by_sku cannot be read: one key has several rows, and the view's key is to tell them apart";
+    shop.until("SELECT * FROM by_sku", failed).await;
+    shop.commit(vec![(
+        "orders",
+        rows(order(&[(1, Some("a"), Some(2))]), -1),
+    )]);
+    shop.until_same(
+        "SELECT * FROM by_sku ORDER BY 1",
+        "SELECT sku, qty FROM shop.orders WHERE sku IS NOT NULL ORDER BY 1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_follow_changes_says_so() {
+    let shop = Shop::new().await;
+    let create = async |query: &str| {
+        shop.err(&format!(
+            "CREATE MATERIALIZED VIEW v WITH (refresh = 'on change') AS {query}"
+        ))
+        .await
+    };
+    assert_snapshot!(create("SELECT id FROM shop.orders LIMIT 3").await, @"");
+    assert_snapshot!(create("SELECT id, random() AS r FROM shop.orders").await, @"");
+    assert_snapshot!(create("SELECT name FROM system.sources").await, @"");
+    shop.ok("CREATE MATERIALIZED VIEW m AS SELECT id FROM shop.orders")
+        .await;
+    assert_snapshot!(create("SELECT id FROM m").await, @"");
+}

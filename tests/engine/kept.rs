@@ -1,0 +1,242 @@
+//! Materialized views that are computed anew: by hand, by schedule, when they are read.
+
+use std::time::Duration;
+
+use belvedere::Engine;
+use insta::assert_snapshot;
+
+use crate::fixture::{Fixture, database, shown};
+
+#[tokio::test]
+async fn a_view_keeps_its_rows_until_it_is_refreshed() {
+    let t = Fixture::new().await;
+    t.ok(
+        "CREATE MATERIALIZED VIEW stock AS SELECT sku, sum(qty) AS qty FROM erp.stock GROUP BY sku",
+    )
+    .await;
+    // The first read waits for the first run.
+    let query = "SELECT * FROM stock ORDER BY sku";
+    assert_snapshot!(t.ok(query).await, @r"
+    +-----+-----+
+    | sku | qty |
+    +-----+-----+
+    | a1  | 15  |
+    | b2  | 0   |
+    | c3  |     |
+    +-----+-----+
+    ");
+    database(
+        &t.path("erp.db"),
+        "UPDATE stock SET qty = 100 WHERE site = 'B'",
+    );
+    assert_snapshot!(t.ok(query).await, @r"
+    +-----+-----+
+    | sku | qty |
+    +-----+-----+
+    | a1  | 15  |
+    | b2  | 0   |
+    | c3  |     |
+    +-----+-----+
+    ");
+    t.ok("REFRESH MATERIALIZED VIEW stock").await;
+    assert_snapshot!(t.ok(query).await, @r"
+    +-----+-----+
+    | sku | qty |
+    +-----+-----+
+    | a1  | 105 |
+    | b2  | 100 |
+    | c3  |     |
+    +-----+-----+
+    ");
+    let state = "SELECT name, refresh, state, reason, rows, version FROM system.views";
+    assert_snapshot!(t.ok(state).await, @r"
+    +-------+---------+-------+--------+------+---------+
+    | name  | refresh | state | reason | rows | version |
+    +-------+---------+-------+--------+------+---------+
+    | stock | manual  | live  |        | 3    | 2       |
+    +-------+---------+-------+--------+------+---------+
+    ");
+    let runs = "SELECT view, trigger, attempt, rows, version, error FROM system.refreshes";
+    assert_snapshot!(t.ok(runs).await, @r"
+    +-------+---------+---------+------+---------+-------+
+    | view  | trigger | attempt | rows | version | error |
+    +-------+---------+---------+------+---------+-------+
+    | stock | manual  | 1       | 3    | 2       |       |
+    | stock | first   | 1       | 3    | 1       |       |
+    +-------+---------+---------+------+---------+-------+
+    ");
+    assert_snapshot!(t.ok("SHOW CREATE VIEW stock").await, @r"
+    +-------+--------------------------------------------------------------------------------------------------+
+    | view  | definition                                                                                       |
+    +-------+--------------------------------------------------------------------------------------------------+
+    | stock | CREATE MATERIALIZED VIEW public.stock AS SELECT sku, sum(qty) AS qty FROM erp.stock GROUP BY sku |
+    +-------+--------------------------------------------------------------------------------------------------+
+    ");
+    // Joined with a table of a source, and by a view.
+    t.ok("CREATE VIEW named AS SELECT i.name, s.qty FROM stock s JOIN erp.item i USING (sku)")
+        .await;
+    assert_snapshot!(t.ok("SELECT * FROM named ORDER BY name").await, @r"
+    +--------+-----+
+    | name   | qty |
+    +--------+-----+
+    | Apple  | 105 |
+    | Bread  | 100 |
+    | Cheese |     |
+    +--------+-----+
+    ");
+    assert_snapshot!(t.err("DROP VIEW stock").await, @"invalid: stock is a materialized view. Write DROP MATERIALIZED VIEW stock");
+    assert_snapshot!(t.err("DROP MATERIALIZED VIEW stock").await, @"in_use: view stock cannot be dropped or renamed without view named. Drop them first, or DROP it with CASCADE");
+    assert_snapshot!(t.err("REFRESH MATERIALIZED VIEW named").await, @"invalid: named is a virtual view. It is computed when it is read: there is nothing to refresh");
+    t.ok("DROP MATERIALIZED VIEW stock CASCADE").await;
+    assert_snapshot!(t.err(query).await, @"unknown_name: table or view stock does not exist. There is erp.stock");
+}
+
+#[tokio::test]
+async fn versions_survive_a_restart() {
+    let t = Fixture::empty().await;
+    let open = || {
+        let builder = Engine::builder().base_dir(t.dir.path());
+        builder.data_dir(t.path("data")).open()
+    };
+    let engine = open().await.unwrap();
+    let session = engine.session();
+    let ok = async |session: &belvedere::Session, sql: &str| {
+        shown(session, sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+    };
+    ok(&session, "CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
+    let sql =
+        "CREATE MATERIALIZED VIEW total WITH (keep = 2) AS SELECT sum(qty) AS qty FROM erp.stock";
+    ok(&session, sql).await;
+    for qty in [20, 30, 40] {
+        let sql = format!("UPDATE stock SET qty = {qty} WHERE site = 'B' AND sku = 'a1'");
+        database(&t.path("erp.db"), &sql);
+        ok(&session, "REFRESH MATERIALIZED VIEW total").await;
+    }
+    let versions = "SELECT view, version, rows FROM system.versions ORDER BY version";
+    let before = ok(&session, versions).await;
+    assert_snapshot!(before, @r"
+    +-------+---------+------+
+    | view  | version | rows |
+    +-------+---------+------+
+    | total | 2       | 1    |
+    | total | 3       | 1    |
+    +-------+---------+------+
+    ");
+    let rows = ok(&session, "SELECT * FROM total").await;
+    drop(session);
+    engine.close().await.unwrap();
+    // The source is gone, and the view has what it had.
+    std::fs::remove_file(t.path("erp.db")).unwrap();
+    let session = open().await.unwrap().session();
+    assert_eq!(ok(&session, "SELECT * FROM total").await, rows);
+    assert_eq!(ok(&session, versions).await, before);
+    let failed = shown(&session, "REFRESH MATERIALIZED VIEW total").await;
+    assert!(failed.is_err());
+    assert_eq!(ok(&session, "SELECT * FROM total").await, rows);
+    let state = ok(&session, "SELECT state, version FROM system.views").await;
+    assert_snapshot!(state, @r"
+    +--------+---------+
+    | state  | version |
+    +--------+---------+
+    | failed | 3       |
+    +--------+---------+
+    ");
+}
+
+#[tokio::test]
+async fn what_a_check_finds_does_not_show() {
+    let t = Fixture::new().await;
+    let create = "CREATE MATERIALIZED VIEW stock
+        CHECK not_negative AS (SELECT * FROM stock WHERE qty < 0)
+        AS SELECT sku, site, qty FROM erp.stock WHERE qty IS NOT NULL";
+    t.ok(create).await;
+    let query = "SELECT sku, site, qty FROM stock ORDER BY 1, 2";
+    let before = t.ok(query).await;
+    database(
+        &t.path("erp.db"),
+        "UPDATE stock SET qty = -1 WHERE site = 'HH'",
+    );
+    assert_snapshot!(t.err("REFRESH MATERIALIZED VIEW stock").await, @"invalid: check not_negative of view stock found rows. What was there before stays. Run the check's query against the sources to see them");
+    assert_eq!(t.ok(query).await, before);
+    assert_snapshot!(t.ok("SELECT state, reason, version FROM system.views").await, @r"
+    +--------+---------------------------------------------------------------------------------------------------------------------------------+---------+
+    | state  | reason                                                                                                                          | version |
+    +--------+---------------------------------------------------------------------------------------------------------------------------------+---------+
+    | failed | check not_negative of view stock found rows. What was there before stays. Run the check's query against the sources to see them | 1       |
+    +--------+---------------------------------------------------------------------------------------------------------------------------------+---------+
+    ");
+    database(
+        &t.path("erp.db"),
+        "UPDATE stock SET qty = 1 WHERE site = 'HH'",
+    );
+    t.ok("REFRESH MATERIALIZED VIEW stock").await;
+    assert_ne!(t.ok(query).await, before);
+    assert_snapshot!(t.ok("SELECT state, reason FROM system.views").await, @r"
+    +-------+--------+
+    | state | reason |
+    +-------+--------+
+    | live  |        |
+    +-------+--------+
+    ");
+    assert_snapshot!(t.ok("SHOW CREATE VIEW stock").await, @r"
+    +-------+---------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    | view  | definition                                                                                                                                                    |
+    +-------+---------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    | stock | CREATE MATERIALIZED VIEW public.stock CHECK not_negative AS (SELECT * FROM stock WHERE qty < 0) AS SELECT sku, site, qty FROM erp.stock WHERE qty IS NOT NULL |
+    +-------+---------------------------------------------------------------------------------------------------------------------------------------------------------------+
+    ");
+}
+
+#[tokio::test]
+async fn a_schedule_runs_and_a_bound_is_kept() {
+    let t = Fixture::new().await;
+    t.ok("CREATE MATERIALIZED VIEW a WITH (refresh = 'every 1 second') AS SELECT max(qty) AS qty FROM erp.stock").await;
+    t.ok("CREATE MATERIALIZED VIEW b WITH (refresh = 'on read', max_staleness = '1ms') AS SELECT max(qty) AS qty FROM erp.stock").await;
+    t.ok("CREATE MATERIALIZED VIEW c WITH (max_staleness = '1ms') AS SELECT max(qty) AS qty FROM erp.stock").await;
+    assert!(t.ok("SELECT * FROM a").await.contains("10"));
+    assert!(t.ok("SELECT * FROM b").await.contains("10"));
+    database(
+        &t.path("erp.db"),
+        "UPDATE stock SET qty = 77 WHERE site = 'B'",
+    );
+    // A read finds it older than it may be.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(t.ok("SELECT * FROM b").await.contains("77"));
+    let refused = t.err("SELECT * FROM c").await;
+    assert!(
+        refused.contains("may be 1 ms old. REFRESH MATERIALIZED VIEW c brings"),
+        "{refused}"
+    );
+    for _ in 0..100 {
+        if t.ok("SELECT * FROM a").await.contains("77") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(t.ok("SELECT * FROM a").await.contains("77"));
+    t.ok("ALTER MATERIALIZED VIEW c SET (max_staleness = '1 hour')")
+        .await;
+    assert!(t.ok("SELECT * FROM c").await.contains("10"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused() {
+    let t = Fixture::new().await;
+    let create = async |options: &str, query: &str| {
+        t.err(&format!(
+            "CREATE MATERIALIZED VIEW v WITH ({options}) AS {query}"
+        ))
+        .await
+    };
+    let select = "SELECT sku FROM erp.item";
+    assert_snapshot!(create("refresh = 'on change'", select).await, @"invalid: view v cannot be kept by change: x: y. Recompute it instead: refresh = 'every 1 minute', or 'on read' with a max_staleness");
+    assert_snapshot!(create("refresh = 'sometimes'", select).await, @"invalid: a view is not refreshed 'sometimes'. Write refresh = 'on change', 'on read', 'manual', 'every 1 hour', 'every 1 day at 02:00 Europe/Berlin' or 'cron 0 2 * * 1-5 Europe/Berlin'");
+    assert_snapshot!(create("refesh = 'manual'", select).await, @"invalid: a materialized view has no option refesh. Did you mean refresh?");
+    assert_snapshot!(create("key = 'name'", select).await, @"unknown_name: column name of the key of view v does not exist");
+    assert_snapshot!(create("refresh = 'on read'", select).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read. Add max_staleness = '5min'");
+    assert_snapshot!(create("keep = 3", "SELECT * FROM v").await, @"unknown_name: table or view v does not exist");
+    assert_snapshot!(t.err("CREATE VIEW v WITH (keep = 3) AS SELECT 1 AS one").await, @"invalid: a virtual view has no option keep: it is computed when it is read. CREATE MATERIALIZED VIEW keeps its rows");
+    assert_snapshot!(t.err("CREATE MATERIALIZED VIEW v CHECK c AS (SELECT nothing FROM v) AS SELECT 1 AS one").await, @"invalid: check c: No field named nothing. Valid fields are v.one");
+}
