@@ -78,6 +78,7 @@ impl EngineBuilder {
             Some(path) => Store::open(path)?,
             None => Store::in_memory()?,
         };
+        let store = Arc::new(store);
         let mut connectors = connectors::built_in();
         connectors.extend(self.connectors);
 

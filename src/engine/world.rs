@@ -23,7 +23,8 @@ pub(super) struct World {
 /// What all handles of an engine share.
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub store: Store,
+    /// Shared with the checkpoint.
+    pub store: Arc<Store>,
     pub connectors: Vec<Arc<dyn Connector>>,
     /// Where relative paths of statements start.
     pub base_dir: PathBuf,
@@ -44,7 +45,7 @@ pub(super) struct Draft<'a> {
 
 impl Inner {
     pub fn new(
-        store: Store,
+        store: Arc<Store>,
         connectors: Vec<Arc<dyn Connector>>,
         base_dir: PathBuf,
         state: SessionState,

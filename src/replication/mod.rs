@@ -48,8 +48,10 @@
 //! | `replica.rs` | one table: its copy, what joins, what blocks it |
 //! | `pending.rs` | changes one after the other as one Z-set, also where the log names old rows by key |
 //! | `durable.rs` | [`Durable`]: what survives |
+//! | `disk/` | [`Disk`]: what survives on a real disk |
 //! | `error.rs` | [`Error`] |
 
+mod disk;
 mod durable;
 mod epochs;
 mod error;
@@ -61,7 +63,8 @@ mod state;
 mod tests;
 mod tracked;
 
-pub use durable::Durable;
+pub use disk::{CommitPoint, Disk};
+pub use durable::{Durable, Recovered};
 pub use epochs::{Changed, Epoch, Reader, Replication};
 pub use error::{Error, Result};
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};
