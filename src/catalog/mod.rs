@@ -7,14 +7,18 @@
 //! | file | owns |
 //! |---|---|
 //! | `definitions.rs` | [`Definitions`] and what it holds |
-//! | `store.rs` | [`Store`]: redb, one process per data directory |
+//! | `store.rs` | [`Store`]: definitions and the checkpoint's manifest, one process per data directory |
+//! | `database.rs` | the redb file they are in |
 //! | `system_table.rs` | [`SystemTable`]: what the engine knows, as a table |
 //!
 //! *Invariant:* no connector, plan or session is known here.
 
+mod database;
 mod definitions;
 mod store;
 mod system_table;
+#[cfg(test)]
+mod tests;
 
 pub use definitions::{
     About, CATALOG, Check, Definitions, Discovery, INFORMATION_SCHEMA, Materialized, ObjectId,

@@ -1,19 +1,18 @@
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::Database;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
 
-/// One JSON value per definition, keyed `kind/name`.
-const RECORDS: TableDefinition<&str, &str> = TableDefinition::new("definitions");
 /// The layout of the records. A newer one is refused.
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "format";
-const FILE: &str = "catalog.redb";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -27,7 +26,7 @@ pub enum StoreError {
     Io {
         doing: &'static str,
         #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<redb::Error>,
     },
     #[error("the definition {key} in the catalog is damaged")]
     Damaged {
@@ -38,62 +37,101 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn io<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-        doing: &'static str,
-    ) -> impl FnOnce(E) -> Self {
+    pub(super) fn io<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |cause| Self::Io {
             doing,
-            cause: cause.into(),
+            cause: Box::new(cause.into()),
+        }
+    }
+
+    /// What a disk said, where it said something.
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io { cause, .. } => match &**cause {
+                redb::Error::Io(e) => e.kind(),
+                _ => io::ErrorKind::Other,
+            },
+            Self::NewerFormat { .. } => io::ErrorKind::Unsupported,
+            Self::Damaged { .. } => io::ErrorKind::InvalidData,
+            Self::InUse(_) => io::ErrorKind::ResourceBusy,
         }
     }
 }
 
-/// The durable catalog: a redb file in the data directory, held by one process. Without a directory it forgets.
+/// The durable catalog, and the manifest of the last checkpoint: a redb file in the data directory, held by one process.
+/// Without a directory it forgets. To be shared between threads.
+///
+/// What it has is in memory, too: it is little, and where the disk has failed, all of it is written anew to another file,
+/// which takes the place of the one of which nobody knows what is in it.
 #[derive(Debug)]
 pub struct Store {
+    files: Box<dyn Files>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// It has the files' lock, sound or not.
     database: Database,
+    /// All commits have succeeded.
+    is_sound: bool,
+    records: Records,
+    manifest: Option<Vec<u8>>,
 }
 
 impl Store {
+    /// # Errors
+    /// If another process has it, a newer version has written it, or it cannot be read.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(data_dir).map_err(StoreError::io("created"))?;
-        let database = Database::create(data_dir.join(FILE)).map_err(|e| match e {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                StoreError::InUse(data_dir.display().to_string())
-            }
-            other => StoreError::io("opened")(other),
-        })?;
-        let store = Self { database };
-        store.check_format(data_dir)?;
-        Ok(store)
+        Self::over(Box::new(InFolder(data_dir.to_path_buf())))
     }
 
+    /// # Errors
+    /// None that is known.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder()
-            .create_with_backend(backend)
-            .map_err(StoreError::io("opened"))?;
-        let store = Self { database };
-        store.check_format(Path::new("(memory)"))?;
+        Self::over(Box::new(InMemory))
+    }
+
+    pub(super) fn over(files: Box<dyn Files>) -> Result<Self, StoreError> {
+        let database = files.open()?;
+        let state = State {
+            records: records(&database)?,
+            manifest: manifest(&database)?,
+            database,
+            is_sound: true,
+        };
+        let store = Self {
+            files,
+            state: Mutex::new(state),
+        };
+        store.check_format()?;
         Ok(store)
     }
 
-    fn check_format(&self, path: &Path) -> Result<(), StoreError> {
-        match self.records()?.get(FORMAT_KEY) {
-            None => self.write(&BTreeMap::new(), &record(FORMAT_KEY, &FORMAT)?),
-            Some(text) => match decode(FORMAT_KEY, text)? {
+    fn check_format(&self) -> Result<(), StoreError> {
+        let found = self.state().records.get(FORMAT_KEY).cloned();
+        match found {
+            None => self.write(Some((Records::new(), record(FORMAT_KEY, &FORMAT)?)), None),
+            Some(text) => match decode(FORMAT_KEY, &text)? {
                 FORMAT => Ok(()),
                 found => Err(StoreError::NewerFormat {
-                    path: path.display().to_string(),
+                    path: self.files.place(),
                     found,
                 }),
             },
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// If a definition cannot be decoded.
     pub fn load(&self) -> Result<Definitions, StoreError> {
         let mut definitions = Definitions::default();
-        for (key, text) in self.records()? {
+        let records = self.state().records.clone();
+        for (key, text) in records {
             match key.split_once('/') {
                 Some(("source", _)) => {
                     let source: SourceDefinition = decode(&key, &text)?;
@@ -126,53 +164,84 @@ impl Store {
     }
 
     /// Make `new` durable in one transaction, given that `old` is.
+    ///
+    /// # Errors
+    /// The disk's: after a crash either may be found. It can be tried again.
     pub fn commit(&self, old: &Definitions, new: &Definitions) -> Result<(), StoreError> {
-        self.write(&encode(old)?, &encode(new)?)
+        self.write(Some((encode(old)?, encode(new)?)), None)
     }
 
-    fn records(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        let transaction = self.database.begin_read().map_err(StoreError::io("read"))?;
-        let table = match transaction.open_table(RECORDS) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
-            Err(e) => return Err(StoreError::io("read")(e)),
-        };
-        let mut records = BTreeMap::new();
-        for entry in table.iter().map_err(StoreError::io("read"))? {
-            let (key, value) = entry.map_err(StoreError::io("read"))?;
-            records.insert(key.value().to_string(), value.value().to_string());
-        }
-        Ok(records)
+    /// Make a checkpoint's manifest durable.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    pub fn commit_manifest(&self, manifest: &[u8]) -> Result<(), StoreError> {
+        self.write(None, Some(manifest))
     }
 
+    /// Make definitions and the manifest durable in one transaction.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    pub fn commit_with_manifest(
+        &self,
+        old: &Definitions,
+        new: &Definitions,
+        manifest: &[u8],
+    ) -> Result<(), StoreError> {
+        self.write(Some((encode(old)?, encode(new)?)), Some(manifest))
+    }
+
+    /// The manifest of the last checkpoint.
+    pub fn manifest(&self) -> Option<Vec<u8>> {
+        self.state().manifest.clone()
+    }
+
+    /// What has changed in the definitions, from which to which.
     fn write(
         &self,
-        old: &BTreeMap<String, String>,
-        new: &BTreeMap<String, String>,
+        definitions: Option<(Records, Records)>,
+        new_manifest: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let transaction = self
-            .database
-            .begin_write()
-            .map_err(StoreError::io("written"))?;
-        {
-            let mut table = transaction
-                .open_table(RECORDS)
-                .map_err(StoreError::io("written"))?;
-            for key in old.keys().filter(|key| !new.contains_key(*key)) {
-                table
-                    .remove(key.as_str())
-                    .map_err(StoreError::io("written"))?;
-            }
-            for (key, value) in new
-                .iter()
-                .filter(|(key, value)| old.get(*key) != Some(value))
-            {
-                table
-                    .insert(key.as_str(), value.as_str())
-                    .map_err(StoreError::io("written"))?;
+        let mut state = self.state();
+        let State {
+            database,
+            is_sound,
+            records,
+            manifest,
+        } = &mut *state;
+        let (old, new) = definitions.unwrap_or_default();
+        let gone: Vec<&str> = (old.keys().filter(|key| !new.contains_key(*key)))
+            .map(String::as_str)
+            .collect();
+        let changed = (new.iter()).filter(|(key, value)| old.get(*key) != Some(value));
+        let changed: Vec<(&str, &str)> = changed.map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        // Until it is known to have succeeded.
+        let was_sound = std::mem::replace(is_sound, false);
+        match was_sound {
+            true => put(database, &gone, &changed, new_manifest)?,
+            // Anew, elsewhere: a disk that has failed to sync may say of the next sync what is not so.
+            false => {
+                let fresh = self.files.create()?;
+                let is_there = |(key, _): &(&String, &String)| !gone.contains(&key.as_str());
+                let all = records.iter().filter(is_there);
+                let all = all.map(|(k, v)| (k.as_str(), v.as_str()));
+                let all: Vec<_> = all.chain(changed.iter().copied()).collect();
+                put(&fresh, &[], &all, new_manifest.or(manifest.as_deref()))?;
+                let replaced = self.files.replace();
+                replaced.map_err(|e| StoreError::io("written")(redb::Error::Io(e)))?;
+                *database = fresh;
             }
         }
-        transaction.commit().map_err(StoreError::io("written"))
+        *is_sound = true;
+        gone.iter().for_each(|key| {
+            records.remove(*key);
+        });
+        records.extend(changed.iter().map(|(k, v)| (k.to_string(), v.to_string())));
+        if let Some(new) = new_manifest {
+            *manifest = Some(new.to_vec());
+        }
+        Ok(())
     }
 }
 

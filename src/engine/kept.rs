@@ -22,7 +22,7 @@ use super::world::{Inner, World};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::{Compiled, Input, Refused};
-use crate::replication::{Durable, Forgetful};
+use crate::replication::{Disk, Durable, Forgetful};
 use crate::views::{
     AsOf, Content, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, State,
     Upkeep,
@@ -32,9 +32,12 @@ use crate::views::{
 pub(super) fn durable(store: &Arc<Store>, data_dir: Option<&Path>) -> Result<Box<dyn Durable>> {
     Ok(match data_dir {
         None => Box::new(Forgetful),
-        Some(_) => {
-            let _ = store;
-            Box::new(Forgetful)
+        Some(dir) => {
+            let disk = Disk::open(&dir.join("replicas"), store.clone());
+            Box::new(disk.map_err(|e| Error::Store {
+                message: e.to_string(),
+                help: None,
+            })?)
         }
     })
 }

@@ -25,6 +25,7 @@ pub(super) struct World {
 /// What all handles of an engine share.
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// Shared with the checkpoint.
     pub store: Arc<Store>,
     pub connectors: Vec<Arc<dyn Connector>>,
     /// Where relative paths of statements start.

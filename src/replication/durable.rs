@@ -4,6 +4,9 @@ use std::io;
 
 use super::state::{Boundary, Checkpoint};
 
+/// What is there after a restart: the last checkpoint, and the boundaries that were recorded after it, in order.
+pub type Recovered = (Option<Checkpoint>, Vec<Boundary>);
+
 /// Boundaries of epochs, and a checkpoint. What a call that succeeded has written is there after any crash.
 ///
 /// After one that failed, nobody knows whether it is: what was written may come to light after a crash. Therefore a later
@@ -23,11 +26,13 @@ pub trait Durable: Send {
     /// The disk's.
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()>;
 
-    /// The last checkpoint, and the boundaries that were recorded after it, in order. Asked once, at start.
+    /// Asked once, at start. A replica whose content is damaged has none, and says so ([`Kept::lost`]).
     ///
     /// # Errors
     /// The disk's; what is there and cannot be read is no reason to begin anew.
-    fn recover(&mut self) -> io::Result<(Option<Checkpoint>, Vec<Boundary>)>;
+    ///
+    /// [`Kept::lost`]: super::Kept::lost
+    fn recover(&mut self) -> io::Result<Recovered>;
 }
 
 /// Nothing survives: an engine without a data directory begins anew, and copies what it follows.

@@ -366,6 +366,14 @@ impl Replication {
             .collect()
     }
 
+    /// Replicas whose content was damaged on the disk, by name, and in which file. They are copied anew.
+    pub fn lost(&self) -> BTreeMap<String, String> {
+        let replicas = self.sources.values().flat_map(|source| &source.replicas);
+        let lost = replicas.filter_map(|(name, replica)| Some((name, replica.lost()?)));
+        lost.map(|(name, why)| (name.clone(), why.to_string()))
+            .collect()
+    }
+
     fn positions(&self) -> Positions {
         let reached =
             |(name, source): (&String, &Tracked)| Some((name.clone(), source.reached.clone()?));

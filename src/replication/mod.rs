@@ -49,8 +49,10 @@
 //! | `pending.rs` | changes one after the other as one Z-set, also where the log names old rows by key |
 //! | `unchanged.rs` | values that the log leaves out, since they are as they were |
 //! | `durable.rs` | [`Durable`]: what survives |
+//! | `disk/` | [`Disk`]: what survives on a real disk |
 //! | `error.rs` | [`Error`] |
 
+mod disk;
 mod durable;
 mod epochs;
 mod error;
@@ -63,7 +65,8 @@ mod tests;
 mod tracked;
 mod unchanged;
 
-pub use durable::{Durable, Forgetful};
+pub use disk::{CommitPoint, Disk};
+pub use durable::{Durable, Forgetful, Recovered};
 pub use epochs::{Changed, Epoch, Reader, Replication};
 pub use error::{Error, Result};
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};

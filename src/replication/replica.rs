@@ -13,6 +13,7 @@ pub(super) struct Replica {
     table: Table,
     state: State,
     copy: Option<Copy>,
+    lost: Option<String>,
 }
 
 /// Rows as of a position, and what came after it.
@@ -39,6 +40,7 @@ impl Replica {
             wanted,
             state: State::Asked,
             copy: None,
+            lost: None,
         }
     }
 
@@ -47,12 +49,9 @@ impl Replica {
     pub fn restored(name: &str, kept: &Kept, epoch: u64) -> Result<Self> {
         let mut replica = Self::new(name, kept.wanted.clone());
         replica.state = kept.state.clone();
-        if let Some(content) = kept.content.as_ref().filter(|rows| rows.row_count() > 0) {
-            let columns: Vec<usize> = (0..kept.wanted.captured.schema.fields().len()).collect();
-            let rows = content.scan(&columns).collect::<Result<Vec<_>>>()?;
-            let rows = arrow::compute::concat_batches(&kept.wanted.captured.schema, &rows)?;
-            let rows = ZSet::inserts(rows).consolidated()?;
-            replica.table.apply(epoch, &rows)?;
+        replica.lost = kept.lost.clone();
+        if let Some(content) = &kept.content {
+            replica.table = Table::restore(kept.wanted.shape(name), epoch, content)?;
         }
         Ok(replica)
     }
@@ -61,12 +60,18 @@ impl Replica {
         Kept {
             wanted: self.wanted.clone(),
             state: self.state.persisted(),
-            content: self.state.is_readable().then(|| self.content()),
+            content: (self.state.is_readable()).then(|| self.content().content()),
+            lost: None,
         }
     }
 
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    /// Why its content was not there after a restart, until it is again.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     pub fn captured(&self) -> &Captured {
@@ -195,6 +200,7 @@ impl Replica {
         match ended.and_then(|ended| Ok((ended, self.change(epoch, pending)?))) {
             Ok((ended, change)) => {
                 self.state = State::Live;
+                self.lost = None;
                 if let Some((at, reason)) = ended {
                     self.block(at, reason);
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use belvedere_connector::{Captured, Position};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Pinned, Shape};
+use crate::store::{Content, Pinned, Shape};
 
 /// Where each source's log stands. One that nothing was copied of is not in it.
 pub type Positions = BTreeMap<String, Position>;
@@ -109,7 +109,9 @@ pub struct Kept {
     pub wanted: Wanted,
     pub state: State,
     /// Where there is something to read.
-    pub content: Option<Pinned>,
+    pub content: Option<Content>,
+    /// Told by recovery alone: it had content, why it has none now, and that is not its source's doing. It is copied anew.
+    pub lost: Option<String>,
 }
 
 /// What readers have: tables as of one epoch.

@@ -16,6 +16,10 @@ impl Bits {
         self.0.as_slice()[i / 8] >> (i % 8) & 1 == 1
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
     fn words(&self) -> &[u64] {
         self.0.typed_data()
     }
@@ -33,6 +37,26 @@ impl Bits {
 impl BitsMut {
     pub(super) fn all_set(len: usize) -> Self {
         Self(vec![u64::MAX; len.div_ceil(64)])
+    }
+
+    /// Bits of some rows, the lowest of a byte first; those of rows beyond are set.
+    pub(super) fn from_bytes(bytes: &[u8], rows: usize) -> Self {
+        let mut bits = Self::all_set(rows);
+        for i in (0..rows).filter(|i| bytes[i / 8] >> (i % 8) & 1 == 0) {
+            bits.clear(i);
+        }
+        bits
+    }
+
+    /// The same, with room for as many rows.
+    pub(super) fn extended(mut self, rows: usize) -> Self {
+        self.0.resize(rows.div_ceil(64), u64::MAX);
+        self
+    }
+
+    /// How many of the first rows are set.
+    pub(super) fn count(&self, rows: usize) -> usize {
+        (0..rows).filter(|&i| self.get(i)).count()
     }
 
     pub(super) fn get(&self, i: usize) -> bool {

@@ -38,6 +38,17 @@ impl Chunk {
         }
     }
 
+    /// One that was there before. `capacity` is how many rows it can have.
+    pub(super) fn restored(pieces: Vec<Piece>, live: Option<BitsMut>, capacity: usize) -> Self {
+        let rows = pieces.iter().map(|piece| piece.rows.num_rows()).sum();
+        Self {
+            pieces,
+            rows,
+            live_rows: live.as_ref().map_or(rows, |live| live.count(rows)),
+            live: live.map(|live| live.extended(capacity).freeze()),
+        }
+    }
+
     /// Live and dead.
     pub(super) fn rows(&self) -> usize {
         self.rows

@@ -51,6 +51,7 @@
 //! | `change.rs` | a Z-set checked against a table: what goes, what comes |
 //! | `version.rs` | [`Pinned`], [`Reader`]: scan, lookup, gather |
 //! | `chunks.rs`, `chunk.rs`, `bits.rs` | positions; the rows of a slot, the tail's pieces; their bitmap |
+//! | `content.rs` | [`Content`]: what is kept of a table over a restart |
 //! | `index.rs` | shards: hash → positions |
 //! | `key.rs` | hashes and equality of rows and keys |
 //! | `error.rs` | [`Error`] |
@@ -60,8 +61,9 @@ mod bits;
 mod change;
 mod chunk;
 mod chunks;
+mod content;
 mod error;
-mod files;
+pub(crate) mod files;
 mod index;
 mod key;
 mod shape;
@@ -71,10 +73,13 @@ mod tests;
 mod version;
 mod zset;
 
+pub(crate) use content::Chunked;
+pub use content::Content;
 pub use error::{Error, Result};
 pub use files::{
     DiskFolder, FileError, Folder, NewFile, Segment, SegmentMeta, SegmentWriter, sweep,
 };
+pub(crate) use files::{FileKind, checksum};
 pub(crate) use key::{canonical_floats, equal_keys};
 pub use shape::Shape;
 pub use table::Table;

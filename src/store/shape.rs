@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::key::hashes;
 use super::{Error, Result};
 
 /// A table's name, columns, key and indexes. Columns are named by number, from 0.
@@ -67,7 +68,7 @@ impl Shape {
         &self.schema
     }
 
-    pub(super) fn stored(&self) -> &SchemaRef {
+    pub(crate) fn stored(&self) -> &SchemaRef {
         &self.stored
     }
 
@@ -126,6 +127,18 @@ impl Shape {
             }
         }
         Ok(columns)
+    }
+
+    /// Of each index, the hashes of rows.
+    pub(super) fn hashes(&self, rows: &RecordBatch) -> Result<Vec<Vec<u32>>> {
+        let of = |columns: &Vec<usize>| {
+            let columns: Vec<_> = columns.iter().map(|&i| rows.column(i).clone()).collect();
+            match columns.is_empty() {
+                true => Ok(vec![0; rows.num_rows()]),
+                false => hashes(&columns),
+            }
+        };
+        self.indexes.iter().map(of).collect()
     }
 
     /// How errors say what tells rows apart.

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::Int64Type;
 
 use super::change::{Before, Edits};
 use super::chunk::Chunk;
 use super::chunks::Chunks;
 use super::index::Index;
-use super::key::hashes;
 use super::shape::Shape;
 use super::version::{Published, Version};
 use super::{Error, Pinned, Reader, Result, ZSet};
@@ -118,6 +118,47 @@ impl Table {
             self.replace(change.edits, change.rows, &change.taken, &change.added);
         }
         self.publish(epoch);
+        Ok(())
+    }
+
+    /// A chunk with its rows, into the indexes, too. Not published.
+    pub(super) fn adopt(&mut self, chunk: Chunk) -> Result<()> {
+        if chunk.live_rows() == 0 {
+            return Ok(());
+        }
+        self.check_room(chunk.rows())?;
+        let next = self.version().seq + 1;
+        let slot = self.chunks.len() as u32;
+        self.chunks.put(slot, Some(chunk));
+        let chunks = &self.chunks;
+        let Some(chunk) = chunks.get(slot) else {
+            return Ok(());
+        };
+        if chunk.rows() < chunks.capacity() {
+            self.tail = Some(slot);
+        }
+        let is_live = |position| chunks.is_live(position);
+        for piece in chunk.pieces() {
+            let by_index = self.shape.hashes(&piece.rows)?;
+            for (index, hashes) in self.indexes.iter_mut().zip(by_index) {
+                for (offset, hash) in (piece.start..).zip(hashes) {
+                    if chunk.is_live(offset) {
+                        index.insert(hash, chunks.position(slot, offset), next, &is_live);
+                    }
+                }
+            }
+            self.rows += match self.shape.counts_column() {
+                None => 0,
+                Some(column) => {
+                    let counts = piece.rows.column(column).as_primitive::<Int64Type>();
+                    let live = (0..counts.len()).filter(|i| chunk.is_live(piece.start + i));
+                    live.map(|i| counts.value(i) as u64).sum()
+                }
+            };
+        }
+        if self.shape.has_key() {
+            self.rows += chunk.live_rows() as u64;
+        }
         Ok(())
     }
 
@@ -254,7 +295,7 @@ impl Table {
         Ok(())
     }
 
-    fn publish(&mut self, epoch: u64) {
+    pub(super) fn publish(&mut self, epoch: u64) {
         let mut published = self
             .published
             .lock()
@@ -307,15 +348,7 @@ impl Table {
             batches.push(take_record_batch(&piece.rows, &mine)?);
         }
         let rows = arrow::compute::concat_batches(self.shape.stored(), &batches)?;
-        let mut by_index = Vec::new();
-        for index in 0..self.shape.index_count() {
-            let columns = self.shape.index_columns(index).iter();
-            let columns: Vec<_> = columns.map(|&column| rows.column(column).clone()).collect();
-            by_index.push(match columns.is_empty() {
-                true => vec![0; rows.num_rows()],
-                false => hashes(&columns)?,
-            });
-        }
+        let by_index = self.shape.hashes(&rows)?;
         let moved = live.len();
         self.victim = live.last().map(|last| (slot, last + 1));
         self.replace(edits, rows, &by_index, &by_index);

@@ -11,6 +11,7 @@ use futures::FutureExt;
 use super::disk::{Disk, DiskFault};
 use super::world::{Bag, Row, SPECS, bag};
 use crate::replication::{Error, Published, Replication, State};
+use crate::store::Folder;
 
 /// A source `a` with the tables t0, which has a key, and t1.
 struct Bench {
@@ -24,7 +25,11 @@ const T1: usize = 1;
 
 impl Bench {
     fn new(followed: &[usize]) -> Self {
-        let (source, disk) = (MemorySource::new("a"), Disk::default());
+        Self::on(Disk::default(), followed)
+    }
+
+    fn on(disk: Disk, followed: &[usize]) -> Self {
+        let source = MemorySource::new("a");
         for spec in &SPECS[..2] {
             let table = MemoryTable::new(spec.schema(0), Vec::new());
             source.put(spec.name, table);
@@ -91,7 +96,7 @@ impl Bench {
 
 fn open(source: &MemorySource, disk: &Disk) -> Replication {
     let source: Arc<dyn Source> = Arc::new(source.clone());
-    Replication::open(Box::new(disk.clone()), vec![("a".into(), source)]).unwrap()
+    Replication::open(disk.open(), vec![("a".into(), source)]).unwrap()
 }
 
 fn rows(published: &Published, table: usize) -> Bag {
@@ -205,4 +210,59 @@ fn a_restored_source_is_copied_behind_what_is_served() {
     let published = bench.catch_up();
     assert_eq!(published.tables["t0"].0, State::Live);
     assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
+}
+
+#[test]
+fn a_full_disk_shows_nothing_that_is_not_durable_and_goes_on_when_there_is_room() {
+    for disk in [Disk::default(), Disk::files()] {
+        let mut bench = Bench::on(disk, &[T0]);
+        bench.catch_up();
+        bench.commit(&[(T0, &[1, 1, 1], 1)]);
+        while bench.advance() {}
+        bench.disk.fail(0, DiskFault::Full);
+        for _ in 0..2 {
+            let e = bench.replication.cut().unwrap_err();
+            assert!(
+                matches!(&e, Error::Disk(e) if e.kind() == std::io::ErrorKind::StorageFull),
+                "{e}"
+            );
+            assert_eq!(rows(&bench.published(), T0), of(&[]));
+        }
+        bench.disk.heal();
+        bench.cut();
+        assert_eq!(rows(&bench.published(), T0), of(&[&[1, 1, 1]]));
+        bench.disk.fail(0, DiskFault::Full);
+        let e = bench.replication.checkpoint().unwrap_err();
+        assert!(matches!(&e, Error::Disk(_)), "{e}");
+        bench.restart();
+        bench.disk.heal();
+        bench.catch_up();
+        assert_eq!(rows(&bench.published(), T0), of(&[&[1, 1, 1]]));
+        bench.replication.checkpoint().unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_file_costs_its_replica_alone_which_is_copied_anew() {
+    let mut bench = Bench::on(Disk::files(), &[T0, T1]);
+    bench.commit(&[(T0, &[1, 1, 1], 1), (T1, &[2, 2], 1)]);
+    bench.catch_up();
+    bench.replication.checkpoint().unwrap();
+    let folder = bench.disk.folder().unwrap().clone();
+    let names = folder.names().unwrap();
+    let first = names.iter().find(|name| name.ends_with(".rows")).unwrap();
+    folder.edit(first, |bytes| bytes[100] ^= 1);
+    bench.restart();
+    let lost = bench.replication.lost();
+    let [(name, why)] = &lost.into_iter().collect::<Vec<_>>()[..] else {
+        panic!("one is lost");
+    };
+    assert!(why.contains(first) && why.contains("is damaged"), "{why}");
+    let states = bench.replication.states();
+    let (asked, live): (Vec<_>, Vec<_>) = states.iter().partition(|(other, _)| *other == name);
+    assert_eq!((asked[0].1, live[0].1), (&State::Asked, &State::Live));
+    let published = bench.catch_up();
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1]]));
+    assert_eq!(rows(&published, T1), of(&[&[2, 2]]));
+    assert!(bench.replication.lost().is_empty());
 }

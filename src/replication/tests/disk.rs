@@ -1,36 +1,16 @@
-//! A disk that fails at each of its I/Os, and what survives on it.
+//! A disk that fails at each of its I/Os, and what survives on it: the engine's own files, and what they are to be like.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 
-use crate::replication::{Boundary, Checkpoint, Durable};
+use super::files::Files;
+use crate::replication::{Boundary, Checkpoint, Durable, Recovered};
+use crate::store::files::tests::simulated::Simulated;
+pub(crate) use crate::store::files::tests::simulated::{FAULTS as DISK_FAULTS, Fault as DiskFault};
 
-/// What goes wrong with an I/O.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum DiskFault {
-    /// Nothing is written.
-    Full,
-    /// Some of it is written, which a checksum tells. A sync fails.
-    Torn,
-    /// What was written since the last sync may be there after a crash, or not; no later sync makes it certain.
-    SyncFails,
-    /// The process ends before it.
-    CrashBefore,
-    /// The process ends after it.
-    CrashAfter,
-}
-
-pub const DISK_FAULTS: [DiskFault; 5] = [
-    DiskFault::Full,
-    DiskFault::Torn,
-    DiskFault::SyncFails,
-    DiskFault::CrashBefore,
-    DiskFault::CrashAfter,
-];
-
-/// Frames in the order in which they were written. It is what the engine's own files will be: a log of boundaries, a
+/// Frames in the order in which they were written. It is what the engine's own files are like: a log of boundaries, a
 /// manifest for each checkpoint after the files that it names; who meets an error goes on in another file.
 #[derive(Debug, Default)]
 struct Platter {
@@ -58,22 +38,89 @@ enum Fate {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Arc<Mutex<Platter>>);
+struct Frames(Arc<Mutex<Platter>>);
+
+/// A disk: frames in their order, or files as the engine writes them.
+#[derive(Clone, Debug)]
+pub struct Disk(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Frames(Frames),
+    Files(Files),
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self(Kind::Frames(Frames::default()))
+    }
+}
 
 impl Disk {
+    pub fn files() -> Self {
+        Self(Kind::Files(Files::default()))
+    }
+
+    /// `after` how many I/Os more. Files take more of them.
     pub fn fail(&self, after: usize, fault: DiskFault) {
-        self.0.lock().unwrap().fault = Some((after, fault));
+        match &self.0 {
+            Kind::Frames(frames) => frames.0.lock().unwrap().fault = Some((after, fault)),
+            Kind::Files(files) => files.faults.fail(after * 3, fault),
+        }
     }
 
     pub fn heal(&self) {
-        self.0.lock().unwrap().fault = None;
+        match &self.0 {
+            Kind::Frames(frames) => frames.0.lock().unwrap().fault = None,
+            Kind::Files(files) => files.faults.heal(),
+        }
     }
 
     pub fn is_crashed(&self) -> bool {
-        self.0.lock().unwrap().is_crashed
+        match &self.0 {
+            Kind::Frames(frames) => frames.0.lock().unwrap().is_crashed,
+            Kind::Files(files) => files.faults.is_crashed(),
+        }
     }
+
     /// The process ends: what is not certain is there, or not.
     pub fn crash(&self, rng: &mut Rng) {
+        match &self.0 {
+            Kind::Frames(frames) => frames.crash(rng),
+            Kind::Files(files) => files.crash(rng),
+        }
+    }
+
+    /// What is certain to be found.
+    pub fn certain(&self) -> Recovered {
+        match &self.0 {
+            Kind::Frames(frames) => {
+                let platter = frames.0.lock().unwrap();
+                platter.found(|fate| fate == Fate::Certain)
+            }
+            Kind::Files(files) => files.certain(),
+        }
+    }
+
+    /// Of a disk with files.
+    pub(crate) fn folder(&self) -> Option<&Simulated> {
+        match &self.0 {
+            Kind::Frames(_) => None,
+            Kind::Files(files) => Some(&files.folder),
+        }
+    }
+
+    /// What a process has of it.
+    pub fn open(&self) -> Box<dyn Durable> {
+        match &self.0 {
+            Kind::Frames(frames) => Box::new(frames.clone()),
+            Kind::Files(files) => files.open(),
+        }
+    }
+}
+
+impl Frames {
+    fn crash(&self, rng: &mut Rng) {
         let mut platter = self.0.lock().unwrap();
         if platter.is_crashed {
             platter.is_crashed = false;
@@ -85,11 +132,6 @@ impl Disk {
         for (_, fate) in &mut platter.frames {
             *fate = Fate::Certain;
         }
-    }
-
-    /// What is certain to be found.
-    pub fn certain(&self) -> (Option<Checkpoint>, Vec<Boundary>) {
-        self.0.lock().unwrap().found(|fate| fate == Fate::Certain)
     }
 }
 
@@ -142,7 +184,7 @@ impl Platter {
             .for_each(|fate| *fate = to);
     }
 
-    fn found(&self, is_there: impl Fn(Fate) -> bool) -> (Option<Checkpoint>, Vec<Boundary>) {
+    fn found(&self, is_there: impl Fn(Fate) -> bool) -> Recovered {
         let (mut checkpoint, mut boundaries) = (None, Vec::<Boundary>::new());
         for (frame, _) in self.frames.iter().filter(|(_, fate)| is_there(*fate)) {
             match frame {
@@ -163,7 +205,7 @@ impl Platter {
     }
 }
 
-impl Durable for Disk {
+impl Durable for Frames {
     fn record(&mut self, boundary: &Boundary) -> io::Result<()> {
         let mut platter = self.0.lock().unwrap();
         platter.io(false, Frame::Boundary(boundary.clone()))?;
@@ -180,7 +222,7 @@ impl Durable for Disk {
         platter.io(true, Frame::Other)
     }
 
-    fn recover(&mut self) -> io::Result<(Option<Checkpoint>, Vec<Boundary>)> {
+    fn recover(&mut self) -> io::Result<Recovered> {
         Ok(self.0.lock().unwrap().found(|_| true))
     }
 }

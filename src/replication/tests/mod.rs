@@ -22,6 +22,8 @@
 
 mod cases;
 mod disk;
+mod durable;
+mod files;
 mod flows;
 mod histories;
 mod pending;

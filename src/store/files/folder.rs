@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -55,6 +55,12 @@ pub trait Folder: Debug + Send + Sync {
 
 /// A file that is being written.
 pub trait NewFile: Write + Debug + Send + Sync {
+    /// Make room: zeros follow what is written, until they are written over.
+    ///
+    /// # Errors
+    /// The file system's.
+    fn reserve(&mut self, bytes: usize) -> io::Result<()>;
+
     /// Its content is durable on return; not its name.
     ///
     /// # Errors
@@ -134,6 +140,14 @@ impl Folder for DiskFolder {
 }
 
 impl NewFile for File {
+    fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        let at = self.stream_position()?;
+        // Written, and not only allocated: what was never written costs each sync the note that it was.
+        io::copy(&mut io::repeat(0).take(bytes as u64), self)?;
+        self.seek(SeekFrom::Start(at))?;
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }

@@ -9,21 +9,21 @@ use super::FileError;
 pub(super) const UNIT: usize = 64;
 
 /// Of some bytes.
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
 /// A kind of file, and the newest format of it that is known here.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FileKind {
+pub(crate) struct FileKind {
     /// Eight bytes: the first of a file, and of its trailer.
-    pub(super) magic: [u8; 8],
-    pub(super) format: u32,
+    pub(crate) magic: [u8; 8],
+    pub(crate) format: u32,
 }
 
 impl FileKind {
     /// magic │ format (u32) │ 0 … │ checksum (u64)
-    pub(super) fn header(self) -> [u8; UNIT] {
+    pub(crate) fn header(self) -> [u8; UNIT] {
         let mut header = [0; UNIT];
         header[..8].copy_from_slice(&self.magic);
         header[8..12].copy_from_slice(&self.format.to_le_bytes());
@@ -31,7 +31,7 @@ impl FileKind {
     }
 
     /// The format of a file that is ours and not newer.
-    pub(super) fn check_header(self, file: &str, bytes: &[u8]) -> Result<u32, FileError> {
+    pub(crate) fn check_header(self, file: &str, bytes: &[u8]) -> Result<u32, FileError> {
         let damaged = |what| FileError::damaged(file, "header", what);
         let header = bytes.get(..UNIT).ok_or_else(|| damaged("it is cut off"))?;
         if header[..8] != self.magic {

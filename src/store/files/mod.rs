@@ -35,10 +35,11 @@ mod folder;
 mod layout;
 mod segment;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub use error::FileError;
 pub use folder::{DiskFolder, Folder, NewFile, sweep};
+pub(crate) use layout::{FileKind, checksum};
 pub use segment::{Segment, SegmentMeta};
 pub use writer::SegmentWriter;

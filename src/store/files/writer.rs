@@ -27,6 +27,8 @@ const MOST_WAITING: usize = 4 << 20;
 pub struct SegmentWriter {
     folder: Arc<dyn Folder>,
     name: String,
+    /// It is written under its own name: nobody asks for it before it is told of.
+    is_at_once: bool,
     schema: SchemaRef,
     file: Option<BufWriter<Box<dyn NewFile>>>,
     /// Where the next block begins.
@@ -50,14 +52,38 @@ impl SegmentWriter {
         name: impl Into<String>,
         schema: SchemaRef,
     ) -> Result<Self, FileError> {
-        let name = name.into();
+        Self::new(folder, name.into(), schema, false)
+    }
+
+    /// A file under a name that nobody knows yet. Whoever finishes it makes the folder durable, for many at once.
+    ///
+    /// # Errors
+    /// As for [`SegmentWriter::create`].
+    pub(crate) fn create_at_once(
+        folder: Arc<dyn Folder>,
+        name: String,
+        schema: SchemaRef,
+    ) -> Result<Self, FileError> {
+        Self::new(folder, name, schema, true)
+    }
+
+    fn new(
+        folder: Arc<dyn Folder>,
+        name: String,
+        schema: SchemaRef,
+        is_at_once: bool,
+    ) -> Result<Self, FileError> {
         let place = folder.place(&name);
         blocks::encoded_schema(&schema).map_err(|_| refused(&place, TYPE))?;
-        let file = folder.create(&unfinished(&name));
+        let file = match is_at_once {
+            true => folder.create(&name),
+            false => folder.create(&unfinished(&name)),
+        };
         let file = file.map_err(FileError::io(&place, "written"))?;
         let mut writer = Self {
             folder,
             name,
+            is_at_once,
             schema,
             file: Some(BufWriter::with_capacity(1 << 18, file)),
             at: UNIT as u64,
@@ -140,7 +166,9 @@ impl SegmentWriter {
             file.flush()?;
             file.get_mut().sync()?;
         }
-        self.folder.rename(&unfinished(&self.name), &self.name)?;
+        if !self.is_at_once {
+            self.folder.rename(&unfinished(&self.name), &self.name)?;
+        }
         self.file = None;
         Ok(())
     }
@@ -196,7 +224,10 @@ impl Drop for SegmentWriter {
         if let Some(file) = self.file.take() {
             // Not what is buffered: it is not wanted. What cannot be removed goes at the next start.
             drop(file.into_parts());
-            let _ = self.folder.remove(&unfinished(&self.name));
+            let _ = match self.is_at_once {
+                true => self.folder.remove(&self.name),
+                false => self.folder.remove(&unfinished(&self.name)),
+            };
         }
     }
 }

@@ -63,6 +63,10 @@ impl Faults {
         self.0.lock().unwrap().fault = None;
     }
 
+    pub(crate) fn is_crashed(&self) -> bool {
+        self.0.lock().unwrap().is_crashed
+    }
+
     /// The next process begins.
     pub(crate) fn restart(&self) {
         let mut plan = self.0.lock().unwrap();
@@ -159,6 +163,26 @@ impl Simulated {
         };
         names.now = kept.into_iter().map(file).collect();
         names.versions = vec![names.now.clone()];
+    }
+
+    /// Only what is certain to survive.
+    pub(crate) fn certain(&self) -> Self {
+        let names = self.names.lock().unwrap();
+        let certain = Self::new(Faults::default());
+        let mut listing = certain.names.lock().unwrap();
+        for (name, content) in &names.versions[0] {
+            let content = content.lock().unwrap();
+            let content = Content {
+                bytes: content.bytes[..content.durable].to_vec(),
+                durable: content.durable,
+                is_doubtful: false,
+            };
+            listing
+                .now
+                .insert(name.clone(), Arc::new(Mutex::new(content)));
+        }
+        drop(listing);
+        certain
     }
 
     /// What a file has, to look at and to damage.
@@ -266,6 +290,10 @@ impl Write for Open {
 }
 
 impl NewFile for Open {
+    fn reserve(&mut self, _: usize) -> io::Result<()> {
+        Simulated::failed(self.faults.io(false))
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         let outcome = self.faults.io(true);
         let mut content = self.content.lock().unwrap();
