@@ -11,6 +11,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// As often may an expression be begun, for each token of the text. Ordinary text needs less than one.
 const ATTEMPTS_PER_TOKEN: usize = 8;
@@ -21,13 +22,27 @@ const ATTEMPTS: usize = 20_000;
 #[derive(Debug, Default)]
 pub(crate) struct Bounded {
     left: Cell<usize>,
+    has_versions: Cell<bool>,
 }
 
 impl Bounded {
-    /// Sets the bound for a text of so many tokens.
-    pub(crate) fn start(&self, tokens: usize) {
+    /// Sets the bound for a text.
+    pub(crate) fn start(&self, tokens: &[TokenWithSpan]) {
         self.left
-            .set(ATTEMPTS + tokens.saturating_mul(ATTEMPTS_PER_TOKEN));
+            .set(ATTEMPTS + tokens.len().saturating_mul(ATTEMPTS_PER_TOKEN));
+        let words = tokens
+            .iter()
+            .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+            .map(|token| match &token.token {
+                Token::Word(word) if word.quote_style.is_none() => word.keyword,
+                _ => Keyword::NoKeyword,
+            });
+        let words: Vec<Keyword> = words.collect();
+        let is_version = |words: &[Keyword]| {
+            use Keyword::{AS, OF, TIMESTAMP, VERSION};
+            matches!(words, [VERSION | TIMESTAMP, AS, OF])
+        };
+        self.has_versions.set(words.windows(3).any(is_version));
     }
 
     /// Whether the bound was reached.
@@ -73,6 +88,12 @@ impl Dialect for Bounded {
             };
         let right = parser.parse_subexpr(precedence);
         Some(right.map(|right| build(Box::new(left.clone()), Box::new(right))))
+    }
+
+    /// `FROM t VERSION AS OF 3`. Where none is written, words that sqlparser takes for one of its kinds (`at`, `changes`) are
+    /// aliases.
+    fn supports_table_versioning(&self) -> bool {
+        self.has_versions.get()
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {

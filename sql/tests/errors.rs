@@ -371,15 +371,6 @@ fn later_versions_are_named() {
             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
             "SET TRANSACTION",
         ),
-        ("SELECT * FROM month_close VERSION AS OF 3", "VERSION AS OF"),
-        (
-            "SELECT * FROM a JOIN month_close TIMESTAMP AS OF '2026-01-01' ON a.x = 1",
-            "TIMESTAMP AS OF",
-        ),
-        (
-            "CREATE VIEW v AS SELECT * FROM (SELECT * FROM m VERSION AS OF 3) AS x",
-            "VERSION AS OF",
-        ),
     ] {
         match parse_one(sql).map_err(|e| e.kind) {
             Err(ErrorKind::NotInThisVersion { what }) => assert_eq!(what, name, "{sql}"),

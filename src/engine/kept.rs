@@ -24,8 +24,7 @@ use crate::error::{Error, Result};
 use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful};
 use crate::views::{
-    AsOf, Content, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, State,
-    Upkeep,
+    Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
 };
 
 /// Where what views follow survives: in the data directory, or not at all.
@@ -375,15 +374,10 @@ impl Execute for Executor {
         &self,
         view: &ViewDefinition,
         check: &Check,
-        candidate: &Content,
+        candidate: &Arc<Version>,
     ) -> Result<bool> {
-        let shown = Shown {
-            generation: view.materialized.as_ref().map_or(0, |kept| kept.generation),
-            state: State::Live,
-            content: Some(candidate.clone()),
-            failing: None,
-            as_of: AsOf::At(std::time::Instant::now()),
-        };
+        let generation = view.materialized.as_ref().map_or(0, |kept| kept.generation);
+        let shown = Shown::version(generation, candidate.clone());
         let names = self.names()?.with_shown(&view.id(), shown);
         let planned = check_plan(&names, view, check).await?;
         let mut rows = planned.run(None).await?.stream;

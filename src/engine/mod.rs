@@ -27,6 +27,7 @@
 //! | `lineage.rs` | which columns a view's columns are computed from |
 //! | `log.rs` | what ran: `system.queries` |
 //! | `system/` | the system tables |
+//! | `versions.rs` | `VERSION AS OF` |
 //! | `upstream/` | what DataFusion gets wrong, kept from changing an answer |
 
 mod apply;
@@ -52,6 +53,7 @@ mod sources;
 mod stop;
 mod system;
 mod upstream;
+mod versions;
 mod world;
 
 use std::sync::Arc;

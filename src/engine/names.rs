@@ -10,7 +10,7 @@ use datafusion::common::DataFusionError;
 use super::lineage::Outline;
 use super::settings::Settings;
 use super::world::{Inner, World};
-use super::{nearest, query, system};
+use super::{nearest, query, system, versions};
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
@@ -274,6 +274,7 @@ impl Names {
             }));
         }
         let definitions = &self.world.definitions;
+        let (name, version) = versions::split(name);
         let view = definitions.view(schema, name).or_else(|| {
             let inside = definitions.views.iter().filter(|((s, _), _)| s == schema);
             unique(inside, |((_, n), _)| n, name).map(|(_, view)| view)
@@ -286,13 +287,24 @@ impl Names {
             return Ok(Some(outline(view.id(), view.arrow_schema())));
         }
         if let Some(kept) = &view.materialized {
+            let mut contract = Contract::new(&kept.options)?;
+            let mut shown = self.shown(&view.id()).cloned();
+            if let Some(version) = version {
+                let versions = self.inner.views.versions(kept.generation);
+                let version = versions::pick(&view.id(), &versions, &version)?;
+                shown = Some(Arc::new(Shown::version(kept.generation, version)));
+                contract.max_staleness = None;
+            }
             return Ok(Some(Arc::new(CopyTable {
                 id: view.id(),
                 schema: view.arrow_schema(),
-                contract: Contract::new(&kept.options)?,
+                contract,
                 views: self.inner.views.clone(),
-                shown: self.shown(&view.id()).cloned(),
+                shown,
             })));
+        }
+        if version.is_some() {
+            return Err(no_versions(&view.id()));
         }
         if self.depth >= MAX_VIEW_DEPTH {
             return Err(Error::invalid(format!(
@@ -310,6 +322,9 @@ impl Names {
         schema: &str,
         name: &str,
     ) -> Result<Arc<dyn TableProvider>> {
+        if let (name, Some(_)) = versions::split(name) {
+            return Err(no_versions(&ObjectId::new([source, schema, name])));
+        }
         if let Some(table) = self.known_table(&self.world, source, schema, name)? {
             return self.provide(source, &table).await;
         }
@@ -388,6 +403,7 @@ impl Names {
     }
 
     fn unknown_own(&self, schema: Option<&str>, name: &str) -> Error {
+        let (name, _) = versions::split(name);
         let definitions = &self.world.definitions;
         let elsewhere = self.world.live.keys().find_map(|source| {
             let tables = definitions.tables(source);
@@ -420,6 +436,13 @@ impl Names {
             hint,
         }
     }
+}
+
+fn no_versions(id: &ObjectId) -> Error {
+    Error::invalid_with_help(
+        format!("{id} has no versions"),
+        "Materialized views that are computed anew have them, as many as their option keep says",
+    )
 }
 
 fn outline(id: ObjectId, schema: SchemaRef) -> Arc<dyn TableProvider> {

@@ -26,7 +26,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
-use super::upstream;
+use super::{upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -113,7 +113,9 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
 /// Resolve and type a query.
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
     let state = state(&names, None)?;
-    let statement = sqlparser::ast::Statement::Query(Box::new(query.clone()));
+    let mut query = query.clone();
+    versions::into_names(&mut query, &names.settings.timezone)?;
+    let statement = sqlparser::ast::Statement::Query(Box::new(query));
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
         .await?;

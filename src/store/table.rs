@@ -10,6 +10,7 @@ use super::change::{Before, Edits};
 use super::chunk::Chunk;
 use super::chunks::Chunks;
 use super::index::Index;
+use super::key::hashes;
 use super::shape::Shape;
 use super::version::{Published, Version};
 use super::{Error, Pinned, Reader, Result, ZSet};

@@ -140,8 +140,9 @@ impl Flow {
     }
 
     /// What readers find now; of one that is not filled what they found before.
-    pub fn shown(&self, before: &Shown) -> Shown {
+    pub fn shown(&self, before: &Shown, behind: &[String]) -> Shown {
         let generation = self.view.generation;
+        let is_behind = self.sources.iter().any(|source| behind.contains(source));
         let state = match (&self.blocked, &self.running) {
             (Some(reason), _) => State::Blocked {
                 reason: reason.clone(),
@@ -155,6 +156,7 @@ impl Flow {
                 state,
                 content: Some(Content::Table(running.table.snapshot())),
                 failing: running.failing(),
+                is_behind,
                 as_of: AsOf::Following(self.sources.clone()),
             },
             None => Shown {
@@ -162,6 +164,7 @@ impl Flow {
                 state,
                 content: before.content.clone(),
                 failing: before.failing.clone(),
+                is_behind,
                 as_of: before.as_of.clone(),
             },
         }

@@ -30,6 +30,8 @@ const ASK: Duration = Duration::from_millis(500);
 /// A source that failed is left alone: doubled with each failure, up to a limit.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// An engine that ends waits so long for sources to remove what following them has made.
+const RELEASE: Duration = Duration::from_secs(5);
 /// A source that has to repeat what was shown before a restart is waited for this long.
 const REPLAY: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,7 @@ impl Keeper {
             .name("views".to_string())
             .spawn(move || {
                 if let Some(mut kept) = Kept::begin(durable, shelves, inbox, &runtime) {
-                    kept.run(&runtime);
+                    kept.run();
                 }
             })?;
         Ok(Self {
@@ -97,6 +99,11 @@ struct Kept {
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
     sources: BTreeMap<String, Following>,
+    /// Sources whose copies have not come to where the source stood at the start.
+    behind: Arc<[String]>,
+    /// Sources that remove what following them has made there.
+    releasing: Vec<tokio::task::JoinHandle<()>>,
+    runtime: Handle,
     checkpointed: Instant,
     is_changed: bool,
     began: Instant,
@@ -150,6 +157,9 @@ impl Kept {
             inbox,
             flows: Vec::new(),
             sources: BTreeMap::new(),
+            behind: Arc::default(),
+            releasing: Vec::new(),
+            runtime: runtime.clone(),
             checkpointed: Instant::now(),
             is_changed: false,
             began: Instant::now(),
@@ -158,27 +168,36 @@ impl Kept {
         Some(kept)
     }
 
-    fn run(&mut self, runtime: &Handle) {
+    fn run(&mut self) {
+        let runtime = self.runtime.clone();
         loop {
             match runtime.block_on(self.next()) {
                 Event::Command(None | Some(Command::Stop)) => break,
                 Event::Command(Some(command)) => self.obey(command),
                 Event::Step(source, step) => {
                     self.stepped(&source, step);
-                    self.steps(runtime);
+                    self.steps(&runtime);
                 }
                 Event::Timer => {}
             }
-            self.ask(runtime);
+            self.ask(&runtime);
             self.end_epochs();
             self.checkpoint();
         }
         if self.is_changed {
             self.save();
         }
+        self.releasing.retain(|releasing| !releasing.is_finished());
+        if !self.releasing.is_empty() {
+            let all = futures::future::join_all(self.releasing.drain(..));
+            let _ = runtime.block_on(async { tokio::time::timeout(RELEASE, all).await });
+        }
     }
 
     async fn next(&mut self) -> Event {
+        if self.flows.is_empty() {
+            return Event::Command(self.inbox.recv().await);
+        }
         let now = Instant::now();
         let rests = self
             .sources
@@ -276,8 +295,15 @@ impl Kept {
             .cloned()
             .collect();
         for name in gone {
-            self.sources.remove(&name);
+            let followed = self.followed();
             self.said(|replication| replication.remove_source(&name));
+            if let Some(source) = self
+                .sources
+                .remove(&name)
+                .filter(|_| followed.contains(&name))
+            {
+                self.release(&name, source.source);
+            }
         }
         for (name, source) in sources {
             let is_same = self
@@ -327,11 +353,43 @@ impl Kept {
             .filter(|(name, ..)| !used.iter().any(|used| used == name))
             .map(|(name, ..)| name.to_string())
             .collect();
+        let before = self.followed();
         for name in unused {
             self.said(|replication| replication.remove(&name));
         }
+        let after = self.followed();
+        // Its log need not be kept for us any more: what follows begins with a copy.
+        for name in before.difference(&after) {
+            if let Some(source) = self.sources.get(name).map(|source| source.source.clone()) {
+                self.said(|replication| replication.remove_source(name));
+                self.replication.add_source(name, source.clone());
+                self.release(name, source);
+            }
+        }
         self.fill();
         self.show();
+    }
+
+    /// Sources that there are replicas of.
+    fn followed(&self) -> BTreeSet<String> {
+        let wanted = self.replication.wanted();
+        wanted.map(|(_, wanted, _)| wanted.source.clone()).collect()
+    }
+
+    /// Have a source remove what following it has made there.
+    fn release(&mut self, name: &str, source: Arc<dyn Source>) {
+        let name = name.to_string();
+        self.releasing.push(self.runtime.spawn(async move {
+            for attempt in 0..5 {
+                tokio::time::sleep(FIRST_REST * attempt).await;
+                match source.release().await {
+                    Ok(()) => return,
+                    Err(e) => {
+                        tracing::warn!(source = name, "it keeps what following it has made: {e}")
+                    }
+                }
+            }
+        }));
     }
 
     /// Whether views that it reads were kept, too.
@@ -565,14 +623,21 @@ impl Kept {
 
     /// Put what there is on the shelf, all at once.
     fn show(&mut self) {
+        let behind = self.replication.reader().published().behind.clone();
+        if behind != self.behind {
+            self.flows
+                .iter_mut()
+                .for_each(|flow| flow.is_changed = true);
+            self.behind = behind;
+        }
         if !self.flows.iter().any(|flow| flow.is_changed) {
             return;
         }
-        let flows = &mut self.flows;
+        let (flows, behind) = (&mut self.flows, &self.behind);
         self.shelves.change(|shelf| {
             for flow in flows.iter_mut().filter(|flow| flow.is_changed) {
                 if let Some(shown) = shelf.get_mut(&flow.view.id) {
-                    *shown = Arc::new(flow.shown(shown));
+                    *shown = Arc::new(flow.shown(shown, behind));
                     flow.is_changed = false;
                 }
             }
@@ -581,9 +646,7 @@ impl Kept {
 
     /// Ask sources where they stand: copies that have come there are as young as the question.
     fn ask(&mut self, runtime: &Handle) {
-        let used: BTreeSet<String> = (self.replication.wanted())
-            .map(|(_, wanted, _)| wanted.source.clone())
-            .collect();
+        let used = self.followed();
         for (_, source) in self
             .sources
             .iter_mut()

@@ -74,7 +74,7 @@ pub trait Execute: Send + Sync {
         &self,
         view: &ViewDefinition,
         check: &Check,
-        candidate: &Content,
+        candidate: &Arc<Version>,
     ) -> Result<bool>;
 }
 
@@ -228,6 +228,7 @@ impl Views {
             },
             content: version.map(Content::Rows),
             failing: None,
+            is_behind: false,
             as_of,
         };
         self.shelves.change(|shelf| {

@@ -270,9 +270,8 @@ impl Views {
         let schema = view.definition.arrow_schema();
         let written = self.versions.write(view.generation, started, schema, rows);
         let version = Arc::new(written.await?);
-        let candidate = Content::Rows(version.clone());
         for check in view.definition.checks() {
-            let found = execute.finds(&view.definition, check, &candidate).await;
+            let found = execute.finds(&view.definition, check, &version).await;
             let failed = match found {
                 Ok(false) => continue,
                 Ok(true) => Error::invalid_with_help(

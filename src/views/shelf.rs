@@ -21,6 +21,9 @@ pub struct Shown {
     pub content: Option<Content>,
     /// A row of what it reads that cannot be computed with: every read fails with this until it is gone (DESIGN §3.3).
     pub failing: Option<Arc<str>>,
+    /// Somebody may have seen it younger, before the engine was started again: a source that it follows has not been read to where it
+    /// stood at the start (DESIGN §3.7).
+    pub is_behind: bool,
     pub as_of: AsOf,
 }
 
@@ -108,6 +111,20 @@ pub enum AsOf {
     At(Instant),
     /// It follows these sources.
     Following(Arc<[String]>),
+}
+
+impl Shown {
+    /// What a run has found, whatever came after it.
+    pub fn version(generation: u64, version: Arc<Version>) -> Self {
+        Self {
+            generation,
+            state: State::Live,
+            content: Some(Content::Rows(version)),
+            failing: None,
+            is_behind: false,
+            as_of: AsOf::Never,
+        }
+    }
 }
 
 impl Content {

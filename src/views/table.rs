@@ -35,6 +35,17 @@ const PARTITION_ROWS: u64 = 100_000;
 /// How long a statement without a deadline waits for a bound on staleness to be kept.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long until it is looked at again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Until when a statement waits, so that there is time for an answer.
+fn patience(deadline: Option<Instant>) -> Instant {
+    let patience = Instant::now() + PATIENCE;
+    deadline.map_or(patience, |at| {
+        patience.min(at.checked_sub(5 * PAUSE).unwrap_or(at))
+    })
+}
+
 /// What a statement finds of a kept view: what was there when it began, or what has to be waited for.
 #[derive(Debug)]
 pub struct CopyTable {
@@ -54,6 +65,9 @@ impl CopyTable {
                 Some(shown) if shown.content.is_some() => shown.clone(),
                 _ => self.views.filled(&self.id).await?,
             };
+            if shown.is_behind {
+                shown = self.caught_up(shown, deadline).await?;
+            }
             if let Some(bound) = self.contract.max_staleness {
                 shown = self.within(bound, shown, deadline).await?;
             }
@@ -81,6 +95,35 @@ impl CopyTable {
         }
     }
 
+    /// The view, once nobody can have seen it younger.
+    async fn caught_up(
+        &self,
+        mut shown: Arc<Shown>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Shown>, Error> {
+        let until = patience(deadline);
+        while shown.is_behind {
+            if Instant::now() >= until {
+                let sources = match &shown.as_of {
+                    AsOf::Following(sources) => sources.join(", "),
+                    _ => String::new(),
+                };
+                return Err(Error::invalid_with_help(
+                    format!(
+                        "materialized view {} may be older than what it showed before the engine was started again",
+                        self.id
+                    ),
+                    format!(
+                        "It goes on once {sources} can be read; system.freshness says what hinders"
+                    ),
+                ));
+            }
+            tokio::time::sleep(PAUSE).await;
+            shown = self.views.filled(&self.id).await?;
+        }
+        Ok(shown)
+    }
+
     /// The view, once it is not older than the bound.
     async fn within(
         &self,
@@ -89,11 +132,7 @@ impl CopyTable {
         deadline: Option<Instant>,
     ) -> Result<Arc<Shown>, Error> {
         let shelves = self.views.shelves();
-        let patience = Instant::now() + PATIENCE;
-        // An answer while there is time for one.
-        let until = deadline.map_or(patience, |at| {
-            patience.min(at.checked_sub(Duration::from_millis(50)).unwrap_or(at))
-        });
+        let until = patience(deadline);
         loop {
             let age = shelves.age(&shown.as_of);
             if age.is_some_and(|age| age <= bound) {
@@ -124,7 +163,7 @@ impl CopyTable {
                     ),
                 ));
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(PAUSE).await;
             shown = self.views.filled(&self.id).await?;
         }
     }

@@ -124,7 +124,19 @@ async fn versions_survive_a_restart() {
     | total | 3       | 1    |
     +-------+---------+------+
     ");
+    let older = "SELECT o.qty, n.qty AS now FROM total VERSION AS OF 2 AS o, total n";
+    assert_snapshot!(ok(&session, older).await, @"");
+    for sql in [
+        "SELECT * FROM total VERSION AS OF 1",
+        "SELECT * FROM total TIMESTAMP AS OF '2001-01-01'",
+        "SELECT * FROM total VERSION AS OF 0",
+        "SELECT * FROM erp.stock VERSION AS OF 1",
+    ] {
+        assert!(shown(&session, sql).await.is_err(), "{sql}");
+    }
+    let newest = "SELECT total.qty FROM total TIMESTAMP AS OF '2101-01-01'";
     let rows = ok(&session, "SELECT * FROM total").await;
+    assert_eq!(ok(&session, newest).await, rows);
     drop(session);
     engine.close().await.unwrap();
     // The source is gone, and the view has what it had.

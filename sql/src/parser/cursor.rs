@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
             .tokenize_with_location()
             .map_err(|e| ParseError::from_sqlparser(e.into(), end))?;
         check_tokens(&tokens)?;
-        dialect.start(tokens.len());
+        dialect.start(&tokens);
         let parser = Parser::new(dialect)
             .with_tokens_with_locations(tokens)
             .with_recursion_limit(RECURSION_LIMIT);
@@ -52,9 +52,6 @@ impl<'a> Cursor<'a> {
 
     /// An error of sqlparser's in our form.
     pub(super) fn lift(&self, error: sqlparser::parser::ParserError) -> ParseError {
-        if let Some(later) = self.later_clause() {
-            return later;
-        }
         if self.dialect.exhausted() {
             return ParseError::new(ErrorKind::TooComplex, self.here());
         }

@@ -1,6 +1,6 @@
 //! What later versions will have: recognised, so that the answer is "not in this version" and not a riddle.
 
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
+use sqlparser::tokenizer::Location;
 
 use super::cursor::Cursor;
 use crate::error::{ErrorKind, ParseError};
@@ -72,30 +72,6 @@ impl Cursor<'_> {
         };
         let words = STATEMENTS.iter().find(|words| begins(words))?;
         Some(not_in_this_version(words.join(" "), self.here()))
-    }
-
-    /// The error for `FROM t VERSION AS OF 3`, which sqlparser reads as an alias and stops behind it, or tries again as
-    /// something else. So this is looked for in a statement that has failed, from its start.
-    pub(super) fn later_clause(&self) -> Option<ParseError> {
-        let mut tokens = (self.first_token..)
-            .map(|index| self.parser.token_at(index))
-            .skip_while(|token| token.token == Token::SemiColon)
-            .take_while(|token| !matches!(token.token, Token::SemiColon | Token::EOF))
-            .filter(|token| !matches!(token.token, Token::Whitespace(_)));
-        let is = |token: &TokenWithSpan, words: &[&str]| {
-            matches!(&token.token, Token::Word(Word { value, quote_style: None, .. })
-                if words.iter().any(|word| value.eq_ignore_ascii_case(word)))
-        };
-        let mut last = [tokens.next()?, tokens.next()?, tokens.next()?];
-        for next in tokens {
-            let [subject, as_, of] = last;
-            if is(subject, &["VERSION", "TIMESTAMP"]) && is(as_, &["AS"]) && is(of, &["OF"]) {
-                let what = format!("{} AS OF", subject.token.to_string().to_ascii_uppercase());
-                return Some(not_in_this_version(what, subject.span.start));
-            }
-            last = [as_, of, next];
-        }
-        None
     }
 }
 

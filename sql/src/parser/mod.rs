@@ -43,9 +43,7 @@ fn parse_here(sql: &str) -> Result<Vec<Spanned>> {
         }
         statements.push(cursor.spanned()?);
         if !cursor.at_end() && cursor.parser.peek_token_ref().token != Token::SemiColon {
-            return cursor
-                .later_clause()
-                .map_or_else(|| cursor.expected("; or the end of the text"), Err);
+            return cursor.expected("; or the end of the text");
         }
     }
 }
