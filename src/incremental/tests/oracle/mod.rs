@@ -15,6 +15,7 @@ mod named;
 mod queries;
 mod world;
 
+use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use kept::Kept;
@@ -46,24 +47,37 @@ fn random_queries() {
     let seconds = number("BELVEDERE_ORACLE_SECONDS").unwrap_or(5);
     let first = number("BELVEDERE_ORACLE_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut kept, mut refused, mut compared) = (0, 0, 0);
+    let (mut kept, mut compared) = (0, 0);
+    let (mut refused, mut failed) = (Vec::new(), Vec::new());
     for seed in first.. {
         if Instant::now() > end {
             break;
         }
         let sql = queries::query(seed);
-        // Printed before, since what is wrong may be a panic; shown only if the test fails.
-        println!("seed {seed}: {sql}");
-        match run(seed, &sql, 6) {
-            Ok(epochs) => {
+        match catch_unwind(|| run(seed, &sql, 6)) {
+            Ok(Ok(epochs)) => {
                 kept += 1;
                 compared += epochs;
             }
-            Err(e) => {
-                println!("  {e}");
-                refused += 1;
+            Ok(Err(e)) => refused.push((seed, e)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+                failed.push((sql.len(), seed, sql, text.unwrap_or_default()));
             }
         }
     }
-    println!("{kept} queries kept and {refused} refused; {compared} epochs compared");
+    for (seed, e) in &refused {
+        println!("seed {seed}: {e}");
+    }
+    println!(
+        "{kept} kept, {} refused, {compared} epochs compared",
+        refused.len()
+    );
+    // The shortest query says most.
+    failed.sort();
+    for (_, seed, sql, text) in failed.iter().take(12) {
+        println!("\n=== seed {seed}: {sql}\n{text}");
+    }
+    assert!(failed.is_empty(), "{} queries failed", failed.len());
 }

@@ -154,10 +154,10 @@ impl Kept {
         }
         let value = match field.data_type() {
             DataType::Int64 if field.name() == "id" => ScalarValue::from(random.i64(0..12)),
-            DataType::Int64 => ScalarValue::from(pick(random, &[0, 1, 1, 2, 2, 3, -1, 7])),
+            DataType::Int64 => ScalarValue::from(pick::<i64>(random, &[0, 1, 1, 2, 2, 3, -1, 7])),
             DataType::Utf8 => ScalarValue::from(pick(random, &["", "1", "2", "a", "b", "ab"])),
             DataType::Decimal128(p, s) => {
-                let cents = pick(random, &[0, 1, 100, 150, -250, 99_999_999_99]);
+                let cents = pick::<i128>(random, &[0, 1, 100, 150, -250, 9_999_999_999]);
                 ScalarValue::Decimal128(Some(cents), *p, *s)
             }
             DataType::Float64 => ScalarValue::from(pick(
@@ -174,7 +174,7 @@ impl Kept {
                     2.5,
                 ],
             )),
-            _ => ScalarValue::Date32(Some(pick(random, &[0, 1, 31, 59, 10_000]))),
+            _ => ScalarValue::Date32(Some(pick::<i32>(random, &[0, 1, 31, 59, 10_000]))),
         };
         match is_null {
             true => ScalarValue::try_from(field.data_type()).unwrap(),
