@@ -38,8 +38,8 @@ impl Compiler<'_> {
         }
         let (left, right): (Vec<&Expr>, Vec<&Expr>) =
             join.on.iter().map(|(left, right)| (left, right)).unzip();
-        let left = self.side(&join.left, &left)?;
-        let right = self.side(&join.right, &right)?;
+        let left = self.side(&join.left, &left, "__left")?;
+        let right = self.side(&join.right, &right, "__right")?;
         // In an inner join the condition over both is a filter behind it.
         let is_null_equal = join.null_equality == NullEquality::NullEqualsNull;
         if join.join_type == JoinType::Inner && (join.on.is_empty() || !is_null_equal) {
@@ -108,7 +108,7 @@ impl Compiler<'_> {
         Ok(plan.mapped(map).columns(&(0..width).collect::<Vec<_>>())?)
     }
 
-    fn side(&mut self, input: &LogicalPlan, keys: &[&Expr]) -> Result<Side> {
+    fn side(&mut self, input: &LogicalPlan, keys: &[&Expr], prefix: &str) -> Result<Side> {
         let plan = self.plan(input)?;
         let schema = input.schema();
         let width = schema.fields().len();
@@ -135,7 +135,7 @@ impl Compiler<'_> {
         exprs.append(&mut computed);
         let names = (0..exprs.len()).map(|i| match i < width {
             true => schema.field(i).name().clone(),
-            false => format!("__key_{i}"),
+            false => format!("{prefix}_{i}"),
         });
         let map = self.projected(&exprs, names, schema, plan.schema())?;
         let fields = map.schema().fields().iter().skip(width);

@@ -112,6 +112,14 @@ impl Catalog {
     }
 }
 
+/// Why a query is not kept.
+#[derive(Debug)]
+pub(super) enum Not {
+    /// DataFusion's planner has something against it, whoever is to run it.
+    Planned(String),
+    Kept(Refused),
+}
+
 pub(super) struct Kept {
     sql: String,
     catalog: Catalog,
@@ -127,12 +135,13 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The query, over tables that get the indexes it needs.
-    pub(super) fn new(world: &mut World, sql: &str) -> Result<Self, Refused> {
+    pub(super) fn new(world: &mut World, sql: &str) -> Result<Self, Not> {
         let tables = world.tables.iter();
         let tables = tables.map(|table| (table.name.to_string(), table.schema.clone()));
         let catalog = Catalog::new(tables);
-        let plan = catalog.plan(sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
-        let compiled = Compiled::new(&plan, &catalog.state)?;
+        let plan = catalog.plan(sql);
+        let plan = plan.map_err(|e| Not::Planned(e.to_string()))?;
+        let compiled = Compiled::new(&plan, &catalog.state).map_err(Not::Kept)?;
         let mut inputs = Vec::new();
         for input in compiled.inputs() {
             let is_it = |table: &super::world::Kept| table.name == &*input.table.table;
@@ -214,6 +223,11 @@ impl Kept {
             self.shown(&self.view)
         );
         self.compare(world)
+    }
+
+    /// Rows that the view has.
+    pub(super) fn rows(&self) -> usize {
+        self.view.len()
     }
 
     fn compare(&self, world: &World) -> bool {

@@ -5,6 +5,7 @@
 //! | `world.rs` | tables, and what happens to them |
 //! | `kept.rs` | a query that is kept, beside the same recomputed |
 //! | `queries.rs` | random queries |
+//! | `tpch.rs` | the queries of TPC-H |
 //! | `named.rs` | queries by name: each operator, refusals, what random ones have found |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` says how long random queries are tried, `BELVEDERE_ORACLE_SEED` which is the first; a
@@ -13,16 +14,17 @@
 mod kept;
 mod named;
 mod queries;
+mod tpch;
 mod world;
 
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use kept::Kept;
+use kept::{Kept, Not};
 use world::World;
 
-/// A query over a history of its own: why it is not kept, if it is not.
-fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, crate::incremental::Refused> {
+/// A query over a history of its own: after how many epochs it could be compared.
+fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut world = World::new();
     if random.bool() {
@@ -47,7 +49,7 @@ fn random_queries() {
     let seconds = number("BELVEDERE_ORACLE_SECONDS").unwrap_or(5);
     let first = number("BELVEDERE_ORACLE_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut kept, mut compared) = (0, 0);
+    let (mut kept, mut compared, mut unplanned) = (0, 0, 0);
     let (mut refused, mut failed) = (Vec::new(), Vec::new());
     for seed in first.. {
         if Instant::now() > end {
@@ -59,7 +61,8 @@ fn random_queries() {
                 kept += 1;
                 compared += epochs;
             }
-            Ok(Err(e)) => refused.push((seed, e)),
+            Ok(Err(Not::Planned(_))) => unplanned += 1,
+            Ok(Err(Not::Kept(e))) => refused.push((seed, e, sql)),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -67,11 +70,14 @@ fn random_queries() {
             }
         }
     }
-    for (seed, e) in &refused {
-        println!("seed {seed}: {e}");
+    for (seed, e, sql) in &refused {
+        println!(
+            "seed {seed}: {e}
+  {sql}"
+        );
     }
     println!(
-        "{kept} kept, {} refused, {compared} epochs compared",
+        "{kept} kept, {} refused, {unplanned} not planned; {compared} epochs compared",
         refused.len()
     );
     // The shortest query says most.

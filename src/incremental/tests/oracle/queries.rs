@@ -143,7 +143,7 @@ impl Writer {
             }
             (Float, 0) => format!("({} + 1.5)", self.expr(from, Float, depth)),
             (Float, 1) => format!("CAST({} AS DOUBLE)", self.expr(from, Int, depth)),
-            (Float, 2) => format!("-{}", self.expr(from, Float, depth)),
+            (Float, 2) => format!("(-{})", self.expr(from, Float, depth)),
             (_, 4) => {
                 let (condition, a) = (self.condition(from, depth), self.expr(from, of, depth));
                 let b = self.expr(from, of, depth);
