@@ -65,6 +65,14 @@ fn expression(expr: &Expr, columns: usize) -> Result<()> {
         Expr::ScalarVariable(..) => {
             refused("a variable", "its value may change while no table does")
         }
+        Expr::ScalarSubquery(subquery) if subquery.outer_ref_columns.is_empty() => Ok(()),
+        Expr::ScalarSubquery(_)
+        | Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::SetComparison(_) => refused(
+            "a subquery about the outer row",
+            "it could not be made a join. Write it as one",
+        ),
         Expr::Placeholder(_) => refused("a parameter", "a view has none"),
         _ => Ok(()),
     }

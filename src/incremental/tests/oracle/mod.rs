@@ -40,6 +40,9 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
         }
         compared += usize::from(kept.step(&mut world));
     }
+    if kept.stricter > 0 {
+        println!("stricter: {sql}");
+    }
     Ok(compared)
 }
 

@@ -61,7 +61,12 @@ fn tpch() {
         let mut spare: Vec<Vec<Row>> = Vec::new();
         for (table, rows) in world.tables.iter_mut().zip(&all) {
             let (mut there, mut waiting) = (Vec::new(), Vec::new());
+            let mut seen = std::collections::HashSet::new();
             for row in rows {
+                // Of few suppliers a part has one twice.
+                if !seen.insert(table.key_of(row)) {
+                    continue;
+                }
                 let is_there = random.u8(0..3) < 2 || rows.len() < 30;
                 if is_there { &mut there } else { &mut waiting }.push(row.clone());
             }

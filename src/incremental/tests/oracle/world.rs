@@ -110,6 +110,10 @@ impl Kept {
         }
     }
 
+    pub(super) fn key_of(&self, row: &Row) -> Row {
+        self.key.iter().map(|&i| row[i].clone()).collect()
+    }
+
     /// Rows come.
     pub(super) fn fill(&mut self, rows: Vec<Row>) {
         self.change.extend(rows.iter().map(|row| (row.clone(), 1)));
