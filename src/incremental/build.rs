@@ -1,6 +1,5 @@
 //! A plan made into operators over tables.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_err};
@@ -69,7 +68,7 @@ impl Builder<'_> {
                 ..
             } => {
                 let inputs = inputs.iter().map(|(input, key)| {
-                    let relation = self.relation(input, &[key.clone()])?;
+                    let relation = self.relation(input, std::slice::from_ref(key))?;
                     Arranged::new(relation, key.clone())
                 });
                 let inputs = inputs.collect::<Result<_>>()?;
@@ -148,9 +147,7 @@ impl Builder<'_> {
 
     /// What can be looked up by each of some lists of columns.
     fn relation(&self, plan: &Plan, by: &[Vec<usize>]) -> Result<Relation> {
-        let used: BTreeSet<usize> = by.iter().flatten().copied().collect();
-        let used: Vec<usize> = used.into_iter().collect();
-        if plan.origins(&used).is_some() {
+        if plan.lookups(by).is_some() {
             let mut maps: Vec<Map> = Vec::new();
             let mut below = plan;
             while let Plan::Map { input, map } = below {

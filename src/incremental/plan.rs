@@ -120,31 +120,34 @@ impl Plan {
         }
     }
 
+    /// Where it can be looked up, by each of some lists of columns, in an input: which, and by which of its columns.
+    pub(super) fn lookups(&self, by: &[Vec<usize>]) -> Option<(usize, Vec<Vec<usize>>)> {
+        let (input, _) = self.origins(&[])?;
+        let found = by.iter().map(|columns| {
+            let (_, mut found) = self.origins(columns)?;
+            found.sort_unstable();
+            // Not where one column is to equal two values.
+            let is_each = found.windows(2).all(|two| two[0] != two[1]);
+            is_each.then_some(found)
+        });
+        Some((input, found.collect::<Option<_>>()?))
+    }
+
     /// By which columns inputs have to be found.
     pub(super) fn indexes(&self, found: &mut Indexes) {
-        let mut need = |plan: &Self, columns: &[usize]| {
-            if let Some((input, mut columns)) = plan.origins(columns) {
-                columns.sort_unstable();
-                columns.dedup();
-                if !columns.is_empty() {
-                    found[input].insert(columns);
-                }
+        let mut need = |plan: &Self, by: &[Vec<usize>]| {
+            if let Some((input, by)) = plan.lookups(by) {
+                found[input].extend(by.into_iter().filter(|columns| !columns.is_empty()));
             }
         };
         match self {
             Self::Join { inputs, on, .. } => {
-                for (i, input) in inputs.iter().enumerate() {
-                    let partners = partners(i, on);
-                    // Otherwise it is kept here, with its indexes.
-                    if input.origins(&partners.concat()).is_some() {
-                        partners.iter().for_each(|columns| need(input, columns));
-                    }
-                }
+                let inputs = inputs.iter().enumerate();
+                inputs.for_each(|(i, input)| need(input, &partners(i, on)));
             }
             Self::Keyed { inputs, .. } => {
-                inputs
-                    .iter()
-                    .for_each(|(input, columns)| need(input, columns));
+                let inputs = inputs.iter();
+                inputs.for_each(|(input, columns)| need(input, std::slice::from_ref(columns)));
             }
             _ => {}
         }

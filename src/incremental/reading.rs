@@ -68,6 +68,8 @@ impl Reading {
     /// The rows at some positions, as far as filters let them through, with their numbers among the positions. Where an
     /// expression fails there is no row: that was said when the row came.
     pub(super) fn rows(&self, at: &Pinned, positions: &[u32]) -> Result<(RecordBatch, Vec<u32>)> {
+        #[cfg(test)]
+        work::READ.with(|read| read.set(read.get() + positions.len()));
         let columns = at.gather(positions, &self.columns)?;
         let rows = batch(&self.stored, columns, positions.len())?;
         // In place of weights, the numbers: maps carry them along.
@@ -88,6 +90,8 @@ impl Reading {
         wanted: &[usize],
     ) -> Result<(Vec<ArrayRef>, Option<Vec<u32>>)> {
         if self.maps.is_empty() {
+            #[cfg(test)]
+            work::READ.with(|read| read.set(read.get() + positions.len()));
             let wanted: Vec<usize> = wanted.iter().map(|&column| self.columns[column]).collect();
             return Ok((at.gather(positions, &wanted)?, None));
         }
@@ -105,4 +109,14 @@ pub(super) fn taken(rows: &RecordBatch, numbers: Vec<u32>) -> Result<RecordBatch
     let columns = rows.columns().iter();
     let columns = columns.map(|column| take(column, &numbers, None));
     batch(&rows.schema(), columns.collect::<Result<_, _>>()?, len)
+}
+
+/// How much is looked up, for tests.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(in crate::incremental) static READ: Cell<usize> = const { Cell::new(0) };
+    }
 }

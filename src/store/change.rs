@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::Int64Type;
 
 use super::bits::BitsMut;
@@ -307,8 +307,8 @@ impl Before<'_> {
             added.push(pick(&hashes, &comes));
         }
         let comes = UInt32Array::from_iter_values(comes.iter().map(|&i| i as u32));
-        let rows = take_record_batch(zset.rows(), &comes).map_err(Error::from)?;
-        let mut stored = rows.columns().to_vec();
+        let stored = columns.iter().map(|column| take(column, &comes, None));
+        let mut stored = stored.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
         stored.push(Arc::new(Int64Array::from(counts)));
         let rows = self.stored(stored)?;
         let growth = weights.iter().sum();

@@ -7,7 +7,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType, NullEquality, Result};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
-    Distinct, Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder,
+    Distinct, Expr, ExprFunctionExt, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder,
 };
 
 /// The plan with the copies of a row told apart, by numbers, where they count.
@@ -53,7 +53,18 @@ fn numbered(rows: &LogicalPlan, keys: Vec<Expr>, name: &str) -> Result<(LogicalP
     let is_free = |name: &String| !rows.schema().has_column_with_unqualified_name(name);
     let mut names = (0..).map(|i| format!("{name} {i}"));
     let name = names.find(is_free).unwrap_or_default();
-    let number = row_number().partition_by(keys).build()?;
+    // Zeros of either sign are copies of each other: which one is the first does not depend on how rows are read.
+    let mut order = Vec::new();
+    for key in &keys {
+        if key.get_type(rows.schema())?.is_floating() {
+            order.push(key.clone().sort(true, false));
+        }
+    }
+    let number = row_number().partition_by(keys);
+    let number = match order.is_empty() {
+        true => number.build()?,
+        false => number.order_by(order).build()?,
+    };
     let numbered = LogicalPlanBuilder::from(rows.clone()).window([number])?;
     let number = numbered.schema().columns().pop().map(Expr::Column);
     let number = number.map(|number| number.alias(&name));

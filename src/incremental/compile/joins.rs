@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, Result as Done};
-use datafusion::logical_expr::{Expr, Join, LogicalPlan};
+use datafusion::logical_expr::{Expr, FetchType, Join, LogicalPlan, SkipType, TableScan, lit};
 
-use super::super::map::Map;
+use super::super::aggregate::Aggregate;
+use super::super::map::{self, Map};
 use super::super::path::Of;
 use super::super::plan::Plan;
 use super::super::whole::Recipe;
@@ -32,19 +33,82 @@ struct Flat {
 
 impl Compiler<'_> {
     pub(super) fn join(&mut self, join: &Join) -> Result<Plan> {
+        if asks_existence(join) {
+            return self.existence(join);
+        }
         let (left, right): (Vec<&Expr>, Vec<&Expr>) =
             join.on.iter().map(|(left, right)| (left, right)).unzip();
-        let left = self.side(&join.left, &left)?;
-        let right = self.side(&join.right, &right)?;
+        let left = self.side(&join.left, &left, "__left")?;
+        let right = self.side(&join.right, &right, "__right")?;
         // In an inner join the condition over both is a filter behind it.
         let is_null_equal = join.null_equality == NullEquality::NullEqualsNull;
         if join.join_type == JoinType::Inner && (join.on.is_empty() || !is_null_equal) {
             return self.inner(join, left, right);
         }
+        if join.null_aware && join.on.len() == 1 && join.filter.is_none() {
+            return self.not_in(join, left, right);
+        }
         self.keyed_join(join, left, right)
     }
 
-    fn side(&mut self, input: &LogicalPlan, keys: &[&Expr]) -> Result<Side> {
+    /// Only whether the right has a row matters to those of the left: a number, beside each.
+    fn existence(&mut self, join: &Join) -> Result<Plan> {
+        let left = self.plan(&join.left)?;
+        let right = self.plan(&unlimited(&join.right))?;
+        let width = left.schema().fields().len();
+        let totals = totals(right, &[])?;
+        let (plan, named) = beside(left, join.left.schema(), totals)?;
+        let exists = number(0).gt(lit(0i64));
+        let exists = match &join.filter {
+            None => exists,
+            Some(filter) => exists.and(filter.clone()),
+        };
+        let exists = exists.is_true();
+        if join.join_type == JoinType::LeftMark {
+            let mut exprs: Vec<Expr> = named.columns().into_iter().map(Expr::Column).collect();
+            exprs.truncate(width);
+            exprs.push(exists);
+            let names = join
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone());
+            let map = self.projected(&exprs, names, &named, plan.schema())?;
+            return Ok(plan.mapped(map));
+        }
+        let predicate = match join.join_type {
+            JoinType::LeftSemi => exists,
+            _ => Expr::Not(Box::new(exists)),
+        };
+        let map = Map::filter(plan.schema(), self.physical(&predicate, &named)?)?;
+        Ok(plan.mapped(map).columns(&(0..width).collect::<Vec<_>>())?)
+    }
+
+    /// `x NOT IN (SELECT y …)`: no y is x, and none is NULL; nor is x, unless there is no y.
+    fn not_in(&mut self, join: &Join, left: Side, right: Side) -> Result<Plan> {
+        let (width, key) = (left.width, left.keys[0]);
+        let named = left.schema.clone();
+        let totals = totals(right.plan.clone(), &right.keys)?;
+        let unaware = Join {
+            null_aware: false,
+            ..join.clone()
+        };
+        // With its computed key, if it has one.
+        let whole = Side {
+            width: named.fields().len(),
+            ..left
+        };
+        let others = self.keyed_join(&unaware, whole, right)?;
+        let (plan, wide) = beside(others, &named, totals)?;
+        let x = Expr::Column(Column::from(named.qualified_field(key)));
+        let has_no_null = number(0).eq(number(1));
+        let is_known = x.is_not_null().or(number(0).eq(lit(0i64)));
+        let predicate = self.physical(&has_no_null.and(is_known), &wide)?;
+        let map = Map::filter(plan.schema(), predicate)?;
+        Ok(plan.mapped(map).columns(&(0..width).collect::<Vec<_>>())?)
+    }
+
+    fn side(&mut self, input: &LogicalPlan, keys: &[&Expr], prefix: &str) -> Result<Side> {
         let plan = self.plan(input)?;
         let schema = input.schema();
         let width = schema.fields().len();
@@ -71,7 +135,7 @@ impl Compiler<'_> {
         exprs.append(&mut computed);
         let names = (0..exprs.len()).map(|i| match i < width {
             true => schema.field(i).name().clone(),
-            false => format!("__key_{i}"),
+            false => format!("{prefix}_{i}"),
         });
         let map = self.projected(&exprs, names, schema, plan.schema())?;
         let fields = map.schema().fields().iter().skip(width);
@@ -149,6 +213,83 @@ impl Compiler<'_> {
         };
         Ok(plan.columns(&kept)?)
     }
+}
+
+/// Whether a join only asks if its right has rows.
+fn asks_existence(join: &Join) -> bool {
+    use JoinType::{LeftAnti, LeftMark, LeftSemi};
+    let right = join.right.schema();
+    let mut columns = join.filter.iter().flat_map(Expr::column_refs);
+    matches!(join.join_type, LeftSemi | LeftAnti | LeftMark)
+        && join.on.is_empty()
+        && !columns.any(|column| right.has_column(column))
+}
+
+/// The plan without a limit of at least one row, where it does not matter which.
+fn unlimited(plan: &LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Limit(limit) => {
+            let skip = limit.get_skip_type();
+            let fetch = limit.get_fetch_type();
+            match (skip, fetch) {
+                (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(Some(1..)))) => {
+                    unlimited(&limit.input)
+                }
+                _ => plan.clone(),
+            }
+        }
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+            let inputs = plan.inputs().into_iter().map(unlimited).collect();
+            let unlimited = plan.with_new_exprs(plan.expressions(), inputs);
+            unlimited.unwrap_or_else(|_| plan.clone())
+        }
+        LogicalPlan::TableScan(scan) if scan.fetch.is_some_and(|rows| rows > 0) => {
+            LogicalPlan::TableScan(TableScan {
+                fetch: None,
+                ..scan.clone()
+            })
+        }
+        _ => plan.clone(),
+    }
+}
+
+/// How many rows there are, and how many values some columns have.
+fn totals(input: Plan, columns: &[usize]) -> Done<Plan> {
+    let schema = input.schema().clone();
+    let mut aggregates = vec![Aggregate::rows()];
+    let counts = columns.iter();
+    aggregates.extend(counts.map(|&i| Aggregate::count(map::column(&schema, i))));
+    let fields = (0..aggregates.len()).map(|i| Field::new(number_name(i), DataType::Int64, false));
+    Ok(Plan::Group {
+        input: Box::new(input),
+        keys: 0,
+        aggregates,
+        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+    })
+}
+
+/// One row, beside each row of a plan, and the names of what that gives.
+fn beside(plan: Plan, named: &DFSchema, row: Plan) -> Done<(Plan, DFSchema)> {
+    let own = named.iter();
+    let own = own.map(|(qualifier, field)| (qualifier.cloned(), field.clone()));
+    let more = row
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| (None, field.clone()));
+    let all = own.chain(more).collect();
+    let wide = DFSchema::new_with_metadata(all, Default::default())?;
+    let links = [];
+    let sides = [Flat::new(plan, &[])?, Flat::new(row, &[])?];
+    Ok((Flat::both(sides, &links)?.plan(), wide))
+}
+
+fn number(i: usize) -> Expr {
+    Expr::Column(Column::new_unqualified(number_name(i)))
+}
+
+fn number_name(i: usize) -> String {
+    format!("__number_{i}")
 }
 
 /// The same join of other inputs.

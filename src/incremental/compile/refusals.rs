@@ -29,9 +29,13 @@ const NUMBERED: [&str; 7] = [
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let mut found = Ok(());
     plan.apply_with_subqueries(|node| {
+        let inputs = node.inputs();
+        let columns = inputs
+            .first()
+            .map_or(0, |input| input.schema().fields().len());
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                found = expression(expr);
+                found = expression(expr, columns);
                 Ok(match found {
                     Ok(()) => TreeNodeRecursion::Continue,
                     Err(_) => TreeNodeRecursion::Stop,
@@ -49,17 +53,26 @@ pub(super) fn limit<T>() -> Result<T> {
     )
 }
 
-fn expression(expr: &Expr) -> Result<()> {
+/// Of a node whose input has this many columns.
+fn expression(expr: &Expr, columns: usize) -> Result<()> {
     match expr {
         Expr::ScalarFunction(call) => {
             let name = call.func.name();
             volatility(name, call.func.signature().volatility)
         }
         Expr::AggregateFunction(call) => aggregate(call),
-        Expr::WindowFunction(call) => window(call),
+        Expr::WindowFunction(call) => window(call, columns),
         Expr::ScalarVariable(..) => {
             refused("a variable", "its value may change while no table does")
         }
+        Expr::ScalarSubquery(subquery) if subquery.outer_ref_columns.is_empty() => Ok(()),
+        Expr::ScalarSubquery(_)
+        | Expr::Exists(_)
+        | Expr::InSubquery(_)
+        | Expr::SetComparison(_) => refused(
+            "a subquery about the outer row",
+            "it could not be made a join. Write it as one",
+        ),
         Expr::Placeholder(_) => refused("a parameter", "a view has none"),
         _ => Ok(()),
     }
@@ -90,7 +103,7 @@ fn aggregate(call: &AggregateFunction) -> Result<()> {
     }
 }
 
-fn window(call: &WindowFunction) -> Result<()> {
+fn window(call: &WindowFunction, columns: usize) -> Result<()> {
     let name = call.fun.name();
     let is_ordered = match &call.fun {
         WindowFunctionDefinition::AggregateUDF(function) => {
@@ -102,7 +115,10 @@ fn window(call: &WindowFunction) -> Result<()> {
             NUMBERED.contains(&name)
         }
     };
-    match is_ordered && call.params.order_by.is_empty() {
+    // Rows of a partition by all columns are the same.
+    let are_same = call.params.partition_by.iter().flat_map(Expr::column_refs);
+    let are_same = are_same.collect::<std::collections::HashSet<_>>().len() == columns;
+    match is_ordered && call.params.order_by.is_empty() && !are_same {
         true => refused(
             format!("{name}() without ORDER BY"),
             "it depends on the order of rows, which tables do not have. Write OVER (ORDER BY …)",

@@ -129,7 +129,6 @@ fn what_is_refused() {
     let inputs = [plain.clone(), plain];
     let refused = |on: &[(Of, Of)]| Join::new(&inputs, on, &[(0, 0)]).unwrap_err().to_string();
     assert!(refused(&[((0, 1), (1, 1))]).contains("needs an index of a by to"));
-    assert!(refused(&[]).contains("without an equality"));
     assert!(Join::new(&inputs, &[((0, 0), (1, 0))], &[(0, 0)]).is_ok());
     let schema = Schema::new(vec![Field::new("x", DataType::Float64, true)]);
     let x = || col("x", &schema).unwrap();
@@ -137,7 +136,6 @@ fn what_is_refused() {
     let sum = vec![(Aggregate::sum(x()), "sum".to_string())];
     assert!(GroupBy::new(&schema, keys(), sum).is_err());
     let count = || vec![(Aggregate::count(x()), "count".to_string())];
-    assert!(GroupBy::new(&schema, vec![], count()).is_err());
     let mut group = GroupBy::new(&schema, keys(), count()).unwrap();
     let rows = RecordBatch::try_new(
         Arc::new(schema.clone()),

@@ -5,6 +5,7 @@
 //! | `world.rs` | tables, and what happens to them |
 //! | `kept.rs` | a query that is kept, beside the same recomputed |
 //! | `queries.rs` | random queries |
+//! | `tpch.rs` | the queries of TPC-H |
 //! | `named.rs` | queries by name: each operator, refusals, what random ones have found |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` says how long random queries are tried, `BELVEDERE_ORACLE_SEED` which is the first; a
@@ -13,15 +14,17 @@
 mod kept;
 mod named;
 mod queries;
+mod tpch;
 mod world;
 
+use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use kept::Kept;
+use kept::{Kept, Not};
 use world::World;
 
-/// A query over a history of its own: why it is not kept, if it is not.
-fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, crate::incremental::Refused> {
+/// A query over a history of its own: after how many epochs it could be compared.
+fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut world = World::new();
     if random.bool() {
@@ -37,6 +40,9 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, crate::incremental:
         }
         compared += usize::from(kept.step(&mut world));
     }
+    if kept.stricter > 0 {
+        println!("stricter: {sql}");
+    }
     Ok(compared)
 }
 
@@ -46,24 +52,41 @@ fn random_queries() {
     let seconds = number("BELVEDERE_ORACLE_SECONDS").unwrap_or(5);
     let first = number("BELVEDERE_ORACLE_SEED").unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut kept, mut refused, mut compared) = (0, 0, 0);
+    let (mut kept, mut compared, mut unplanned) = (0, 0, 0);
+    let (mut refused, mut failed) = (Vec::new(), Vec::new());
     for seed in first.. {
         if Instant::now() > end {
             break;
         }
         let sql = queries::query(seed);
-        // Printed before, since what is wrong may be a panic; shown only if the test fails.
-        println!("seed {seed}: {sql}");
-        match run(seed, &sql, 6) {
-            Ok(epochs) => {
+        match catch_unwind(|| run(seed, &sql, 6)) {
+            Ok(Ok(epochs)) => {
                 kept += 1;
                 compared += epochs;
             }
-            Err(e) => {
-                println!("  {e}");
-                refused += 1;
+            Ok(Err(Not::Planned(_))) => unplanned += 1,
+            Ok(Err(Not::Kept(e))) => refused.push((seed, e, sql)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+                failed.push((sql.len(), seed, sql, text.unwrap_or_default()));
             }
         }
     }
-    println!("{kept} queries kept and {refused} refused; {compared} epochs compared");
+    for (seed, e, sql) in &refused {
+        println!(
+            "seed {seed}: {e}
+  {sql}"
+        );
+    }
+    println!(
+        "{kept} kept, {} refused, {unplanned} not planned; {compared} epochs compared",
+        refused.len()
+    );
+    // The shortest query says most.
+    failed.sort();
+    for (_, seed, sql, text) in failed.iter().take(12) {
+        println!("\n=== seed {seed}: {sql}\n{text}");
+    }
+    assert!(failed.is_empty(), "{} queries failed", failed.len());
 }

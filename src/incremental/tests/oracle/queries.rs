@@ -23,10 +23,10 @@ enum Type {
 
 use Type::{Date, Decimal, Float, Int, Text};
 
-/// A query, and its columns: `c0` and so on.
+/// A query, and its columns.
 struct Relation {
     sql: String,
-    columns: Vec<Type>,
+    columns: Vec<(String, Type)>,
 }
 
 /// What stands in FROM, and what can be said of it.
@@ -95,12 +95,11 @@ impl Writer {
         }
         let inner = self.relation(depth - 1);
         let name = self.name();
-        let columns = inner.columns.iter().enumerate();
+        let columns = inner.columns.iter();
+        let columns = columns.map(|(column, of)| (format!("{name}.{column}"), *of));
         From {
             sql: format!("({}) AS {name}", inner.sql),
-            columns: columns
-                .map(|(i, of)| (format!("{name}.c{i}"), *of))
-                .collect(),
+            columns: columns.collect(),
         }
     }
 
@@ -144,7 +143,7 @@ impl Writer {
             }
             (Float, 0) => format!("({} + 1.5)", self.expr(from, Float, depth)),
             (Float, 1) => format!("CAST({} AS DOUBLE)", self.expr(from, Int, depth)),
-            (Float, 2) => format!("-{}", self.expr(from, Float, depth)),
+            (Float, 2) => format!("(-{})", self.expr(from, Float, depth)),
             (_, 4) => {
                 let (condition, a) = (self.condition(from, depth), self.expr(from, of, depth));
                 let b = self.expr(from, of, depth);
@@ -170,21 +169,21 @@ impl Writer {
         let of = self.any_type();
         let a = self.expr(from, of, depth);
         match self.random.u8(0..9) {
-            0 => format!("{a} IS NULL"),
-            1 => format!("{a} IS NOT NULL"),
+            0 => format!("({a} IS NULL)"),
+            1 => format!("({a} IS NOT NULL)"),
             2 => {
                 let (a, b) = (self.condition(from, 0), self.condition(from, 0));
                 format!("({a} {} {b})", self.pick(&["AND", "OR"]))
             }
-            3 => format!("NOT ({})", self.condition(from, 0)),
+            3 => format!("(NOT {})", self.condition(from, 0)),
             4 => {
                 let (b, c) = (self.expr(from, of, depth), self.expr(from, of, 0));
-                format!("{a} IN ({b}, {c})")
+                format!("({a} IN ({b}, {c}))")
             }
             _ => {
                 let b = self.expr(from, of, depth);
                 format!(
-                    "{a} {} {b}",
+                    "({a} {} {b})",
                     self.pick(&["=", "<>", "<", ">=", ">", "IS DISTINCT FROM"])
                 )
             }
@@ -305,13 +304,16 @@ impl Writer {
     }
 
     fn select(&mut self, exprs: Vec<(String, Type)>, rest: &str) -> Relation {
-        let named = exprs.iter().enumerate();
-        let named: Vec<String> = named
-            .map(|(i, (expr, _))| format!("{expr} AS c{i}"))
-            .collect();
+        let (mut named, mut columns) = (Vec::new(), Vec::new());
+        for (expr, of) in exprs {
+            self.names += 1;
+            let name = format!("c{}", self.names);
+            named.push(format!("{expr} AS {name}"));
+            columns.push((name, of));
+        }
         Relation {
             sql: format!("SELECT {} FROM {rest}", named.join(", ")),
-            columns: exprs.into_iter().map(|(_, of)| of).collect(),
+            columns,
         }
     }
 
@@ -406,16 +408,15 @@ impl Writer {
 
     fn set(&mut self, depth: usize) -> Relation {
         let count = self.random.usize(1..4);
-        let columns: Vec<Type> = (0..count).map(|_| self.any_type()).collect();
-        let mut parts = Vec::new();
-        for _ in 0..2 {
+        let types: Vec<Type> = (0..count).map(|_| self.any_type()).collect();
+        let mut part = || {
             let from = self.joined(depth - 1);
             let filter = self.filter(&from, depth - 1);
-            let exprs = columns.iter().map(|of| (self.expr(&from, *of, 1), *of));
+            let exprs = types.iter().map(|of| (self.expr(&from, *of, 1), *of));
             let exprs = exprs.collect();
-            let part = self.select(exprs, &format!("{}{filter}", from.sql));
-            parts.push(part.sql);
-        }
+            self.select(exprs, &format!("{}{filter}", from.sql))
+        };
+        let (first, second) = (part(), part());
         let how = self.pick(&[
             "UNION ALL",
             "UNION ALL",
@@ -426,8 +427,8 @@ impl Writer {
             "EXCEPT ALL",
         ]);
         Relation {
-            sql: format!("{} {how} {}", parts[0], parts[1]),
-            columns,
+            sql: format!("{} {how} {}", first.sql, second.sql),
+            columns: first.columns,
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) type Row = Vec<ScalarValue>;
 pub(super) struct Kept {
     pub(super) name: &'static str,
     pub(super) schema: SchemaRef,
-    key: &'static [usize],
+    key: Vec<usize>,
     pub(super) table: Table,
     pub(super) rows: Vec<Row>,
     pub(super) change: Vec<(Row, i64)>,
@@ -32,25 +32,12 @@ fn decimal() -> DataType {
 impl World {
     pub(super) fn new() -> Self {
         use DataType::{Date32, Float64, Int64, Utf8};
-        let table = |name, columns: &[(&str, DataType)], key: &'static [usize]| {
+        let table = |name, columns: &[(&str, DataType)], key: &[usize]| {
             let field = |(i, (name, of)): (usize, &(&str, DataType))| {
                 Field::new(*name, of.clone(), !key.contains(&i))
             };
             let fields: Vec<Field> = columns.iter().enumerate().map(field).collect();
-            let schema = Arc::new(Schema::new(fields));
-            let shape = Shape::new(name, schema.clone()).with_chunk_bits(4);
-            let shape = match key {
-                [] => shape,
-                key => shape.with_key(key),
-            };
-            Kept {
-                name,
-                schema,
-                key,
-                table: Table::new(shape),
-                rows: Vec::new(),
-                change: Vec::new(),
-            }
+            Kept::new(name, Arc::new(Schema::new(fields)), key.to_vec(), 4)
         };
         let tables = vec![
             table(
@@ -74,6 +61,10 @@ impl World {
             table("v", &[("a", Int64), ("s", Utf8), ("d", decimal())], &[]),
             table("w", &[("s", Utf8), ("a", Int64), ("day", Date32)], &[0, 1]),
         ];
+        Self::of(tables)
+    }
+
+    pub(super) fn of(tables: Vec<Kept>) -> Self {
         Self { tables, epoch: 0 }
     }
 
@@ -98,6 +89,50 @@ impl World {
 }
 
 impl Kept {
+    pub(super) fn new(
+        name: &'static str,
+        schema: SchemaRef,
+        key: Vec<usize>,
+        chunk_bits: u32,
+    ) -> Self {
+        let shape = Shape::new(name, schema.clone()).with_chunk_bits(chunk_bits);
+        let shape = match &key[..] {
+            [] => shape,
+            key => shape.with_key(key),
+        };
+        Self {
+            name,
+            schema,
+            key,
+            table: Table::new(shape),
+            rows: Vec::new(),
+            change: Vec::new(),
+        }
+    }
+
+    pub(super) fn key_of(&self, row: &Row) -> Row {
+        self.key.iter().map(|&i| row[i].clone()).collect()
+    }
+
+    /// Rows come.
+    pub(super) fn fill(&mut self, rows: Vec<Row>) {
+        self.change.extend(rows.iter().map(|row| (row.clone(), 1)));
+        self.rows.extend(rows);
+    }
+
+    /// A row goes to those that wait, or one of these comes.
+    pub(super) fn swap(&mut self, waiting: &mut Vec<Row>, random: &mut fastrand::Rng) {
+        let goes = waiting.is_empty() || random.bool();
+        if goes && !self.rows.is_empty() {
+            let i = random.usize(0..self.rows.len());
+            waiting.push(self.rows[i].clone());
+            self.take(i);
+        } else if !waiting.is_empty() {
+            let row = waiting.swap_remove(random.usize(0..waiting.len()));
+            self.fill(vec![row]);
+        }
+    }
+
     fn change(&mut self, random: &mut fastrand::Rng) {
         let dice = random.u8(0..10);
         if dice < 5 || self.rows.is_empty() {
@@ -154,10 +189,10 @@ impl Kept {
         }
         let value = match field.data_type() {
             DataType::Int64 if field.name() == "id" => ScalarValue::from(random.i64(0..12)),
-            DataType::Int64 => ScalarValue::from(pick(random, &[0, 1, 1, 2, 2, 3, -1, 7])),
+            DataType::Int64 => ScalarValue::from(pick::<i64>(random, &[0, 1, 1, 2, 2, 3, -1, 7])),
             DataType::Utf8 => ScalarValue::from(pick(random, &["", "1", "2", "a", "b", "ab"])),
             DataType::Decimal128(p, s) => {
-                let cents = pick(random, &[0, 1, 100, 150, -250, 99_999_999_99]);
+                let cents = pick::<i128>(random, &[0, 1, 100, 150, -250, 9_999_999_999]);
                 ScalarValue::Decimal128(Some(cents), *p, *s)
             }
             DataType::Float64 => ScalarValue::from(pick(
@@ -174,7 +209,7 @@ impl Kept {
                     2.5,
                 ],
             )),
-            _ => ScalarValue::Date32(Some(pick(random, &[0, 1, 31, 59, 10_000]))),
+            _ => ScalarValue::Date32(Some(pick::<i32>(random, &[0, 1, 31, 59, 10_000]))),
         };
         match is_null {
             true => ScalarValue::try_from(field.data_type()).unwrap(),
