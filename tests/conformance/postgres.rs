@@ -1,6 +1,8 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use belvedere_conformance::changes::{Changing, Edit};
 use belvedere_conformance::{
     Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance,
 };
@@ -23,6 +25,8 @@ struct Postgres {
     server: Server,
     owner: Mutex<OnceCell<Client>>,
     wrong: tempfile::NamedTempFile,
+    /// Connections of writers, by their number.
+    writers: Mutex<HashMap<usize, Arc<Client>>>,
 }
 
 const DATABASE: &str = "conformance";
@@ -35,12 +39,15 @@ impl Postgres {
             server: Server::private(),
             owner: Mutex::default(),
             wrong,
+            writers: Mutex::default(),
         };
         let admin = fixture.connect("postgres").await;
         for sql in [
             "CREATE ROLE reader LOGIN",
             "CREATE ROLE locked LOGIN PASSWORD 'right'",
+            "CREATE ROLE follower LOGIN REPLICATION",
             "CREATE DATABASE conformance",
+            "GRANT CREATE ON DATABASE conformance TO follower",
         ] {
             admin.batch_execute(sql).await.unwrap();
         }
@@ -89,9 +96,11 @@ impl Fixture for Postgres {
 
     async fn clear(&self) {
         for sql in [
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active",
             "DROP SCHEMA public CASCADE",
             "CREATE SCHEMA public",
-            "GRANT USAGE ON SCHEMA public TO reader",
+            "GRANT USAGE ON SCHEMA public TO reader, follower",
+            "GRANT CREATE ON SCHEMA public TO follower",
             "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO reader",
         ] {
             self.execute(sql).await;
@@ -241,6 +250,10 @@ impl Fixture for Postgres {
         .await;
     }
 
+    fn changing(&self) -> Result<&dyn Changing, &'static str> {
+        Ok(self)
+    }
+
     fn refused(&self, how: Refusal) -> Option<Definition> {
         Some(match how {
             Refusal::WrongPassword => Definition::new(self.url("locked", DATABASE))
@@ -250,6 +263,101 @@ impl Fixture for Postgres {
             }
             Refusal::UnknownPlace => Definition::new(self.url("reader", "no_such_database")),
         })
+    }
+}
+
+#[async_trait]
+impl Changing for Postgres {
+    fn definition(&self) -> Definition {
+        Definition::new(self.url("follower", DATABASE)).with("connect_timeout", "60")
+    }
+
+    async fn create(&self, table: &str, is_keyed: bool) {
+        let key = if is_keyed {
+            " PRIMARY KEY"
+        } else {
+            " NOT NULL"
+        };
+        let table = self.quoted(table);
+        self.execute(&format!(
+            "CREATE TABLE {table} (id bigint{key}, n bigint, v text)"
+        ))
+        .await;
+        // As they are, or what is large by its repetition is small.
+        self.execute(&format!("ALTER TABLE {table} ALTER v SET STORAGE EXTERNAL"))
+            .await;
+        self.execute(&format!("ALTER TABLE {table} OWNER TO follower"))
+            .await;
+        if !is_keyed {
+            self.execute(&format!("ALTER TABLE {table} REPLICA IDENTITY FULL"))
+                .await;
+        }
+    }
+
+    async fn adopt(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} OWNER TO follower"))
+            .await;
+        self.execute(&format!("ALTER TABLE {table} REPLICA IDENTITY FULL"))
+            .await;
+    }
+
+    async fn forbid(&self, table: &str) -> bool {
+        let table = self.quoted(table);
+        self.execute(&format!("REVOKE ALL ON {table} FROM follower"))
+            .await;
+        true
+    }
+
+    async fn transact(&self, writer: usize, edits: &[(String, Edit)], commits: bool) {
+        let client = {
+            let mut writers = self.writers.lock().await;
+            match writers.get(&writer) {
+                Some(client) if !client.is_closed() => client.clone(),
+                _ => {
+                    let client = Arc::new(self.connect(DATABASE).await);
+                    writers.insert(writer, client.clone());
+                    client
+                }
+            }
+        };
+        let mut statements = vec!["BEGIN".to_string()];
+        for (table, edit) in edits {
+            statements.extend(edit.statements(self, table));
+        }
+        statements.push(if commits { "COMMIT" } else { "ROLLBACK" }.to_string());
+        client.batch_execute(&statements.join("; ")).await.unwrap();
+    }
+
+    async fn cut(&self) {
+        self.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL AND NOT temporary").await;
+    }
+
+    async fn lose_log(&self, source: &str) {
+        let slot = format!("belvedere_{source}");
+        // Its reader has just gone.
+        while self
+            .ask(&format!(
+                "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}' AND active"
+            ))
+            .await
+            > 0
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        self.execute(&format!("SELECT pg_drop_replication_slot('{slot}')"))
+            .await;
+    }
+
+    async fn add_column(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} ADD more bigint DEFAULT 5"))
+            .await;
+    }
+
+    async fn drop_column(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} DROP v")).await;
     }
 }
 

@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use belvedere_connector::Connector;
 
+use crate::changes::Changing;
 use crate::seed::{self, SqlNames};
 
 /// A real system under test: how it is filled and broken, bypassing the connector, and what its connector declares.
@@ -101,6 +102,11 @@ pub trait Fixture: Send + Sync + 'static {
     /// Let the source's user no longer read this table.
     async fn forbid(&self, _table: &str) {
         panic!("the fixture has no permissions")
+    }
+
+    /// How it is changed, if the connector captures changes; else why it does not.
+    fn changing(&self) -> Result<&dyn Changing, &'static str> {
+        Err("its connector does not capture changes")
     }
 
     /// A definition that the system refuses in this way.

@@ -21,11 +21,13 @@
 //! | `windows.rs` | windows, and what is above and below them |
 //! | `keys.rs` | the keys of a join, sent to the source of its other side |
 //! | `pushdown.rs` | what is declared as pushed is pushed, what is not is right all the same |
+//! | `changes/` | change capture: snapshot and stream add up, whatever happens |
 //! | `faults.rs` | cancelled, broken, refused, forbidden, overloaded |
 //!
 //! *Invariant:* all behaviours run for every connector. One that a system cannot show is reported with the reason the
 //! fixture gives, never left out in silence; and one that a fixture declares as not pushed fails here when it is.
 
+pub mod changes;
 mod discovery;
 mod faults;
 mod fixture;

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::fixture::{Ability, Fixture};
-use crate::{discovery, faults, joins, keys, pushdown, queries, shapes, types, windows};
+use crate::{changes, discovery, faults, joins, keys, pushdown, queries, shapes, types, windows};
 
 /// A behaviour passes, or cannot be shown by this system, for this reason. It fails by panicking.
 pub(crate) type Outcome = Result<(), &'static str>;
@@ -47,6 +47,9 @@ const ALL: &[Behaviour] = behaviours! {
     keys: integers, texts, decimals, dates, timestamps, odd_texts, of_two_columns;
     pushdown: columns, integer_comparison, text_equality, text_order, arithmetic, limit, order_by, top_n, count, group_by,
         distinct, inner_join, left_join, full_join, semi_join, anti_join, mark_join, window, union_all, off_sends_no_more_than_scans;
+    changes: snapshot_meets_stream, resumes_without_a_snapshot, a_table_later, what_is_rolled_back_is_not_told,
+        large_transactions_and_values, columns_that_come_and_go, a_lost_log_is_named, an_idle_source_is_passed,
+        replicas_over_restarts;
     faults: cancelled_in_mid_read, cancelled_again_and_again, interrupted_in_mid_read, past_its_deadline, wrong_password,
         unknown_host, unknown_place, unknown_option, forbidden_table, two_hundred_at_once, more_than_memory, slow_reader;
 };

@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::scalar::ScalarValue;
 
+use crate::changes::both_ways;
 use crate::fixture::Fixture;
 use crate::lab::{Lab, NULL, batch, numbers};
 use crate::suite::Outcome;
@@ -99,6 +100,7 @@ async fn check(fixture: Arc<dyn Fixture>, values: ArrayRef) -> Outcome {
             .await;
         }
     }
+    both_ways(&fixture, &["t"]).await;
     Ok(())
 }
 
@@ -330,6 +332,8 @@ pub(crate) async fn natives(fixture: Arc<dyn Fixture>) -> Outcome {
             ))
             .await;
     }
+    let tables: Vec<String> = (0..natives.len()).map(|i| format!("n{i}")).collect();
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let lab = Lab::with(&fixture, &[]).await;
     for (i, native) in natives.iter().enumerate() {
         let found = lab
@@ -367,5 +371,6 @@ pub(crate) async fn natives(fixture: Arc<dyn Fixture>) -> Outcome {
             }
         }
     }
+    both_ways(&fixture, &tables).await;
     Ok(())
 }

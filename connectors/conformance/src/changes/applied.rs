@@ -17,8 +17,10 @@ pub struct Applied {
     pub tables: BTreeMap<String, Vec<Row>>,
     /// Why tables ended.
     pub ended: BTreeMap<String, Error>,
-    /// Pieces of a transaction whose end has not come.
+    /// Pieces of a transaction whose end has not come, or not been asked for.
     open: Vec<(String, Change)>,
+    /// Where they end.
+    end: Option<Position>,
     /// The most pieces that a transaction came in.
     pub most_pieces: usize,
     pieces: usize,
@@ -65,6 +67,7 @@ impl Applied {
     /// # Errors
     /// The stream's.
     pub async fn until(&mut self, stream: &mut dyn ChangeStream, to: &Position) -> Result<()> {
+        self.settle();
         while self.position.as_ref().is_none_or(|position| position < to) {
             let transaction = stream.next().await?;
             self.take(transaction);
@@ -72,14 +75,41 @@ impl Applied {
         Ok(())
     }
 
+    /// The same, and nothing of what comes behind it.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn exactly(&mut self, stream: &mut dyn ChangeStream, to: &Position) -> Result<()> {
+        loop {
+            match &self.end {
+                Some(end) if end > to => return Ok(()),
+                Some(_) => self.settle(),
+                None if self.position.as_ref() == Some(to) => return Ok(()),
+                None => {
+                    let piece = stream.next().await?;
+                    self.hold(piece);
+                }
+            }
+        }
+    }
+
     /// A transaction counts with its end. One that came before is left out.
     pub fn take(&mut self, piece: Transaction) {
+        self.hold(piece);
+        self.settle();
+    }
+
+    fn hold(&mut self, piece: Transaction) {
         self.pieces += 1;
         self.most_pieces = self.most_pieces.max(self.pieces);
         let changes = piece.changes.into_iter();
         self.open
             .extend(changes.map(|(table, change)| (table.name, change)));
-        let Some(end) = piece.end else {
+        self.end = piece.end;
+    }
+
+    fn settle(&mut self) {
+        let Some(end) = self.end.take() else {
             return;
         };
         self.pieces = 0;
@@ -98,8 +128,17 @@ impl Applied {
         }
     }
 
+    /// Take a table from another that is as far.
+    pub fn adopt(&mut self, table: &str, mut other: Self) {
+        let rows = other.tables.remove(table).unwrap_or_default();
+        self.tables.insert(table.to_string(), rows);
+        let columns = other.columns.remove(table).unwrap_or_default();
+        self.columns.insert(table.to_string(), columns);
+    }
+
     /// The stream has broken: what has not come to its end comes again.
     pub fn broken(&mut self) {
+        self.settle();
         self.open.clear();
         self.pieces = 0;
     }
@@ -112,8 +151,11 @@ impl Applied {
     }
 
     fn apply(&mut self, table: String, change: Change) {
+        let Some(columns) = self.columns.get(&table).cloned() else {
+            // It is not copied yet: what comes is in its copy, or comes behind it.
+            return;
+        };
         let rows = self.tables.entry(table.clone()).or_default();
-        let columns = self.columns.get(&table).cloned().unwrap_or_default();
         match change {
             Change::Rows {
                 rows: changed,

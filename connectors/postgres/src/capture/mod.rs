@@ -58,7 +58,7 @@ use belvedere_connector::{
 use tokio::sync::watch;
 
 use crate::failure::failure;
-use crate::pool::Pool;
+use crate::pool::{Lease, Pool};
 
 pub use names::Names;
 
@@ -138,8 +138,16 @@ impl Capturing {
     /// The connection's.
     pub async fn position(&self) -> Result<Position> {
         let settings = &self.pool.settings;
-        let lease = self.pool.acquire_alive().await?;
-        let standing = place::standing(lease.client()?).await;
+        let lease = self.pool.acquire(None).await?;
+        let standing = match place::standing(lease.client()?).await {
+            // It had died in the pool.
+            Err(_) if lease.reused && lease.client()?.is_closed() => {
+                drop(lease);
+                let lease = self.pool.acquire_fresh(None).await?;
+                place::standing(lease.client()?).await
+            }
+            standing => standing,
+        };
         let standing = standing.map_err(|e| failure(settings, None, e))?;
         let standing = standing.ok_or_else(|| {
             Error::internal("the server tells in an unknown form where its log stands")
@@ -161,15 +169,12 @@ impl Capturing {
     pub async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
         let settings = &self.pool.settings;
         let has_slot = {
-            let lease = self.pool.acquire_alive().await?;
-            let client = lease.client()?;
-            for (published, captured) in self.publish(client, tables).await?.iter().zip(tables) {
-                if let Err(e) = published {
-                    return Err(e.clone());
-                }
-                self.known(&captured.table);
+            let mut lease = self.pool.acquire_alive().await?;
+            let published = self.publish(&mut lease, tables).await?;
+            if let Some(Err(e)) = published.into_iter().find(Result::is_err) {
+                return Err(e);
             }
-            self.usable_slot(client).await?
+            self.usable_slot(lease.client()?).await?
         };
         let mut session = Session::open(settings, slot::LOCK_TIMEOUT, None).await?;
         let exported = slot::create(&self.pool, &mut session, has_slot).await?;
@@ -203,22 +208,22 @@ impl Capturing {
     /// See to it that tables are published: of each, as it is, or why it cannot be followed.
     async fn publish(
         &self,
-        client: &tokio_postgres::Client,
+        lease: &mut Lease,
         tables: &[Captured],
     ) -> Result<Vec<Result<Relation>>> {
         let settings = &self.pool.settings;
-        let mut all = relations(client, settings, tables).await?;
-        let mut publication = Publication::read(client, settings).await?;
+        let mut all = relations(lease.client()?, settings, tables).await?;
+        let mut publication = Publication::read(lease.client()?, settings).await?;
         for (captured, relation) in tables.iter().zip(&mut all) {
             let Ok(found) = relation else {
                 continue;
             };
             let done = match publication.has(&captured.table) {
                 true => publication.check(captured, found),
-                false => publication.add(client, captured).await,
+                false => publication.add(lease, captured).await,
             };
             match done {
-                Ok(()) => {}
+                Ok(()) => self.known(&captured.table),
                 Err(e) if e.kind() == belvedere_connector::Kind::Definite => *relation = Err(e),
                 Err(e) => return Err(e),
             }
@@ -277,9 +282,8 @@ impl Capturing {
         tables: &[Captured],
     ) -> Result<Box<dyn ChangeStream>> {
         let settings = &self.pool.settings;
-        let lease = self.pool.acquire_alive().await?;
-        let client = lease.client()?;
-        let slot = slot::until_free(client, settings, self.reader()).await?;
+        let mut lease = self.pool.acquire_alive().await?;
+        let slot = slot::until_free(lease.client()?, settings, self.reader()).await?;
         let truncated =
             |message: String| Error::new(Code::LogTruncated, message).at_source(&settings.source);
         let name = &settings.names.slot.text;
@@ -289,11 +293,9 @@ impl Capturing {
                 "slot {name} was invalidated by the server"
             )));
         }
-        self.check_published(client, tables).await?;
-        let relations = self.publish(client, tables).await?;
-        for captured in tables {
-            self.known(&captured.table);
-        }
+        self.check_published(lease.client()?, tables).await?;
+        let relations = self.publish(&mut lease, tables).await?;
+        drop(lease);
         // The position says nothing of it without the timeline, which the session asks for.
         let place = from.place().try_into().map(Lsn::from_be_bytes);
         let place = place.map_err(|_| rewound().at_source(&settings.source))?;
@@ -337,7 +339,7 @@ impl Capturing {
     pub async fn release(&self) -> Result<()> {
         let settings = &self.pool.settings;
         let names = &settings.names;
-        let lease = self.pool.acquire_alive().await?;
+        let mut lease = self.pool.acquire_alive().await?;
         let client = lease.client()?;
         if names.slot.is_ours
             && slot::until_free(client, settings, self.reader())
@@ -351,7 +353,7 @@ impl Capturing {
                 "DROP PUBLICATION IF EXISTS {}",
                 quoted(&names.publication.text)
             );
-            let dropped = writing(client, &statement).await;
+            let dropped = writing(&mut lease, &statement).await;
             dropped.map_err(|e| failure(settings, None, e))?;
         }
         *self

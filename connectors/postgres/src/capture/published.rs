@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::names::Name;
 use super::readiness::{Identity, identity, quoted};
 use crate::failure::failure;
+use crate::pool::Lease;
 use crate::settings::Settings;
 
 /// Of each table asked for, and of the partitions its rows are in, how their log names old rows.
@@ -280,7 +281,7 @@ impl<'a> Publication<'a> {
     /// # Errors
     /// [`Code::PermissionDenied`] or [`Code::NoChangeCapture`] with the statements to run, where it was given, or the user may
     /// not; the connection's.
-    pub async fn add(&mut self, client: &Client, captured: &Captured) -> Result<()> {
+    pub async fn add(&mut self, lease: &mut Lease, captured: &Captured) -> Result<()> {
         let name = quoted(&self.name.text);
         let table = sql_name(&captured.table);
         let create = format!("CREATE PUBLICATION {name} WITH (publish_via_partition_root = true)");
@@ -296,7 +297,7 @@ impl<'a> Publication<'a> {
         }
         let create = (!self.is_there).then_some(create);
         for statement in create.into_iter().chain([add]) {
-            let done = writing(client, &statement).await;
+            let done = writing(lease, &statement).await;
             match done.map_err(|e| (e.code().map(|c| c.code().to_string()), e)) {
                 Ok(()) => self.is_there = true,
                 // Somebody else was as quick.
@@ -326,12 +327,21 @@ impl<'a> Publication<'a> {
 }
 
 /// A statement that changes something at the source, in a transaction of its own. It does not wait for others for long.
-pub async fn writing(client: &Client, statement: &str) -> Result<(), tokio_postgres::Error> {
+pub async fn writing(lease: &mut Lease, statement: &str) -> Result<(), tokio_postgres::Error> {
     let all = format!("BEGIN READ WRITE; SET LOCAL lock_timeout = '10s'; {statement}; COMMIT");
+    // Nobody else may have the connection in the middle of it.
+    lease.busy();
+    let Ok(client) = lease.client() else {
+        return Ok(());
+    };
     let done = client.batch_execute(&all).await;
-    if done.is_err() {
-        // The transaction is broken: what it did is undone. Where that fails, so is the connection.
-        let _ = client.batch_execute("ROLLBACK").await;
+    let is_settled = match done {
+        Ok(()) => true,
+        // What it did is undone. Where that fails, the connection is not used again.
+        Err(_) => client.batch_execute("ROLLBACK").await.is_ok(),
+    };
+    if is_settled {
+        lease.settled();
     }
     done
 }

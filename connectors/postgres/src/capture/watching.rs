@@ -72,18 +72,17 @@ async fn ended(pool: &Arc<Pool>, followed: &[(usize, &Followed)]) -> Result<Vec<
 pub async fn nudge(pool: Arc<Pool>, to: Option<Lsn>) {
     // Best effort: a server that does not let us is written to by others, some time.
     let done = async {
-        let lease = pool.acquire_alive().await?;
-        let client = lease.client()?;
+        let mut lease = pool.acquire_alive().await?;
         let failed = |e| failure(&pool.settings, None, e);
         if let Some(to) = to {
             tokio::time::sleep(FLUSH_PATIENCE).await;
-            let standing = standing(client).await.map_err(failed)?;
+            let standing = standing(lease.client()?).await.map_err(failed)?;
             if standing.is_none_or(|standing| standing.flushed >= to) {
                 return Ok(());
             }
         }
         let message = "SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'belvedere', '')";
-        writing(client, message).await.map_err(failed)
+        writing(&mut lease, message).await.map_err(failed)
     };
     if let Err(e) = done.await {
         let e: Error = e;

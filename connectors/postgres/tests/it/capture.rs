@@ -707,3 +707,34 @@ async fn a_server_without_a_logical_log_says_so() {
     let error = source.snapshot(&tables).await.err().unwrap();
     assert_eq!(error.code, Code::NoChangeCapture);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_told_to_whom_it_is_for() {
+    let database = Database::on(Arc::new(Server::private()), "password", "").await;
+    database
+        .run("CREATE ROLE locked LOGIN SUPERUSER PASSWORD 'right'; CREATE TABLE t (id int PRIMARY KEY)")
+        .await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "right").unwrap();
+    let password = format!("file:{}", file.path().display());
+    let source = open(&database, "locked", &[("password", &password)]).await;
+    let mut following = Following::new(source, &["t"]).await;
+    // A secret that is rotated is read anew by the next session.
+    database
+        .run("ALTER ROLE locked PASSWORD 'other'; INSERT INTO t VALUES (1)")
+        .await;
+    std::fs::write(file.path(), "other").unwrap();
+    following.reopen().await;
+    following.catch_up().await;
+    assert_eq!(following.applied.sorted("t"), [["1"]]);
+    std::fs::write(file.path(), "wrong").unwrap();
+    let from = following.applied.position.clone().unwrap();
+    let error = following
+        .source
+        .changes(&from, &following.tables)
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(error.code, Code::Authentication, "{error}");
+    assert!(!error.to_string().contains("wrong"), "{error}");
+}

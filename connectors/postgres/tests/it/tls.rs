@@ -58,7 +58,10 @@ async fn each_mode_checks_what_it_says() {
             options,
             limits: belvedere_connector::Limits::default(),
         })?;
-        source.discover().await.map(|_| ())
+        source.discover().await?;
+        // By the replication protocol, too.
+        source.snapshot(&[]).await?;
+        source.release().await
     };
     for (host, mode, ca) in [
         ("127.0.0.1", "disable", None),
