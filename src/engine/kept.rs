@@ -7,14 +7,17 @@ use async_trait::async_trait;
 use belvedere_connector::{Capture, Captured, Table, TableRef};
 use belvedere_sql::RefreshView;
 use datafusion::arrow::datatypes::Schema;
+use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::Transformed;
-use datafusion::datasource::source_as_provider;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, SubqueryAlias, TableScan, TableScanBuilder};
 use futures::TryStreamExt;
 
 use super::define::existing_view;
+use super::lineage::Outline;
 use super::names::Names;
 use super::query::{self, Planned};
 use super::settings::Settings;
@@ -158,7 +161,10 @@ async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
     let plan = by_identity(plan, &names.world)?;
     let fingerprint = plan.display_indent_schema().to_string();
     let planned = Planned { plan, names };
-    let state = query::state(&planned.names, None)?;
+    // What is compiled lives as long as the engine, and must not keep it: no names of a statement are in it.
+    let state = SessionStateBuilder::new_from_existing(query::state(&planned.names, None)?)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .build();
     let optimized = planned.optimized(&state)?;
     let compiled =
         Compiled::new(&optimized, &state).map_err(|refused| not_by_change(view, refused))?;
@@ -184,7 +190,7 @@ fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -
 }
 
 /// The plan with each table named by what it is, and not by how the query names it: a name means another table in a view
-/// with another search path.
+/// with another search path. Of the table itself only its outline is left.
 fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
     let named = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
@@ -197,7 +203,11 @@ fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
             return Ok(Transformed::no(node));
         };
         let name = TableReference::full(catalog.as_str(), schema.as_str(), table.as_str());
-        let renamed = TableScanBuilder::new(name, scan.source.clone())
+        let outline = Arc::new(Outline {
+            schema: scan.source.schema(),
+            id: id.clone(),
+        });
+        let renamed = TableScanBuilder::new(name, provider_as_source(outline))
             .with_projection(scan.projection.clone())
             .with_filters(scan.filters.clone())
             .with_fetch(scan.fetch)

@@ -166,7 +166,8 @@ fn read_for_a_row(sql: &str) -> usize {
 /// One row into a large group is one update: nothing is looked up but its partner.
 #[test]
 fn work_is_that_of_the_change() {
-    let groups = "SELECT s, count(*), sum(d), avg(d), sum(CAST(d AS DOUBLE)) AS x FROM v GROUP BY s";
+    let groups =
+        "SELECT s, count(*), sum(d), avg(d), sum(CAST(d AS DOUBLE)) AS x FROM v GROUP BY s";
     assert_eq!(read_for_a_row(groups), 0);
     assert_eq!(read_for_a_row("SELECT a, s, d FROM v WHERE d > 5"), 0);
     assert_eq!(read_for_a_row("SELECT count(*), sum(a) FROM v"), 0);
