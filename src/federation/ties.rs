@@ -4,7 +4,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, Sort, WindowFunctionDefinition};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, Projection, Sort, Window, WindowFunctionDefinition,
+};
 
 use super::expr::is_sortable;
 
@@ -29,17 +31,7 @@ impl TreeNodeRewriter for BreakTies {
                 }
                 None => Ok(Transformed::no(LogicalPlan::Limit(limit))),
             },
-            LogicalPlan::Window(window) => {
-                let schema = window.input.schema().clone();
-                let plan = LogicalPlan::Window(window);
-                // A window's column is named after its expression: the plan above must still find it.
-                let names = NamePreserver::new_for_projection();
-                plan.map_expressions(|expr| {
-                    let name = names.save(&expr);
-                    let extended = expr.transform(|e| Ok(extend_row_number(e, &schema)))?;
-                    Ok(extended.update_data(|e| name.restore(e)))
-                })
-            }
+            LogicalPlan::Window(window) => numbered(window),
             other => Ok(Transformed::no(other)),
         }
     }
@@ -62,6 +54,44 @@ fn extend_sort_below(plan: &LogicalPlan) -> Option<LogicalPlan> {
         }
         _ => None,
     }
+}
+
+/// Rows numbered in an order without ties. DataFusion takes all functions of a node to have one order: the others are put
+/// into a node of their own.
+fn numbered(window: Window) -> Result<Transformed<LogicalPlan>> {
+    let is_numbered = |expr: &Expr| {
+        expr.exists(|expr| match expr {
+            Expr::WindowFunction(function) => Ok(is_row_number(function)),
+            _ => Ok(false),
+        })
+    };
+    let (mut numbers, mut others) = (Vec::new(), Vec::new());
+    for expr in &window.window_expr {
+        match is_numbered(expr)? {
+            true => numbers.push(expr.clone()),
+            false => others.push(expr.clone()),
+        }
+    }
+    if numbers.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Window(window)));
+    }
+    let schema = window.input.schema().clone();
+    // A window's column is named after its expression: the plan above must still find it.
+    let names = NamePreserver::new_for_projection();
+    let numbers = numbers.into_iter().map(|expr| {
+        let name = names.save(&expr);
+        let extended = expr.transform(|e| Ok(extend_row_number(e, &schema)))?;
+        Ok(name.restore(extended.data))
+    });
+    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    let numbered = LogicalPlan::Window(Window::try_new(numbers, window.input)?);
+    if others.is_empty() {
+        return Ok(Transformed::yes(numbered));
+    }
+    let all = LogicalPlan::Window(Window::try_new(others, Arc::new(numbered))?);
+    let columns = window.schema.columns().into_iter().map(Expr::Column);
+    let ordered = Projection::try_new(columns.collect(), Arc::new(all))?;
+    Ok(Transformed::yes(LogicalPlan::Projection(ordered)))
 }
 
 fn extend_row_number(expr: Expr, input: &DFSchema) -> Transformed<Expr> {

@@ -6,10 +6,10 @@ use datafusion::common::{Result, plan_err};
 
 use super::compiled::Input;
 use super::dataflow::Operator;
-use super::group::GroupBy;
+use super::first::First;
 use super::join::Join;
 use super::keyed::{Arranged, Keyed};
-use super::map::{Map, column};
+use super::map::Map;
 use super::operators::{Constant, EachRow, Grouped, Joined, Mapped, Scanned, Union};
 use super::path::Of;
 use super::plan::{Plan, partners};
@@ -47,19 +47,30 @@ impl Builder<'_> {
             }
             Plan::Group {
                 input,
-                keys,
+                sets,
                 aggregates,
                 schema,
             } => {
                 let input = self.build(input)?;
-                let of = input.schema();
-                let name = |i: usize| schema.field(i).name().clone();
-                let keys: Vec<_> = (0..*keys).map(|i| (column(of, i), name(i))).collect();
-                let first = keys.len();
-                let aggregates = aggregates.iter().enumerate();
-                let aggregates = aggregates.map(|(i, a)| (a.clone(), name(first + i)));
-                let groups = GroupBy::new(of, keys, aggregates.collect())?;
-                Box::new(Grouped { input, groups })
+                let sets = sets.iter().map(|set| {
+                    let groups = set.groups(input.schema(), aggregates)?;
+                    Ok((groups, set.output.clone()))
+                });
+                Box::new(Grouped {
+                    sets: sets.collect::<Result<_>>()?,
+                    input,
+                    schema: schema.clone(),
+                })
+            }
+            Plan::First {
+                input,
+                recipe,
+                skip,
+                fetch,
+            } => {
+                let input = self.relation(input, &[])?;
+                let sorted = Whole::new(recipe, self.kitchen)?;
+                Box::new(First::new(input, sorted, *skip, *fetch))
             }
             Plan::Keyed {
                 inputs,
@@ -155,15 +166,18 @@ impl Builder<'_> {
                 below = input;
             }
             maps.reverse();
-            if let Plan::Scan { input, columns, .. } = below {
+            if let Plan::Scan { input, columns, schema } = below {
                 let shape = self.shapes[*input].clone();
-                let columns = columns.iter().map(|&column| {
-                    let name = &self.inputs[*input].columns[column];
-                    let (i, _) = shape.schema().column_with_name(name).ok_or_else(|| {
-                        let message = format!("table {} has no column {name}", shape.name());
-                        datafusion::common::DataFusionError::Plan(message)
-                    })?;
-                    Ok(i)
+                let names = columns.iter().map(|&i| &self.inputs[*input].columns[i]);
+                let columns = names.zip(schema.fields()).map(|(name, field)| {
+                    let found = shape.schema().column_with_name(name);
+                    match found.filter(|(_, kept)| kept.data_type() == field.data_type()) {
+                        Some((i, _)) => Ok(i),
+                        None => {
+                            let of = field.data_type();
+                            plan_err!("table {} has no column {name} of {of}", shape.name())
+                        }
+                    }
                 });
                 let columns = columns.collect::<Result<Vec<usize>>>()?;
                 return Ok(Relation::input(*input, Reading::new(shape, columns, maps)?));

@@ -10,7 +10,8 @@ use super::errors::Errors;
 use super::map::batch;
 use crate::store::{Pinned, ZSet};
 
-/// What an epoch does to one input. The change has all columns of the table, and need not be consolidated.
+/// What an epoch does to one input. The change has all columns of the table, and need not be consolidated. Snapshots have
+/// the indexes that the dataflow was started with, also that of an empty table before the first epoch.
 #[derive(Clone, Debug)]
 pub struct Moved {
     pub before: Pinned,

@@ -40,10 +40,18 @@ fn schema() -> SchemaRef {
 }
 
 /// What to say of a row for which an expression has failed: without its values. What has nothing to do with the row
-/// (memory, a bug) stays an error.
+/// (memory, a table that is full) stays an error.
 pub(super) fn message(e: DataFusionError) -> Result<String> {
+    if let DataFusionError::External(inner) = e.find_root()
+        && inner.is::<crate::store::Error>()
+    {
+        return Err(e);
+    }
     match Error::from(e) {
         Error::Data { message, .. } => Ok(message),
+        // Functions are not at one about which of their errors are their arguments'.
+        Error::Internal(_) | Error::Plan(_) => Ok("an expression cannot be computed".into()),
+        Error::NotInThisVersion { .. } => Ok("an expression cannot be computed of a value".into()),
         other => Err(other.into()),
     }
 }

@@ -97,17 +97,7 @@ impl Arranged {
                 at.lookup(*index, &keys)?.positions
             }
         };
-        let (rows, numbers) = self.relation.reading.rows(at, &positions)?;
-        let Some(counts) = at.counts(&positions)? else {
-            return Ok(rows);
-        };
-        let counts = numbers.iter().map(|&i| counts.value(i as usize));
-        if counts.clone().all(|count| count == 1) {
-            return Ok(rows);
-        }
-        let repeated = (0..).zip(counts);
-        let repeated = repeated.flat_map(|(i, count)| std::iter::repeat_n(i, count as usize));
-        taken(&rows, repeated.collect())
+        self.relation.rows(at, &positions)
     }
 }
 

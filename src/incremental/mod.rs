@@ -48,6 +48,7 @@ mod compiled;
 mod dataflow;
 mod errors;
 mod feed;
+mod first;
 mod group;
 mod join;
 mod keyed;

@@ -124,22 +124,36 @@ impl Operator for Joined {
     }
 }
 
-/// Groups with aggregates that the change alone changes.
+/// Groups with aggregates that the change alone changes; of one change, perhaps several sets of them.
 #[derive(Debug)]
 pub(super) struct Grouped {
     pub(super) input: Box<dyn Operator>,
-    pub(super) groups: GroupBy,
+    /// With what is made of their columns.
+    pub(super) sets: Vec<(GroupBy, Option<Map>)>,
+    pub(super) schema: SchemaRef,
 }
 
 impl Operator for Grouped {
     fn schema(&self) -> &SchemaRef {
-        self.groups.schema()
+        &self.schema
     }
 
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
-        let groups = &mut self.groups;
-        self.input.step(epoch, &mut |piece| groups.push(&piece))?;
-        out(self.groups.finish()?)
+        let sets = &mut self.sets;
+        self.input.step(epoch, &mut |piece| {
+            sets.iter_mut()
+                .try_for_each(|(groups, _)| groups.push(&piece))
+        })?;
+        for (groups, output) in sets {
+            let mut change = groups.finish()?;
+            if let Some(output) = output {
+                change = output.apply(&change)?;
+            }
+            let columns = change.rows().columns().to_vec();
+            let rows = batch(&self.schema, columns, change.len())?;
+            out(ZSet::new(rows, change.weights_buffer().clone())?)?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
 use super::aggregate::Aggregate;
-use super::map::Map;
+use super::group::GroupBy;
+use super::map::{Map, column};
 use super::path::Of;
 use super::whole::Recipe;
 
@@ -36,8 +37,8 @@ pub(super) enum Plan {
     },
     Group {
         input: Box<Plan>,
-        /// The first columns are the keys.
-        keys: usize,
+        /// Of each set of groups, the columns that are its keys. What it gives has all keys, then aggregates.
+        sets: Vec<Set>,
         aggregates: Vec<Aggregate>,
         schema: SchemaRef,
     },
@@ -48,6 +49,13 @@ pub(super) enum Plan {
         /// The output's columns that are the key, where outputs are to be kept.
         remembers: Option<Vec<usize>>,
         schema: SchemaRef,
+    },
+    First {
+        input: Box<Plan>,
+        /// Sorts the input's columns, with a mark behind them.
+        recipe: Recipe,
+        skip: usize,
+        fetch: usize,
     },
     EachRow {
         input: Box<Plan>,
@@ -63,6 +71,24 @@ pub(super) enum Plan {
     Constant(RecordBatch),
 }
 
+/// Groups by some columns, and what is made of its columns.
+#[derive(Clone, Debug)]
+pub(super) struct Set {
+    pub(super) keys: Vec<usize>,
+    pub(super) output: Option<Map>,
+}
+
+impl Set {
+    /// The groups. Their columns are named by number.
+    pub(super) fn groups(&self, input: &SchemaRef, aggregates: &[Aggregate]) -> Result<GroupBy> {
+        let keys = self.keys.iter();
+        let keys = keys.map(|&key| (column(input, key), format!("k{key}")));
+        let aggregates = aggregates.iter().enumerate();
+        let aggregates = aggregates.map(|(i, aggregate)| (aggregate.clone(), format!("a{i}")));
+        GroupBy::new(input, keys.collect(), aggregates.collect())
+    }
+}
+
 /// Columns of an input, and an index that is needed by them.
 pub(super) type Indexes = Vec<BTreeSet<Vec<usize>>>;
 
@@ -70,6 +96,7 @@ impl Plan {
     pub(super) fn schema(&self) -> &SchemaRef {
         match self {
             Self::Map { map, .. } => map.schema(),
+            Self::First { input, .. } => input.schema(),
             Self::Constant(rows) => rows.schema_ref(),
             Self::Scan { schema, .. }
             | Self::Join { schema, .. }
@@ -162,6 +189,7 @@ impl Plan {
             Self::Map { input, .. }
             | Self::Group { input, .. }
             | Self::EachRow { input, .. }
+            | Self::First { input, .. }
             | Self::Single { input, .. } => vec![input],
             Self::Join { inputs, .. } | Self::Union { inputs, .. } => inputs.iter().collect(),
             Self::Keyed { inputs, .. } => inputs.iter().map(|(input, _)| input).collect(),

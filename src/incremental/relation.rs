@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator};
 use super::map::concat;
-use super::reading::Reading;
+use super::reading::{Reading, taken};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
 /// Rows that change, and can be looked up before and after.
@@ -110,6 +111,21 @@ impl Relation {
                 })
             }
         }
+    }
+
+    /// The rows at some positions, each as often as it is there.
+    pub(super) fn rows(&self, at: &Pinned, positions: &[u32]) -> Result<RecordBatch> {
+        let (rows, numbers) = self.reading.rows(at, positions)?;
+        let Some(counts) = at.counts(positions)? else {
+            return Ok(rows);
+        };
+        let counts = numbers.iter().map(|&i| counts.value(i as usize));
+        if counts.clone().all(|count| count == 1) {
+            return Ok(rows);
+        }
+        let repeated = (0..).zip(counts);
+        let repeated = repeated.flat_map(|(i, count)| std::iter::repeat_n(i, count as usize));
+        taken(&rows, repeated.collect())
     }
 
     pub(super) fn shape(&self) -> &Arc<Shape> {

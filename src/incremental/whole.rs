@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchemaRef, Result};
 use datafusion::execution::context::SessionState;
@@ -12,6 +12,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+
+use futures::executor::block_on;
 
 use super::feed::{Fed, Feed, FeedPlanner};
 use super::map::batch;
@@ -49,8 +51,11 @@ impl Recipe {
         })
     }
 
+    /// What the plan gives. Any of it may be NULL: plans are not always right when they say it is not.
     pub(super) fn schema(&self) -> SchemaRef {
-        self.plan.schema().inner().clone()
+        let fields = self.plan.schema().fields().iter();
+        let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 
@@ -82,15 +87,11 @@ impl Kitchen {
         })
     }
 
-    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        let runtime = self.runtime.0.as_ref();
-        runtime.expect("it is taken by drop").block_on(future)
-    }
-
     fn planned(&self, recipe: &Recipe, fed: &[Fed]) -> Result<Arc<dyn ExecutionPlan>> {
         let feeds = Arc::new(FeedPlanner(fed.to_vec()));
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![feeds]);
-        self.block_on(planner.create_physical_plan(&recipe.plan, self.state.as_ref()))
+        // Planning starts no tasks: it may be done within tokio, too.
+        block_on(planner.create_physical_plan(&recipe.plan, self.state.as_ref()))
     }
 }
 
@@ -150,9 +151,9 @@ impl Whole {
             true => self.kitchen.planned(&self.recipe, &self.fed)?,
             false => reset_plan_states(self.plan.clone())?,
         };
-        let given = self
-            .kitchen
-            .block_on(collect(plan, self.kitchen.state.task_ctx()));
+        let runtime = self.kitchen.runtime.0.as_ref();
+        let runtime = runtime.expect("it is taken by drop");
+        let given = runtime.block_on(collect(plan, self.kitchen.state.task_ctx()));
         for fed in &self.fed {
             fed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }

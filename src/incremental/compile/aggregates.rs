@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, DFSchema, Result as Done};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{Column, DFSchema, Result as Done, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, grouping_set_to_exprlist};
 use datafusion::logical_expr::{Aggregate as Node, Expr, GroupingSet, LogicalPlan, lit, when};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 
 use super::super::aggregate::Aggregate;
-use super::super::group::GroupBy;
-use super::super::map::column;
-use super::super::plan::Plan;
+use super::super::map::{Map, column};
+use super::super::plan::{Plan, Set};
 use super::super::whole::Recipe;
 use super::{Compiler, Result};
 use crate::exact::Running;
@@ -82,47 +84,60 @@ fn name(number: usize) -> String {
 impl Compiler<'_> {
     pub(super) fn aggregate(&mut self, node: &Node) -> Result<Plan> {
         let input = self.plan(&node.input)?;
-        let is_plain = !matches!(node.group_expr[..], [Expr::GroupingSet(_)]);
-        if is_plain && let Some(linear) = linear(node)? {
-            return Ok(self.linear(node, input, linear)?);
+        match linear(node)? {
+            Some(linear) => Ok(self.linear(node, input, linear)?),
+            None => Ok(self.whole_groups(node, input)?),
         }
-        Ok(self.whole_groups(node, input)?)
     }
 
     fn linear(&self, node: &Node, input: Plan, linear: Vec<Linear>) -> Done<Plan> {
         let mut computed = Computed::default();
         // Each key has a column of its own, as the output has.
-        let keys = node.group_expr.len();
-        computed.exprs.extend(node.group_expr.iter().cloned());
-        let places = linear.into_iter().map(|aggregate| match aggregate {
-            Linear::Rows => (0, None, aggregate),
-            Linear::Count(ref x) | Linear::Sum(ref x) | Linear::Floats(ref x, _) => {
-                let place = computed.number(x.clone());
-                (place, Some(()), aggregate)
-            }
+        let keys = grouping_set_to_exprlist(&node.group_expr)?;
+        computed.exprs.extend(keys.iter().map(|key| (*key).clone()));
+        let places = linear.iter().map(|aggregate| match aggregate {
+            Linear::Rows => 0,
+            Linear::Count(x) | Linear::Sum(x) | Linear::Floats(x, _) => computed.number(x.clone()),
         });
-        let places: Vec<_> = places.collect();
+        let places: Vec<usize> = places.collect();
         let (below, _) = computed.over(self, input, node.input.schema())?;
-        let schema = below.schema().clone();
+        let of = below.schema().clone();
         let aggregates = places
             .into_iter()
-            .map(|(place, _, aggregate)| match aggregate {
+            .zip(linear)
+            .map(|(place, aggregate)| match aggregate {
                 Linear::Rows => Aggregate::rows(),
-                Linear::Count(_) => Aggregate::count(column(&schema, place)),
-                Linear::Sum(_) => Aggregate::sum(column(&schema, place)),
-                Linear::Floats(_, running) => Aggregate::floats(column(&schema, place), running),
+                Linear::Count(_) => Aggregate::count(column(&of, place)),
+                Linear::Sum(_) => Aggregate::sum(column(&of, place)),
+                Linear::Floats(_, running) => Aggregate::floats(column(&of, place), running),
             });
         let aggregates: Vec<Aggregate> = aggregates.collect();
-        let named = |i: usize| node.schema.field(i).name().clone();
-        let key = (0..keys).map(|i| (column(&schema, i), named(i)));
-        let of = aggregates.iter().enumerate();
-        let of = of.map(|(i, aggregate)| (aggregate.clone(), named(keys + i)));
-        let groups = GroupBy::new(&schema, key.collect(), of.collect())?;
+        let schema = node.schema.inner().clone();
+        let sets = match &node.group_expr[..] {
+            [Expr::GroupingSet(set)] => {
+                let mut before: Vec<Vec<usize>> = Vec::new();
+                let sets = each_set(set).into_iter().map(|set| {
+                    let place = |expr: &Expr| keys.iter().position(|key| *key == expr);
+                    let mut set: Vec<usize> = set.iter().filter_map(place).collect();
+                    set.sort_unstable();
+                    set.dedup();
+                    let ordinal = before.iter().filter(|other| **other == set).count();
+                    before.push(set.clone());
+                    let of = (&of, &aggregates[..]);
+                    nulled(set, keys.len(), ordinal, of, &schema)
+                });
+                sets.collect::<Done<_>>()?
+            }
+            _ => vec![Set {
+                keys: (0..keys.len()).collect(),
+                output: None,
+            }],
+        };
         Ok(Plan::Group {
             input: Box::new(below),
-            keys,
+            sets,
             aggregates,
-            schema: groups.schema().clone(),
+            schema,
         })
     }
 
@@ -189,9 +204,66 @@ impl Compiler<'_> {
     }
 }
 
+/// The groups of one of several sets: keys that it does not have are NULL, and a number says which these are.
+fn nulled(
+    keys: Vec<usize>,
+    all: usize,
+    ordinal: usize,
+    (input, aggregates): (&SchemaRef, &[Aggregate]),
+    schema: &SchemaRef,
+) -> Done<Set> {
+    let mut set = Set { keys, output: None };
+    let given = set.groups(input, aggregates)?.schema().clone();
+    let mut exprs: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+    let mut number = ordinal as u64;
+    for key in 0..all {
+        let place = set.keys.iter().position(|of| *of == key);
+        number = number << 1 | u64::from(place.is_none());
+        exprs.push(match place {
+            Some(place) => column(&given, place),
+            None => literal(ScalarValue::try_from(schema.field(key).data_type())?),
+        });
+    }
+    let number = ScalarValue::from(number).cast_to(schema.field(all).data_type())?;
+    exprs.push(literal(number));
+    let first = set.keys.len();
+    exprs.extend((0..aggregates.len()).map(|i| column(&given, first + i)));
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    set.output = Some(Map::new(
+        &given,
+        None,
+        exprs.into_iter().zip(names).collect(),
+    )?);
+    Ok(set)
+}
+
+fn each_set(set: &GroupingSet) -> Vec<Vec<Expr>> {
+    match set {
+        GroupingSet::Rollup(exprs) => {
+            let lens = (0..=exprs.len()).rev();
+            lens.map(|len| exprs[..len].to_vec()).collect()
+        }
+        GroupingSet::Cube(exprs) => {
+            let subsets = 0..1usize << exprs.len();
+            let subset = |bits: usize| {
+                let members = exprs.iter().enumerate();
+                let members = members.filter(|(i, _)| bits >> i & 1 == 1);
+                members.map(|(_, expr)| expr.clone()).collect()
+            };
+            subsets.map(subset).collect()
+        }
+        GroupingSet::GroupingSets(sets) => sets.clone(),
+    }
+}
+
+fn literal(value: ScalarValue) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Literal::new(value))
+}
+
 /// All of a node's aggregates, if each is one by the change alone.
 fn linear(node: &Node) -> Done<Option<Vec<Linear>>> {
-    let calls = node.aggr_expr.iter().zip(node.group_expr.len()..);
+    let first = node.schema.fields().len() - node.aggr_expr.len();
+    let calls = node.aggr_expr.iter().zip(first..);
     let mut found = Vec::new();
     for (expr, place) in calls {
         let Expr::AggregateFunction(call) = expr.clone().unalias() else {

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, FetchType, Join, LogicalPlan, SkipType, Tab
 use super::super::aggregate::Aggregate;
 use super::super::map::{self, Map};
 use super::super::path::Of;
-use super::super::plan::Plan;
+use super::super::plan::{Plan, Set};
 use super::super::whole::Recipe;
 use super::{Compiler, Result};
 
@@ -262,7 +262,10 @@ fn totals(input: Plan, columns: &[usize]) -> Done<Plan> {
     let fields = (0..aggregates.len()).map(|i| Field::new(number_name(i), DataType::Int64, false));
     Ok(Plan::Group {
         input: Box::new(input),
-        keys: 0,
+        sets: vec![Set {
+            keys: Vec::new(),
+            output: None,
+        }],
         aggregates,
         schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
     })

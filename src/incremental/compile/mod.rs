@@ -30,7 +30,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::compiled::{Input, Refused};
 use super::map::{Map, batch};
-use super::plan::{Indexes, Plan};
+use super::plan::{Indexes, Plan, Set};
 use super::whole::Recipe;
 
 type Result<T, E = Refused> = std::result::Result<T, E>;
@@ -118,7 +118,10 @@ impl<'a> Compiler<'a> {
                 let schema = input.schema().clone();
                 Ok(Plan::Group {
                     input: Box::new(input),
-                    keys: schema.fields().len(),
+                    sets: vec![Set {
+                        keys: (0..schema.fields().len()).collect(),
+                        output: None,
+                    }],
                     aggregates: Vec::new(),
                     schema,
                 })

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result as Done};
 use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Sort, Window};
+use datafusion::logical_expr::{Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, Window};
 
 use super::super::plan::Plan;
 use super::super::whole::Recipe;
@@ -58,6 +60,35 @@ impl Compiler<'_> {
         Ok(plan.columns(&kept.collect::<Vec<_>>())?)
     }
 
+    /// The first rows by what is computed beside the input's columns.
+    fn first(&self, sort: &Sort, input: Plan, skip: usize, fetch: usize) -> Done<Plan> {
+        let mut computed = Computed::default();
+        let columns = sort.input.schema().columns().into_iter();
+        let own = columns.map(|column| computed.number(Expr::Column(column)));
+        let own: Vec<usize> = own.collect();
+        let keys = computed.sorts(sort.expr.clone());
+        let (below, named) = computed.over(self, input, sort.input.schema())?;
+        let mark = Arc::new(Field::new("__mark", DataType::Boolean, false));
+        let fields = named.fields().iter().cloned().chain([mark]);
+        let fields = fields.map(|field| (None, field)).collect();
+        let marked = DFSchema::new_with_metadata(fields, Default::default())?;
+        let recipe = Recipe::new(&[Arc::new(marked)], |inputs| {
+            let input = Arc::new(inputs.into_iter().next().expect("there is one"));
+            Ok(LogicalPlan::Sort(Sort {
+                expr: keys,
+                input,
+                fetch: None,
+            }))
+        })?;
+        let first = Plan::First {
+            input: Box::new(below),
+            recipe,
+            skip,
+            fetch,
+        };
+        first.columns(&own)
+    }
+
     /// An order matters only to what takes the first rows of it.
     pub(super) fn ordered(&mut self, plan: &LogicalPlan) -> Result<Plan> {
         match plan {
@@ -87,6 +118,11 @@ impl Compiler<'_> {
 
     fn first_rows(&mut self, sort: &Sort, limit: Option<&Limit>) -> Result<Plan> {
         let input = self.plan(&sort.input)?;
+        if let Some((skip, fetch)) = bounds(sort, limit)
+            && !input.schema().fields().is_empty()
+        {
+            return Ok(self.first(sort, input, skip, fetch)?);
+        }
         let recipe = Recipe::new(&[sort.input.schema().clone()], |inputs| {
             let input = Arc::new(inputs.into_iter().next().expect("there is one"));
             let sorted = LogicalPlan::Sort(Sort {
@@ -108,6 +144,22 @@ impl Compiler<'_> {
             remembers: Some(Vec::new()),
         })
     }
+}
+
+/// How many rows are skipped, and how many taken then; None if it is all.
+fn bounds(sort: &Sort, limit: Option<&Limit>) -> Option<(usize, usize)> {
+    let Some(limit) = limit else {
+        return Some((0, sort.fetch?));
+    };
+    let Ok(SkipType::Literal(skip)) = limit.get_skip_type() else {
+        return None;
+    };
+    let Ok(FetchType::Literal(fetch)) = limit.get_fetch_type() else {
+        return None;
+    };
+    let sorted = sort.fetch.map(|rows| rows.saturating_sub(skip));
+    let fetch = fetch.into_iter().chain(sorted).min()?;
+    Some((skip, fetch))
 }
 
 /// A window function of columns, and those it partitions by.

@@ -144,7 +144,17 @@ impl Kept {
         let catalog = Catalog::new(tables);
         let plan = catalog.plan(sql);
         let plan = plan.map_err(|e| Not::Planned(e.to_string()))?;
-        let compiled = Compiled::new(&plan, &catalog.state).map_err(Not::Kept)?;
+        let compiled = match Compiled::new(&plan, &catalog.state) {
+            Ok(compiled) => compiled,
+            Err(e) => {
+                // What DataFusion does not run either is not ours to keep.
+                let ran = catalog.run(&plan).map_err(crate::error::Error::from);
+                return Err(match ran {
+                    Ok(_) | Err(crate::error::Error::Data { .. }) => Not::Kept(e),
+                    Err(e) => Not::Planned(e.to_string()),
+                });
+            }
+        };
         let mut inputs = Vec::new();
         for input in compiled.inputs() {
             let is_it = |table: &super::world::Kept| table.name == &*input.table.table;

@@ -159,7 +159,7 @@ impl Kept {
         }
     }
 
-    fn take(&mut self, i: usize) {
+    pub(super) fn take(&mut self, i: usize) {
         let row = self.rows.swap_remove(i);
         self.change.push((row, -1));
     }
