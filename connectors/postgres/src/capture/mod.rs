@@ -49,7 +49,7 @@ mod stream;
 mod transport;
 mod watching;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use belvedere_connector::{
@@ -105,7 +105,15 @@ impl Capturing {
         let settings = &self.pool.settings;
         let lease = self.pool.acquire_alive().await?;
         let found = readiness::read(lease.client()?, &settings.user).await;
-        let found = found.map_err(|e| failure(settings, None, e))?;
+        let found = match found.map_err(|e| failure(settings, None, e)) {
+            Ok(found) => found,
+            Err(e) if matches!(e.code, Code::Unreachable | Code::Cancelled) => return Err(e),
+            // Who may not see that reads tables all the same.
+            Err(e) => Readiness {
+                capture: Capture::None(format!("it does not tell how it is set up: {}", e.message)),
+                identities: HashMap::new(),
+            },
+        };
         *self
             .readiness
             .write()
