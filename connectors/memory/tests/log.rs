@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use belvedere_connector::{
-    Captured, Change, ChangeStream, Code, Position, Source, TableRef, Transaction,
+    Captured, Change, ChangeStream, Code, Position, Source, TableRef, Transaction, Unchanged,
 };
 use belvedere_memory::{Fault, Image, LogFault, MemorySource, MemoryTable};
 use futures::{FutureExt, TryStreamExt};
@@ -226,5 +226,46 @@ fn a_column_more_is_not_told_and_a_changed_one_ends_the_table() {
     assert_eq!(
         snapshot.err().map(|e| (e.code, e.table.clone())),
         Some((Code::TableMissing, Some("t".into())))
+    );
+}
+
+#[tokio::test]
+async fn a_log_of_differences_leaves_out_what_is_the_same() {
+    let source = source();
+    let from = source.head();
+    source.set_log(Image::Difference, 10, 0);
+    assert_eq!(
+        Source::identity(&source, &wanted(&["k"])[0].table),
+        Some(vec!["k".to_string()])
+    );
+    let changes = [(1, 10, -1), (1, 10, 1), (2, 20, -1), (2, 21, 1), (3, 30, 1)];
+    source.commit(vec![rows(&changes)]).unwrap();
+    let mut stream = open(&source, &from).unwrap();
+    let transaction = next(&mut stream).unwrap().unwrap();
+    let Change::ByKey {
+        keys,
+        rows,
+        is_there,
+        unchanged,
+    } = &transaction.changes[0].1
+    else {
+        panic!("{transaction:?}");
+    };
+    assert_eq!(keys.num_rows(), 3);
+    assert_eq!(is_there, &[true, true, true]);
+    let [
+        Unchanged {
+            column: 1,
+            rows: same,
+        },
+    ] = &unchanged[..]
+    else {
+        panic!("{unchanged:?}");
+    };
+    assert_eq!(same.iter().collect::<Vec<_>>(), [true, false, false]);
+    let values = rows.column(1).as_primitive::<Int64Type>();
+    assert_eq!(
+        values.iter().collect::<Vec<_>>(),
+        [None, Some(21), Some(30)]
     );
 }

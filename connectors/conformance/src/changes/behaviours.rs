@@ -165,8 +165,9 @@ pub(crate) async fn large_transactions_and_values(fixture: Arc<dyn Fixture>) -> 
     let wide = |i: i64| line(i, i, &format!("{i}-").repeat(3000));
     commit(&fixture, "first", &(0..20).map(wide).collect::<Vec<_>>()).await;
     world.follow().await;
-    for table in ["first", "bare"] {
-        let many: Vec<_> = (0..20_000).map(|i| line(i, i, "many")).collect();
+    // Without a key each row is looked for among all.
+    for (table, rows) in [("first", 20_000), ("bare", 500)] {
+        let many: Vec<_> = (0..rows).map(|i| line(i, i, "many")).collect();
         commit(&fixture, table, &many).await;
         let wide: Vec<_> = (0..20).map(wide).collect();
         commit(&fixture, table, &wide).await;

@@ -162,10 +162,19 @@ pub fn assert_rows(found: Vec<Row>, expected: Vec<Row>, captured: &Captured) {
             .map(|value| value.chars().take(40).collect::<String>());
         values.collect::<Vec<_>>()
     };
-    let differs = found.iter().zip(&expected).find(|(a, b)| a != b);
-    let differs = differs.map(|(a, b)| (cut(a), cut(b)));
-    assert_eq!(differs, None, "{table}: told, and read");
-    assert_eq!(found.len(), expected.len(), "{table}: rows told, and read");
+    let mut only_told: Vec<_> = found.clone();
+    only_told.retain(|row| !expected.contains(row));
+    let mut only_read: Vec<_> = expected.clone();
+    only_read.retain(|row| !found.contains(row));
+    let few = |rows: &[Row]| rows.iter().take(5).map(cut).collect::<Vec<_>>();
+    assert!(
+        found == expected,
+        "{table}: {} rows told and {} read; only told: {:?}, only read: {:?}",
+        found.len(),
+        expected.len(),
+        few(&only_told),
+        few(&only_read),
+    );
 }
 
 /// Writers that go on until this is asked to end.

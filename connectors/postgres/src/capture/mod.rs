@@ -49,7 +49,7 @@ mod stream;
 mod transport;
 mod watching;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use belvedere_connector::{
@@ -68,6 +68,9 @@ use readers::Readers;
 use readiness::{Identity, Readiness, quoted};
 use stream::LogStream;
 use transport::{Session, Start};
+
+/// Snapshots that are taken until one has all tables as they were.
+const MOST_ATTEMPTS: usize = 10;
 
 /// Change capture of one source.
 #[derive(Debug)]
@@ -102,7 +105,15 @@ impl Capturing {
         let settings = &self.pool.settings;
         let lease = self.pool.acquire_alive().await?;
         let found = readiness::read(lease.client()?, &settings.user).await;
-        let found = found.map_err(|e| failure(settings, None, e))?;
+        let found = match found.map_err(|e| failure(settings, None, e)) {
+            Ok(found) => found,
+            Err(e) if matches!(e.code, Code::Unreachable | Code::Cancelled) => return Err(e),
+            // Who may not see that reads tables all the same.
+            Err(e) => Readiness {
+                capture: Capture::None(format!("it does not tell how it is set up: {}", e.message)),
+                identities: HashMap::new(),
+            },
+        };
         *self
             .readiness
             .write()
@@ -168,7 +179,7 @@ impl Capturing {
     /// A definite one names its table; [`Code::Busy`] names who is waited for; the connection's.
     pub async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
         let settings = &self.pool.settings;
-        let has_slot = {
+        let mut has_slot = {
             let mut lease = self.pool.acquire_alive().await?;
             let published = self.publish(&mut lease, tables).await?;
             if let Some(Err(e)) = published.into_iter().find(Result::is_err) {
@@ -176,11 +187,18 @@ impl Capturing {
             }
             self.usable_slot(lease.client()?).await?
         };
-        let mut session = Session::open(settings, slot::LOCK_TIMEOUT, None).await?;
-        let exported = slot::create(&self.pool, &mut session, has_slot).await?;
-        let position = session.timeline.at(exported.at);
-        let streams = Readers::streams(self.pool.clone(), session, &exported, tables).await?;
-        Ok(Snapshot { position, streams })
+        for _ in 0..MOST_ATTEMPTS {
+            let mut session = Session::open(settings, slot::LOCK_TIMEOUT, None).await?;
+            let exported = slot::create(&self.pool, &mut session, has_slot).await?;
+            has_slot = true;
+            let position = session.timeline.at(exported.at);
+            let streams = Readers::streams(self.pool.clone(), session, &exported, tables).await?;
+            if let Some(streams) = streams {
+                return Ok(Snapshot { position, streams });
+            }
+        }
+        let message = "tables are emptied or rewritten faster than they can be read";
+        Err(Error::new(Code::Busy, message).at_source(&settings.source))
     }
 
     /// Whether there is the source's slot. One of ours that is lost makes room for another.

@@ -101,7 +101,7 @@ pub fn shown(table: &TableRef) -> String {
     }
 }
 
-fn sql_name(table: &TableRef) -> String {
+pub fn sql_name(table: &TableRef) -> String {
     format!("{}.{}", quoted(&table.schema), quoted(&table.name))
 }
 

@@ -3,10 +3,13 @@
 //! A connection imports the snapshot when it is first needed, and takes stream after stream then; the session that exported it
 //! lasts until all have ended. One has imported it before there is a stream at all: each stream that runs can run to its end,
 //! and those that have no connection wait for one of the others.
+//!
+//! *Tables that are emptied meanwhile.* `TRUNCATE`, and what rewrites a table, takes rows from snapshots that were there before it. So
+//! each connection keeps all tables from it until every stream has one, and if the first is too late, all begins anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use belvedere_connector::{BatchStream, Captured, Code, Error, Fragment, Rel, Result, TableRef};
@@ -14,8 +17,9 @@ use belvedere_sqlgen::render;
 use futures::{Stream, StreamExt, TryStreamExt};
 use sqlparser::ast::Query;
 use tokio::sync::{Mutex, Notify};
+use tokio_postgres::error::SqlState;
 
-use super::published::shown;
+use super::published::{shown, sql_name};
 use super::slot::Exported;
 use super::transport::Session;
 use crate::dialect::PostgresDialect;
@@ -28,13 +32,13 @@ use crate::split::{PAGES, range_sql};
 const BATCH_ROWS: usize = 8192;
 /// Of a page, if the server was built as most are: how large a table is need not be exact.
 const PAGE_BYTES: u64 = 8192;
-const WAIT: Duration = Duration::from_secs(60);
 /// How often a waiting stream looks for a connection that somebody else gave back.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub struct Readers {
     pool: Arc<Pool>,
     snapshot: String,
+    tables: Vec<TableRef>,
     /// Lasts as long as somebody may import what it exported.
     _exporter: Session,
     /// Have imported it, and are free.
@@ -44,6 +48,15 @@ pub struct Readers {
     given_back: Notify,
 }
 
+/// A connection that was to see what was exported.
+enum Imported {
+    Ready(Lease),
+    /// Somebody waits for a table.
+    Kept,
+    /// A table is not what it was.
+    Rewritten,
+}
+
 /// One table, or a range of it.
 struct Part {
     plan: Arc<Plan>,
@@ -51,18 +64,23 @@ struct Part {
 }
 
 impl Readers {
-    /// Streams of the tables' rows, each table's in as many as its size is worth.
+    /// Streams of the tables' rows, each table's in as many as its size is worth. None: of some table they are not there any more,
+    /// and another snapshot is to be taken.
     ///
     /// # Errors
-    /// The connection's.
+    /// [`Code::Busy`] if a table is kept from us; the connection's.
     pub async fn streams(
         pool: Arc<Pool>,
         exporter: Session,
         exported: &Exported,
         tables: &[Captured],
-    ) -> Result<Vec<(TableRef, BatchStream)>> {
+    ) -> Result<Option<Vec<(TableRef, BatchStream)>>> {
         let readers = Arc::new(Self {
             snapshot: exported.snapshot.clone(),
+            tables: tables
+                .iter()
+                .map(|captured| captured.table.clone())
+                .collect(),
             _exporter: exporter,
             idle: Mutex::default(),
             waiting: AtomicUsize::new(1),
@@ -70,7 +88,9 @@ impl Readers {
             pool,
         });
         let first = readers.pool.acquire(None).await?;
-        let first = readers.import(first).await?;
+        let Imported::Ready(first) = readers.import(first, "").await? else {
+            return Ok(None);
+        };
         let mut parts = Vec::new();
         for captured in tables {
             for part in readers.parts(&first, captured).await? {
@@ -83,7 +103,7 @@ impl Readers {
             let rows = futures::stream::once(readers.clone().read(part));
             (table, rows.try_flatten().boxed())
         });
-        Ok(streams.collect())
+        Ok(Some(streams.collect()))
     }
 
     async fn parts(&self, lease: &Lease, captured: &Captured) -> Result<Vec<Part>> {
@@ -133,45 +153,83 @@ impl Readers {
         }
     }
 
+    /// A connection of ours that is free, or one more. Waits for one as long as others are at work.
     async fn connection(&self) -> Result<Lease> {
-        let until = Instant::now() + WAIT;
         loop {
             let given_back = self.given_back.notified();
             if let Some(lease) = self.idle.lock().await.pop() {
                 return Ok(lease);
             }
             match self.pool.try_acquire(None).await {
-                Ok(Some(lease)) => return self.import(lease).await,
+                Ok(Some(lease)) => match self.import(lease, " NOWAIT").await? {
+                    Imported::Ready(lease) => return Ok(lease),
+                    Imported::Rewritten => return Err(self.rewritten()),
+                    // Who wants a table for himself waits for those that have it: they do the rest.
+                    Imported::Kept => {}
+                },
                 // The server has none left for us: those there are will do.
                 Err(e) if e.code != Code::Busy => return Err(e),
                 _ => {}
-            }
-            if Instant::now() >= until {
-                return Err(self.pool.busy());
             }
             // A timer that fires is no failure: it looks again.
             let _ = tokio::time::timeout(LOOK_AGAIN, given_back).await;
         }
     }
 
-    async fn import(&self, mut lease: Lease) -> Result<Lease> {
-        let begin = format!(
+    fn rewritten(&self) -> Error {
+        let message = "a table was emptied or rewritten while it was read";
+        Error::new(Code::Busy, message).at_source(&self.pool.settings.source)
+    }
+
+    /// Let a connection see what was exported, and keep the tables as they are, but for rows, as long as it does.
+    async fn import(&self, mut lease: Lease, how: &str) -> Result<Imported> {
+        let mut begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'",
             self.snapshot
         );
+        if !self.tables.is_empty() {
+            let names = self.tables.iter().map(sql_name).collect::<Vec<_>>();
+            let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE{how}", names.join(", "));
+            begin.push_str(&format!("; SET LOCAL lock_timeout = '10s'; {lock}"));
+        }
+        let failed = |e| failure(&self.pool.settings, None, e);
         lease.busy();
-        match lease.client()?.batch_execute(&begin).await {
-            Ok(()) => Ok(lease),
+        let mut begun = lease.client()?.batch_execute(&begin).await;
+        if begun.is_err() && lease.reused && lease.client()?.is_closed() {
             // It had died in the pool.
-            Err(_) if lease.reused && lease.client()?.is_closed() => {
-                drop(lease);
-                let mut lease = self.pool.acquire_fresh(None).await?;
-                lease.busy();
-                let begun = lease.client()?.batch_execute(&begin).await;
-                begun.map_err(|e| failure(&self.pool.settings, None, e))?;
-                Ok(lease)
+            drop(lease);
+            lease = self.pool.acquire_fresh(None).await?;
+            lease.busy();
+            begun = lease.client()?.batch_execute(&begin).await;
+        }
+        match begun {
+            Ok(()) => {}
+            Err(e) if !how.is_empty() && e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                settle(lease).await;
+                return Ok(Imported::Kept);
             }
-            Err(e) => Err(failure(&self.pool.settings, None, e)),
+            Err(e) => return Err(failed(e)),
+        }
+        let schemas: Vec<&str> = self
+            .tables
+            .iter()
+            .map(|table| table.schema.as_str())
+            .collect();
+        let names: Vec<&str> = self
+            .tables
+            .iter()
+            .map(|table| table.name.as_str())
+            .collect();
+        let row = lease
+            .client()?
+            .query_one(REWRITTEN, &[&schemas, &names])
+            .await;
+        match row.and_then(|row| row.try_get(0)).map_err(failed)? {
+            false => Ok(Imported::Ready(lease)),
+            true => {
+                settle(lease).await;
+                Ok(Imported::Rewritten)
+            }
         }
     }
 
@@ -188,6 +246,18 @@ impl Readers {
         }
     }
 }
+
+/// Whether a table, or a partition of it, has another file than in the snapshot.
+const REWRITTEN: &str = "
+SELECT EXISTS (
+  SELECT FROM unnest($1::text[], $2::text[]) w (schema, name)
+  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+  CROSS JOIN LATERAL (
+    SELECT c.oid AS relid
+    UNION SELECT t.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) p
+  JOIN pg_catalog.pg_class l ON l.oid = p.relid
+  WHERE l.relfilenode <> 0 AND l.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(l.oid))";
 
 /// Of a table that can be read by pages.
 async fn pages(lease: &Lease, table: &TableRef) -> Result<Option<u64>> {

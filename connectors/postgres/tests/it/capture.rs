@@ -463,7 +463,7 @@ async fn a_large_transaction_comes_in_pieces() {
         .run("INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 50000) i")
         .await;
     database
-        .run("UPDATE t SET v = 'w' || id WHERE id % 2 = 0")
+        .run("UPDATE t SET v = 'w' || id WHERE id % 100 = 0")
         .await;
     following.catch_up().await;
     assert!(
