@@ -47,6 +47,7 @@
 //! | `feed.rs` | its connection: stream, copies, acknowledgement, errors by name |
 //! | `replica.rs` | one table: its copy, what joins, what blocks it |
 //! | `pending.rs` | changes one after the other as one Z-set, also where the log names old rows by key |
+//! | `poll/` | [`Polled`]: a source without a log, looked at again and again |
 //! | `durable.rs` | [`Durable`]: what survives |
 //! | `disk/` | [`Disk`]: what survives on a real disk |
 //! | `error.rs` | [`Error`] |
@@ -57,6 +58,7 @@ mod epochs;
 mod error;
 mod feed;
 mod pending;
+mod poll;
 mod replica;
 mod state;
 #[cfg(test)]
@@ -67,4 +69,5 @@ pub use disk::{CommitPoint, Disk};
 pub use durable::{Durable, Recovered};
 pub use epochs::{Changed, Epoch, Reader, Replication};
 pub use error::{Error, Result};
+pub use poll::Polled;
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};
