@@ -259,7 +259,16 @@ impl Replication {
             boundary: self.boundary(),
             replicas: replicas.collect(),
         })?;
-        self.sources.values_mut().for_each(Tracked::durable);
+        let mapped = self.durable.mapped();
+        for source in self.sources.values_mut() {
+            if !mapped.is_empty() {
+                source
+                    .replicas
+                    .values_mut()
+                    .for_each(|replica| replica.remap(&mapped));
+            }
+            source.durable();
+        }
         Ok(())
     }
 

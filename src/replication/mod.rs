@@ -37,7 +37,7 @@
 //! - An error of one table blocks that table. An error of the disk shows nothing; one of a source stops that source.
 //!
 //! Limits: a transaction is in memory whole, and so is an epoch's change; a copy, and what is held for it, until it joins.
-//! While recorded epochs are replayed, all sources of them are waited for.
+//! A restart reads all rows, to check them and to index them; indexes are in memory. While recorded epochs are replayed, all sources of them are waited for.
 //!
 //! | file | owns |
 //! |---|---|

@@ -5,7 +5,7 @@ use belvedere_connector::{Captured, Change, Position, TableRef};
 
 use super::pending::Pending;
 use super::state::{Kept, State, Wanted};
-use crate::store::{Pinned, Result, Table, ZSet};
+use crate::store::{Mapped, Pinned, Result, Table, ZSet};
 
 pub(super) struct Replica {
     wanted: Wanted,
@@ -62,6 +62,11 @@ impl Replica {
             content: (self.state.is_readable()).then(|| self.content().content()),
             lost: None,
         }
+    }
+
+    /// Its rows lie elsewhere now, too.
+    pub fn remap(&mut self, mapped: &Mapped) {
+        self.table.remap(mapped);
     }
 
     /// Why its content was not there after a restart, until it is again.

@@ -180,8 +180,8 @@ impl Seen {
     }
 
     fn found_by_key(&self, key: &[usize], look: Look) -> Result<Found, ArrowError> {
-        let is_gone = |(_, entry): &(&Box<[u8]>, &Entry)| look.met[entry.number] == 0;
-        let gone = self.entries.iter().filter(is_gone);
+        let entries = self.entries.iter();
+        let gone = entries.filter(|(_, entry)| look.met[entry.number] == 0);
         let gone: Vec<Box<[u8]>> = gone.map(|(key, _)| key.clone()).collect();
         let names = look.values.iter().map(|(key, _)| key).chain(&gone);
         let schema = Schema::new(

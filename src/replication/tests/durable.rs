@@ -186,6 +186,10 @@ impl History {
     fn checkpoint(&mut self) {
         let checkpoint = checkpoint(self.epoch, &self.tables);
         self.disk.checkpoint(&checkpoint).unwrap();
+        let mapped = self.disk.mapped();
+        self.tables
+            .iter_mut()
+            .for_each(|table| table.remap(&mapped));
         self.kept = (
             self.epoch,
             self.tables.each_ref().map(|t| keys(&t.snapshot())),
@@ -353,8 +357,18 @@ fn what_has_not_changed_is_not_written_again() {
     disk.checkpoint(&checkpoint(1, &tables)).unwrap();
     let first = rows();
     assert_eq!(first.len(), 6);
+    // From now on they are in files, and known to be.
+    let mapped = disk.mapped();
+    assert_eq!(mapped.len(), 6);
+    for table in &mut tables {
+        let before = keys(&table.snapshot());
+        table.remap(&mapped);
+        assert_eq!(keys(&table.snapshot()), before);
+        is_indexed(&table.snapshot());
+    }
     disk.checkpoint(&checkpoint(1, &tables)).unwrap();
     assert_eq!(rows(), first);
+    assert!(disk.mapped().is_empty());
     // One row more, one fewer: a small file, and one of bits.
     for table in &mut tables {
         let change = ZSet::new(batch([7, 150_000].into_iter()), vec![-1, 1]).unwrap();
