@@ -259,15 +259,14 @@ impl Replication {
             boundary: self.boundary(),
             replicas: replicas.collect(),
         })?;
+        self.sources.values_mut().for_each(Tracked::durable);
         let mapped = self.durable.mapped();
-        for source in self.sources.values_mut() {
-            if !mapped.is_empty() {
-                source
-                    .replicas
-                    .values_mut()
-                    .for_each(|replica| replica.remap(&mapped));
-            }
-            source.durable();
+        if !mapped.is_empty() {
+            let sources = self.sources.values_mut();
+            let replicas = sources.flat_map(|source| source.replicas.values_mut());
+            replicas.for_each(|replica| replica.remap(&mapped));
+            // Else what is shown would keep what is in memory.
+            self.show_again();
         }
         Ok(())
     }

@@ -238,9 +238,11 @@ async fn a_look_costs_what_has_changed_and_comes_again_if_it_was_not_given() {
         &[(10, Some(10)), (10, Some(0)), (11, Some(11))],
         &[-1, 1, -1],
     );
-    // Nobody waits for the first look to end.
+    // The first look fails.
     let mut first = polled.changes(&snapshot.position, &captured).await.unwrap();
-    drop(tokio::time::timeout(Duration::ZERO, first.next()).await);
+    bench.source.inject(Fault::Down(Code::Unreachable));
+    assert_eq!(first.next().await.unwrap_err().code, Code::Unreachable);
+    bench.source.inject(Fault::None);
     let mut stream = polled.changes(&snapshot.position, &captured).await.unwrap();
     assert_eq!(first.next().await.unwrap_err().code, Code::Cancelled);
     let found = stream.next().await.unwrap();

@@ -335,6 +335,25 @@ proptest! {
     }
 }
 
+/// Pieces of a tail become one now and then: what has the first of them is not what has them all.
+#[test]
+fn a_tail_that_grows_by_a_few_rows() {
+    let (mut history, mut rng) = (History::new(), Rng::with_seed(5));
+    for i in 0..160 {
+        history.step(&Step::Insert(rng.i64(1..12)));
+        history.step(&Step::Checkpoint);
+        if i % 40 > 30 {
+            history.step(&Step::Restart(i));
+        }
+    }
+    let (found, _) = history.files.open().recover().unwrap();
+    let found = found.unwrap();
+    for (name, kept) in NAMES.iter().zip(&history.kept.1) {
+        let table = restored(name, &found.replicas[*name], 1);
+        assert_eq!(keys(&table.snapshot()), *kept);
+    }
+}
+
 /// In a folder, with the catalog as its commit point.
 #[test]
 fn what_has_not_changed_is_not_written_again() {
