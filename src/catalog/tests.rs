@@ -78,7 +78,7 @@ struct Backend(FileBackend, Arc<AtomicBool>);
 impl Backend {
     fn room(&self) -> io::Result<()> {
         match self.1.load(Ordering::Relaxed) {
-            true => Err(io::Error::from(io::ErrorKind::StorageFull).into()),
+            true => Err(io::ErrorKind::StorageFull.into()),
             false => Ok(()),
         }
     }

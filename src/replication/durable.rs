@@ -3,6 +3,7 @@
 use std::io;
 
 use super::state::{Boundary, Checkpoint};
+use crate::store::Mapped;
 
 /// What is there after a restart: the last checkpoint, and the boundaries that were recorded after it, in order.
 pub type Recovered = (Option<Checkpoint>, Vec<Boundary>);
@@ -25,6 +26,12 @@ pub trait Durable: Send {
     /// # Errors
     /// The disk's.
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()>;
+
+    /// Rows that the last checkpoint has written, as they lie in files now: of each batch that was in memory, by its address,
+    /// the same rows. Whoever takes them frees the memory.
+    fn mapped(&mut self) -> Mapped {
+        Mapped::new()
+    }
 
     /// Asked once, at start. A replica whose content is damaged has none, and says so ([`Kept::lost`]).
     ///

@@ -355,6 +355,14 @@ impl Replication {
             replicas: replicas.collect(),
         })?;
         self.sources.values_mut().for_each(Tracked::durable);
+        let mapped = self.durable.mapped();
+        if !mapped.is_empty() {
+            let sources = self.sources.values_mut();
+            let replicas = sources.flat_map(|source| source.replicas.values_mut());
+            replicas.for_each(|replica| replica.remap(&mapped));
+            // Else what is shown would keep what is in memory.
+            self.show_again();
+        }
         Ok(())
     }
 

@@ -37,7 +37,7 @@
 //! - An error of one table blocks that table. An error of the disk shows nothing; one of a source stops that source.
 //!
 //! Limits: a transaction is in memory whole, and so is an epoch's change; a copy, and what is held for it, until it joins.
-//! While recorded epochs are replayed, all sources of them are waited for.
+//! A restart reads all rows, to check them and to index them; indexes are in memory. While recorded epochs are replayed, all sources of them are waited for.
 //!
 //! | file | owns |
 //! |---|---|
@@ -48,6 +48,7 @@
 //! | `replica.rs` | one table: its copy, what joins, what blocks it |
 //! | `pending.rs` | changes one after the other as one Z-set, also where the log names old rows by key |
 //! | `unchanged.rs` | values that the log leaves out, since they are as they were |
+//! | `poll/` | [`Polled`]: a source without a log, looked at again and again |
 //! | `durable.rs` | [`Durable`]: what survives |
 //! | `disk/` | [`Disk`]: what survives on a real disk |
 //! | `error.rs` | [`Error`] |
@@ -58,6 +59,7 @@ mod epochs;
 mod error;
 mod feed;
 mod pending;
+mod poll;
 mod replica;
 mod state;
 #[cfg(test)]
@@ -69,4 +71,5 @@ pub use disk::{CommitPoint, Disk};
 pub use durable::{Durable, Forgetful, Recovered};
 pub use epochs::{Changed, Epoch, Reader, Replication};
 pub use error::{Error, Result};
+pub use poll::Polled;
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};

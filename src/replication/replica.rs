@@ -6,7 +6,7 @@ use belvedere_connector::{Captured, Change, Position, TableRef, Unchanged};
 
 use super::pending::Pending;
 use super::state::{Kept, State, Wanted};
-use crate::store::{Error, Pinned, Result, Table, ZSet};
+use crate::store::{Error, Mapped, Pinned, Result, Table, ZSet};
 
 pub(super) struct Replica {
     wanted: Wanted,
@@ -67,6 +67,11 @@ impl Replica {
 
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    /// Its rows lie elsewhere now, too.
+    pub fn remap(&mut self, mapped: &Mapped) {
+        self.table.remap(mapped);
     }
 
     /// Why its content was not there after a restart, until it is again.

@@ -7,6 +7,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 
 use super::bits::{Bits, BitsMut};
+use super::content::{Mapped, address};
 
 /// Pieces of the tail of one size that become one of the next: a row that comes alone is copied five times until its
 /// chunk of 65,536 is full, and the tail has at most 35 pieces.
@@ -83,6 +84,15 @@ impl Chunk {
     pub(super) fn row(&self, offset: usize) -> (&RecordBatch, usize) {
         let piece = &self.pieces[self.piece_of(offset)];
         (&piece.rows, offset - piece.start)
+    }
+
+    pub(super) fn remap(&mut self, mapped: &Mapped) {
+        for piece in &mut self.pieces {
+            let same = mapped.get(&address(&piece.rows));
+            if let Some(rows) = same.filter(|rows| rows.num_rows() == piece.rows.num_rows()) {
+                piece.rows = rows.clone();
+            }
+        }
     }
 
     pub(super) fn live_to_change(&self, capacity: usize) -> BitsMut {

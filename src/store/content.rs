@@ -1,5 +1,6 @@
 //! What is kept of a table: its rows, and which of them are live. Indexes are built anew.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,6 +15,14 @@ use super::{Error, Pinned, Result, Table};
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     chunks: Vec<Chunked>,
+}
+
+/// The same rows elsewhere, by the address of the batch that had them.
+pub type Mapped = HashMap<usize, Arc<RecordBatch>>;
+
+/// What a batch is known by, as long as it is there.
+pub(crate) fn address(rows: &Arc<RecordBatch>) -> usize {
+    Arc::as_ptr(rows).addr()
 }
 
 /// Rows that lie together, as a table has them: with their counts where it has no key.
@@ -145,5 +154,27 @@ impl Table {
         }
         table.publish(epoch);
         Ok(table)
+    }
+
+    /// Let rows lie where they are the same. Publishes the same epoch again, if it has any of them: what only older epochs have
+    /// goes with their last reader.
+    pub fn remap(&mut self, mapped: &Mapped) {
+        let mut is_changed = false;
+        for slot in 0..self.chunks.len() as u32 {
+            let Some(chunk) = self.chunks.get(slot) else {
+                continue;
+            };
+            let mut is_mapped = chunk.pieces().iter().map(|p| mapped.get(&address(&p.rows)));
+            if is_mapped.any(|rows| rows.is_some())
+                && let Some(chunk) = self.chunks.change(slot)
+            {
+                chunk.remap(mapped);
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            let epoch = self.snapshot().epoch();
+            self.publish(epoch);
+        }
     }
 }

@@ -73,8 +73,8 @@ mod tests;
 mod version;
 mod zset;
 
-pub(crate) use content::Chunked;
-pub use content::Content;
+pub(crate) use content::{Chunked, address};
+pub use content::{Content, Mapped};
 pub use error::{Error, Result};
 pub use files::{
     DiskFolder, FileError, Folder, NewFile, Segment, SegmentMeta, SegmentWriter, sweep,

@@ -19,7 +19,7 @@ use super::{Error, Pinned, Reader, Result, ZSet};
 #[derive(Debug)]
 pub struct Table {
     shape: Arc<Shape>,
-    chunks: Chunks,
+    pub(super) chunks: Chunks,
     indexes: Vec<Index>,
     rows: u64,
     /// The slot that rows are appended to.

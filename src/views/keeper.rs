@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use belvedere_connector::{Kind, Position, Source};
 use futures::FutureExt;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -187,10 +187,14 @@ impl Kept {
         if self.is_changed {
             self.save();
         }
-        self.releasing.retain(|releasing| !releasing.is_finished());
-        if !self.releasing.is_empty() {
-            let all = futures::future::join_all(self.releasing.drain(..));
-            let _ = runtime.block_on(async { tokio::time::timeout(RELEASE, all).await });
+        // A runtime of one thread does nothing while that waits for this one to end.
+        let until = match runtime.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => Instant::now(),
+            _ => Instant::now() + RELEASE,
+        };
+        let is_pending = |kept: &Self| kept.releasing.iter().any(|one| !one.is_finished());
+        while is_pending(self) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -11,7 +11,7 @@
 //!
 //! *A checkpoint* writes what no file has: chunks never change, so their files stay as long as a checkpoint names them. It
 //! costs in proportion to what has changed, not to what there is. Then the manifest is committed; then files that it does
-//! not name go.
+//! not name go; and what was written is read from its file from then on, so that memory does not have it, too.
 //!
 //! Invariants:
 //! - What the manifest names is durable before it is committed, and is not removed before one that does not name it is.
@@ -41,7 +41,7 @@ use pieces::Pieces;
 
 use super::durable::{Durable, Recovered};
 use super::state::{Boundary, Checkpoint, Kept, State};
-use crate::store::{DiskFolder, FileError, Folder};
+use crate::store::{DiskFolder, FileError, Folder, Mapped};
 
 /// Checkpoints in files that a commit point names, and a log of boundaries.
 #[derive(Debug)]
@@ -135,6 +135,10 @@ impl Durable for Disk {
         self.pieces.keep(&manifest);
         self.log.forget(checkpoint.boundary.epoch);
         Ok(())
+    }
+
+    fn mapped(&mut self) -> Mapped {
+        self.pieces.mapped()
     }
 
     fn recover(&mut self) -> io::Result<Recovered> {

@@ -8,7 +8,7 @@ use arrow::array::{Array, AsArray, LargeBinaryArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::manifest::{self, Manifest, Piece};
-use crate::store::{Chunked, Content, FileError, Folder, Segment, SegmentWriter};
+use crate::store::{Chunked, Content, FileError, Folder, Mapped, Segment, SegmentWriter, address};
 
 /// What files of rows are called, behind their number.
 const SUFFIX: &str = ".rows";
@@ -30,6 +30,8 @@ pub(super) struct Pieces {
     live: BTreeMap<String, Live>,
     /// Files that the folder does not durably have.
     unsynced: BTreeSet<u64>,
+    /// Addresses of pieces that a file was written of since memory was asked to give them up.
+    unmapped: Vec<usize>,
 }
 
 /// A file with pieces of a chunk, one behind the other.
@@ -76,6 +78,7 @@ impl Pieces {
             known: HashMap::new(),
             live: BTreeMap::new(),
             unsynced: BTreeSet::new(),
+            unmapped: Vec::new(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Pieces {
             let file = self.write_file(schema, mine.iter().map(|piece| &**piece))?;
             let pieces = mine.iter().map(Arc::downgrade).collect();
             self.known.insert(address(first), Known { pieces, file });
+            self.unmapped.push(address(first));
             files.push(file);
             rest = others;
         }
@@ -219,6 +223,35 @@ impl Pieces {
             .map_or(self.next, |last| self.next.max(last + 1));
     }
 
+    /// Large pieces that were written, from their files: those that cannot be read stay in memory.
+    pub(super) fn mapped(&mut self) -> Mapped {
+        let mut mapped = Mapped::new();
+        for old in std::mem::take(&mut self.unmapped) {
+            let Some(known) = self.known.get(&old) else {
+                continue;
+            };
+            let ([_], file) = (&known.pieces[..], known.file) else {
+                continue;
+            };
+            if file.meta.rows < LARGE as u64 {
+                continue;
+            }
+            let batches = self.open(&file).map(|segment| segment.batches());
+            let batches = batches.and_then(|batches| batches.collect::<Result<Vec<_>, _>>());
+            let rows = batches.ok().and_then(|mut batches| batches.pop());
+            let is_all = |rows: &RecordBatch| rows.num_rows() as u64 == file.meta.rows;
+            let Some(rows) = rows.filter(is_all) else {
+                continue;
+            };
+            let rows = Arc::new(rows);
+            // By its new address from now on. The old one is known until its last reader is gone.
+            let pieces = vec![Arc::downgrade(&rows)];
+            self.known.insert(address(&rows), Known { pieces, file });
+            mapped.insert(old, rows);
+        }
+        mapped
+    }
+
     /// What was written of a replica, mapped; each byte of it is looked at.
     pub(super) fn read(
         &mut self,
@@ -288,10 +321,6 @@ impl Pieces {
         let part = "it is another file than the checkpoint names";
         FileError::damaged(&self.folder.place(&name), part, what)
     }
-}
-
-fn address(piece: &Arc<RecordBatch>) -> usize {
-    Arc::as_ptr(piece).addr()
 }
 
 fn live_schema() -> SchemaRef {

@@ -21,7 +21,7 @@
 //! stream says so next). What blocks by an error of its own is in `cases.rs`.
 
 mod cases;
-mod disk;
+pub(super) mod disk;
 mod durable;
 mod files;
 mod flows;
