@@ -76,7 +76,7 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
         });
     }
     let sources = world.live.iter();
-    let sources = sources.map(|(name, live)| (name.clone(), live.handle.source.clone()));
+    let sources = sources.map(|(name, live)| (name.clone(), live.followed.clone()));
     inner.views.settle(kept, sources.collect());
 }
 
@@ -267,11 +267,14 @@ fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
             "{id} does not tell what changes in it"
         )));
     };
-    let source = &live.handle.source;
+    let source = &live.followed;
     if let Capture::None(reason) = source.capture() {
         return Err(Error::invalid_with_help(
             format!("source {catalog} does not tell what changes: {reason}"),
-            "Or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness",
+            format!(
+                "ALTER SOURCE {catalog} SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; \
+                 or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness"
+            ),
         ));
     }
     let place = TableRef {

@@ -1,4 +1,4 @@
-//! The options that sources of every kind take: how much they are asked, and how patiently.
+//! The options that sources of every kind take: how much they are asked, and how patiently; how their changes are found.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,12 @@ const MEMORY_LIMIT: &str = "memory_limit";
 const RETRIES: &str = "retries";
 const BREAKER_FAILURES: &str = "breaker_failures";
 const BREAKER_COOLDOWN: &str = "breaker_cooldown";
+/// `'poll'`: tables are looked at again and again. Other values are the connector's.
+const CHANGES: &str = "changes";
+const POLL: &str = "poll";
+const POLL_INTERVAL: &str = "poll_interval";
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5);
+const LEAST_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Their names.
 pub(super) const OPTIONS: &[&str] = &[
@@ -25,7 +31,29 @@ pub(super) const OPTIONS: &[&str] = &[
     RETRIES,
     BREAKER_FAILURES,
     BREAKER_COOLDOWN,
+    POLL_INTERVAL,
 ];
+
+/// Whether an option is of every source, and not its connector's.
+pub(super) fn is_common(name: &str, value: &str) -> bool {
+    OPTIONS.contains(&name) || (name == CHANGES && value == POLL)
+}
+
+/// How often a source's tables are looked at, if that is how its changes are found.
+pub(super) fn poll_interval(options: &BTreeMap<String, String>) -> Result<Option<Duration>> {
+    let is_polled = options.get(CHANGES).is_some_and(|how| how == POLL);
+    let interval = match options.get(POLL_INTERVAL) {
+        None => DEFAULT_POLL_INTERVAL,
+        Some(text) => parse_duration(text)
+            .filter(|interval| *interval >= LEAST_POLL_INTERVAL)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "option {POLL_INTERVAL} is a duration of at least 50ms, like '1s' or '5min', not '{text}'"
+                ))
+            })?,
+    };
+    Ok(is_polled.then_some(interval))
+}
 
 /// The limits that a source's options set; others are as by default.
 pub(super) fn limits(options: &BTreeMap<String, String>) -> Result<Limits> {

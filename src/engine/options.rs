@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::views;
 
 /// Options of the design that a later version will have.
-const LATER: &[&str] = &["changes", "writable", "retain"];
+const LATER: &[&str] = &["writable", "retain"];
 
 /// The connector that takes this URL's scheme. What has no scheme is a path.
 pub(super) fn connector_of<'a>(
@@ -102,12 +102,18 @@ pub(super) fn of_source(
             *field = Some(text);
             continue;
         }
-        if limits::OPTIONS.contains(&name.as_str()) {
+        if limits::is_common(&name, &text) {
             own.insert(name, text);
             continue;
         }
         let known = connector.options();
         let Some(spec) = known.iter().find(|spec| spec.name == name) else {
+            if name == "changes" {
+                return Err(Error::invalid_with_help(
+                    format!("a {} has no changes = '{text}'", connector.name()),
+                    "changes = 'poll' looks at its tables again and again, every poll_interval",
+                ));
+            }
             let names = known
                 .iter()
                 .map(|s| s.name)

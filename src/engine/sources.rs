@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use belvedere_connector::{Connector, SourceConfig, Table, TableRef};
+use belvedere_connector::{Connector, Source, SourceConfig, Table, TableRef};
 use datafusion::catalog::TableProvider;
 
 use super::limits;
 use crate::catalog::{Discovery, SourceDefinition};
 use crate::error::Result;
 use crate::federation::{SourceDoor, SourceHandle, SourceTable};
+use crate::replication::Polled;
 
 /// An opened source: its definition, its connector's object, and the providers of its tables made so far.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct LiveSource {
     /// The connector's name.
     pub connector: &'static str,
     pub handle: Arc<SourceHandle>,
+    /// What tells its changes: itself, or its tables being looked at again and again.
+    pub followed: Arc<dyn Source>,
     providers: Mutex<HashMap<TableRef, Arc<dyn TableProvider>>>,
 }
 
@@ -28,7 +31,8 @@ impl LiveSource {
     ) -> Result<Self> {
         let limits = limits::limits(&definition.options)?;
         let mut options = definition.options.clone();
-        options.retain(|name, _| !limits::OPTIONS.contains(&name.as_str()));
+        options.retain(|name, value| !limits::is_common(name, value));
+        let interval = limits::poll_interval(&definition.options)?;
         let source = connector.open(SourceConfig {
             name: definition.name.clone(),
             url: definition.url.clone(),
@@ -39,7 +43,12 @@ impl LiveSource {
             let tables: Vec<Table> = known.tables.iter().map(|t| t.as_ref().clone()).collect();
             source.remember(&tables);
         }
+        let followed: Arc<dyn Source> = match interval {
+            Some(interval) => Arc::new(Polled::new(source.clone(), interval)),
+            None => source.clone(),
+        };
         Ok(Self {
+            followed,
             handle: Arc::new(SourceHandle::new(&definition.name, source, limits)),
             connector: connector.name(),
             definition,

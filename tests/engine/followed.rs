@@ -311,3 +311,30 @@ async fn what_cannot_follow_changes_says_so() {
         .await;
     assert_snapshot!(create("SELECT id FROM m").await, @"");
 }
+
+#[tokio::test]
+async fn a_source_without_a_log_is_looked_at() {
+    let t = crate::fixture::Fixture::new().await;
+    let create = "CREATE MATERIALIZED VIEW stock WITH (refresh = 'on change') AS
+        SELECT i.name, sum(s.qty) AS qty FROM erp.stock s JOIN erp.item i ON i.sku = s.sku GROUP BY i.name";
+    assert_snapshot!(t.err(create).await, @"");
+    t.ok("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '50ms')")
+        .await;
+    t.ok(create).await;
+    let (view, sum) = (
+        "SELECT * FROM stock ORDER BY name",
+        "SELECT qty FROM stock WHERE name = 'Apple'",
+    );
+    assert_snapshot!(t.ok(view).await, @"");
+    let sql = "UPDATE stock SET qty = 100 WHERE sku = 'a1' AND site = 'B'; DELETE FROM stock WHERE sku = 'b2'";
+    crate::fixture::database(&t.path("erp.db"), sql);
+    let wait = async {
+        while !t.ok(sum).await.contains("105") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    assert_snapshot!(t.ok(view).await, @"");
+    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"");
+    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"");
+}

@@ -191,6 +191,7 @@ impl Seen {
         let change = (keys.num_rows() > 0).then(|| -> Result<Change, ArrowError> {
             let is_there = (0..keys.num_rows()).map(|i| i < look.values.len());
             Ok(Change::ByKey {
+                unchanged: Vec::new(),
                 is_there: is_there.collect(),
                 rows: concat_batches(&self.captured.schema, &look.changed)?,
                 keys,
