@@ -166,7 +166,12 @@ impl Builder<'_> {
                 below = input;
             }
             maps.reverse();
-            if let Plan::Scan { input, columns, schema } = below {
+            if let Plan::Scan {
+                input,
+                columns,
+                schema,
+            } = below
+            {
                 let shape = self.shapes[*input].clone();
                 let names = columns.iter().map(|&i| &self.inputs[*input].columns[i]);
                 let columns = names.zip(schema.fields()).map(|(name, field)| {

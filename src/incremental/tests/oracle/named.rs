@@ -97,7 +97,9 @@ fn windows() {
     keeps("SELECT id, lag(a) OVER (PARTITION BY a + 1 ORDER BY id), count(*) OVER () FROM t");
     keeps("SELECT a, s, sum(d) OVER (PARTITION BY f ORDER BY day) FROM t");
     keeps("SELECT s, a, row_number() OVER (PARTITION BY a ORDER BY s) AS n FROM v");
-    keeps("SELECT a, sum(a) OVER (PARTITION BY s ORDER BY a), row_number() OVER (PARTITION BY s ORDER BY a) FROM u");
+    keeps(
+        "SELECT a, sum(a) OVER (PARTITION BY s ORDER BY a), row_number() OVER (PARTITION BY s ORDER BY a) FROM u",
+    );
     keeps(
         "SELECT * FROM (SELECT s, a, row_number() OVER (PARTITION BY a ORDER BY s) AS n FROM v) WHERE n < 3",
     );
@@ -176,7 +178,9 @@ fn first_rows_of_many() {
         for _ in 0..random.usize(0..40) {
             // Nearly always one of the first.
             let all = table.rows.iter().enumerate();
-            let first = all.min_by_key(|(_, row)| row[0].to_string().len()).map(|(i, _)| i);
+            let first = all
+                .min_by_key(|(_, row)| row[0].to_string().len())
+                .map(|(i, _)| i);
             first.into_iter().for_each(|i| table.take(i));
         }
         table.fill((0..random.i64(0..3)).map(|i| row(i * 150)).collect());
@@ -204,8 +208,7 @@ fn read_for_a_row(sql: &str) -> usize {
 /// One row into a large group is one update: nothing is looked up but its partner.
 #[test]
 fn work_is_that_of_the_change() {
-    let groups =
-        "SELECT s, count(*), sum(d), avg(d), sum(CAST(a AS DOUBLE)) FROM v GROUP BY s";
+    let groups = "SELECT s, count(*), sum(d), avg(d), sum(CAST(a AS DOUBLE)) FROM v GROUP BY s";
     assert_eq!(read_for_a_row(groups), 0);
     assert_eq!(read_for_a_row("SELECT a, s, d FROM v WHERE d > 5"), 0);
     assert_eq!(read_for_a_row("SELECT count(*), sum(a) FROM v"), 0);
