@@ -172,7 +172,14 @@ async fn a_commit_is_seen() {
         "SELECT * FROM sales ORDER BY sku",
         format!("{SALES} ORDER BY sku"),
     );
-    assert_snapshot!(shop.ok(view).await, @"");
+    assert_snapshot!(shop.ok(view).await, @r"
+    +-----+--------+-------+
+    | sku | orders | total |
+    +-----+--------+-------+
+    | a   | 1      | 10    |
+    | b   | 1      | 7     |
+    +-----+--------+-------+
+    ");
     shop.commit(vec![(
         "orders",
         rows(order(&[(4, Some("a"), Some(10))]), 1),
@@ -193,11 +200,31 @@ async fn a_commit_is_seen() {
     )]);
     let best = format!("SELECT max(total) AS best FROM ({SALES}) s");
     shop.until_same("SELECT * FROM best", &best).await;
-    assert_snapshot!(shop.ok("SELECT sku, total FROM sales WHERE sku = 'b'").await, @"");
-    assert_snapshot!(shop.ok("SELECT name, refresh, state, reason, rows FROM system.views ORDER BY 1").await, @"");
-    assert_snapshot!(shop.ok("SELECT view, source, problem, age_ms < 60000 AS young FROM system.freshness ORDER BY 1").await, @"");
+    assert_snapshot!(shop.ok("SELECT sku, total FROM sales WHERE sku = 'b'").await, @r"
+    +-----+-------+
+    | sku | total |
+    +-----+-------+
+    | b   | 707   |
+    +-----+-------+
+    ");
+    assert_snapshot!(shop.ok("SELECT name, refresh, state, reason, rows FROM system.views ORDER BY 1").await, @r"
+    +-------+-----------+-------+--------+------+
+    | name  | refresh   | state | reason | rows |
+    +-------+-----------+-------+--------+------+
+    | best  | on change | live  |        | 1    |
+    | sales | on change | live  |        | 2    |
+    +-------+-----------+-------+--------+------+
+    ");
+    assert_snapshot!(shop.ok("SELECT view, source, problem, age_ms < 60000 AS young FROM system.freshness ORDER BY 1").await, @r"
+    +-------+--------+---------+-------+
+    | view  | source | problem | young |
+    +-------+--------+---------+-------+
+    | best  | shop   |         | true  |
+    | sales | shop   |         | true  |
+    +-------+--------+---------+-------+
+    ");
     // What nobody reads any more is not followed.
-    assert_snapshot!(shop.err("DROP MATERIALIZED VIEW sales").await, @"");
+    assert_snapshot!(shop.err("DROP MATERIALIZED VIEW sales").await, @"view sales cannot be dropped or renamed without view best. Drop them first, or DROP it with CASCADE");
     shop.ok("DROP MATERIALIZED VIEW sales CASCADE").await;
     shop.ok("DROP SOURCE shop").await;
 }
@@ -268,7 +295,7 @@ async fn a_bad_row_fails_reads_until_it_is_gone() {
             }
         }
     };
-    assert_snapshot!(tokio::time::timeout(PATIENCE, wait).await.unwrap(), @"");
+    assert_snapshot!(tokio::time::timeout(PATIENCE, wait).await.unwrap(), @"materialized view share cannot be read: division by zero");
     shop.commit(vec![(
         "orders",
         rows(order(&[(7, Some("a"), Some(0))]), -1),
@@ -304,12 +331,12 @@ async fn what_cannot_follow_changes_says_so() {
         ))
         .await
     };
-    assert_snapshot!(create("SELECT id FROM shop.orders LIMIT 3").await, @"");
-    assert_snapshot!(create("SELECT id, random() AS r FROM shop.orders").await, @"");
-    assert_snapshot!(create("SELECT name FROM system.sources").await, @"");
+    assert_snapshot!(create("SELECT id FROM shop.orders LIMIT 3").await, @"view v cannot be kept by change: LIMIT without ORDER BY: it is any rows, and others each time. Add ORDER BY. Recompute it instead: refresh = 'every 1 minute', or 'on read' with a max_staleness");
+    assert_snapshot!(create("SELECT id, random() AS r FROM shop.orders").await, @"view v cannot be kept by change: random(): its value is another each time. Recompute it instead: refresh = 'every 1 minute', or 'on read' with a max_staleness");
+    assert_snapshot!(create("SELECT name FROM system.sources").await, @"system.sources does not tell what changes in it");
     shop.ok("CREATE MATERIALIZED VIEW m AS SELECT id FROM shop.orders")
         .await;
-    assert_snapshot!(create("SELECT id FROM m").await, @"");
+    assert_snapshot!(create("SELECT id FROM m").await, @"view m is not kept by change, so what is computed of it cannot be. ALTER MATERIALIZED VIEW m SET (refresh = 'on change'), or read what it reads");
 }
 
 #[tokio::test]
@@ -317,7 +344,7 @@ async fn a_source_without_a_log_is_looked_at() {
     let t = crate::fixture::Fixture::new().await;
     let create = "CREATE MATERIALIZED VIEW stock WITH (refresh = 'on change') AS
         SELECT i.name, sum(s.qty) AS qty FROM erp.stock s JOIN erp.item i ON i.sku = s.sku GROUP BY i.name";
-    assert_snapshot!(t.err(create).await, @"");
+    assert_snapshot!(t.err(create).await, @"invalid: source erp does not tell what changes: this kind of source does not tell what changes. ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness");
     t.ok("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '50ms')")
         .await;
     t.ok(create).await;
@@ -325,7 +352,15 @@ async fn a_source_without_a_log_is_looked_at() {
         "SELECT * FROM stock ORDER BY name",
         "SELECT qty FROM stock WHERE name = 'Apple'",
     );
-    assert_snapshot!(t.ok(view).await, @"");
+    assert_snapshot!(t.ok(view).await, @r"
+    +--------+-----+
+    | name   | qty |
+    +--------+-----+
+    | Apple  | 15  |
+    | Bread  | 0   |
+    | Cheese |     |
+    +--------+-----+
+    ");
     let sql = "UPDATE stock SET qty = 100 WHERE sku = 'a1' AND site = 'B'; DELETE FROM stock WHERE sku = 'b2'";
     crate::fixture::database(&t.path("erp.db"), sql);
     let wait = async {
@@ -334,7 +369,14 @@ async fn a_source_without_a_log_is_looked_at() {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
-    assert_snapshot!(t.ok(view).await, @"");
-    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"");
-    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"");
+    assert_snapshot!(t.ok(view).await, @r"
+    +--------+-----+
+    | name   | qty |
+    +--------+-----+
+    | Apple  | 105 |
+    | Cheese |     |
+    +--------+-----+
+    ");
+    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"invalid: a sqlite has no changes = 'somehow'. changes = 'poll' looks at its tables again and again, every poll_interval");
+    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"invalid: option poll_interval is a duration of at least 50ms, like '1s' or '5min', not '1ms'");
 }

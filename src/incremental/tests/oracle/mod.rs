@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `world.rs` | tables, and what happens to them |
 //! | `kept.rs` | a query that is kept, beside the same recomputed |
-//! | `queries.rs` | random queries |
+//! | `queries.rs`, `words.rs` | random queries, and what they are made of |
 //! | `tpch.rs` | the queries of TPC-H |
 //! | `named.rs` | queries by name: each operator, refusals, what random ones have found |
 //!
@@ -15,6 +15,7 @@ mod kept;
 mod named;
 mod queries;
 mod tpch;
+mod words;
 mod world;
 
 use std::panic::catch_unwind;
