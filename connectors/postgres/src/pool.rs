@@ -100,6 +100,14 @@ impl Pool {
         }
     }
 
+    /// A connection, if one is free now and another stays so, for what takes long: questions go on beside it.
+    pub async fn try_acquire_spare(self: &Arc<Self>) -> Result<Option<Lease>> {
+        match self.permits.available_permits() {
+            0 | 1 => Ok(None),
+            _ => self.try_acquire(None).await,
+        }
+    }
+
     pub fn busy(&self) -> Error {
         let n = self.settings.max_connections;
         Error::new(

@@ -160,7 +160,7 @@ impl Readers {
             if let Some(lease) = self.idle.lock().await.pop() {
                 return Ok(lease);
             }
-            match self.pool.try_acquire(None).await {
+            match self.pool.try_acquire_spare().await {
                 Ok(Some(lease)) => match self.import(lease, " NOWAIT").await? {
                     Imported::Ready(lease) => return Ok(lease),
                     Imported::Rewritten => return Err(self.rewritten()),
