@@ -13,15 +13,17 @@ const KIND: FileKind = FileKind {
     format: 1,
 };
 const SUFFIX: &str = ".epochs";
-/// Bytes of a file. They are there before they are written to: a sync then has no length to make durable, which takes a
-/// fraction of the time.
-const ROOM: usize = 1 << 20;
+/// Bytes of a file.
+pub(super) const ROOM: usize = 1 << 20;
 /// Bytes before a boundary: its length, and a checksum.
 const HEAD: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Log {
     folder: Arc<dyn Folder>,
+    /// Bytes of a file. They are there before they are written to: a sync then has no length to make durable, which takes a
+    /// fraction of the time.
+    room: usize,
     /// Files that are there, or may be, by number, with the newest epoch that may be in them.
     files: BTreeMap<u64, u64>,
     next: u64,
@@ -37,11 +39,12 @@ struct Open {
 }
 
 impl Log {
-    pub(super) fn new(folder: Arc<dyn Folder>, names: &[String]) -> Self {
+    pub(super) fn new(folder: Arc<dyn Folder>, names: &[String], room: usize) -> Self {
         let numbers = names.iter().filter_map(|name| number_of(name, SUFFIX));
         let files: BTreeMap<u64, u64> = numbers.map(|number| (number, u64::MAX)).collect();
         Self {
             folder,
+            room,
             next: files.keys().last().map_or(0, |last| last + 1),
             files,
             open: None,
@@ -55,7 +58,7 @@ impl Log {
             let place = self.folder.place("");
             FileError::io(&place, "written")(e.into())
         })?;
-        let is_full = |open: &Open| open.len + HEAD + json.len() > ROOM;
+        let is_full = |open: &Open| open.len + HEAD + json.len() > self.room;
         let open = match self.open.take_if(|open| !is_full(open)) {
             Some(open) => open,
             None => self.create()?,
@@ -81,7 +84,7 @@ impl Log {
         let create = || -> io::Result<Box<dyn NewFile>> {
             let mut file = self.folder.create(&name)?;
             file.write_all(&KIND.header())?;
-            file.reserve(ROOM)?;
+            file.reserve(self.room)?;
             file.sync()?;
             self.folder.sync()?;
             Ok(file)
@@ -94,7 +97,10 @@ impl Log {
     /// Boundaries up to an epoch are not needed any more.
     pub(super) fn forget(&mut self, epoch: u64) {
         // A checkpoint takes its time: now is better than with some epoch that somebody waits for.
-        if self.open.as_ref().is_some_and(|open| open.len > ROOM / 2)
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.len > self.room / 2)
             && let Ok(open) = self.create()
         {
             self.open = Some(open);

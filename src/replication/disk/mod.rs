@@ -57,19 +57,21 @@ impl Disk {
     /// # Errors
     /// The disk's.
     pub fn open(path: &Path, commit: Arc<dyn CommitPoint>) -> Result<Self, FileError> {
-        Self::over(Arc::new(DiskFolder::open(path)?), commit)
+        Self::over(Arc::new(DiskFolder::open(path)?), commit, log::ROOM)
     }
 
+    /// With so many bytes in a file of boundaries.
     pub(super) fn over(
         folder: Arc<dyn Folder>,
         commit: Arc<dyn CommitPoint>,
+        room: usize,
     ) -> Result<Self, FileError> {
         let names = folder.names();
         let names = names.map_err(FileError::io(&folder.place(""), "listed"))?;
         Ok(Self {
             commit,
             pieces: Pieces::new(folder.clone(), &names),
-            log: Log::new(folder, &names),
+            log: Log::new(folder, &names, room),
         })
     }
 

@@ -11,6 +11,7 @@ use belvedere_connector::{Captured, Position, TableRef};
 use fastrand::Rng;
 use proptest::prelude::*;
 
+use super::disk::DiskFault;
 use super::files::Files;
 use crate::catalog::Store;
 use crate::replication::{Boundary, Checkpoint, Disk, Durable, Kept, State, Wanted};
@@ -352,6 +353,20 @@ fn a_tail_that_grows_by_a_few_rows() {
         let table = restored(name, &found.replicas[*name], 1);
         assert_eq!(keys(&table.snapshot()), *kept);
     }
+}
+
+/// One whose sync failed may have been written all the same.
+#[test]
+fn of_two_records_of_one_epoch_the_second_counts() {
+    let files = Files::default();
+    let mut disk = files.open();
+    disk.record(&boundary(1)).unwrap();
+    files.faults.fail(1, DiskFault::SyncFails);
+    disk.record(&boundary(2)).unwrap_err();
+    let mut other = boundary(2);
+    other.positions = boundary(7).positions;
+    disk.record(&other).unwrap();
+    assert_eq!(files.open().recover().unwrap().1, [boundary(1), other]);
 }
 
 /// In a folder, with the catalog as its commit point.

@@ -33,7 +33,9 @@ impl Default for Files {
 impl Files {
     pub fn open(&self) -> Box<dyn Durable> {
         let commit = Arc::new(self.commit.clone());
-        Box::new(Disk::over(Arc::new(self.folder.clone()), commit).unwrap())
+        // So little that a log is several files.
+        let disk = Disk::over(Arc::new(self.folder.clone()), commit, 500);
+        Box::new(disk.unwrap())
     }
 
     pub fn crash(&self, rng: &mut Rng) {

@@ -305,6 +305,8 @@ impl<'a> Simulation<'a> {
         self.seen.restarts += 1;
         self.disk.crash(&mut self.rng);
         self.replication = open(&self.disk, &self.worlds);
+        // Whatever failed: what a checkpoint names is there.
+        assert_eq!(self.replication.lost(), BTreeMap::new());
         self.reader = self.replication.reader();
         self.views = View::all(self.compiled);
         let (checkpoint, recorded) = self.disk.certain();
