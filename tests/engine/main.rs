@@ -20,6 +20,7 @@
 //! | `notices.rs` | what a user is told besides the rows |
 //! | `places.rs` | sources that are one place: one fragment |
 //! | `restraint.rs` | a source is tried again, left alone, limited, and asked in turn |
+//! | `bank.rs` | views kept by change over PostgreSQL under load: atomicity, crashes |
 //! | `bucket.rs` | a bucket behind a [`Proxy`](proxy::Proxy) that hangs, resets, refuses |
 //! | `averages.rs` | averages that a source compares, sorts or joins by |
 //! | `servers.rs` | real servers |
@@ -33,6 +34,8 @@
 mod apply;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod averages;
+#[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]
+mod bank;
 #[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]
 mod bucket;
 mod calm;
