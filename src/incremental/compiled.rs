@@ -60,6 +60,7 @@ impl Compiled {
     pub fn new(plan: &LogicalPlan, state: &SessionState) -> Result<Self, Refused> {
         let mut compiler = Compiler::new(state);
         let compiled = compiler.query(plan)?;
+        compiled.check(&Kitchen::new(state)?)?;
         Ok(Self {
             inputs: compiler.inputs(&compiled),
             plan: compiled,

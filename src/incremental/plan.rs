@@ -10,7 +10,7 @@ use super::aggregate::Aggregate;
 use super::group::GroupBy;
 use super::map::{Map, column};
 use super::path::Of;
-use super::whole::Recipe;
+use super::whole::{Kitchen, Recipe, Whole};
 
 /// An operator with its inputs. Columns are named by number.
 #[derive(Clone, Debug)]
@@ -181,6 +181,18 @@ impl Plan {
         self.inputs()
             .into_iter()
             .for_each(|input| input.indexes(found));
+    }
+
+    /// Whether DataFusion can run all that is left to it: found out when a view is defined, not when it is started.
+    pub(super) fn check(&self, kitchen: &Kitchen) -> Result<()> {
+        if let Self::Keyed { recipe, .. }
+        | Self::First { recipe, .. }
+        | Self::EachRow { recipe, .. } = self
+        {
+            Whole::new(recipe, kitchen)?;
+        }
+        let mut inputs = self.inputs().into_iter();
+        inputs.try_for_each(|input| input.check(kitchen))
     }
 
     fn inputs(&self) -> Vec<&Self> {

@@ -43,8 +43,8 @@ impl Reading {
 
     /// The table's column that a column is, unless it is computed.
     pub(super) fn origin(&self, column: usize) -> Option<usize> {
-        let maps = self.maps.iter().rev();
-        let column = maps.fold(Some(column), |column, map| map.origin(column?));
+        let mut maps = self.maps.iter().rev();
+        let column = maps.try_fold(column, |column, map| map.origin(column));
         column.map(|column| self.columns[column])
     }
 

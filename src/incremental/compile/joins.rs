@@ -324,8 +324,8 @@ impl Flat {
             below = input;
         }
         let through = |column: usize| {
-            let maps = maps.iter();
-            maps.fold(Some(column), |column, map| map.origin(column?))
+            let mut maps = maps.iter();
+            maps.try_fold(column, |column, map| map.origin(column))
         };
         if let Plan::Join {
             inputs,
@@ -354,8 +354,8 @@ impl Flat {
 
     /// The input and its column that a column is.
     fn origin(&self, column: usize) -> Option<Of> {
-        let maps = self.maps.iter().rev();
-        let mut column = maps.fold(Some(column), |column, map| map.origin(column?))?;
+        let mut maps = self.maps.iter().rev();
+        let mut column = maps.try_fold(column, |column, map| map.origin(column))?;
         for (i, input) in self.inputs.iter().enumerate() {
             let width = input.schema().fields().len();
             if column < width {

@@ -29,7 +29,11 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut world = World::new();
     if random.bool() {
-        world.change(&mut random, 30);
+        for _ in 0..3 {
+            world.change(&mut random, 30);
+            world.settle();
+        }
+        world.compact(&mut random);
     }
     let mut kept = Kept::new(&mut world, sql)?;
     let mut compared = usize::from(kept.step(&mut world));

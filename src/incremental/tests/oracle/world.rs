@@ -80,6 +80,14 @@ impl World {
         }
     }
 
+    /// What has happened is in the tables before a view is: its indexes are built over it.
+    pub(super) fn settle(&mut self) {
+        self.epoch += 1;
+        for table in &mut self.tables {
+            table.apply(self.epoch);
+        }
+    }
+
     pub(super) fn compact(&mut self, random: &mut fastrand::Rng) {
         for table in &mut self.tables {
             let budget = random.usize(0..40);
