@@ -7,12 +7,10 @@ use async_trait::async_trait;
 use belvedere_connector::{Capture, Captured, Table, TableRef};
 use belvedere_sql::RefreshView;
 use datafusion::arrow::datatypes::Schema;
-use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, SubqueryAlias, TableScan, TableScanBuilder};
 use futures::TryStreamExt;
 
@@ -161,13 +159,8 @@ async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
     let plan = by_identity(plan, &names.world)?;
     let fingerprint = plan.display_indent_schema().to_string();
     let planned = Planned { plan, names };
-    // What is compiled lives as long as the engine, and must not keep it: no names of a statement are in it.
-    let state = SessionStateBuilder::new_from_existing(query::state(&planned.names, None)?)
-        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-        .build();
-    let optimized = planned.optimized(&state)?;
-    let compiled =
-        Compiled::new(&optimized, &state).map_err(|refused| not_by_change(view, refused))?;
+    let (kept, state) = planned.kept()?;
+    let compiled = Compiled::new(&kept, &state).map_err(|refused| not_by_change(view, refused))?;
     let inputs = compiled
         .inputs()
         .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use belvedere_connector::{Code, StatementContext};
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SendableRecordBatchStream;
@@ -133,20 +133,11 @@ impl Planned {
         })
     }
 
-    /// Optimized by the rules of a statement's state.
-    pub fn optimized(&self, state: &SessionState) -> Result<LogicalPlan> {
-        Room::for_plan(&self.plan)?.with(|| {
-            let plan = upstream::before_optimizer(self.plan.clone(), state)?;
-            let plan = federation::break_ties(plan)?;
-            Ok(state.optimize(&plan)?)
-        })
-    }
-
     /// Optimized, with what the sources answer cut out. With `widen`, what is the same in two places but for its columns is
     /// asked for once.
     pub fn cut(&self, state: &SessionState, widen: bool) -> Result<Cut> {
-        let plan = self.optimized(state)?;
         Room::for_plan(&self.plan)?.with(|| {
+            let plan = optimized(self.plan.clone(), state)?;
             let settings = &self.names.settings;
             let cut = federation::cut(plan, settings.pushdown)?;
             if !settings.pushdown {
@@ -160,11 +151,12 @@ impl Planned {
         })
     }
 
-    // Views call it.
-    #[allow(dead_code)]
-    /// What a view that is kept by changes is compiled from, and the state that knows its functions.
+    /// What a view that is kept by changes is compiled from, and the state that knows its functions. What is compiled lives as
+    /// long as the engine, and must not keep it: no names of a statement are in the state.
     pub fn kept(&self) -> Result<(LogicalPlan, SessionState)> {
-        let mut state = state(&self.names, None)?;
+        let mut state = SessionStateBuilder::new_from_existing(state(&self.names, None)?)
+            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+            .build();
         // Unknown, `now()` stays in the plan, where it is found.
         state.execution_props_mut().query_execution_start_time = None;
         let plan = Room::for_plan(&self.plan)?.with(|| kept_plan(self.plan.clone(), &state))?;
@@ -200,10 +192,13 @@ impl Planned {
 
 /// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.
 pub(crate) fn kept_plan(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    Ok(upstream::before_planner(optimized(plan, state)?)?)
+}
+
+fn optimized(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let plan = upstream::before_optimizer(plan, state)?;
     let plan = federation::break_ties(plan)?;
-    let plan = state.optimize(&plan)?;
-    Ok(upstream::before_planner(plan)?)
+    Ok(state.optimize(&plan)?)
 }
 
 async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {

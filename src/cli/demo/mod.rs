@@ -13,8 +13,10 @@
 //! | `premises.rs` | [`Premises`](premises::Premises): the folder with all that, made once |
 //! | `*.sql` | the definitions |
 //! | `tour.rs` | the questions of the tour |
+//! | `follow.rs` | its second half: a view that follows what is typed into the ERP |
 
 mod company;
+mod follow;
 mod lake;
 mod premises;
 mod rng;
@@ -24,6 +26,7 @@ mod tour;
 mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Instant;
 
 use super::args::Demo;
@@ -52,6 +55,7 @@ const DEFINITIONS: &[(&str, &str)] = &[
         include_str!("available_to_promise.sql"),
     ),
     ("margin_by_month.sql", include_str!("margin_by_month.sql")),
+    ("stock_now.sql", include_str!("stock_now.sql")),
 ];
 
 pub async fn run(arguments: Demo) -> Result<()> {
@@ -59,7 +63,7 @@ pub async fn run(arguments: Demo) -> Result<()> {
     let local = cancellable(async {
         let local = open(&arguments).await?;
         tour::walk(&local.0, &local.1, &output).await?;
-        Ok(local.0)
+        follow::follow(local.0, &local.1, &arguments.data).await
     })
     .await?;
     if arguments.once {
@@ -96,12 +100,7 @@ async fn open(arguments: &Demo) -> Result<(Local, Premises)> {
             .help("--data DIR chooses another folder")
     })?;
     // The engine first: it owns the folder, so that two demos do not build one company.
-    let engine = Engine::builder()
-        .data_dir(data)
-        .memory_limit(MEMORY_BYTES)
-        .open()
-        .await?;
-    let local = Local::new(engine, Some(data.clone()));
+    let local = engine(data).await?;
     let folder = data.clone();
     let building = tokio::task::spawn_blocking(move || Premises::open_or_build(&folder));
     let premises = building
@@ -130,6 +129,13 @@ async fn open(arguments: &Demo) -> Result<(Local, Premises)> {
         .apply(files.collect(), ApplyOptions::default())
         .await?;
     Ok((local, premises))
+}
+
+/// The engine that owns the folder.
+async fn engine(data: &Path) -> Result<Local> {
+    let builder = Engine::builder().data_dir(data);
+    let engine = builder.memory_limit(MEMORY_BYTES).open().await?;
+    Ok(Local::new(engine, Some(data.to_path_buf())))
 }
 
 /// The address asked for; without one, the first free port from the usual one on.

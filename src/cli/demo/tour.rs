@@ -1,9 +1,10 @@
 use std::time::Instant;
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray};
+use arrow::util::display::array_value_to_string;
 
 use super::premises::Premises;
-use crate::cli::failure::Result;
+use crate::cli::failure::{Failure, Result};
 use crate::cli::output::{Output, duration, say};
 use crate::cli::table::{Table, width_of};
 use crate::cli::target::{Rows, Target};
@@ -157,11 +158,20 @@ fn folded(line: &str, width: usize) -> Vec<String> {
 
 /// The first value of an answer, as text.
 async fn first_value(answer: Rows) -> Result<String> {
-    let mut table = Table::new(&answer.schema);
+    let row = first_row(answer).await?;
+    Ok(row.into_iter().next().unwrap_or_default())
+}
+
+/// The values of an answer's first row, as text. None: it has no row.
+pub(super) async fn first_row(answer: Rows) -> Result<Vec<String>> {
     for batch in answer.collect().await? {
-        table.add(&batch, 1)?;
+        if batch.num_rows() > 0 {
+            let text = |column: &ArrayRef| array_value_to_string(column, 0);
+            let row: Result<Vec<String>, _> = batch.columns().iter().map(text).collect();
+            return row.map_err(|e| Failure::new(format!("an answer cannot be shown: {e}")));
+        }
     }
-    Ok(table.first_column().next().unwrap_or_default().to_string())
+    Ok(Vec::new())
 }
 
 /// The lines of a plan that say what each source is sent.

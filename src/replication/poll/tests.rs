@@ -253,6 +253,7 @@ async fn a_look_costs_what_has_changed_and_comes_again_if_it_was_not_given() {
                 keys,
                 rows,
                 is_there,
+                ..
             },
         ),
     ] = &found.changes[..]
