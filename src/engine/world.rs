@@ -129,6 +129,12 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.views.stop();
+    }
+}
+
 impl Draft<'_> {
     /// Make it durable, then seen, and what is kept what it says.
     pub async fn commit(self) -> Result<()> {

@@ -25,7 +25,7 @@
 //! | `contract.rs` | [`Contract`]: the options of a definition |
 //! | `schedule.rs` | [`Schedule`]: when a run is due |
 //! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
-//! | `keeper.rs` | the thread: sources' steps, epochs, checkpoints |
+//! | `keeper/` | the thread: sources' steps, epochs, checkpoints |
 //! | `flow.rs` | one view that is kept by change |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `versions.rs` | what runs found, in files |
@@ -156,7 +156,15 @@ impl Views {
     /// Begin to run what is due.
     pub fn start(self: &Arc<Self>, execute: Arc<dyn Execute>) {
         *self.execute.lock().unwrap_or_else(PoisonError::into_inner) = Some(execute);
-        tokio::spawn(self.clone().keep_schedule());
+        tokio::spawn(Self::keep_schedule(
+            Arc::downgrade(self),
+            self.changed.clone(),
+        ));
+    }
+
+    /// Follow nothing any more. On return the data directory is nobody's, but for runs that go on.
+    pub fn stop(&self) {
+        self.keeper.stop();
     }
 
     /// Keep these views, which read these sources, and no others. Those that are kept already go on.

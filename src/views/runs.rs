@@ -1,10 +1,11 @@
 //! Views that are computed anew: what starts a run, and what comes of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use super::contract::Upkeep;
 use super::shelf::{AsOf, Content, State, Version};
@@ -130,12 +131,9 @@ impl Recomputed {
 
 impl Views {
     /// Run what is due, to the end of the engine's time.
-    pub(super) async fn keep_schedule(self: Arc<Self>) {
-        let weak = Arc::downgrade(&self);
-        let changed = self.changed.clone();
-        drop(self);
+    pub(super) async fn keep_schedule(views: Weak<Self>, changed: Arc<Notify>) {
         loop {
-            let Some(views) = weak.upgrade() else {
+            let Some(views) = views.upgrade() else {
                 return;
             };
             let wait = views.start_due();

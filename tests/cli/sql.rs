@@ -188,9 +188,9 @@ fn errors_show_the_place_and_the_way_out() {
     assert!(said.out.starts_with(" n\n"), "{}", said.out);
     assert_snapshot!(said.failed(), @"1: error: late.sql, statement at line 3: No field named m. Valid fields are t.n");
     assert_snapshot!(place.ask("SELECT 1 FROM shop.itm", &[]).failed(), @"1: error: table shop.itm does not exist. Did you mean item?");
-    assert_snapshot!(place.run(&["sql", "-c", "CREATE MATERIALIZED VIEW x AS SELECT 1"]).failed(), @r"
-    1: error: CREATE MATERIALIZED VIEW is not in this version
-     1 | CREATE MATERIALIZED VIEW x AS SELECT 1
+    assert_snapshot!(place.run(&["sql", "-c", "CREATE SINK x AS SELECT 1"]).failed(), @r"
+    1: error: CREATE SINK is not in this version
+     1 | CREATE SINK x AS SELECT 1
        | ^
     ");
 }

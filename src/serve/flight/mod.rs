@@ -43,3 +43,9 @@ mod status;
 mod wire;
 
 pub use server::{BindError, Bound, FlightOptions, FlightServer};
+
+/// TLS by ring, whatever else is linked: a library brings another implementation along, and rustls takes neither by itself.
+/// An embedder's choice stands.
+fn choose_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -199,6 +199,7 @@ fn tls(certificate: &Path, key: &Path) -> Result<ServerTlsConfig, BindError> {
         })
     };
     let identity = Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+    super::choose_cryptography();
     let tls = ServerTlsConfig::new()
         .identity(identity)
         .timeout(Duration::from_secs(10));

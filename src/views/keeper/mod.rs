@@ -1,0 +1,303 @@
+//! The thread that has replicas and dataflows: what sources tell becomes epochs, and each epoch is shown.
+//!
+//! Its own, not one of the runtime's: an epoch is computed, not waited for. What is waited for runs on the runtime, which
+//! lends it its timers and sockets.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `sources.rs` | sources' steps: what each tells, and how it answers |
+//! | `flows.rs` | the views: which there are, what they read, what an epoch does to them |
+
+mod flows;
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use belvedere_connector::Source;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use self::sources::{ASK, Following, is_ready};
+use super::flow::Flow;
+use super::shelf::Shelves;
+use super::{FlowPlan, KeptView};
+use crate::catalog::ObjectId;
+use crate::replication::{self, Durable, Replication};
+
+/// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+/// An engine that ends waits so long for sources to remove what following them has made.
+const RELEASE: Duration = Duration::from_secs(5);
+/// A source that has to repeat what was shown before a restart is waited for this long.
+const REPLAY: Duration = Duration::from_secs(10);
+
+pub(super) enum Command {
+    /// Keep these views, with these sources.
+    Settle {
+        flows: Vec<(Arc<KeptView>, Arc<FlowPlan>)>,
+        sources: Vec<(String, Arc<dyn Source>)>,
+    },
+    /// Compute a view anew.
+    Refill(ObjectId, oneshot::Sender<()>),
+    Stop,
+}
+
+/// A handle on the thread. It ends with it.
+pub(super) struct Keeper {
+    commands: UnboundedSender<Command>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Keeper {
+    pub fn begin(durable: Box<dyn Durable>, shelves: Arc<Shelves>) -> std::io::Result<Self> {
+        let (commands, inbox) = unbounded_channel();
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("views".to_string())
+            .spawn(move || {
+                if let Some(mut kept) = Kept::begin(durable, shelves, inbox, &runtime) {
+                    kept.run();
+                }
+            })?;
+        Ok(Self {
+            commands,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    pub fn send(&self, command: Command) {
+        // It takes none once it has ended, which is with the engine.
+        let _ = self.commands.send(command);
+    }
+
+    /// A view's content is given up, to be computed anew.
+    pub async fn refill(&self, id: ObjectId) {
+        let (done, emptied) = oneshot::channel();
+        self.send(Command::Refill(id, done));
+        let _ = emptied.await;
+    }
+}
+
+impl Keeper {
+    /// The data directory is free once all that is written to it has ended.
+    pub fn stop(&self) {
+        self.send(Command::Stop);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+struct Kept {
+    replication: Replication,
+    shelves: Arc<Shelves>,
+    inbox: UnboundedReceiver<Command>,
+    /// In an order in which each comes after those it reads.
+    flows: Vec<Flow>,
+    sources: BTreeMap<String, Following>,
+    /// Sources whose copies have not come to where the source stood at the start.
+    behind: Arc<[String]>,
+    /// Sources that remove what following them has made there.
+    releasing: Vec<tokio::task::JoinHandle<()>>,
+    runtime: Handle,
+    checkpointed: Instant,
+    is_changed: bool,
+    began: Instant,
+}
+
+enum Event {
+    Command(Option<Command>),
+    Step(String, replication::Result<bool>),
+    Timer,
+}
+
+impl Kept {
+    /// What is durable, once it can be read. None: it is to stop before.
+    fn begin(
+        durable: Box<dyn Durable>,
+        shelves: Arc<Shelves>,
+        mut inbox: UnboundedReceiver<Command>,
+        runtime: &Handle,
+    ) -> Option<Self> {
+        // Sources are known with the first command: replicas of others are none's.
+        let (flows, sources) = loop {
+            match runtime.block_on(inbox.recv())? {
+                Command::Settle { flows, sources } => break (flows, sources),
+                Command::Refill(_, done) => drop(done),
+                Command::Stop => return None,
+            }
+        };
+        let replication = match Replication::open(durable, sources.clone()) {
+            Ok(replication) => replication,
+            Err(e) => {
+                tracing::error!("views kept by change cannot go on: {e}");
+                return None;
+            }
+        };
+        let mut kept = Self {
+            replication,
+            shelves,
+            inbox,
+            flows: Vec::new(),
+            sources: BTreeMap::new(),
+            behind: Arc::default(),
+            releasing: Vec::new(),
+            runtime: runtime.clone(),
+            checkpointed: Instant::now(),
+            is_changed: false,
+            began: Instant::now(),
+        };
+        kept.settle(flows, sources);
+        Some(kept)
+    }
+
+    fn run(&mut self) {
+        let runtime = self.runtime.clone();
+        loop {
+            match runtime.block_on(self.next()) {
+                Event::Command(None | Some(Command::Stop)) => break,
+                Event::Command(Some(command)) => self.obey(command),
+                Event::Step(source, step) => {
+                    self.stepped(&source, step);
+                    self.steps(&runtime);
+                }
+                Event::Timer => {}
+            }
+            self.ask(&runtime);
+            self.end_epochs();
+            self.checkpoint();
+        }
+        if self.is_changed {
+            self.save();
+        }
+        // A runtime of one thread does nothing while that waits for this one to end.
+        let until = match runtime.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => Instant::now(),
+            _ => Instant::now() + RELEASE,
+        };
+        let is_pending = |kept: &Self| kept.releasing.iter().any(|one| !one.is_finished());
+        while is_pending(self) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        if self.flows.is_empty() {
+            return Event::Command(self.inbox.recv().await);
+        }
+        let now = Instant::now();
+        let rests = self
+            .sources
+            .values()
+            .filter_map(|source| source.rests_until);
+        let timer = rests.chain([now + ASK]).min().unwrap_or(now + ASK);
+        let timer = tokio::time::sleep_until(timer.max(now + Duration::from_millis(1)).into());
+        let sources = &self.sources;
+        let step = self
+            .replication
+            .advance_any(|name| is_ready(sources, name, now));
+        tokio::select! {
+            biased;
+            command = self.inbox.recv() => Event::Command(command),
+            Some((source, step)) = step => Event::Step(source, step),
+            () = timer => Event::Timer,
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Settle { flows, sources } => self.settle(flows, sources),
+            Command::Refill(id, done) => {
+                let mut emptied = BTreeSet::from([id.to_string()]);
+                for flow in &mut self.flows {
+                    let name = flow.view.id.to_string();
+                    if emptied.contains(&name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
+                        flow.empty();
+                        emptied.insert(name);
+                    }
+                }
+                self.unblock(&id);
+                self.fill();
+                self.show();
+                let _ = done.send(());
+            }
+            Command::Stop => {}
+        }
+        self.sources
+            .values_mut()
+            .for_each(|source| source.is_idle = false);
+    }
+
+    /// End what epochs can be ended, and show each.
+    fn end_epochs(&mut self) {
+        if self.replication.is_replaying() && self.began.elapsed() > REPLAY {
+            tracing::warn!(
+                "a source has not come to where it was shown before the restart: others go on"
+            );
+            self.replication.give_up_recorded();
+        }
+        loop {
+            match self.replication.cut() {
+                Ok(Some(epoch)) => {
+                    self.flow(&epoch);
+                    if !self.said(Replication::publish) {
+                        return;
+                    }
+                    self.is_changed = true;
+                    self.sources
+                        .values_mut()
+                        .for_each(|source| source.is_idle = false);
+                    self.show();
+                }
+                // One that could not be published may be now.
+                Ok(None) => {
+                    if self.said(Replication::publish) {
+                        self.show();
+                    }
+                    break;
+                }
+                Err(e) => {
+                    tracing::error!("no epoch can be ended: {e}");
+                    break;
+                }
+            }
+        }
+        self.reached();
+    }
+
+    fn checkpoint(&mut self) {
+        if self.is_changed && self.checkpointed.elapsed() >= CHECKPOINT {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        if self.said(Replication::checkpoint) {
+            self.is_changed = false;
+        }
+        self.checkpointed = Instant::now();
+    }
+
+    /// Whether it was done; if not, the disk has failed, and it is tried again later.
+    fn said(&mut self, act: impl FnOnce(&mut Replication) -> replication::Result<()>) -> bool {
+        let done = act(&mut self.replication);
+        if let Err(e) = &done {
+            tracing::error!("what views follow is not durable now: {e}");
+        }
+        done.is_ok()
+    }
+}

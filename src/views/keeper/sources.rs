@@ -1,0 +1,163 @@
+//! Sources' steps: what each tells, and how it answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use belvedere_connector::{Kind, Position, Source};
+use futures::FutureExt;
+use tokio::runtime::Handle;
+
+use super::Kept;
+use crate::replication;
+
+/// Steps of sources that one epoch takes, if they are there: one transaction goes straight through, a flood is batched.
+const STEPS_PER_EPOCH: usize = 4_096;
+/// How often a source is asked where its log stands.
+pub(super) const ASK: Duration = Duration::from_millis(500);
+/// A source that failed is left alone: doubled with each failure, up to a limit.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// A source, and how it has answered.
+pub(super) struct Following {
+    pub source: Arc<dyn Source>,
+    /// It has nothing until an epoch has ended.
+    pub is_idle: bool,
+    pub failures: u32,
+    pub rests_until: Option<Instant>,
+    pub asking: Option<tokio::task::JoinHandle<Option<(Instant, Position)>>>,
+    /// Where it stood when it was asked, and its copies have not come to.
+    pub asked: Option<(Instant, Position)>,
+    pub asked_at: Instant,
+}
+
+impl Kept {
+    /// What more there is, without waiting.
+    pub(super) fn steps(&mut self, runtime: &Handle) {
+        let _runtime = runtime.enter();
+        for _ in 1..STEPS_PER_EPOCH {
+            let now = Instant::now();
+            let sources = &self.sources;
+            let step = self
+                .replication
+                .advance_any(|name| is_ready(sources, name, now));
+            match step.now_or_never().flatten() {
+                Some((source, step)) => self.stepped(&source, step),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn stepped(&mut self, name: &str, step: replication::Result<bool>) {
+        let Some(source) = self.sources.get_mut(name) else {
+            return;
+        };
+        match step {
+            Ok(moved) => {
+                source.is_idle = !moved;
+                source.failures = 0;
+                source.rests_until = None;
+            }
+            Err(e) => {
+                source.failures += 1;
+                let rest = FIRST_REST * 2u32.saturating_pow((source.failures - 1).min(16));
+                source.rests_until = Some(Instant::now() + rest.min(LONGEST_REST));
+                let is_definite =
+                    matches!(&e, replication::Error::Source(e) if e.kind() != Kind::Transient);
+                if source.failures == 1 || is_definite {
+                    tracing::warn!(source = name, "its changes cannot be followed now: {e}");
+                }
+                let reason: Arc<str> = e.to_string().into();
+                self.shelves.failing(name, Some(reason));
+                return;
+            }
+        }
+        self.shelves.failing(name, None);
+    }
+
+    /// Sources that there are replicas of.
+    pub(super) fn followed(&self) -> BTreeSet<String> {
+        let wanted = self.replication.wanted();
+        wanted.map(|(_, wanted, _)| wanted.source.clone()).collect()
+    }
+
+    /// Have a source remove what following it has made there.
+    pub(super) fn release(&mut self, name: &str, source: Arc<dyn Source>) {
+        let name = name.to_string();
+        self.releasing.push(self.runtime.spawn(async move {
+            for attempt in 0..5 {
+                tokio::time::sleep(FIRST_REST * attempt).await;
+                match source.release().await {
+                    Ok(()) => return,
+                    Err(e) => {
+                        tracing::warn!(source = name, "it keeps what following it has made: {e}")
+                    }
+                }
+            }
+        }));
+    }
+
+    /// Ask sources where they stand: copies that have come there are as young as the question.
+    pub(super) fn ask(&mut self, runtime: &Handle) {
+        let used = self.followed();
+        for (_, source) in self
+            .sources
+            .iter_mut()
+            .filter(|(name, _)| used.contains(*name))
+        {
+            if source
+                .asking
+                .as_ref()
+                .is_some_and(|asking| asking.is_finished())
+                && let Some(asking) = source.asking.take()
+                && let Some(Ok(Some(asked))) = asking.now_or_never()
+            {
+                source.asked = Some(asked);
+            }
+            let is_due = source.asked_at.elapsed() >= ASK && source.rests_until.is_none();
+            if source.asking.is_none() && source.asked.is_none() && is_due {
+                source.asked_at = Instant::now();
+                let asked = source.source.clone();
+                source.asking = Some(runtime.spawn(async move {
+                    let at = Instant::now();
+                    Some((at, asked.position().await.ok()?))
+                }));
+            }
+        }
+    }
+
+    /// Which sources' copies have come to where they stood when they were asked.
+    pub(super) fn reached(&mut self) {
+        let published = self.replication.reader().published();
+        for (name, source) in &mut self.sources {
+            let reached = published.boundary.positions.get(name);
+            if let (Some((at, asked)), Some(reached)) = (&source.asked, reached)
+                && asked <= reached
+            {
+                self.shelves.reached(name, *at);
+                source.asked = None;
+            }
+        }
+    }
+}
+
+impl Following {
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Self {
+            source,
+            is_idle: false,
+            failures: 0,
+            rests_until: None,
+            asking: None,
+            asked: None,
+            asked_at: Instant::now() - ASK,
+        }
+    }
+}
+
+pub(super) fn is_ready(sources: &BTreeMap<String, Following>, name: &str, now: Instant) -> bool {
+    sources.get(name).is_some_and(|source| {
+        !source.is_idle && source.rests_until.is_none_or(|until| until <= now)
+    })
+}
