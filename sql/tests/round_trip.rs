@@ -26,7 +26,6 @@ const QUERIES: &[&str] = &[
     "SELECT count(DISTINCT a) FILTER (WHERE b), approx_percentile_cont(a, 0.5) FROM t GROUP BY ROLLUP (x, y)",
     "SELECT grouping(a) FROM t GROUP BY GROUPING SETS ((a), (a, b), ())",
     "SELECT a.* EXCEPT (b) FROM a",
-    "SELECT * FROM m VERSION AS OF 3 AS x JOIN s.m TIMESTAMP AS OF '2026-01-31' ON true",
     "SELECT changes.x, at.y FROM changes AS at, t changes",
     "SELECT $1, ?, -1, +a, NOT b, - -1, 1e10, X'00ff' FROM t",
     "SELECT 'it''s', 'it''''s', 'a\\b', 'a\\''b', '', '''', '''''', 'ü\n''x''', N'n''x', E'a\\n\\'b', $$a'b$$, U&'\\00e9'",

@@ -198,11 +198,10 @@ impl Views {
                     continue;
                 }
             }
-            let old = self.recomputed().get(&id).cloned();
-            let same = |old: &Recomputed| {
-                old.view.generation == view.generation && old.view.contract == view.contract
-            };
-            let kept = old.filter(|old| same(old)).unwrap_or_else(|| {
+            let of = |old: &&Arc<Recomputed>| old.view.generation == view.generation;
+            let old = self.recomputed().values().find(of).cloned();
+            let same = |old: &Recomputed| old.view.id == id && old.view.contract == view.contract;
+            let kept = old.clone().filter(|old| same(old)).unwrap_or_else(|| {
                 let (versions, damaged) = self.versions.open(view.generation);
                 for reason in damaged {
                     tracing::warn!(view = %id, "a version cannot be read: {reason}");
@@ -210,7 +209,7 @@ impl Views {
                 let newest = versions.last().cloned();
                 let last = newest.as_ref().map(|version| version.at);
                 self.show_new(&view, newest);
-                Arc::new(Recomputed::new(view, last))
+                Arc::new(Recomputed::new(view, last, old.as_deref()))
             });
             recomputed.insert(id, kept);
         }

@@ -87,10 +87,11 @@ struct Due {
 }
 
 impl Recomputed {
-    pub fn new(view: Arc<KeptView>, last: Option<DateTime<Utc>>) -> Self {
+    /// `old`: what it was under another contract. A run of that may go on.
+    pub fn new(view: Arc<KeptView>, last: Option<DateTime<Utc>>, old: Option<&Self>) -> Self {
         Self {
             view,
-            running: Arc::default(),
+            running: old.map(|old| old.running.clone()).unwrap_or_default(),
             due: Mutex::new(Due {
                 last,
                 ..Due::default()

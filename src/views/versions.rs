@@ -42,6 +42,9 @@ impl Versions {
     /// The versions of a view that earlier processes left. Those that cannot be read are left out, with the reason.
     pub fn open(&self, generation: u64) -> (Vec<Arc<Version>>, Vec<String>) {
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        if self.folder.is_none() {
+            return (self.of(generation), damaged);
+        }
         for (number, at, name) in self.files(generation) {
             let folder = self.folder(generation).map_err(|e| e.to_string());
             match folder.and_then(|f| Segment::open(&f, &name).map_err(|e| e.to_string())) {

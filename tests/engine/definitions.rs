@@ -14,7 +14,7 @@ async fn sources_that_cannot_be() {
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_conections = 3)").await, @"invalid: a sqlite has no option max_conections. Did you mean max_connections?");
     assert_snapshot!(
-        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, owner, contact, event, impact, runbook");
+        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, poll_interval, owner, contact, event, impact, runbook");
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_connections = 'many')").await, @"invalid_option: source x: option max_connections takes a whole number of at least 1, not 'many'");
     assert_snapshot!(
@@ -85,7 +85,7 @@ async fn views_that_cannot_be() {
     assert_snapshot!(t.err("CREATE VIEW system.v AS SELECT 1 AS one").await, @"invalid: schema system is the engine's own");
     assert_snapshot!(t.err("CREATE VIEW erp.main.v AS SELECT 1 AS one").await, @"invalid: views live in the catalog belvedere, not in erp.main.v. Write a name, or schema.name");
     assert_snapshot!(t.err("CREATE VIEW v WITH (ownr = 'x') AS SELECT 1 AS one").await, @"invalid: a view has no option ownr. Did you mean owner?");
-    assert_snapshot!(t.err("CREATE VIEW v WITH (refresh = 'on change') AS SELECT 1 AS o").await, @"not_in_this_version: option refresh is not in this version");
+    assert_snapshot!(t.err("CREATE VIEW v WITH (refresh = 'on change') AS SELECT 1 AS o").await, @"invalid: a virtual view has no option refresh: it is computed when it is read. CREATE MATERIALIZED VIEW keeps its rows");
     assert_snapshot!(t.err("CREATE INDEX ON v (one)").await, @"parse: CREATE INDEX is not in this version (line 1, column 1)");
     assert_snapshot!(t.ok("SELECT count(*) AS views FROM system.views").await, @r"
     +-------+

@@ -126,7 +126,7 @@ async fn a_data_directory_that_is_none() {
         .open()
         .await
         .unwrap_err();
-    assert_snapshot!(t.text(&error), @"store: the catalog cannot be created: File exists (os error 17)");
+    assert_snapshot!(t.text(&error), @"store: the catalog cannot be created: I/O error: File exists (os error 17)");
     std::fs::create_dir(t.path("junk")).unwrap();
     std::fs::write(t.path("junk/catalog.redb"), "no database at all").unwrap();
     let error = Engine::builder()

@@ -20,14 +20,17 @@ async fn system_tables() {
     | belvedere | public             | v                       | VIEW       |              |            |             |         |          |
     | belvedere | system             | columns                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | histograms              | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | lineage                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | queries                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | tables                  | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | versions                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | views                   | SYSTEM     |              |            |             |         |          |
     | erp       | main               | item                    | BASE TABLE | 3            |            | sku         |         |          |
     | erp       | main               | stock                   | BASE TABLE | 4            |            | sku, site   |         |          |

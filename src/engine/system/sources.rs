@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use belvedere_connector::Capture;
+
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::names::Names;
@@ -35,6 +37,9 @@ pub(super) const SOURCES: Definition = Definition {
         maybe("runbook", Kind::Text),
         maybe("comment", Kind::Text),
         maybe("discovered_at", Kind::Instant),
+        // How finely it tells what changes: transactional, snapshot, per row; or why it does not, and what to do.
+        maybe("changes", Kind::Text),
+        maybe("changes_problem", Kind::Text),
     ],
     rows: Fill::Known(rows),
 };
@@ -69,6 +74,13 @@ fn rows(names: &Names, rows: &mut Rows) {
         let (breaker, retry_at) = live.map_or(("closed", None), |l| breaker(l.handle.breaker()));
         let connections = live.map(|l| l.handle.source.max_streams());
         let ms = |limit: Option<Duration>| limit.map(|limit| limit.as_millis() as u64);
+        let (changes, problem) = match live.map(|live| live.followed.capture()) {
+            Some(Capture::Transactional) => (Some("transactional"), None),
+            Some(Capture::Snapshot) => (Some("snapshot"), None),
+            Some(Capture::PerRow) => (Some("per row"), None),
+            Some(Capture::None(reason)) => (None, Some(reason)),
+            None => (None, None),
+        };
         let about = &source.about;
         let discovery = definitions.discoveries.get(&source.name);
         rows.push(row![
@@ -99,6 +111,8 @@ fn rows(names: &Names, rows: &mut Rows) {
             &about.runbook,
             &source.comment,
             discovery.map(|d| Value::Instant(d.at_us)),
+            changes,
+            problem,
         ]);
     }
 }
