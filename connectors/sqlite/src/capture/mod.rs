@@ -257,7 +257,7 @@ impl Inner {
                 |connection: &Connection| install::install(connection, &tables, &self.decisions);
             writer.locked(patience, make)?;
             // While nobody can commit, all begin.
-            let state = writer.locked(patience, |_| {
+            let state = writer.alone(patience, || {
                 let mut turn = self.turn();
                 for lease in leases.iter_mut().chain([&mut fence]) {
                     lease.begin()?;

@@ -45,10 +45,6 @@ impl Reading {
         lease.begin()?;
         let state = State::read(lease.connection()?)?.ok_or_else(log::rewound)?;
         state.place(&from, file)?;
-        let stream = inner.turn().open(&from).ok_or_else(|| {
-            let what = "a snapshot was taken behind the position, which nobody came by in time";
-            Error::new(Code::LogTruncated, what)
-        })?;
         let mut reading = Self {
             inner: inner.clone(),
             tables,
@@ -58,10 +54,14 @@ impl Reading {
             at: from,
             lease: None,
             looked: None,
-            stream,
+            stream: 0,
         };
         reading.stand(lease.connection()?, &state)?;
         lease.end()?;
+        reading.stream = inner.turn().open(&reading.at).ok_or_else(|| {
+            let what = "a snapshot was taken behind the position, which nobody came by in time";
+            Error::new(Code::LogTruncated, what)
+        })?;
         lease.patience(Patience::None)?;
         reading.lease = Some(lease);
         Ok(reading)

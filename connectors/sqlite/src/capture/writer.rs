@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use belvedere_connector::{Code, Error, Result};
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::failure;
 use crate::pool::FileId;
@@ -38,13 +38,26 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         self.connection.busy_timeout(patience).map_err(refused)?;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(refused)?;
+        let transaction = self.begin()?;
         let done = work(&transaction)?;
         transaction.commit().map_err(refused)?;
         Ok(done)
+    }
+
+    /// While nobody can commit. Nothing is written: a commit would have to wait for readers of a file without a write-ahead log.
+    pub fn alone<T>(&mut self, patience: Duration, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.connection.busy_timeout(patience).map_err(refused)?;
+        let transaction = self.begin()?;
+        let done = work();
+        transaction.rollback().map_err(refused)?;
+        done
+    }
+
+    fn begin(&mut self) -> Result<Transaction<'_>> {
+        let begun = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
+        begun.map_err(refused)
     }
 }
 
