@@ -2,6 +2,8 @@
 //!
 //! `BELVEDERE_CONFORMANCE=part` runs only behaviours whose name contains that part.
 
+#[cfg(feature = "sqlite")]
+mod cut;
 #[cfg(feature = "files")]
 mod files;
 mod memory;

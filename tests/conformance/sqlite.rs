@@ -1,8 +1,10 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use belvedere_conformance::changes::{Changing, Edit};
 use belvedere_conformance::{
     Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance,
 };
@@ -11,11 +13,16 @@ use belvedere_sqlite::SqliteConnector;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use rusqlite::Connection;
 
+use super::cut::Cutting;
+
 conformance!(Sqlite::start());
 
 struct Sqlite {
     folder: tempfile::TempDir,
     owner: Mutex<Connection>,
+    /// By number.
+    writers: Mutex<HashMap<usize, Arc<Mutex<Connection>>>>,
+    cutting: Cutting,
 }
 
 impl Sqlite {
@@ -26,7 +33,15 @@ impl Sqlite {
         Self {
             folder,
             owner: Mutex::new(owner),
+            writers: Mutex::default(),
+            cutting: Cutting::new(Arc::new(SqliteConnector)),
         }
+    }
+
+    fn connect(&self) -> Connection {
+        let connection = Connection::open(self.path()).unwrap();
+        connection.busy_timeout(Duration::from_secs(20)).unwrap();
+        connection
     }
 
     fn path(&self) -> PathBuf {
@@ -41,7 +56,7 @@ impl Fixture for Sqlite {
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
-        Arc::new(SqliteConnector)
+        Arc::new(self.cutting.clone())
     }
 
     fn definition(&self) -> Definition {
@@ -49,7 +64,15 @@ impl Fixture for Sqlite {
     }
 
     async fn clear(&self) {
+        self.writers.lock().unwrap().clear();
         let owner = self.owner.lock().unwrap();
+        // Where readers keep writers out, it is seen whether there are any. The last one may be about to go.
+        let mut tries = 0;
+        while let Err(e) = owner.execute_batch("PRAGMA journal_mode = DELETE") {
+            tries += 1;
+            assert!(tries < 200, "{e}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let tables: Vec<String> = owner
             .prepare(
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -161,11 +184,81 @@ impl Fixture for Sqlite {
         }
     }
 
+    fn changing(&self) -> Result<&dyn Changing, &'static str> {
+        Ok(self)
+    }
+
     fn refused(&self, how: Refusal) -> Option<Definition> {
         match how {
             Refusal::UnknownPlace => Some(Definition::new("sqlite:/no/such/folder/lab.db")),
             Refusal::WrongPassword | Refusal::UnknownHost => None,
         }
+    }
+}
+
+#[async_trait]
+impl Changing for Sqlite {
+    fn definition(&self) -> Definition {
+        Fixture::definition(self).with("changes", "triggers")
+    }
+
+    async fn create(&self, table: &str, is_keyed: bool) {
+        let id = match (is_keyed, table) {
+            (false, _) => "BIGINT NOT NULL",
+            (true, "first") => "INTEGER PRIMARY KEY",
+            (true, _) => "BIGINT NOT NULL PRIMARY KEY",
+        };
+        let table = self.quoted(table);
+        self.execute("PRAGMA journal_mode = WAL").await;
+        self.execute(&format!("CREATE TABLE {table} (id {id}, n BIGINT, v TEXT)"))
+            .await;
+    }
+
+    async fn adopt(&self, _table: &str) {}
+
+    async fn forbid(&self, _table: &str) -> bool {
+        false
+    }
+
+    async fn transact(&self, writer: usize, edits: &[(String, Edit)], commits: bool) {
+        let writer = {
+            let mut writers = self.writers.lock().unwrap();
+            let connect = || Arc::new(Mutex::new(self.connect()));
+            writers.entry(writer).or_insert_with(connect).clone()
+        };
+        let mut statements = vec!["BEGIN IMMEDIATE".to_string()];
+        for (table, edit) in edits {
+            match edit {
+                Edit::Truncate => statements.push(format!("DELETE FROM {}", self.quoted(table))),
+                edit => statements.extend(edit.statements(self, table)),
+            }
+        }
+        statements.push(if commits { "COMMIT" } else { "ROLLBACK" }.to_string());
+        let sql = statements.join("; ");
+        tokio::task::spawn_blocking(move || writer.lock().unwrap().execute_batch(&sql).unwrap())
+            .await
+            .unwrap();
+    }
+
+    async fn cut(&self) {
+        self.cutting.cut();
+    }
+
+    async fn lose_log(&self, _source: &str) {
+        self.execute("DELETE FROM belvedere_changes").await;
+    }
+
+    async fn add_column(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} ADD more BIGINT DEFAULT 5"))
+            .await;
+    }
+
+    async fn drop_column(&self, table: &str) {
+        // Keys are told, not rows: what is in a column is known once it was looked at.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} DROP v")).await;
     }
 }
 

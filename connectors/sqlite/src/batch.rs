@@ -89,9 +89,14 @@ impl Batch {
     }
 
     pub fn push(&mut self, row: &Row<'_>) -> Result<(), Refused> {
+        self.push_from(row, 0)
+    }
+
+    /// From that column of the row on.
+    pub fn push_from(&mut self, row: &Row<'_>, first: usize) -> Result<(), Refused> {
         for (i, column) in self.columns.iter_mut().enumerate() {
             let value = row
-                .get_ref(i)
+                .get_ref(first + i)
                 .map_err(|e| Refused::Failed(crate::failure::of(e)))?;
             self.bytes += match column.values.push_as_is(value) {
                 Some(bytes) => bytes,

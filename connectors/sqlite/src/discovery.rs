@@ -154,7 +154,7 @@ fn table(connection: &Connection, shape: &Shape, decisions: &Decisions) -> rusql
     })
 }
 
-fn columns(
+pub fn columns(
     connection: &Connection,
     shape: &Shape,
     decisions: &Decisions,
@@ -217,7 +217,7 @@ fn collation(connection: &Connection, shape: &Shape, column: &str, utf8: bool) -
     Some(if utf8 { name } else { name + UTF16 })
 }
 
-fn primary_key_of(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<String>> {
+pub fn primary_key_of(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<String>> {
     let mut keys: Vec<Info> = infos(connection, shape)?
         .into_iter()
         .filter(|info| info.key_place > 0)

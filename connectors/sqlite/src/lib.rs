@@ -24,13 +24,15 @@
 //! | `ranges.rs` | a table's rows in parts |
 //! | `snapshot.rs` | several connections that see the same |
 //! | `batch.rs` | rows to Arrow arrays |
+//! | `capture/` | `changes = 'triggers'`: what changed, by a log that triggers write |
 //! | `failure.rs` | SQLite's errors as ours; which row does not fit |
 //!
-//! *Invariant:* nothing here writes to the database, and no value is guessed: one that does not fit is an error or, by
+//! *Invariant:* nothing but `capture/` writes to the database, and that by a connection of its own. No value is guessed: one that does not fit is an error or, by
 //! the user's decision, NULL.
 
 mod batch;
 mod calendar;
+mod capture;
 mod dialect;
 mod discovery;
 mod failure;

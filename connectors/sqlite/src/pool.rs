@@ -75,6 +75,13 @@ impl Pool {
         self.permits.clone().try_acquire_owned().ok()
     }
 
+    /// A connection, unless all are in use. Blocks.
+    pub fn lease_at_once(self: &Arc<Self>) -> Result<Lease> {
+        let permit = self.try_permit();
+        let busy = || Error::new(Code::Busy, "all connections are in use");
+        self.lease(permit.ok_or_else(busy)?)
+    }
+
     /// An idle connection, or a new one. Blocks.
     pub fn lease(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease> {
         let file = FileId::of(&self.path)?;
@@ -166,6 +173,19 @@ impl Lease {
             .map_err(failure::of)
     }
 
+    /// Of which file it is.
+    pub fn file(&self) -> Result<FileId> {
+        match &self.opened {
+            Some(opened) => Ok(opened.file),
+            None => Err(Error::internal("a connection that was given back")),
+        }
+    }
+
+    /// That file is the one that is there now.
+    pub fn is_current(&self) -> Result<bool> {
+        Ok(FileId::of(&self.pool.path)? == self.file()?)
+    }
+
     /// Both are of the file that is there now.
     pub fn shares_file_with(&self, other: &Self) -> bool {
         let file = |lease: &Self| lease.opened.as_ref().map(|opened| opened.file);
@@ -197,6 +217,10 @@ impl Drop for Lease {
                 .progress_handler(0, None::<fn() -> bool>)
                 .is_ok()
             && roll_back(&opened.connection).is_ok()
+            && opened
+                .connection
+                .busy_timeout(self.pool.busy_timeout)
+                .is_ok()
         {
             let mut idle = self
                 .pool
@@ -210,10 +234,15 @@ impl Drop for Lease {
 
 /// Which file a path leads to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
+pub struct FileId(u64, u64);
 
 impl FileId {
-    fn of(path: &Path) -> Result<Self> {
+    /// The same as long as the file is.
+    pub fn number(self) -> u64 {
+        self.1
+    }
+
+    pub fn of(path: &Path) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|error| {
             let what = match error.kind() {
                 std::io::ErrorKind::NotFound => "does not exist",

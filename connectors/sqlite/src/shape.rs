@@ -19,8 +19,9 @@ pub struct Shape {
 }
 
 const COLUMNS: &str = "SELECT name, type, wr, strict";
-const OURS: &str =
-    "schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+/// Neither SQLite's own nor what change capture makes.
+const OURS: &str = "schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+     AND name NOT IN ('belvedere_changes', 'belvedere_captured', 'belvedere_capture')";
 
 fn shape_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Shape> {
     let kind: String = row.get(1)?;

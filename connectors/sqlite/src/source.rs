@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Connector, Error, Fragment, OptionSpec, Result, ScanRequest,
-    Source, SourceConfig, Table,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Connector, Error, Fragment,
+    OptionSpec, Position, Rel, Result, ScanRequest, Snapshot, Source, SourceConfig, Table,
+    TableRef,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 
+use crate::capture::Capturing;
 use crate::dialect::SqliteDialect;
 use crate::discovery::{self, Decisions};
 use crate::guards;
@@ -49,6 +51,11 @@ impl Connector for SqliteConnector {
                 help: "how long to wait for another program's lock, in milliseconds (5000)",
                 secret: false,
             },
+            OptionSpec {
+                name: "changes",
+                help: "how changes are found: 'triggers' writes triggers and a log into the database",
+                secret: false,
+            },
         ]
     }
 
@@ -57,20 +64,22 @@ impl Connector for SqliteConnector {
         let max_connections = config.number("max_connections", 4, 1)?;
         let busy_timeout = config.number("busy_timeout_ms", 5000, 0)?;
         let decisions = Arc::new(types::decisions(&config)?);
+        let busy_timeout = Duration::from_millis(busy_timeout as u64);
+        let capturing = Capturing::new(&config, path.clone(), decisions.clone(), busy_timeout)?;
         Ok(Arc::new(SqliteSource {
             name: config.name,
-            pool: Arc::new(Pool::new(
-                path,
-                max_connections,
-                Duration::from_millis(busy_timeout as u64),
-            )),
+            pool: Arc::new(Pool::new(path, max_connections, busy_timeout)),
             decisions,
+            capturing,
             // Until the file was looked at, the order of its text is not known.
             dialect: RwLock::new(SqliteDialect { orders_text: false }),
             rows: RwLock::default(),
         }))
     }
 }
+
+/// Rows in a batch of a copy.
+const COPIED_BATCH_ROWS: usize = 8192;
 
 fn path_of(config: &SourceConfig) -> Result<PathBuf> {
     let rest = config.url.strip_prefix("sqlite:").unwrap_or_default();
@@ -95,6 +104,7 @@ struct SqliteSource {
     name: String,
     pool: Arc<Pool>,
     decisions: Arc<Decisions>,
+    capturing: Capturing,
     dialect: RwLock<SqliteDialect>,
     /// Of each table, as discovery estimated them.
     rows: RwLock<HashMap<String, u64>>,
@@ -109,6 +119,22 @@ impl SqliteSource {
         let mut rendered = render(fragment, &self.dialect())?;
         guards::spare(&mut rendered, &fragment.rel);
         Ok(rendered)
+    }
+
+    fn prepare(&self, pool: Arc<Pool>, request: ScanRequest) -> Result<Scan> {
+        let rendered = self.render(&request.fragment).map_err(|why| {
+            Error::internal(format!("a fragment that was not declared: {why}"))
+                .at_source(&self.name)
+        })?;
+        Ok(Scan {
+            source: self.name.clone(),
+            pool,
+            decisions: self.decisions.clone(),
+            rendered,
+            fragment: request.fragment,
+            batch_rows: request.batch_rows.max(1),
+            deadline: request.deadline,
+        })
     }
 }
 
@@ -135,6 +161,7 @@ impl Source for SqliteSource {
         let rows = |table: &Table| Some((table.name.clone(), table.row_count?));
         *self.rows.write().unwrap_or_else(PoisonError::into_inner) =
             tables.iter().filter_map(rows).collect();
+        self.capturing.remember(tables);
     }
 
     fn default_schema(&self) -> &str {
@@ -176,18 +203,7 @@ impl Source for SqliteSource {
     }
 
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>> {
-        let scan = Scan {
-            source: self.name.clone(),
-            pool: self.pool.clone(),
-            decisions: self.decisions.clone(),
-            rendered: self.render(&request.fragment).map_err(|why| {
-                Error::internal(format!("a fragment that was not declared: {why}"))
-                    .at_source(&self.name)
-            })?,
-            fragment: request.fragment,
-            batch_rows: request.batch_rows.max(1),
-            deadline: request.deadline,
-        };
+        let scan = self.prepare(self.pool.clone(), request.clone())?;
         if request.partitions <= 1 {
             return Ok(vec![scan.into_stream()]);
         }
@@ -199,5 +215,40 @@ impl Source for SqliteSource {
             }
             _ => Err(Error::internal("only the rows of one table are split").at_source(&self.name)),
         }
+    }
+    fn capture(&self) -> Capture {
+        self.capturing.capture()
+    }
+
+    fn identity(&self, table: &TableRef) -> Option<Vec<String>> {
+        self.capturing.identity(table)
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.capturing.position().await
+    }
+
+    async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        let whole = |captured: &Captured| {
+            let (table, schema) = (captured.table.clone(), captured.schema.clone());
+            let request = ScanRequest {
+                fragment: Arc::new(Fragment::new(Rel::Scan { table, schema })),
+                partitions: 1,
+                batch_rows: COPIED_BATCH_ROWS,
+                deadline: None,
+            };
+            let scan = self.prepare(self.capturing.pool(), request)?;
+            Ok((captured.clone(), scan))
+        };
+        let scans = tables.iter().map(whole).collect::<Result<_>>()?;
+        self.capturing.snapshot(scans).await
+    }
+
+    async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
+        self.capturing.changes(from, tables).await
+    }
+
+    async fn release(&self) -> Result<()> {
+        self.capturing.release().await
     }
 }
