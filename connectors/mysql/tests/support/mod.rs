@@ -91,6 +91,8 @@ impl Server {
                 "--innodb-flush-log-at-trx-commit=2",
             ])
             .args(["--performance-schema=OFF", "--max-allowed-packet=64M"])
+            .args(["--server-id=7", "--log-bin=binlog", "--binlog-format=ROW"])
+            .args(["--binlog-row-image=FULL", "--binlog-row-metadata=FULL"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("s").display()))
