@@ -138,6 +138,12 @@ impl Server {
         async move { Conn::new(options).await.expect("root may log in") }
     }
 
+    /// A connection of root's, in a database.
+    pub async fn connection_in(&self, database: &str) -> Conn {
+        let conn = Conn::new(self.options(database, "root")).await;
+        conn.expect("root may log in")
+    }
+
     /// Run statements on the server itself, in a fresh database of this name.
     pub async fn database(&self, name: &str, statements: &[&str]) {
         let mut conn = Conn::new(self.options("", "root"))
