@@ -155,7 +155,14 @@ const INTERVALS: &str = "t.t0: interval; t.t1: interval; t.t3: interval; t.t6: i
 async fn types(server: &Server, is_compressed: bool) {
     let compressed = format!("SET GLOBAL log_bin_compress = {is_compressed}");
     server
-        .database("types", &[&compressed, "SET GLOBAL log_bin_compress_min_len = 10", TYPES])
+        .database(
+            "types",
+            &[
+                &compressed,
+                "SET GLOBAL log_bin_compress_min_len = 10",
+                TYPES,
+            ],
+        )
         .await;
     let decisions = [("columns", INTERVALS)];
     let source = server.source("types", &decisions);
@@ -164,11 +171,17 @@ async fn types(server: &Server, is_compressed: bool) {
     let mut following = Following::start(source, "t").await;
     let mut conn = server.connection_in("types").await;
     for values in VALUES {
-        conn.query_drop(format!("INSERT INTO t VALUES ({values})")).await.unwrap();
+        conn.query_drop(format!("INSERT INTO t VALUES ({values})"))
+            .await
+            .unwrap();
     }
-    conn.query_drop(format!("INSERT INTO t (id) VALUES ({})", u32::MAX)).await.unwrap();
+    conn.query_drop(format!("INSERT INTO t (id) VALUES ({})", u32::MAX))
+        .await
+        .unwrap();
     following.check().await;
-    conn.query_drop("UPDATE t SET a = 1, tx = CONCAT(COALESCE(tx, ''), 'x')").await.unwrap();
+    conn.query_drop("UPDATE t SET a = 1, tx = CONCAT(COALESCE(tx, ''), 'x')")
+        .await
+        .unwrap();
     conn.query_drop("DELETE FROM t WHERE id = 2").await.unwrap();
     following.check().await;
 }
@@ -196,13 +209,22 @@ async fn drift(server: &Server) {
         ("DROP TABLE t", Code::TableMissing),
         ("CREATE OR REPLACE TABLE t (id INT)", Code::TableMissing),
         ("DROP DATABASE drift", Code::TableMissing),
-        ("SET binlog_format = STATEMENT; INSERT INTO t VALUES (5, 5, 'five')", Code::NoChangeCapture),
-        ("SET binlog_row_image = MINIMAL; UPDATE t SET n = 6", Code::NoChangeCapture),
+        (
+            "SET binlog_format = STATEMENT; INSERT INTO t VALUES (5, 5, 'five')",
+            Code::NoChangeCapture,
+        ),
+        (
+            "SET binlog_row_image = MINIMAL; UPDATE t SET n = 6",
+            Code::NoChangeCapture,
+        ),
     ] {
         server
             .database(
                 "drift",
-                &["CREATE TABLE t (id INT PRIMARY KEY, n INT, v TEXT)", "INSERT INTO t VALUES (1, 1, 'one')"],
+                &[
+                    "CREATE TABLE t (id INT PRIMARY KEY, n INT, v TEXT)",
+                    "INSERT INTO t VALUES (1, 1, 'one')",
+                ],
             )
             .await;
         let mut following = Following::start(server.source("drift", &[]), "t").await;
@@ -220,14 +242,20 @@ async fn drift(server: &Server) {
         }
         following.catch_up().await.unwrap();
         assert!(following.ended.is_none(), "{:?}", following.ended);
-        let row = ["3", "3", "three"].map(|text| Some(text.to_string())).to_vec();
+        let row = ["3", "3", "three"]
+            .map(|text| Some(text.to_string()))
+            .to_vec();
         assert_eq!(following.rows, [row]);
         for part in statement.split("; ") {
             let part = part.replace("VALUES (5, 5, 'five')", "VALUES (5, 5, 'five', 5)");
             conn.query_drop(part).await.unwrap();
         }
         let why = following.ends().await;
-        assert_eq!((why.code, why.table.as_deref()), (code, Some("t")), "{statement}: {why}");
+        assert_eq!(
+            (why.code, why.table.as_deref()),
+            (code, Some("t")),
+            "{statement}: {why}"
+        );
     }
 }
 
@@ -235,7 +263,11 @@ async fn prepared_and_rolled_back(server: &Server) {
     server
         .database(
             "xa",
-            &["CREATE TABLE t (id INT)", "CREATE TABLE other (id INT)", "CREATE TABLE m (id INT) ENGINE = MyISAM"],
+            &[
+                "CREATE TABLE t (id INT)",
+                "CREATE TABLE other (id INT)",
+                "CREATE TABLE m (id INT) ENGINE = MyISAM",
+            ],
         )
         .await;
     let mut following = Following::start(server.source("xa", &[]), "t").await;
@@ -247,14 +279,19 @@ async fn prepared_and_rolled_back(server: &Server) {
     };
     run("BEGIN; INSERT INTO t VALUES (1); INSERT INTO m VALUES (1); ROLLBACK").await;
     run("BEGIN; INSERT INTO t VALUES (2); ROLLBACK").await;
-    run("XA START 'a'; INSERT INTO other VALUES (1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'").await;
-    run("XA START 'b'; INSERT INTO t VALUES (3); XA END 'b'; XA PREPARE 'b'; XA ROLLBACK 'b'").await;
+    run("XA START 'a'; INSERT INTO other VALUES (1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'")
+        .await;
+    run("XA START 'b'; INSERT INTO t VALUES (3); XA END 'b'; XA PREPARE 'b'; XA ROLLBACK 'b'")
+        .await;
     run("XA START 'c'; INSERT INTO t VALUES (4); XA END 'c'; XA COMMIT 'c' ONE PHASE").await;
     following.check().await;
     run("XA START 'd'; INSERT INTO t VALUES (5); XA END 'd'; XA PREPARE 'd'; XA COMMIT 'd'").await;
     let error = following.catch_up().await.unwrap_err();
     assert_eq!(error.code, Code::LogTruncated, "{error}");
-    Following::start(server.source("xa", &[]), "t").await.check().await;
+    Following::start(server.source("xa", &[]), "t")
+        .await
+        .check()
+        .await;
 }
 
 /// What is missing is named, with the statement to run.
@@ -277,17 +314,28 @@ async fn settings(server: &Server) {
             other => format!("{other:?}"),
         }
     };
-    assert!(reason("plain").await.contains("GRANT REPLICATION SLAVE, BINLOG MONITOR"));
+    assert!(
+        reason("plain")
+            .await
+            .contains("GRANT REPLICATION SLAVE, BINLOG MONITOR")
+    );
     for (name, other, right) in [
         ("binlog_format", "MIXED", "ROW"),
         ("binlog_row_image", "MINIMAL", "FULL"),
         ("binlog_row_metadata", "MINIMAL", "FULL"),
     ] {
         let mut conn = server.connection_in("ready").await;
-        conn.query_drop(format!("SET GLOBAL {name} = {other}")).await.unwrap();
+        conn.query_drop(format!("SET GLOBAL {name} = {other}"))
+            .await
+            .unwrap();
         let why = reason("root").await;
-        assert!(why.contains(&format!("SET GLOBAL {name} = {right}")), "{why}");
-        conn.query_drop(format!("SET GLOBAL {name} = {right}")).await.unwrap();
+        assert!(
+            why.contains(&format!("SET GLOBAL {name} = {right}")),
+            "{why}"
+        );
+        conn.query_drop(format!("SET GLOBAL {name} = {right}"))
+            .await
+            .unwrap();
     }
     assert_eq!(reason("root").await, "Transactional");
     let source = server.source("ready", &[]);

@@ -118,6 +118,7 @@ impl<'a> Named<'a> {
                 250,
                 251,
                 kind::BLOB,
+                kind::GEOMETRY,
             ]);
             let labelled = is(&[kind::ENUM, kind::SET]);
             match field {

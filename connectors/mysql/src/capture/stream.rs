@@ -295,11 +295,13 @@ impl LogStream {
 
     fn statement(&mut self, statement: &Statement, sql: &str) -> Result<()> {
         match statement.bound() {
-            Bound::Begin => {
-                let name = prepared_name(sql);
-                self.open()?.name = name;
+            Bound::Begin => {}
+            // `XA END`, which alone names the prepared transaction that ends.
+            Bound::Within => {
+                if let Some(name) = prepared_name(sql) {
+                    self.open()?.name = Some(name);
+                }
             }
-            Bound::Within => {}
             Bound::Commit => self.ended()?,
             Bound::Rollback => self.rolled_back(true)?,
             Bound::RollbackTo => self.rolled_back(false)?,
@@ -422,14 +424,13 @@ impl LogStream {
     }
 }
 
-/// The rest of `XA START …` or `XA COMMIT …`, which is how the log writes what it is called by.
+/// The rest of `XA END …` or `XA COMMIT …`, which is how the log writes what it is called by.
 fn prepared_name(sql: &str) -> Option<String> {
     let mut words = sql.splitn(3, ' ');
     let is_xa = words
         .next()
         .is_some_and(|word| word.eq_ignore_ascii_case("XA"));
     let name = words.nth(1)?.trim();
-    let name = name.trim_end_matches("ONE PHASE").trim_end();
     is_xa.then(|| name.to_string())
 }
 
