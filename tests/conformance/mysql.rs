@@ -1,6 +1,8 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use belvedere_conformance::changes::{Changing, Edit};
 use belvedere_conformance::{
     Ability, Definition, Feature, Fixture, Native, Refusal, SqlNames, conformance,
 };
@@ -24,6 +26,8 @@ struct Mysql {
     port: u16,
     owner: Mutex<Option<Conn>>,
     wrong: tempfile::NamedTempFile,
+    /// Connections of writers, by their number.
+    writers: Mutex<HashMap<usize, Arc<Mutex<Conn>>>>,
 }
 
 const DATABASE: &str = "conformance";
@@ -39,6 +43,7 @@ impl Mysql {
             server: Mutex::new(server),
             owner: Mutex::new(None),
             wrong,
+            writers: Mutex::default(),
         };
         let mut admin = fixture.connect("").await;
         for sql in [
@@ -46,6 +51,10 @@ impl Mysql {
             "CREATE DATABASE conformance CHARACTER SET utf8mb4",
             "CREATE OR REPLACE USER reader@'%'",
             "CREATE OR REPLACE USER reader@localhost",
+            "CREATE OR REPLACE USER follower@'%'",
+            "CREATE OR REPLACE USER follower@localhost",
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO follower@'%'",
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO follower@localhost",
             "CREATE OR REPLACE USER locked@'%' IDENTIFIED BY 'right'",
             "CREATE OR REPLACE USER locked@localhost IDENTIFIED BY 'right'",
         ] {
@@ -90,6 +99,12 @@ impl Mysql {
         .await
     }
 
+    async fn logs(&self) -> Vec<String> {
+        let mut conn = self.connect(DATABASE).await;
+        let logs: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.unwrap();
+        logs.iter().map(|log| log.get(0).unwrap()).collect()
+    }
+
     async fn end_connections(&self) {
         for id in self
             .ask("SELECT id FROM information_schema.processlist WHERE user = 'reader'")
@@ -131,8 +146,10 @@ impl Fixture for Mysql {
                 "REVOKE ALL PRIVILEGES, GRANT OPTION FROM reader@{host}"
             ))
             .await;
-            self.execute(&format!("GRANT SELECT ON conformance.* TO reader@{host}"))
-                .await;
+            for user in ["reader", "follower"] {
+                self.execute(&format!("GRANT SELECT ON conformance.* TO {user}@{host}"))
+                    .await;
+            }
         }
     }
 
@@ -286,6 +303,10 @@ impl Fixture for Mysql {
         self.end_connections().await;
     }
 
+    fn changing(&self) -> Result<&dyn Changing, &'static str> {
+        Ok(self)
+    }
+
     fn refused(&self, how: Refusal) -> Option<Definition> {
         Some(match how {
             Refusal::WrongPassword => Definition::new(self.url("locked", DATABASE))
@@ -295,6 +316,112 @@ impl Fixture for Mysql {
             }
             Refusal::UnknownPlace => Definition::new(self.url("reader", "no_such_database")),
         })
+    }
+}
+
+#[async_trait]
+impl Changing for Mysql {
+    fn definition(&self) -> Definition {
+        Definition::new(self.url("follower", DATABASE)).with("connect_timeout", "60")
+    }
+
+    async fn create(&self, table: &str, is_keyed: bool) {
+        let key = if is_keyed {
+            " PRIMARY KEY"
+        } else {
+            " NOT NULL"
+        };
+        let table = self.quoted(table);
+        self.execute(&format!(
+            "CREATE TABLE {table} (id BIGINT{key}, n BIGINT, v LONGTEXT)"
+        ))
+        .await;
+    }
+
+    async fn adopt(&self, _table: &str) {}
+
+    async fn forbid(&self, _table: &str) -> bool {
+        // All of them at once: rights on a whole database have no exceptions.
+        let rights = "SELECT COUNT(*) > 0 FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE LIKE '\'follower\'%'";
+        if self.ask(rights).await == ["1"] {
+            for host in ["'%'", "localhost"] {
+                self.execute(&format!(
+                    "REVOKE SELECT ON conformance.* FROM follower@{host}"
+                ))
+                .await;
+            }
+        }
+        // A connection keeps the rights on a whole database that it began with.
+        let ids = "SELECT id FROM information_schema.processlist WHERE user = 'follower' AND command = 'Sleep'";
+        for id in self.ask(ids).await {
+            self.execute(&format!("KILL {id}")).await;
+        }
+        true
+    }
+
+    async fn transact(&self, writer: usize, edits: &[(String, Edit)], commits: bool) {
+        let conn = {
+            let mut writers = self.writers.lock().await;
+            match writers.get(&writer) {
+                Some(conn) => conn.clone(),
+                None => {
+                    let conn = Arc::new(Mutex::new(self.connect(DATABASE).await));
+                    writers.insert(writer, conn.clone());
+                    conn
+                }
+            }
+        };
+        let mut conn = conn.lock().await;
+        let of = |edit: &Edit, table: &str| edit.statements(self, table);
+        'again: loop {
+            conn.query_drop("BEGIN").await.unwrap();
+            for (table, edit) in edits {
+                for statement in of(edit, table) {
+                    match conn.query_drop(&statement).await {
+                        Ok(()) => {}
+                        // It was chosen to give way, and is rolled back.
+                        Err(mysql_async::Error::Server(e)) if e.code == 1213 => continue 'again,
+                        Err(e) => panic!("{statement:.300}: {e}"),
+                    }
+                }
+            }
+            let end = if commits { "COMMIT" } else { "ROLLBACK" };
+            conn.query_drop(end).await.unwrap();
+            return;
+        }
+    }
+
+    async fn cut(&self) {
+        for id in self
+            .ask("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+            .await
+        {
+            self.execute(&format!("KILL {id}")).await;
+        }
+    }
+
+    async fn lose_log(&self, _source: &str) {
+        self.cut().await;
+        self.execute("FLUSH BINARY LOGS").await;
+        let logs = self.logs().await;
+        let last = logs.last().unwrap();
+        // Its reader has just gone.
+        while self.logs().await.len() > 1 {
+            self.execute(&format!("PURGE BINARY LOGS TO '{last}'"))
+                .await;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn add_column(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} ADD more BIGINT DEFAULT 5"))
+            .await;
+    }
+
+    async fn drop_column(&self, table: &str) {
+        let table = self.quoted(table);
+        self.execute(&format!("ALTER TABLE {table} DROP v")).await;
     }
 }
 

@@ -94,6 +94,15 @@ impl RowDecoder {
                 schema.fields().len()
             )));
         }
+        let wire = wire.iter().map(|wire| Wire {
+            kind: wire.column_type(),
+            decimals: wire.decimals(),
+        });
+        Self::of(schema, origins, &wire.collect::<Vec<_>>())
+    }
+
+    /// The same, for rows whose columns are those of `schema`.
+    pub fn of(schema: SchemaRef, origins: &[Option<Origin>], wire: &[Wire]) -> Result<Self> {
         let columns = schema
             .fields()
             .iter()
@@ -105,10 +114,7 @@ impl RowDecoder {
                     builder: Builder::new(field.data_type()).ok_or_else(|| {
                         Error::internal(format!("no answer can be of type {}", field.data_type()))
                     })?,
-                    wire: Wire {
-                        kind: wire.column_type(),
-                        decimals: wire.decimals(),
-                    },
+                    wire: *wire,
                     nullable: field.is_nullable(),
                     decided: is_decided(native),
                     misfits_are_null: reads_misfits_as_null(native),
@@ -136,8 +142,13 @@ impl RowDecoder {
     }
 
     pub fn append(&mut self, row: &Row) -> Result<()> {
+        self.append_values(|i| row.as_ref(i).unwrap_or(&Value::NULL))
+    }
+
+    /// A row, by the values of its columns.
+    pub fn append_values<'v>(&mut self, value: impl Fn(usize) -> &'v Value) -> Result<()> {
         for (i, column) in self.columns.iter_mut().enumerate() {
-            let value = row.as_ref(i).unwrap_or(&Value::NULL);
+            let value = value(i);
             self.bytes += match value {
                 Value::Bytes(bytes) => bytes.len() + 4,
                 _ => 8,

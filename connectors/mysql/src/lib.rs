@@ -25,11 +25,13 @@
 //! | `split.rs` | the ranges of a table, read at once |
 //! | `decode.rs` | rows to record batches |
 //! | `values.rs` | single values: decimals, dates, times |
+//! | `capture/` | what changes, by the binary log |
 //! | `error.rs` | the client's and server's errors, re-worded |
 //!
 //! *Invariant:* no statement writes; no value of a row or constant is in an error or in a statement's text (constants
 //! of bytes apart, as hexadecimal digits).
 
+mod capture;
 mod collation;
 mod connector;
 mod decode;

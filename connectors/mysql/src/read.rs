@@ -49,6 +49,13 @@ pub(crate) enum Answered {
     WasDead,
 }
 
+/// The same, with the connection.
+enum Asked {
+    Complete(Lease),
+    Abandoned,
+    WasDead,
+}
+
 /// How reading ended, other than by an error of ours.
 enum End {
     /// The answer is complete.
@@ -84,7 +91,24 @@ impl Reading {
     }
 
     /// The answer of one connection, with which all is settled at the end.
-    pub async fn answer(&self, mut lease: Lease, batches: &Batches) -> Result<Answered> {
+    pub async fn answer(&self, lease: Lease, batches: &Batches) -> Result<Answered> {
+        match self.ask(lease, batches).await? {
+            Asked::Complete(lease) => lease.give_back().await,
+            Asked::Abandoned => {}
+            Asked::WasDead => return Ok(Answered::WasDead),
+        }
+        Ok(Answered::Done)
+    }
+
+    /// The same; the connection is as it was, and kept, unless the reader has gone.
+    pub async fn answer_and_keep(&self, lease: Lease, batches: &Batches) -> Result<Option<Lease>> {
+        match self.ask(lease, batches).await? {
+            Asked::Complete(lease) => Ok(Some(lease)),
+            Asked::Abandoned | Asked::WasDead => Ok(None),
+        }
+    }
+
+    async fn ask(&self, mut lease: Lease, batches: &Batches) -> Result<Asked> {
         let rendered = match (self.render)(lease.flavor(), &self.fragment) {
             Ok(rendered) => rendered,
             Err(error) => {
@@ -99,13 +123,10 @@ impl Reading {
             () = until(self.deadline) => End::Stopped(late()),
         };
         match end {
-            End::Complete => {
-                lease.give_back().await;
-                Ok(Answered::Done)
-            }
+            End::Complete => Ok(Asked::Complete(lease)),
             End::Abandoned => {
                 lease.discard(true).await;
-                Ok(Answered::Done)
+                Ok(Asked::Abandoned)
             }
             End::Stopped(error) => {
                 lease.discard(true).await;
@@ -119,7 +140,7 @@ impl Reading {
                     false => lease.give_back().await,
                 }
                 match was_dead {
-                    true => Ok(Answered::WasDead),
+                    true => Ok(Asked::WasDead),
                     false => Err(self.at_table(client_error(error, &self.settings))),
                 }
             }

@@ -22,7 +22,7 @@ const TRIES: usize = 20;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// A place in the binary log: file and offset.
-type Position = (String, String);
+pub(crate) type Position = (String, String);
 
 /// Whether connections see the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,22 @@ pub(crate) async fn share(leases: &mut [Lease]) -> mysql_async::Result<Shared> {
         last.conn.query_drop("ROLLBACK").await?;
     }
     Ok(Shared::NotNow)
+}
+
+/// Begin a transaction with a snapshot on one connection. Where the log was then; None: the server does not tell.
+pub(crate) async fn one(lease: &mut Lease) -> mysql_async::Result<Option<Position>> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    begin(lease).await?;
+    let mut last = position(&mut lease.conn).await?;
+    // Until it is told twice, for somebody else may have asked at the same moment.
+    for _ in 0..TRIES {
+        let again = position(&mut lease.conn).await?;
+        if again == last {
+            return Ok(last);
+        }
+        last = again;
+    }
+    Ok(None)
 }
 
 /// Ends the transaction that is open.

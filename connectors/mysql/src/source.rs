@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Error, Fragment, Result, ScanRequest, Source, SourceConfig,
-    Table, TableRef,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Position,
+    Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 use futures::{StreamExt, stream};
 
+use crate::capture::Capturing;
 use crate::collation::MysqlCapabilities;
 use crate::dialect::MysqlDialect;
 use crate::discover;
@@ -29,6 +30,7 @@ const DISCOVERY: Duration = Duration::from_secs(60);
 pub(crate) struct MysqlSource {
     settings: Arc<Settings>,
     pool: Arc<Pool>,
+    capturing: Capturing,
     /// Of the tables that can be read in ranges, as discovery found them.
     layouts: RwLock<HashMap<TableRef, Layout>>,
 }
@@ -36,8 +38,10 @@ pub(crate) struct MysqlSource {
 impl MysqlSource {
     pub fn open(config: &SourceConfig) -> Result<Self> {
         let settings = Arc::new(Settings::parse(config)?);
+        let pool = Pool::new(settings.clone());
         Ok(Self {
-            pool: Pool::new(settings.clone()),
+            capturing: Capturing::new(pool.clone(), settings.clone()),
+            pool,
             settings,
             layouts: RwLock::default(),
         })
@@ -81,6 +85,7 @@ impl Source for MysqlSource {
                     lease.give_back().await;
                     self.remember(&tables);
                     self.pool.try_again();
+                    self.capturing.discover().await?;
                     return Ok(tables);
                 }
                 Ok(Err(error)) => {
@@ -182,5 +187,21 @@ impl Source for MysqlSource {
                 Ok(streams)
             }
         }
+    }
+
+    fn capture(&self) -> Capture {
+        self.capturing.capture()
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.capturing.position().await
+    }
+
+    async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        self.capturing.snapshot(tables).await
+    }
+
+    async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
+        self.capturing.changes(from, tables).await
     }
 }

@@ -91,6 +91,8 @@ impl Server {
                 "--innodb-flush-log-at-trx-commit=2",
             ])
             .args(["--performance-schema=OFF", "--max-allowed-packet=64M"])
+            .args(["--server-id=7", "--log-bin=binlog", "--binlog-format=ROW"])
+            .args(["--binlog-row-image=FULL", "--binlog-row-metadata=FULL"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("s").display()))
@@ -134,6 +136,12 @@ impl Server {
     pub fn connection(&self) -> impl Future<Output = Conn> + use<> {
         let options = self.options("big", "root");
         async move { Conn::new(options).await.expect("root may log in") }
+    }
+
+    /// A connection of root's, in a database.
+    pub async fn connection_in(&self, database: &str) -> Conn {
+        let conn = Conn::new(self.options(database, "root")).await;
+        conn.expect("root may log in")
     }
 
     /// Run statements on the server itself, in a fresh database of this name.

@@ -1,0 +1,275 @@
+//! What changes at a MariaDB server, by its binary log.
+//!
+//! The central type is [`Capturing`]. In go tables that are wanted; out come their rows in one snapshot, and a [`LogStream`] of
+//! what is committed after it.
+//!
+//! ```text
+//!   snapshot ──▶ a transaction WITH CONSISTENT SNAPSHOT, and the transactions that the log had by then (GTIDs)
+//!   log      ──▶ events ──▶ shapes of tables ──▶ runs of rows by table ──▶ pieces of transactions
+//! ```
+//!
+//! Values of the log become those that the client gives of a scan, and go through the same decoder: snapshot and stream cannot
+//! differ in how they are read into Arrow.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `place.rs` | positions: a server, and its last transaction of each domain |
+//! | `readiness.rs` | whether the server can |
+//! | `tables.rs` | whether tables can be followed, as they are now |
+//! | `copy.rs` | a snapshot's rows |
+//! | `log.rs` | the connection that the log comes by |
+//! | `event.rs` | the events of the log, and their parts |
+//! | `bytes.rs` | bounded reading of bytes |
+//! | `layout.rs` | a table's columns, as an event describes them |
+//! | `shape.rs` | how the rows of a table are read |
+//! | `value.rs`, `charset.rs` | single values, text |
+//! | `piece.rs` | rows gathered into changes, and those into pieces |
+//! | `statement.rs` | what a statement in the log does |
+//! | `stream.rs` | [`LogStream`] |
+//!
+//! Invariants:
+//! - Nothing is written at the server, and nothing is to be removed there.
+//! - An event that is not known is an error, never passed over.
+//! - What ends too early is an error, never a panic.
+
+mod bytes;
+mod charset;
+mod copy;
+mod event;
+mod layout;
+mod log;
+mod piece;
+mod place;
+mod readiness;
+mod shape;
+mod statement;
+mod stream;
+mod tables;
+mod value;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use belvedere_connector::{
+    Capture, Captured, ChangeStream, Code, Error, Position, Result, Snapshot,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mysql_async::prelude::Queryable;
+use tokio::sync::watch;
+
+use crate::error::{client_error, is_dead_connection};
+use crate::pool::{Lease, Pool};
+use crate::session::Flavor;
+use crate::settings::Settings;
+
+use charset::Charsets;
+use copy::Tried;
+use log::Log;
+use place::{Gtids, Timeline, rewound};
+use stream::{Followed, LogStream};
+
+/// Snapshots that are taken until one has all tables as they were.
+const MOST_ATTEMPTS: usize = 10;
+
+/// Change capture of one source.
+#[derive(Debug)]
+pub(crate) struct Capturing {
+    pool: Arc<Pool>,
+    settings: Arc<Settings>,
+    /// As far as discovery has found out.
+    readiness: RwLock<Option<Capture>>,
+    /// The number by which the server knows the reader of its log: it ends the one before.
+    reader: u32,
+    /// How many transactions there were at the furthest place that somebody was told of.
+    asked: watch::Sender<u64>,
+    /// The same, at the furthest that a stream gave.
+    told: Arc<AtomicU64>,
+}
+
+/// What a connection is asked.
+type Asked<'l, T> = BoxFuture<'l, mysql_async::Result<T>>;
+
+/// Where a server's log stands.
+struct Standing {
+    timeline: Timeline,
+    gtids: Gtids,
+    has_case: bool,
+}
+
+impl Capturing {
+    pub fn new(pool: Arc<Pool>, settings: Arc<Settings>) -> Self {
+        Self {
+            pool,
+            settings,
+            readiness: RwLock::default(),
+            // Beyond those that people give.
+            reader: RandomState::new().hash_one("reader") as u32 | 1 << 31,
+            asked: watch::Sender::new(0),
+            told: Arc::default(),
+        }
+    }
+
+    /// Look whether the server can tell what changes.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn discover(&self) -> Result<()> {
+        let user = self.settings.user.clone();
+        let found = self.ask(move |lease| {
+            let user = user.clone();
+            let look = async move {
+                match lease.flavor() {
+                    Flavor::MariaDb => readiness::read(&mut lease.conn, &user).await,
+                    Flavor::MySql => Ok(Capture::None(
+                        "the log of MySQL is not read, that of MariaDB alone".to_string(),
+                    )),
+                }
+            };
+            look.boxed()
+        });
+        let found = found.await;
+        let found = match found {
+            Ok(found) => found,
+            Err(e) if matches!(e.code, Code::Unreachable | Code::Cancelled | Code::Busy) => {
+                return Err(e);
+            }
+            // Who may not see that reads tables all the same.
+            Err(e) => Capture::None(format!("it does not tell how it is set up: {}", e.message)),
+        };
+        *self
+            .readiness
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(())
+    }
+
+    /// Before the first look it is taken for granted: who tries learns why it is not so.
+    pub fn capture(&self) -> Capture {
+        let readiness = self
+            .readiness
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        readiness.clone().unwrap_or(Capture::Transactional)
+    }
+
+    /// By a connection that is alive.
+    async fn ask<T: Send>(
+        &self,
+        act: impl for<'l> Fn(&'l mut Lease) -> Asked<'l, T> + Send,
+    ) -> Result<T> {
+        let mut fresh = false;
+        loop {
+            let mut lease = self.pool.lease(None, fresh).await?;
+            match act(&mut lease).await {
+                Ok(found) => {
+                    lease.give_back().await;
+                    return Ok(found);
+                }
+                Err(e) => {
+                    let is_dead = is_dead_connection(&e);
+                    let again = is_dead && lease.reused && !fresh;
+                    match is_dead {
+                        true => lease.discard(false).await,
+                        false => lease.give_back().await,
+                    }
+                    if !again {
+                        return Err(client_error(e, &self.settings));
+                    }
+                    fresh = true;
+                }
+            }
+        }
+    }
+
+    async fn standing(&self) -> Result<Standing> {
+        let asked = "SELECT CAST(@@global.server_id AS CHAR), @@global.gtid_binlog_pos, @@global.lower_case_table_names = 0";
+        let found: Option<(String, Option<String>, bool)> = self
+            .ask(|lease| lease.conn.query_first(asked).boxed())
+            .await?;
+        let (server, gtids, has_case) = found.unwrap_or_default();
+        let gtids = Gtids::parse(&gtids.unwrap_or_default());
+        let gtids = gtids.ok_or_else(|| {
+            let message = "the server tells in an unknown form where its log stands";
+            Error::internal(message).at_source(&self.settings.source)
+        })?;
+        Ok(Standing {
+            timeline: Timeline::parse(&server)?,
+            gtids,
+            has_case,
+        })
+    }
+
+    /// # Errors
+    /// The connection's.
+    pub async fn position(&self) -> Result<Position> {
+        let standing = self.standing().await?;
+        let count = standing.gtids.count();
+        self.asked.send_if_modified(|asked| {
+            let is_further = count > *asked;
+            *asked = count.max(*asked);
+            is_further
+        });
+        Ok(standing.timeline.at(&standing.gtids))
+    }
+
+    /// # Errors
+    /// A definite one names its table; the connection's.
+    pub async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        if let Capture::None(why) = self.capture() {
+            return Err(Error::new(Code::NoChangeCapture, why).at_source(&self.settings.source));
+        }
+        let timeline = self.standing().await?.timeline;
+        let told = self.told.load(Ordering::SeqCst);
+        for _ in 0..MOST_ATTEMPTS {
+            let Tried::Begun(begun) = copy::begin(&self.pool, &self.settings, tables).await? else {
+                continue;
+            };
+            // A transaction is in the log a moment before others see it.
+            if begun.gtids.count() < told {
+                begun.give_back().await;
+                continue;
+            }
+            let position = timeline.at(&begun.gtids);
+            let streams = begun.streams(&self.pool, &self.settings, tables).await;
+            return Ok(Snapshot { position, streams });
+        }
+        let message = "tables are emptied or altered faster than they can be read";
+        Err(Error::new(Code::Busy, message).at_source(&self.settings.source))
+    }
+
+    /// # Errors
+    /// [`Code::LogTruncated`], [`Code::LogRewound`]; the connection's.
+    pub async fn changes(
+        &self,
+        from: &Position,
+        tables: &[Captured],
+    ) -> Result<Box<dyn ChangeStream>> {
+        let settings = &self.settings;
+        if let Capture::None(why) = self.capture() {
+            return Err(Error::new(Code::NoChangeCapture, why).at_source(&settings.source));
+        }
+        let standing = self.standing().await?;
+        let gtids = standing.timeline.gtids(from);
+        let gtids = gtids.map_err(|e| e.at_source(&settings.source))?;
+        if !standing.gtids.has(&gtids) {
+            return Err(rewound().at_source(&settings.source));
+        }
+        let charsets = self
+            .ask(|lease| Charsets::read(&mut lease.conn).boxed())
+            .await?;
+        let log = Log::open(settings, &gtids, self.reader).await?;
+        let followed = Followed {
+            tables: tables.to_vec(),
+            charsets,
+            has_case: standing.has_case,
+            pool: self.pool.clone(),
+            settings: settings.clone(),
+        };
+        self.told.store(gtids.count(), Ordering::SeqCst);
+        let (asked, told) = (self.asked.subscribe(), self.told.clone());
+        let stream = LogStream::new(followed, standing.timeline, gtids, log, asked, told);
+        Ok(Box::new(stream))
+    }
+}

@@ -1,0 +1,95 @@
+//! Tables as they are at the server now.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::Field;
+use belvedere_connector::{Captured, Code, Error, NATIVE_TYPE};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::shape::{gone, retyped};
+
+/// Why tables cannot be followed, each by its number.
+///
+/// # Errors
+/// The connection's.
+pub async fn check(
+    conn: &mut Conn,
+    tables: &[(usize, Captured)],
+) -> mysql_async::Result<Vec<(usize, Error)>> {
+    let mut wrong = Vec::new();
+    for (number, captured) in tables {
+        if let Err(e) = check_one(conn, captured).await? {
+            wrong.push((*number, e.at_table(&captured.table.name)));
+        }
+    }
+    Ok(wrong)
+}
+
+async fn check_one(conn: &mut Conn, captured: &Captured) -> mysql_async::Result<Result<(), Error>> {
+    let table = &captured.table;
+    let found: Option<(String, Option<String>, Option<String>)> = conn
+        .exec_first(
+            "SELECT t.TABLE_TYPE, t.ENGINE, e.TRANSACTIONS FROM information_schema.TABLES t \
+             LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE \
+             WHERE t.TABLE_SCHEMA = ? AND t.TABLE_NAME = ?",
+            (&table.schema, &table.name),
+        )
+        .await?;
+    let refused = |message: String| Ok(Err(Error::new(Code::NoChangeCapture, message)));
+    match found {
+        None => {
+            let message = "the table is no longer there, or may not be read";
+            return Ok(Err(Error::new(Code::TableMissing, message)));
+        }
+        Some((kind, _, _)) if !matches!(kind.as_str(), "BASE TABLE" | "SYSTEM VERSIONED") => {
+            return refused("only tables are followed: a view has no rows of its own".to_string());
+        }
+        Some((_, engine, transactions)) if transactions.as_deref() != Some("YES") => {
+            let engine = engine.unwrap_or_default();
+            let name = |name: &str| format!("`{}`", name.replace('`', "``"));
+            let (schema, name) = (name(&table.schema), name(&table.name));
+            let e = Error::new(
+                Code::NoChangeCapture,
+                format!("the table is stored by {engine}, which has no transactions"),
+            );
+            let help = format!("Run at the source: ALTER TABLE {schema}.{name} ENGINE = InnoDB");
+            return Ok(Err(e.help(help)));
+        }
+        Some(_) => {}
+    }
+    let columns: Vec<(String, String)> = conn
+        .exec(
+            "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+            (&table.schema, &table.name),
+        )
+        .await?;
+    let columns: HashMap<String, String> = columns.into_iter().collect();
+    for field in captured.schema.fields() {
+        let wrong = match columns.get(field.name()) {
+            None => gone(),
+            Some(native) if !is_same(field, native) => retyped(),
+            Some(_) => continue,
+        };
+        return Ok(Err(wrong.at_column(field.name())));
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a column's type is the one it was, or holds all that it held.
+fn is_same(field: &Field, native: &str) -> bool {
+    let was = field.metadata().get(NATIVE_TYPE).map_or("", String::as_str);
+    let was = was.split(", read as ").next().unwrap_or_default();
+    let base = |text: &str| text.split('(').next().unwrap_or_default().to_string();
+    if was == native || base(was) != base(native) {
+        return was == native;
+    }
+    let length = |text: &str| -> Option<u32> { text.split(['(', ')']).nth(1)?.parse().ok() };
+    match base(was).as_str() {
+        "varchar" | "char" | "varbinary" => length(was) <= length(native),
+        // Labels more, at the end.
+        "enum" | "set" => native.starts_with(was.trim_end_matches(')')),
+        _ => false,
+    }
+}

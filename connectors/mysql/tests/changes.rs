@@ -1,0 +1,360 @@
+//! Change capture against a real MariaDB: what a snapshot and the stream behind it add up to is what a scan reads.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belvedere_connector::{
+    Capture, Captured, Change, ChangeStream, Code, Error, Position, Source, TableRef,
+};
+use futures::TryStreamExt;
+use mysql_async::prelude::Queryable;
+use support::{Server, read, scan, table, text_of};
+
+type Row = Vec<Option<String>>;
+
+/// One table, followed.
+struct Following {
+    source: Arc<dyn Source>,
+    captured: Captured,
+    rows: Vec<Row>,
+    position: Position,
+    stream: Option<Box<dyn ChangeStream>>,
+    ended: Option<Error>,
+}
+
+async fn captured(source: &Arc<dyn Source>, name: &str) -> Captured {
+    let table = table(source, name).await;
+    Captured {
+        schema: table.arrow_schema(),
+        table: TableRef {
+            schema: table.schema,
+            name: table.name,
+        },
+    }
+}
+
+impl Following {
+    async fn start(source: Arc<dyn Source>, name: &str) -> Self {
+        let captured = captured(&source, name).await;
+        let snapshot = source.snapshot(std::slice::from_ref(&captured)).await;
+        let snapshot = snapshot.expect("a snapshot");
+        let mut rows = Vec::new();
+        for (_, stream) in snapshot.streams {
+            let batches: Vec<_> = stream.try_collect().await.expect("rows");
+            rows.extend(text_of(&batches));
+        }
+        let mut following = Self {
+            source,
+            captured,
+            rows,
+            position: snapshot.position,
+            stream: None,
+            ended: None,
+        };
+        following.open().await.expect("a stream");
+        following
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        self.stream = None;
+        let tables = std::slice::from_ref(&self.captured);
+        self.stream = Some(self.source.changes(&self.position, tables).await?);
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), Error> {
+        let stream = self.stream.as_mut().expect("a stream");
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+        let told = next.expect("something is told")?;
+        for (_, change) in told.changes {
+            match change {
+                Change::Rows { rows, weights } => {
+                    for (row, weight) in text_of(&[rows]).into_iter().zip(weights) {
+                        if weight > 0 {
+                            self.rows.push(row);
+                        } else {
+                            let found = self.rows.iter().position(|other| *other == row);
+                            let found = found.unwrap_or_else(|| panic!("{row:?} was not there"));
+                            self.rows.swap_remove(found);
+                        }
+                    }
+                }
+                Change::Truncate => self.rows.clear(),
+                Change::Ends(why) => self.ended = Some(why),
+                Change::ByKey { .. } => panic!("old rows are whole"),
+            }
+        }
+        if let Some(end) = told.end {
+            self.position = end;
+        }
+        Ok(())
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        let to = self.source.position().await?;
+        while self.position < to {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// What was told is what is there.
+    async fn check(&mut self) {
+        self.catch_up().await.expect("the stream goes on");
+        assert!(self.ended.is_none(), "{:?}", self.ended);
+        let name = self.captured.table.name.clone();
+        let found = table(&self.source, &name).await;
+        let mut expected = text_of(&read(&self.source, scan(&found, &[])).await.expect("rows"));
+        expected.sort();
+        self.rows.sort();
+        assert_eq!(self.rows, expected);
+    }
+
+    /// Why it ends, by what is done.
+    async fn ends(mut self) -> Error {
+        while self.ended.is_none() {
+            self.step().await.expect("the stream goes on");
+        }
+        self.ended.expect("it ended")
+    }
+}
+
+const TYPES: &str = "CREATE TABLE t (
+  id INT UNSIGNED, a TINYINT, b TINYINT UNSIGNED, c SMALLINT, d MEDIUMINT, e MEDIUMINT UNSIGNED, f BIGINT,
+  g BIGINT UNSIGNED ZEROFILL, y YEAR, fl FLOAT, do DOUBLE, d1 DECIMAL(65,30), d2 DECIMAL(5,0), d3 DECIMAL(9,9), b1 BIT(1),
+  b9 BIT(9), b64 BIT(64), geo GEOMETRY, ch CHAR(5) CHARACTER SET latin1, ch4 CHAR(255) CHARACTER SET utf8mb4, vc VARCHAR(300) CHARACTER SET utf16,
+  v2 VARCHAR(20) CHARACTER SET cp1251, tt TINYTEXT CHARACTER SET ucs2, tx LONGTEXT, bi BINARY(4), vb VARBINARY(300),
+  bl MEDIUMBLOB, en ENUM('b','ä','ö') CHARACTER SET latin1, se SET('x','ü','z'), js JSON, uu UUID, i4 INET4, i6 INET6,
+  da DATE, t0 TIME, t1 TIME(1), t3 TIME(3), t6 TIME(6), dt DATETIME, dt2 DATETIME(2), dt6 DATETIME(6), ts TIMESTAMP NULL, ts4 TIMESTAMP(4) NULL, ts6 TIMESTAMP(6) NULL)";
+
+const VALUES: &[&str] = &[
+    "1, -128, 255, -32768, -8388608, 16777215, -9223372036854775808, 18446744073709551615, 0, -1.5e-20, 1.7976931348623157e308, \
+     -12345678901234567890123456789012345.000000000000000000000000000001, -99999, 0.123456789, b'1', b'100000001', ~0, POINT(1, 2), \
+     'Größe', REPEAT('€', 255), '𝄞 x', 'Привет', 'ω', 'text ', x'61', x'000100', x'ff00', 'ä', 'x,z', '{\"a\": [1, null]}', \
+     'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '1.2.3.4', '::ffff:1.2.3.4', '9999-12-31', '-838:59:59', '-00:00:00.1', '-01:02:03.004', \
+     '838:59:59.999999', '0001-01-01 00:00:00', '9999-12-31 23:59:59.99', '2024-02-29 12:34:56.789012', '1970-01-01 00:00:01', \
+     '2038-01-19 03:14:07.9999', '2024-02-29 12:34:56.000001'",
+    "2, 127, 0, 32767, 8388607, 0, 9223372036854775807, 0, 2155, 3.4028235e38, -0.5, 0, 0, -0.000000001, b'0', b'0', 0, NULL, \
+     '', '', '', '', '', '', x'00000000', x'', x'', 'b', '', '[]', '00000000-0000-0000-0000-000000000000', '0.0.0.0', '::', \
+     '1000-01-01', '00:00:00', '23:59:59.9', '-838:59:59.999', '-00:00:00.000001', '2024-01-01 00:00:00', '2024-01-01 00:00:00', \
+     '2024-01-01 00:00:00', '2024-01-01 00:00:00', '2024-01-01 00:00:00', '2024-01-01 00:00:00'",
+    "3, 0, 1, 2, -1, 3, -4, 5, 1901, 0, 0, 99999999999999999999999999999999999.999999999999999999999999999999, 12, 0, NULL, b'1', 7, \
+     POINT(-1.5, 0), 'a b', 'x', 'y', 'z', 'u', NULL, x'0100', x'00', x'00', 'ö', 'x,ü,z', '1', \
+     'ffffffff-ffff-1fff-8fff-ffffffffff00', '255.255.255.255', '1:0:2:0:0:3:0:0', NULL, '-00:00:01', '00:00:00.1', \
+     '00:00:00.001', '00:00:00.000001', NULL, NULL, NULL, NULL, NULL, NULL",
+    "4, 0, 1, 2, 1, 3, -4, 5, 1999, 0, 0, 0, 1, 0, NULL, b'1', 7, NULL, 'a', 'x', 'y', 'z', 'u', NULL, x'01', x'00', x'00', 'b', 'x', '1', \
+     '01890a5d-ac96-774b-bcce-b302099a8057', '10.0.0.1', '::1.2.3.4', NULL, '-100:00:01', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    "5, 0, 1, 2, 1, 3, -4, 5, 1999, 0, 0, 0, 1, 0, NULL, b'1', 7, NULL, 'a', 'x', 'y', 'z', 'u', NULL, x'01', x'00', x'00', 'b', 'x', '1', \
+     '01890a5d-ac96-674b-bcce-b302099a8057', '10.0.0.1', '1:0:2:3:4:5:6:7', NULL, '-100:00:01', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+];
+
+const INTERVALS: &str = "t.t0: interval; t.t1: interval; t.t3: interval; t.t6: interval";
+
+async fn types(server: &Server, is_compressed: bool) {
+    let compressed = format!("SET GLOBAL log_bin_compress = {is_compressed}");
+    server
+        .database(
+            "types",
+            &[
+                &compressed,
+                "SET GLOBAL log_bin_compress_min_len = 10",
+                TYPES,
+            ],
+        )
+        .await;
+    let decisions = [("columns", INTERVALS)];
+    let source = server.source("types", &decisions);
+    source.discover().await.expect("discovery");
+    assert_eq!(source.capture(), Capture::Transactional);
+    let mut following = Following::start(source, "t").await;
+    let mut conn = server.connection_in("types").await;
+    for values in VALUES {
+        conn.query_drop(format!("INSERT INTO t VALUES ({values})"))
+            .await
+            .unwrap();
+    }
+    conn.query_drop(format!("INSERT INTO t (id) VALUES ({})", u32::MAX))
+        .await
+        .unwrap();
+    following.check().await;
+    conn.query_drop("UPDATE t SET a = 1, tx = CONCAT(COALESCE(tx, ''), 'x')")
+        .await
+        .unwrap();
+    conn.query_drop("DELETE FROM t WHERE id = 2").await.unwrap();
+    following.check().await;
+}
+
+#[tokio::test]
+async fn what_is_told_is_what_is_read() {
+    let server = Server::start().await;
+    server.database("big", &[]).await;
+    types(&server, false).await;
+    types(&server, true).await;
+    drift(&server).await;
+    prepared_and_rolled_back(&server).await;
+    settings(&server).await;
+    lost(&server).await;
+}
+
+/// Statements that change tables.
+async fn drift(server: &Server) {
+    for (statement, code) in [
+        ("ALTER TABLE t DROP v", Code::SchemaChanged),
+        ("ALTER TABLE t MODIFY n VARCHAR(20)", Code::SchemaChanged),
+        ("ALTER TABLE t CHANGE v w TEXT", Code::SchemaChanged),
+        ("ALTER TABLE t ENGINE = MyISAM", Code::NoChangeCapture),
+        ("RENAME TABLE t TO u", Code::TableMissing),
+        ("DROP TABLE t", Code::TableMissing),
+        ("CREATE OR REPLACE TABLE t (id INT)", Code::TableMissing),
+        ("DROP DATABASE drift", Code::TableMissing),
+        (
+            "SET binlog_format = STATEMENT; INSERT INTO t VALUES (5, 5, 'five')",
+            Code::NoChangeCapture,
+        ),
+        (
+            "SET binlog_row_image = MINIMAL; UPDATE t SET n = 6",
+            Code::NoChangeCapture,
+        ),
+    ] {
+        server
+            .database(
+                "drift",
+                &[
+                    "CREATE TABLE t (id INT PRIMARY KEY, n INT, v TEXT)",
+                    "INSERT INTO t VALUES (1, 1, 'one')",
+                ],
+            )
+            .await;
+        let mut following = Following::start(server.source("drift", &[]), "t").await;
+        let mut conn = server.connection_in("drift").await;
+        for harmless in [
+            "ALTER TABLE t ADD more INT DEFAULT 7",
+            "INSERT INTO t (id, n, v) VALUES (2, 2, 'two')",
+            "CREATE INDEX i ON t (n)",
+            "CREATE TABLE other LIKE t",
+            "OPTIMIZE TABLE t",
+            "TRUNCATE TABLE t",
+            "INSERT INTO t (id, n, v) VALUES (3, 3, 'three')",
+        ] {
+            conn.query_drop(harmless).await.unwrap();
+        }
+        following.catch_up().await.unwrap();
+        assert!(following.ended.is_none(), "{:?}", following.ended);
+        let row = ["3", "3", "three"]
+            .map(|text| Some(text.to_string()))
+            .to_vec();
+        assert_eq!(following.rows, [row]);
+        for part in statement.split("; ") {
+            let part = part.replace("VALUES (5, 5, 'five')", "VALUES (5, 5, 'five', 5)");
+            conn.query_drop(part).await.unwrap();
+        }
+        let why = following.ends().await;
+        assert_eq!(
+            (why.code, why.table.as_deref()),
+            (code, Some("t")),
+            "{statement}: {why}"
+        );
+    }
+}
+
+async fn prepared_and_rolled_back(server: &Server) {
+    server
+        .database(
+            "xa",
+            &[
+                "CREATE TABLE t (id INT)",
+                "CREATE TABLE other (id INT)",
+                "CREATE TABLE m (id INT) ENGINE = MyISAM",
+            ],
+        )
+        .await;
+    let mut following = Following::start(server.source("xa", &[]), "t").await;
+    let mut conn = server.connection_in("xa").await;
+    let mut run = async |statements: &str| {
+        for statement in statements.split("; ") {
+            conn.query_drop(statement).await.unwrap();
+        }
+    };
+    run("BEGIN; INSERT INTO t VALUES (1); INSERT INTO m VALUES (1); ROLLBACK").await;
+    run("BEGIN; INSERT INTO t VALUES (2); ROLLBACK").await;
+    run("XA START 'a'; INSERT INTO other VALUES (1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'")
+        .await;
+    run("XA START 'b'; INSERT INTO t VALUES (3); XA END 'b'; XA PREPARE 'b'; XA ROLLBACK 'b'")
+        .await;
+    run("XA START 'c'; INSERT INTO t VALUES (4); XA END 'c'; XA COMMIT 'c' ONE PHASE").await;
+    following.check().await;
+    run("XA START 'd'; INSERT INTO t VALUES (5); XA END 'd'; XA PREPARE 'd'; XA COMMIT 'd'").await;
+    let error = following.catch_up().await.unwrap_err();
+    assert_eq!(error.code, Code::LogTruncated, "{error}");
+    Following::start(server.source("xa", &[]), "t")
+        .await
+        .check()
+        .await;
+}
+
+/// What is missing is named, with the statement to run.
+async fn settings(server: &Server) {
+    server
+        .database(
+            "ready",
+            &[
+                "CREATE TABLE t (id INT) ENGINE = MyISAM",
+                "CREATE OR REPLACE USER plain@localhost",
+                "GRANT SELECT ON ready.* TO plain@localhost",
+            ],
+        )
+        .await;
+    let reason = async |user: &str| {
+        let source = server.source_as(user, "ready", &[]);
+        source.discover().await.expect("discovery");
+        match source.capture() {
+            Capture::None(why) => why,
+            other => format!("{other:?}"),
+        }
+    };
+    assert!(
+        reason("plain")
+            .await
+            .contains("GRANT REPLICATION SLAVE, BINLOG MONITOR")
+    );
+    for (name, other, right) in [
+        ("binlog_format", "MIXED", "ROW"),
+        ("binlog_row_image", "MINIMAL", "FULL"),
+        ("binlog_row_metadata", "MINIMAL", "FULL"),
+    ] {
+        let mut conn = server.connection_in("ready").await;
+        conn.query_drop(format!("SET GLOBAL {name} = {other}"))
+            .await
+            .unwrap();
+        let why = reason("root").await;
+        assert!(
+            why.contains(&format!("SET GLOBAL {name} = {right}")),
+            "{why}"
+        );
+        conn.query_drop(format!("SET GLOBAL {name} = {right}"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(reason("root").await, "Transactional");
+    let source = server.source("ready", &[]);
+    let captured = captured(&source, "t").await;
+    let error = source.snapshot(&[captured]).await.err().expect("an error");
+    assert!(error.to_string().contains("ENGINE = InnoDB"), "{error}");
+}
+
+/// A log that was reset.
+async fn lost(server: &Server) {
+    server.database("lost", &["CREATE TABLE t (id INT)"]).await;
+    let mut following = Following::start(server.source("lost", &[]), "t").await;
+    let mut conn = server.connection_in("lost").await;
+    conn.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    following.check().await;
+    following.stream = None;
+    conn.query_drop("RESET MASTER").await.unwrap();
+    assert_eq!(following.open().await.unwrap_err().code, Code::LogRewound);
+    let mut again = Following::start(server.source("lost", &[]), "t").await;
+    conn.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    again.check().await;
+}
