@@ -18,7 +18,7 @@ async fn sources_that_cannot_be() {
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_connections = 'many')").await, @"invalid_option: source x: option max_connections takes a whole number of at least 1, not 'many'");
     assert_snapshot!(
-        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (changes = 'triggers')").await, @"not_in_this_version: option changes is not in this version");
+        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (changes = 'triggers')").await, @"invalid: a sqlite has no changes = 'triggers'. changes = 'poll' looks at its tables again and again, every poll_interval");
     assert_snapshot!(t.err("CREATE SOURCE belvedere FROM 'sqlite:shop.db'").await, @"invalid: the name 'belvedere' is reserved");
     assert_snapshot!(t.err("CREATE SOURCE system FROM 'sqlite:shop.db'").await, @"name_taken: schema system already exists");
     assert_snapshot!(t.ok("SELECT count(*) AS sources FROM system.sources").await, @r"
