@@ -14,11 +14,11 @@ async fn sources_that_cannot_be() {
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_conections = 3)").await, @"invalid: a sqlite has no option max_conections. Did you mean max_connections?");
     assert_snapshot!(
-        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, poll_interval, owner, contact, event, impact, runbook");
+        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, changes, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, poll_interval, owner, contact, event, impact, runbook");
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_connections = 'many')").await, @"invalid_option: source x: option max_connections takes a whole number of at least 1, not 'many'");
     assert_snapshot!(
-        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (changes = 'triggers')").await, @"invalid: a sqlite has no changes = 'triggers'. changes = 'poll' looks at its tables again and again, every poll_interval");
+        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (changes = 'somehow')").await, @"invalid_option: source x: a SQLite file has no changes = 'somehow'. changes = 'triggers' writes triggers and a log into the database; changes = 'poll' looks at its tables again and again");
     assert_snapshot!(t.err("CREATE SOURCE belvedere FROM 'sqlite:shop.db'").await, @"invalid: the name 'belvedere' is reserved");
     assert_snapshot!(t.err("CREATE SOURCE system FROM 'sqlite:shop.db'").await, @"name_taken: schema system already exists");
     assert_snapshot!(t.ok("SELECT count(*) AS sources FROM system.sources").await, @r"

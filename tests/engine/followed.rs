@@ -345,7 +345,7 @@ async fn a_source_without_a_log_is_looked_at() {
     let t = crate::fixture::Fixture::new().await;
     let create = "CREATE MATERIALIZED VIEW stock WITH (refresh = 'on change') AS
         SELECT i.name, sum(s.qty) AS qty FROM erp.stock s JOIN erp.item i ON i.sku = s.sku GROUP BY i.name";
-    assert_snapshot!(t.err(create).await, @"invalid: source erp does not tell what changes: this kind of source does not tell what changes. ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness");
+    assert_snapshot!(t.err(create).await, @"invalid: source erp does not tell what changes: changes = 'triggers' on the source writes triggers and a log table into the database; changes = 'poll' looks at its tables again and again, and writes nothing. ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness");
     t.ok("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '50ms')")
         .await;
     t.ok(create).await;
@@ -378,6 +378,6 @@ async fn a_source_without_a_log_is_looked_at() {
     | Cheese |     |
     +--------+-----+
     ");
-    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"invalid: a sqlite has no changes = 'somehow'. changes = 'poll' looks at its tables again and again, every poll_interval");
+    assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"invalid_option: source erp: a SQLite file has no changes = 'somehow'. changes = 'triggers' writes triggers and a log into the database; changes = 'poll' looks at its tables again and again");
     assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"invalid: option poll_interval is a duration of at least 50ms, like '1s' or '5min', not '1ms'");
 }

@@ -249,7 +249,7 @@ async fn what_cannot_be_kept_is_refused() {
         .await
     };
     let select = "SELECT sku FROM erp.item";
-    assert_snapshot!(create("refresh = 'on change'", select).await, @"invalid: source erp does not tell what changes: this kind of source does not tell what changes. ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness");
+    assert_snapshot!(create("refresh = 'on change'", select).await, @"invalid: source erp does not tell what changes: changes = 'triggers' on the source writes triggers and a log table into the database; changes = 'poll' looks at its tables again and again, and writes nothing. ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1s') looks at its tables again and again; or recompute the view: refresh = 'every 1 minute', or 'on read' with a max_staleness");
     assert_snapshot!(create("refresh = 'sometimes'", select).await, @"invalid: a view is not refreshed 'sometimes'. Write refresh = 'on change', 'on read', 'manual', 'every 1 hour', 'every 1 day at 02:00 Europe/Berlin' or 'cron 0 2 * * 1-5 Europe/Berlin'");
     assert_snapshot!(create("refesh = 'manual'", select).await, @"invalid: a materialized view has no option refesh. Did you mean refresh?");
     assert_snapshot!(create("key = 'name'", select).await, @"unknown_name: column name of the key of view v does not exist");
