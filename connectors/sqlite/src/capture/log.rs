@@ -81,7 +81,7 @@ impl State {
     /// The sequence of a position that the log reaches back to, and on to.
     pub fn place(&self, position: &Position, file: u64) -> Result<i64> {
         let place: Option<[u8; 8]> = position.place().try_into().ok();
-        let seq = place.map(|place| i64::from_be_bytes(place));
+        let seq = place.map(i64::from_be_bytes);
         match (seq, self.first, self.last) {
             _ if position.timeline() != self.position(file).timeline() => Err(rewound()),
             (None, ..) => Err(rewound()),
