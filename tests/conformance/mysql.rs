@@ -36,7 +36,7 @@ impl Mysql {
     async fn start() -> Self {
         let wrong = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(wrong.path(), "not the password").unwrap();
-        let server = Server::start().await;
+        let server = Server::start_logging().await;
         let fixture = Self {
             host: server.host.clone(),
             port: server.port,
@@ -55,6 +55,9 @@ impl Mysql {
             "CREATE OR REPLACE USER follower@localhost",
             "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO follower@'%'",
             "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO follower@localhost",
+            // Who may do nothing in a database may not even connect to it.
+            "GRANT SHOW VIEW ON conformance.* TO follower@'%'",
+            "GRANT SHOW VIEW ON conformance.* TO follower@localhost",
             "CREATE OR REPLACE USER locked@'%' IDENTIFIED BY 'right'",
             "CREATE OR REPLACE USER locked@localhost IDENTIFIED BY 'right'",
         ] {
@@ -277,7 +280,7 @@ impl Fixture for Mysql {
         if server.is_own() {
             *self.owner.lock().await = None;
             server.kill();
-            server.launch().await;
+            server.launch_logging().await;
             return;
         }
         // Somebody else's server: end what it does for us.
@@ -342,7 +345,7 @@ impl Changing for Mysql {
 
     async fn forbid(&self, _table: &str) -> bool {
         // All of them at once: rights on a whole database have no exceptions.
-        let rights = "SELECT COUNT(*) > 0 FROM information_schema.SCHEMA_PRIVILEGES WHERE GRANTEE LIKE '\'follower\'%'";
+        let rights = "SELECT COUNT(*) > 0 FROM information_schema.SCHEMA_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT' AND GRANTEE LIKE '%follower%'";
         if self.ask(rights).await == ["1"] {
             for host in ["'%'", "localhost"] {
                 self.execute(&format!(

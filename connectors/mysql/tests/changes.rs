@@ -188,7 +188,7 @@ async fn types(server: &Server, is_compressed: bool) {
 
 #[tokio::test]
 async fn what_is_told_is_what_is_read() {
-    let server = Server::start().await;
+    let server = Server::start_logging().await;
     server.database("big", &[]).await;
     types(&server, false).await;
     types(&server, true).await;

@@ -78,6 +78,27 @@ impl Server {
         self.launch_with(&[]).await;
     }
 
+    /// Start one that logs its changes whole.
+    pub async fn start_logging() -> Self {
+        let mut server = Self::start().await;
+        if server.is_own() {
+            server.kill();
+            server.launch_logging().await;
+        }
+        server
+    }
+
+    pub async fn launch_logging(&mut self) {
+        let options = [
+            "--server-id=7",
+            "--log-bin=binlog",
+            "--binlog-format=ROW",
+            "--binlog-row-image=FULL",
+            "--binlog-row-metadata=FULL",
+        ];
+        self.launch_with(&options.map(str::to_string)).await;
+    }
+
     /// With further options.
     pub async fn launch_with(&mut self, options: &[String]) {
         let folder = self.folder();
@@ -91,8 +112,6 @@ impl Server {
                 "--innodb-flush-log-at-trx-commit=2",
             ])
             .args(["--performance-schema=OFF", "--max-allowed-packet=64M"])
-            .args(["--server-id=7", "--log-bin=binlog", "--binlog-format=ROW"])
-            .args(["--binlog-row-image=FULL", "--binlog-row-metadata=FULL"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("s").display()))
