@@ -72,7 +72,7 @@ pub fn value(column: &Column, is_unsigned: bool, bytes: &[u8]) -> Result<Value> 
         DATETIME => {
             let digits = little(bytes);
             let (day, clock) = (digits / 1_000_000, digits % 1_000_000);
-            let clock = (clock / 10_000) << 12 | (clock / 100 % 100) << 6 | clock % 100;
+            let clock = (clock / 10_000) << 12 | (clock / 100 % 100) << 6 | (clock % 100);
             date(day / 10_000, day / 100 % 100, day % 100, clock, 0)
         }
         TIMESTAMP => timestamp(little(bytes), 0),
@@ -119,7 +119,7 @@ fn timestamp(seconds: u64, micros: u32) -> Value {
     }
     let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
     let (year, month, day) = civil_from_days(days);
-    let clock = (second / 3600) << 12 | (second / 60 % 60) << 6 | second % 60;
+    let clock = (second / 3600) << 12 | (second / 60 % 60) << 6 | (second % 60);
     date(year as u64, month.into(), day.into(), clock, micros)
 }
 
@@ -142,9 +142,10 @@ fn time2(bytes: &[u8]) -> Result<Value> {
     let half = 1_i64 << (8 * bytes.len() - 1);
     let number = big(bytes) as i64 - half;
     let (is_negative, number) = (number < 0, number.unsigned_abs());
-    let bits = 8 * fraction.len();
+    let fraction_bytes = fraction.len();
+    let bits = 8 * fraction_bytes;
     let (clock, fraction) = (number >> bits, number & ((1 << bits) - 1));
-    let unit = [1_000_000, 10_000, 100, 1][bits / 8 & 3];
+    let unit = [1_000_000, 10_000, 100, 1][fraction_bytes & 3];
     let digits = (clock >> 12 & 1023) * 10_000 + (clock >> 6 & 63) * 100 + (clock & 63);
     Ok(time(is_negative, digits, fraction as u32 * unit))
 }
