@@ -58,6 +58,7 @@ pub(super) async fn explain(
             ));
         }
     };
+    let planned = planned.with_copies(deadline).await?;
     let state = query::state(&names, deadline)?;
     let cut = planned.cut(&state, true)?;
     let physical = query::physical(&cut.plan, &state).await?;

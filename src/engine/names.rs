@@ -38,6 +38,8 @@ pub(super) struct Names {
     outline: bool,
     /// What kept views have, of one moment.
     shelf: Arc<Shelf>,
+    /// The view that is what it is on that shelf.
+    fixed: Option<ObjectId>,
     depth: usize,
     seen: Arc<Seen>,
 }
@@ -77,6 +79,7 @@ impl Names {
             frozen,
             outline: false,
             shelf,
+            fixed: None,
             depth: 0,
             seen: Arc::default(),
         }
@@ -116,6 +119,7 @@ impl Names {
         shelf.insert(id.clone(), Arc::new(shown));
         Self {
             shelf: Arc::new(shelf),
+            fixed: Some(id.clone()),
             ..self.clone()
         }
     }
@@ -289,18 +293,20 @@ impl Names {
         if let Some(kept) = &view.materialized {
             let mut contract = Contract::new(&kept.options)?;
             let mut shown = self.shown(&view.id()).cloned();
+            let mut is_fixed = self.fixed.as_ref() == Some(&view.id());
             if let Some(version) = version {
                 let versions = self.inner.views.versions(kept.generation);
                 let version = versions::pick(&view.id(), &versions, &version)?;
                 shown = Some(Arc::new(Shown::version(kept.generation, version)));
                 contract.max_staleness = None;
+                is_fixed = true;
             }
             return Ok(Some(Arc::new(CopyTable {
                 id: view.id(),
                 schema: view.arrow_schema(),
                 contract,
-                views: self.inner.views.clone(),
                 shown,
+                is_fixed,
             })));
         }
         if version.is_some() {

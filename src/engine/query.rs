@@ -1,12 +1,14 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use belvedere_connector::{Code, StatementContext};
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
-use datafusion::datasource::ViewTable;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::{ViewTable, provider_as_source, source_as_provider};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -31,6 +33,7 @@ use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
 use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner};
+use crate::views::CopyTable;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -163,17 +166,48 @@ impl Planned {
         Ok((plan, state))
     }
 
+    /// The same with what kept views have now: all of one shelf, once each of them may be read.
+    pub async fn with_copies(&self, deadline: Option<Instant>) -> Result<Self> {
+        let mut wanted = BTreeMap::new();
+        self.plan.apply_with_subqueries(|node| {
+            if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
+                wanted.insert(copy.id.clone(), copy.contract.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if wanted.is_empty() {
+            return Ok(self.clone());
+        }
+        let shelf = self.names.inner.views.together(&wanted, deadline).await?;
+        let found = self.plan.clone().transform_up_with_subqueries(|node| {
+            let copy = copy_of(&node).filter(|copy| !copy.is_fixed);
+            match (copy, node) {
+                (Some(mut copy), LogicalPlan::TableScan(mut scan)) => {
+                    copy.shown = shelf.get(&copy.id).cloned();
+                    scan.source = provider_as_source(Arc::new(copy));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+                (_, node) => Ok(Transformed::no(node)),
+            }
+        })?;
+        Ok(Self {
+            plan: found.data,
+            names: self.names.clone(),
+        })
+    }
+
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        let first = state(&self.names, deadline)?;
-        let cut = self.cut(&first, true)?;
+        let this = self.with_copies(deadline).await?;
+        let first = state(&this.names, deadline)?;
+        let cut = this.cut(&first, true)?;
         let is_wider = cut.is_wider;
         match begun(cut, &first).await {
             // It may be of a value that only another place would have looked at, had there been a row.
             Err(e) if is_wider && e.kind() == Kind::Definite => {
-                let second = state(&self.names, deadline)?;
-                begun(self.cut(&second, false)?, &second).await
+                let second = state(&this.names, deadline)?;
+                begun(this.cut(&second, false)?, &second).await
             }
             ran => ran,
         }
@@ -188,6 +222,15 @@ impl Planned {
             _ => None,
         }
     }
+}
+
+/// The kept view that a node reads.
+fn copy_of(node: &LogicalPlan) -> Option<CopyTable> {
+    let LogicalPlan::TableScan(scan) = node else {
+        return None;
+    };
+    let provider = source_as_provider(&scan.source).ok()?;
+    provider.downcast_ref::<CopyTable>().cloned()
 }
 
 /// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.

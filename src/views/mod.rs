@@ -29,11 +29,13 @@
 //! | `flow.rs` | one view that is kept by change |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `versions.rs` | what runs found, in files |
+//! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
 
 mod contract;
 mod flow;
 mod keeper;
+mod reading;
 mod runs;
 mod schedule;
 mod shelf;
@@ -306,10 +308,7 @@ impl Views {
             match (&shown.content, &shown.state) {
                 (Some(_), _) => return Ok(shown),
                 (None, State::Blocked { reason } | State::Failed { reason }) => {
-                    return Err(Error::invalid_with_help(
-                        format!("materialized view {id} has never been filled: {reason}"),
-                        "system.refreshes has its runs; REFRESH MATERIALIZED VIEW tries again",
-                    ));
+                    return Err(reading::never_filled(id, reason));
                 }
                 _ => {}
             }

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use belvedere_connector::StatementContext;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -25,148 +23,23 @@ use datafusion::physical_plan::{
 use datafusion::scalar::ScalarValue;
 
 use super::versions::{not_stored, with_schema};
-use super::{AsOf, Content, Contract, Shown, Upkeep, Views};
+use super::{Content, Contract, Shown};
 use crate::catalog::ObjectId;
 use crate::error::Error;
 use crate::store::Pinned;
 
 /// Rows that one partition has at least.
 const PARTITION_ROWS: u64 = 100_000;
-/// How long a statement without a deadline waits for a bound on staleness to be kept.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long until it is looked at again.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// Until when a statement waits, so that there is time for an answer.
-fn patience(deadline: Option<Instant>) -> Instant {
-    let patience = Instant::now() + PATIENCE;
-    deadline.map_or(patience, |at| {
-        patience.min(at.checked_sub(5 * PAUSE).unwrap_or(at))
-    })
-}
-
-/// What a statement finds of a kept view: what was there when it began, or what has to be waited for.
-#[derive(Debug)]
+/// A kept view, with what one execution of a statement finds of it.
+#[derive(Clone, Debug)]
 pub struct CopyTable {
     pub id: ObjectId,
     pub schema: SchemaRef,
     pub contract: Contract,
-    pub views: Arc<Views>,
     /// As the statement's shelf has it.
     pub shown: Option<Arc<Shown>>,
-}
-
-impl CopyTable {
-    /// What may be read: filled, and as young as was promised.
-    async fn readable(&self, deadline: Option<Instant>) -> Result<Content, Error> {
-        let waited = async {
-            let mut shown = match &self.shown {
-                Some(shown) if shown.content.is_some() => shown.clone(),
-                _ => self.views.filled(&self.id).await?,
-            };
-            if shown.is_behind {
-                shown = self.caught_up(shown, deadline).await?;
-            }
-            if let Some(bound) = self.contract.max_staleness {
-                shown = self.within(bound, shown, deadline).await?;
-            }
-            if let Some(reason) = &shown.failing {
-                return Err(Error::Data {
-                    message: format!("materialized view {} cannot be read: {reason}", self.id),
-                    sqlstate: "22000",
-                });
-            }
-            shown
-                .content
-                .clone()
-                .ok_or_else(|| Error::Internal("a view without content".into()))
-        };
-        match deadline {
-            None => waited.await,
-            Some(at) => tokio::time::timeout_at(at.into(), waited)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::invalid_with_help(
-                        format!("materialized view {} is not filled yet", self.id),
-                        "system.views says how far it is; a larger statement_timeout waits longer",
-                    ))
-                }),
-        }
-    }
-
-    /// The view, once nobody can have seen it younger.
-    async fn caught_up(
-        &self,
-        mut shown: Arc<Shown>,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Shown>, Error> {
-        let until = patience(deadline);
-        while shown.is_behind {
-            if Instant::now() >= until {
-                let sources = match &shown.as_of {
-                    AsOf::Following(sources) => sources.join(", "),
-                    _ => String::new(),
-                };
-                return Err(Error::invalid_with_help(
-                    format!(
-                        "materialized view {} may be older than what it showed before the engine was started again",
-                        self.id
-                    ),
-                    format!(
-                        "It goes on once {sources} can be read; system.freshness says what hinders"
-                    ),
-                ));
-            }
-            tokio::time::sleep(PAUSE).await;
-            shown = self.views.filled(&self.id).await?;
-        }
-        Ok(shown)
-    }
-
-    /// The view, once it is not older than the bound.
-    async fn within(
-        &self,
-        bound: Duration,
-        mut shown: Arc<Shown>,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Shown>, Error> {
-        let shelves = self.views.shelves();
-        let until = patience(deadline);
-        loop {
-            let age = shelves.age(&shown.as_of);
-            if age.is_some_and(|age| age <= bound) {
-                return Ok(shown);
-            }
-            if self.contract.upkeep == Upkeep::Read {
-                let since = Instant::now()
-                    .checked_sub(bound)
-                    .unwrap_or_else(Instant::now);
-                self.views.renewed(&self.id, since).await?;
-                return self.views.filled(&self.id).await;
-            }
-            // Waiting makes nothing younger that waits for its time.
-            if Instant::now() >= until || matches!(shown.as_of, AsOf::At(_)) {
-                let age = age.map_or("of unknown age".to_string(), |age| {
-                    format!("{} ms old", age.as_millis())
-                });
-                return Err(Error::invalid_with_help(
-                    format!(
-                        "materialized view {} is {age}, and may be {} ms old",
-                        self.id,
-                        bound.as_millis()
-                    ),
-                    format!(
-                        "REFRESH MATERIALIZED VIEW {0} brings it up to date; ALTER MATERIALIZED VIEW {0} SET \
-                         (max_staleness = …) allows more",
-                        self.id
-                    ),
-                ));
-            }
-            tokio::time::sleep(PAUSE).await;
-            shown = self.views.filled(&self.id).await?;
-        }
-    }
+    /// It is what it is: a version that was asked for, or what is to be checked.
+    pub is_fixed: bool,
 }
 
 #[async_trait]
@@ -202,10 +75,10 @@ impl TableProvider for CopyTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let context = state.config().get_extension::<StatementContext>();
-        let content = self
-            .readable(context.and_then(|context| context.deadline))
-            .await?;
+        let content = self.shown.as_ref().and_then(|shown| shown.content.clone());
+        let Some(content) = content else {
+            return internal_err!("view {} is read before it is filled", self.id);
+        };
         let columns: Vec<usize> = match projection {
             Some(columns) => columns.clone(),
             None => (0..self.schema.fields().len()).collect(),

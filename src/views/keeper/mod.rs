@@ -12,6 +12,7 @@ mod flows;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,9 @@ use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
 use crate::replication::{self, Durable, Replication};
 
-/// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again.
-const CHECKPOINT: Duration = Duration::from_secs(10);
+/// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
+/// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too.
+const CHECKPOINTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 /// An engine that ends waits so long for sources to remove what following them has made.
 const RELEASE: Duration = Duration::from_secs(5);
 /// A source that has to repeat what was shown before a restart is waited for this long.
@@ -115,6 +117,8 @@ struct Kept {
     releasing: Vec<tokio::task::JoinHandle<()>>,
     runtime: Handle,
     checkpointed: Instant,
+    /// What the last checkpoint took.
+    took: Duration,
     is_changed: bool,
     began: Instant,
 }
@@ -158,6 +162,7 @@ impl Kept {
             releasing: Vec::new(),
             runtime: runtime.clone(),
             checkpointed: Instant::now(),
+            took: Duration::ZERO,
             is_changed: false,
             began: Instant::now(),
         };
@@ -280,15 +285,18 @@ impl Kept {
     }
 
     fn checkpoint(&mut self) {
-        if self.is_changed && self.checkpointed.elapsed() >= CHECKPOINT {
+        let pause = (20 * self.took).clamp(*CHECKPOINTS.start(), *CHECKPOINTS.end());
+        if self.is_changed && self.checkpointed.elapsed() >= pause {
             self.save();
         }
     }
 
     fn save(&mut self) {
+        let begun = Instant::now();
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
         }
+        self.took = begun.elapsed();
         self.checkpointed = Instant::now();
     }
 

@@ -17,7 +17,7 @@ const STEPS_PER_EPOCH: usize = 4_096;
 pub(super) const ASK: Duration = Duration::from_millis(500);
 /// A source that failed is left alone: doubled with each failure, up to a limit.
 const FIRST_REST: Duration = Duration::from_millis(100);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+const LONGEST_REST: Duration = Duration::from_secs(3);
 
 /// A source, and how it has answered.
 pub(super) struct Following {

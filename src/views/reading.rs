@@ -1,0 +1,160 @@
+//! Which shelf a statement reads: one on which all views that it reads may be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AsOf, Contract, Shelf, Shown, State, Upkeep, Views};
+use crate::catalog::ObjectId;
+use crate::error::{Error, Result};
+
+/// How long a statement without a deadline waits for a view to be as young as it has to be.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long until it is looked at again: ages change without a new shelf.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a view may not be read.
+enum Hindrance {
+    /// It will be filled.
+    Unfilled,
+    /// It may become younger while one waits; what to say if it does not.
+    Old(Error),
+    /// A read brings it up to date.
+    Due(Instant),
+    /// Waiting does not help.
+    For(Error),
+}
+
+impl Views {
+    /// The first shelf from now on whose views may all be read: filled, not older than anybody can have seen them, and as young as
+    /// their contracts say. All are of one shelf, so those that are kept by change are of one epoch.
+    ///
+    /// # Errors
+    /// If a view is gone, cannot be filled, or fails; if one is not young enough in time.
+    pub async fn together(
+        self: &Arc<Self>,
+        wanted: &BTreeMap<ObjectId, Contract>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Shelf>> {
+        let mut watch = self.shelves().watch();
+        let patience = Instant::now() + PATIENCE;
+        // So that there is time for an answer.
+        let deadline = deadline.map(|at| at.checked_sub(5 * PAUSE).unwrap_or(at));
+        let mut renewed = BTreeSet::new();
+        loop {
+            let shelf = watch.borrow_and_update().clone();
+            let hindered = wanted.iter().find_map(|(id, contract)| {
+                let contract = (!renewed.contains(id)).then_some(contract);
+                Some((id, self.hindrance(shelf.get(id), id, contract)?))
+            });
+            let Some((id, hindrance)) = hindered else {
+                return Ok(shelf);
+            };
+            let now = Instant::now();
+            match hindrance {
+                Hindrance::For(e) => return Err(e),
+                Hindrance::Due(since) => {
+                    self.renewed(id, since).await?;
+                    renewed.insert(id);
+                    continue;
+                }
+                Hindrance::Old(e) if now >= deadline.map_or(patience, |at| at.min(patience)) => {
+                    return Err(e);
+                }
+                Hindrance::Unfilled if deadline.is_some_and(|at| now >= at) => {
+                    return Err(Error::invalid_with_help(
+                        format!("materialized view {id} is not filled yet"),
+                        "system.views says how far it is; a larger statement_timeout waits longer",
+                    ));
+                }
+                Hindrance::Old(_) | Hindrance::Unfilled => {}
+            }
+            let _ = tokio::time::timeout(PAUSE, watch.changed()).await;
+        }
+    }
+
+    /// `contract`: None: it was brought up to date just now.
+    fn hindrance(
+        &self,
+        shown: Option<&Arc<Shown>>,
+        id: &ObjectId,
+        contract: Option<&Contract>,
+    ) -> Option<Hindrance> {
+        let Some(shown) = shown else {
+            return Some(Hindrance::For(Error::Unknown {
+                what: "materialized view",
+                name: id.to_string(),
+                hint: None,
+            }));
+        };
+        if shown.content.is_none() {
+            return Some(match &shown.state {
+                State::Blocked { reason } | State::Failed { reason } => {
+                    Hindrance::For(never_filled(id, reason))
+                }
+                State::Filling | State::Live => Hindrance::Unfilled,
+            });
+        }
+        if let Some(reason) = &shown.failing {
+            return Some(Hindrance::For(Error::Data {
+                message: format!("materialized view {id} cannot be read: {reason}"),
+                sqlstate: "22000",
+            }));
+        }
+        if shown.is_behind {
+            return Some(Hindrance::Old(behind(id, shown)));
+        }
+        let contract = contract?;
+        let bound = contract.max_staleness?;
+        let age = self.shelves().age(&shown.as_of);
+        if age.is_some_and(|age| age <= bound) {
+            return None;
+        }
+        if contract.upkeep == Upkeep::Read {
+            let now = Instant::now();
+            return Some(Hindrance::Due(now.checked_sub(bound).unwrap_or(now)));
+        }
+        let e = too_old(id, age, bound);
+        Some(match shown.as_of {
+            // Waiting makes nothing younger that waits for its time.
+            AsOf::At(_) => Hindrance::For(e),
+            _ => Hindrance::Old(e),
+        })
+    }
+}
+
+pub(super) fn never_filled(id: &ObjectId, reason: &str) -> Error {
+    Error::invalid_with_help(
+        format!("materialized view {id} has never been filled: {reason}"),
+        "system.refreshes has its runs; REFRESH MATERIALIZED VIEW tries again",
+    )
+}
+
+fn behind(id: &ObjectId, shown: &Shown) -> Error {
+    let sources = match &shown.as_of {
+        AsOf::Following(sources) => sources.join(", "),
+        _ => "what it follows".to_string(),
+    };
+    Error::invalid_with_help(
+        format!(
+            "materialized view {id} may be older than what it showed before the engine was started again"
+        ),
+        format!("It goes on once {sources} can be read; system.freshness says what hinders"),
+    )
+}
+
+fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
+    let age = age.map_or("of unknown age".to_string(), |age| {
+        format!("{} ms old", age.as_millis())
+    });
+    Error::invalid_with_help(
+        format!(
+            "materialized view {id} is {age}, and may be {} ms old",
+            bound.as_millis()
+        ),
+        format!(
+            "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …) \
+             allows more"
+        ),
+    )
+}
