@@ -192,6 +192,9 @@ impl Settings {
         };
         let ssl = encrypted.then(|| {
             let verify = self.ssl_mode == SslMode::VerifyFull;
+            // TLS by ring, whatever else is linked: another library brings another implementation along, and rustls takes
+            // neither by itself. An embedder's choice stands.
+            let _ = rustls::crypto::ring::default_provider().install_default();
             let ssl = SslOpts::default()
                 .with_danger_accept_invalid_certs(!verify)
                 .with_danger_skip_domain_validation(!verify);
