@@ -179,19 +179,6 @@ impl Store {
         self.write(None, Some(manifest))
     }
 
-    /// Make definitions and the manifest durable in one transaction.
-    ///
-    /// # Errors
-    /// As for [`Store::commit`].
-    pub fn commit_with_manifest(
-        &self,
-        old: &Definitions,
-        new: &Definitions,
-        manifest: &[u8],
-    ) -> Result<(), StoreError> {
-        self.write(Some((encode(old)?, encode(new)?)), Some(manifest))
-    }
-
     /// The manifest of the last checkpoint.
     pub fn manifest(&self) -> Option<Vec<u8>> {
         self.state().manifest.clone()

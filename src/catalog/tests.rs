@@ -20,9 +20,8 @@ fn definitions_and_a_manifest_are_there_after_a_restart() {
     assert_eq!(store.manifest(), None);
     let before = definitions.clone();
     definitions.schemas.insert("first".into());
-    store
-        .commit_with_manifest(&before, &definitions, b"one")
-        .unwrap();
+    store.commit(&before, &definitions).unwrap();
+    store.commit_manifest(b"one").unwrap();
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(

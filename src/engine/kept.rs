@@ -23,7 +23,7 @@ use super::world::{Inner, World};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::{Compiled, Input, Refused};
-use crate::replication::{Disk, Durable, Forgetful};
+use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
     Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
 };
@@ -333,7 +333,7 @@ fn captured(
             indexes.push(index);
         }
     }
-    Ok(FlowInput::Table {
+    Ok(FlowInput::Table(Wanted {
         source: source.to_string(),
         captured: Captured {
             table: place,
@@ -341,7 +341,7 @@ fn captured(
         },
         key: Some(key).filter(|key| !key.is_empty()),
         indexes,
-    })
+    }))
 }
 
 /// Runs what views have to be computed by, as long as there is an engine.
@@ -358,22 +358,13 @@ impl Executor {
 #[async_trait]
 impl Execute for Executor {
     async fn rows(&self, view: &ViewDefinition) -> Result<SendableRecordBatchStream> {
-        let names = self.names()?;
-        let plan = query::view_plan(&names, view).await?;
-        let first = Planned { plan, names };
-        match first.run(None).await {
-            Err(e) => {
-                let Some(source) = first.outdated_source(&e) else {
-                    return Err(e);
-                };
-                let names = self.names()?;
-                names.inner.refresh_place(&source).await?;
-                let names = self.names()?;
-                let plan = query::view_plan(&names, view).await?;
-                Ok(Planned { plan, names }.run(None).await?.stream)
-            }
-            Ok(ran) => Ok(ran.stream),
-        }
+        let planned = async || {
+            let names = self.names()?;
+            let plan = query::view_plan(&names, view).await?;
+            Ok(Planned { plan, names })
+        };
+        let first = planned().await?;
+        Ok(first.run_or_again(None, planned).await?.stream)
     }
 
     async fn finds(

@@ -213,6 +213,21 @@ impl Planned {
         }
     }
 
+    /// Run it. If a source turns out to have another schema than known, it is read again, and `again` is run in its place, once.
+    pub async fn run_or_again(
+        &self,
+        deadline: Option<Instant>,
+        again: impl AsyncFnOnce() -> Result<Self>,
+    ) -> Result<Ran> {
+        let first = self.run(deadline).await;
+        let outdated = first.as_ref().err().and_then(|e| self.outdated_source(e));
+        let Some(source) = outdated else {
+            return first;
+        };
+        self.names.inner.refresh_place(&source).await?;
+        again().await?.run(deadline).await
+    }
+
     /// The source to read again before another try, if this error says that its schema has changed.
     pub fn outdated_source(&self, error: &Error) -> Option<String> {
         match error {

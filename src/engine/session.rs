@@ -264,17 +264,12 @@ impl Session {
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
         let run = async {
-            let first = bound(&planned, &values)?.run(deadline).await;
-            let outdated = first
-                .as_ref()
-                .err()
-                .and_then(|e| planned.outdated_source(e));
-            let Some(source) = outdated else {
-                return first;
+            let again = async || {
+                let again = query::plan(self.names(settings.clone()), ast).await?;
+                bound(&again, &values)
             };
-            self.inner.refresh_place(&source).await?;
-            let again = query::plan(self.names(settings.clone()), ast).await?;
-            bound(&again, &values)?.run(deadline).await
+            let first = bound(&planned, &values)?;
+            first.run_or_again(deadline, again).await
         };
         let Ran { stream, notices } = within(&settings, deadline, run).await?;
         let limited = limited(stream, &settings, deadline);

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator, Sink};
-use super::map::{batch, concat};
+use super::map::batch;
 use super::reading::taken;
 use super::relation::Relation;
 use super::whole::Whole;
@@ -102,7 +102,7 @@ impl First {
         }
         let weights = vec![-1; goes.num_rows()];
         let both = [ZSet::inserts(self.kept.clone()), ZSet::new(goes, weights)?];
-        let left = concat(self.schema(), &both)?.consolidated()?;
+        let left = ZSet::concat(self.schema(), &both)?.consolidated()?;
         // What goes and is not kept was behind what is.
         let rows = (0..).zip(left.weights()).filter(|(_, weight)| **weight > 0);
         let repeated = rows.flat_map(|(i, weight)| std::iter::repeat_n(i, *weight as usize));
@@ -122,7 +122,7 @@ impl Operator for First {
             return Ok(());
         }
         let before = self.given();
-        let change = concat(self.schema(), &moves.change)?.consolidated()?;
+        let change = ZSet::concat(self.schema(), &moves.change)?.consolidated()?;
         self.change(&change)?;
         if !self.is_all && self.kept.num_rows() < self.skip + self.fetch {
             let positions: Vec<u32> = moves.after.positions().collect();
@@ -133,6 +133,6 @@ impl Operator for First {
         }
         let weights = vec![-1; before.num_rows()];
         let both = [ZSet::inserts(self.given()), ZSet::new(before, weights)?];
-        out(concat(self.schema(), &both)?.consolidated()?)
+        out(ZSet::concat(self.schema(), &both)?.consolidated()?)
     }
 }

@@ -12,7 +12,7 @@ use datafusion::common::{Result, plan_err};
 use super::PIECE_ROWS;
 use super::dataflow::{Epoch, Operator, Sink};
 use super::errors::message;
-use super::map::{batch, concat};
+use super::map::batch;
 use super::reading::taken;
 use super::relation::{Moves, Relation};
 use super::whole::Whole;
@@ -290,7 +290,7 @@ impl Operator for Keyed {
             let keys = keys.slice(start, GROUPS.min(keys.num_rows() - start));
             let mut given = self.before(&keys, &moves, epoch)?;
             given.extend(self.after(&keys, &moves, epoch)?);
-            let change = concat(self.whole.schema(), &given)?.consolidated()?;
+            let change = ZSet::concat(self.whole.schema(), &given)?.consolidated()?;
             if let Some(outputs) = &mut self.outputs {
                 outputs.apply(&change)?;
             }

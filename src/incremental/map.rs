@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
 };
-use arrow::compute::{concat_batches, filter, filter_record_batch, prep_null_mask_filter};
+use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, plan_err};
@@ -202,41 +202,38 @@ impl Map {
         Ok(ZSet::new(rows, kept.weights_buffer().clone())?)
     }
 
-    /// The same without the rows for which an expression fails: they go to `failed`, with their weights. A row fails if
-    /// it does alone; so what fails for many at once is tried for each half.
+    /// The same without the rows for which an expression fails: they go to `failed`, as [`each_half`] has it.
     pub(super) fn apply_each(
         &self,
         zset: &ZSet,
         failed: &mut dyn FnMut(String, i64),
     ) -> Result<ZSet> {
-        let e = match self.apply(zset) {
-            Ok(applied) => return Ok(applied),
-            Err(e) => message(e)?,
-        };
-        let half = zset.len() / 2;
-        if half == 0 {
-            zset.weights()
-                .iter()
-                .for_each(|&weight| failed(e.clone(), weight));
-            return Ok(ZSet::empty(self.schema.clone()));
-        }
-        let first = self.apply_each(&zset.slice(0, half), failed)?;
-        let second = self.apply_each(&zset.slice(half, zset.len() - half), failed)?;
-        concat(&self.schema, &[first, second])
+        each_half(zset, &self.schema, &|zset| self.apply(zset), failed)
     }
 }
 
-/// Z-sets one behind the other.
-pub(super) fn concat(schema: &SchemaRef, zsets: &[ZSet]) -> Result<ZSet> {
-    if let [one] = zsets {
-        return Ok(one.clone());
-    }
-    let weights: Vec<i64> = zsets.iter().flat_map(ZSet::weights).copied().collect();
-    let rows = match schema.fields().is_empty() {
-        true => batch(schema, Vec::new(), weights.len())?,
-        false => concat_batches(schema, zsets.iter().map(ZSet::rows))?,
+/// What is made of all rows but those for which it fails: these go to `failed`, with their weights. A row fails if it does
+/// alone; so what fails for many at once is tried for each half.
+pub(super) fn each_half(
+    zset: &ZSet,
+    schema: &SchemaRef,
+    apply: &dyn Fn(&ZSet) -> Result<ZSet>,
+    failed: &mut dyn FnMut(String, i64),
+) -> Result<ZSet> {
+    let e = match apply(zset) {
+        Ok(applied) => return Ok(applied),
+        Err(e) => message(e)?,
     };
-    Ok(ZSet::new(rows, weights)?)
+    let half = zset.len() / 2;
+    if half == 0 {
+        zset.weights()
+            .iter()
+            .for_each(|&weight| failed(e.clone(), weight));
+        return Ok(ZSet::empty(schema.clone()));
+    }
+    let first = each_half(&zset.slice(0, half), schema, apply, failed)?;
+    let second = each_half(&zset.slice(half, zset.len() - half), schema, apply, failed)?;
+    Ok(ZSet::concat(schema, &[first, second])?)
 }
 
 /// None: all rows.

@@ -7,10 +7,9 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator, Sink};
-use super::errors::message;
 use super::group::GroupBy;
 use super::join::Join;
-use super::map::{Map, batch, concat};
+use super::map::{Map, batch, each_half};
 use super::relation::{Moves, Relation};
 use super::whole::Whole;
 use crate::store::{Pinned, ZSet};
@@ -168,29 +167,15 @@ pub(super) struct EachRow {
 }
 
 impl EachRow {
-    fn apply(&self, zset: &ZSet, failed: &mut dyn FnMut(String, i64)) -> Result<ZSet> {
+    fn apply(&self, zset: &ZSet) -> Result<ZSet> {
         let weights = Int64Array::new(zset.weights_buffer().clone(), None);
         let mut columns = zset.rows().columns().to_vec();
         columns.push(Arc::new(weights));
         let rows = batch(&self.fed, columns, zset.len())?;
-        let e = match self.whole.run(&[rows]) {
-            Ok(given) => {
-                let given = given.iter().map(|rows| self.weighed(rows));
-                let given = given.collect::<Result<Vec<_>>>()?;
-                return concat(&self.schema, &given);
-            }
-            Err(e) => message(e)?,
-        };
-        let half = zset.len() / 2;
-        if half == 0 {
-            zset.weights()
-                .iter()
-                .for_each(|&weight| failed(e.clone(), weight));
-            return Ok(ZSet::empty(self.schema.clone()));
-        }
-        let first = self.apply(&zset.slice(0, half), failed)?;
-        let second = self.apply(&zset.slice(half, zset.len() - half), failed)?;
-        concat(&self.schema, &[first, second])
+        let given = self.whole.run(&[rows])?;
+        let given = given.iter().map(|rows| self.weighed(rows));
+        let given = given.collect::<Result<Vec<_>>>()?;
+        Ok(ZSet::concat(&self.schema, &given)?)
     }
 
     fn weighed(&self, rows: &RecordBatch) -> Result<ZSet> {
@@ -215,7 +200,12 @@ impl Operator for EachRow {
         })?;
         let failed = &mut |message, weight| epoch.failed(message, weight);
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-            out(self.apply(piece, failed)?)?;
+            out(each_half(
+                piece,
+                &self.schema,
+                &|zset| self.apply(zset),
+                failed,
+            )?)?;
         }
         Ok(())
     }

@@ -6,7 +6,6 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator};
-use super::map::concat;
 use super::reading::{Reading, taken};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
@@ -95,7 +94,7 @@ impl Relation {
                 let only_comes = |piece: &ZSet| piece.weights().iter().all(|weight| *weight > 0);
                 // Otherwise a piece may take away what comes with another.
                 if change.len() > 1 && !change.iter().all(only_comes) {
-                    change = vec![concat(from.schema(), &change)?.consolidated()?];
+                    change = vec![ZSet::concat(from.schema(), &change)?.consolidated()?];
                 }
                 change.retain(|piece| !piece.is_empty());
                 for piece in &change {

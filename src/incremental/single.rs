@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator, Sink};
-use super::map::{batch, concat};
+use super::map::batch;
 use super::relation::Relation;
 use crate::store::{Pinned, ZSet};
 
@@ -59,6 +59,6 @@ impl Operator for Single {
             put(&moves.before, -1)?;
         }
         put(&moves.after, 1)?;
-        out(concat(&self.schema, &pieces)?.consolidated()?)
+        out(ZSet::concat(&self.schema, &pieces)?.consolidated()?)
     }
 }

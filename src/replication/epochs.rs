@@ -146,7 +146,7 @@ impl Replication {
     /// # Errors
     /// If the name is taken; the disk's: it is not followed then.
     pub fn add(&mut self, name: &str, wanted: Wanted) -> Result<()> {
-        if self.sources.values().any(|s| s.replicas.contains_key(name)) {
+        if self.replica(name).is_some() {
             return Err(Error::Exists(name.to_string()));
         }
         let source = self.sources.get_mut(&wanted.source);
@@ -183,7 +183,8 @@ impl Replication {
     pub fn add_index(&mut self, name: &str, columns: Vec<usize>) -> Result<()> {
         let replica = (self.sources.values_mut()).find_map(|s| s.replicas.get_mut(name));
         let replica = replica.ok_or_else(|| Error::UnknownReplica(name.to_string()))?;
-        replica.add_index(columns).map_err(Error::Checkpoint)
+        let added = replica.add_index(columns);
+        added.map_err(|e| Error::Index(name.to_string(), e))
     }
 
     /// What is followed, by the replicas' names.
@@ -194,8 +195,17 @@ impl Replication {
 
     /// The newest content of a replica, if there is one to read.
     pub fn content(&self, name: &str) -> Option<Pinned> {
-        let replica = (self.sources.values()).find_map(|source| source.replicas.get(name))?;
+        let replica = self.replica(name)?;
         replica.state().is_readable().then(|| replica.content())
+    }
+
+    /// The state of a replica, if there is one of this name.
+    pub fn state(&self, name: &str) -> Option<&State> {
+        self.replica(name).map(Replica::state)
+    }
+
+    fn replica(&self, name: &str) -> Option<&Replica> {
+        (self.sources.values()).find_map(|source| source.replicas.get(name))
     }
 
     /// The newest epoch, published or not.

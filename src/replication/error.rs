@@ -15,9 +15,10 @@ pub enum Error {
     Checkpoint(crate::store::Error),
     #[error("there is no source {0}")]
     UnknownSource(String),
-    /// By name, or by source and table, of which one is followed at a time.
     #[error("there is a replica {0} already")]
     Exists(String),
+    #[error("rows of replica {0} cannot be found by other columns: {1}")]
+    Index(String, crate::store::Error),
     #[error("there is no replica {0}")]
     UnknownReplica(String),
 }

@@ -145,7 +145,11 @@ impl Feed {
             return self.answered().await;
         }
         if let Some(from) = &self.received {
-            let is_wanted = |open: &Open| followed.iter().all(|table| is_told(table, &open.tables));
+            let is_wanted = |open: &Open| {
+                followed
+                    .iter()
+                    .all(|table| open.tables.iter().any(|told| told.holds(table)))
+            };
             if !self.stream.as_ref().is_some_and(is_wanted) {
                 // A source has one reader.
                 self.stream = None;
@@ -328,20 +332,4 @@ impl Feed {
             _ => Err(error),
         }
     }
-}
-
-/// Whether a stream of `tables` tells all that is wanted of this one.
-fn is_told(wanted: &Captured, tables: &[Captured]) -> bool {
-    tables
-        .iter()
-        .any(|told| told.table == wanted.table && holds(told, wanted))
-}
-
-/// Whether a table's wanted columns are all among others of it.
-pub(super) fn holds(columns: &Captured, wanted: &Captured) -> bool {
-    let mut wanted = wanted.schema.fields().iter();
-    wanted.all(|field| {
-        let same = columns.schema.field_with_name(field.name());
-        same.is_ok_and(|same| same.data_type() == field.data_type())
-    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use belvedere_connector::{Captured, Change, Position, TableRef};
 
-use super::feed::{Arrived, Feed, Received, holds};
+use super::feed::{Arrived, Feed, Received};
 use super::replica::{Replica, Step};
 use super::state::State;
 use crate::replication::Error;
@@ -117,7 +117,7 @@ impl Tracked {
                 for captured in tables {
                     self.each(std::slice::from_ref(&captured.table), |replica| {
                         // One that was asked for meanwhile may want more than was asked of the source.
-                        if holds(&captured, replica.captured()) {
+                        if captured.holds(replica.captured()) {
                             replica.begin_copy(at.clone());
                         }
                     });
@@ -258,7 +258,7 @@ fn together<'a>(wanted: impl Iterator<Item = &'a Captured>) -> Vec<Captured> {
             tables.push(captured.clone());
             continue;
         };
-        if !holds(same, captured) {
+        if !same.holds(captured) {
             let mut fields = same.schema.fields().to_vec();
             let more = captured.schema.fields().iter();
             let is_new = |f: &&Arc<Field>| same.schema.field_with_name(f.name()).is_err();

@@ -1,8 +1,8 @@
 //! Rows with weights: a change, or the content of a table.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take_record_batch;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
 use super::key::{Same, hashes, rows_equal};
@@ -39,6 +39,25 @@ impl ZSet {
 
     pub fn empty(schema: SchemaRef) -> Self {
         Self::inserts(RecordBatch::new_empty(schema))
+    }
+
+    /// Some, one behind the other, with these columns.
+    ///
+    /// # Errors
+    /// If one has other columns, or text grows beyond what a batch can have.
+    pub fn concat(schema: &SchemaRef, zsets: &[Self]) -> Result<Self> {
+        if let [one] = zsets {
+            return Ok(one.clone());
+        }
+        let weights: Vec<i64> = zsets.iter().flat_map(Self::weights).copied().collect();
+        let rows = match schema.fields().is_empty() {
+            true => {
+                let options = RecordBatchOptions::new().with_row_count(Some(weights.len()));
+                RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options)?
+            }
+            false => concat_batches(schema, zsets.iter().map(Self::rows))?,
+        };
+        Self::new(rows, weights)
     }
 
     pub fn rows(&self) -> &RecordBatch {

@@ -34,13 +34,6 @@ struct Running {
     doubles: Doubles,
 }
 
-/// What an epoch did to it.
-pub(super) struct Flowed {
-    pub before: Pinned,
-    pub change: Option<ZSet>,
-    pub after: Pinned,
-}
-
 type Failure = Arc<str>;
 
 impl Flow {
@@ -107,8 +100,8 @@ impl Flow {
         Ok(())
     }
 
-    /// Take an epoch's changes. None: it is not filled, or blocked.
-    pub fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Option<Flowed> {
+    /// Take an epoch's changes, and what they do to it. None: it is not filled, or blocked.
+    pub fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Option<Moved> {
         if self.blocked.is_some() {
             return None;
         }
@@ -122,7 +115,7 @@ impl Flow {
             }
             self.is_changed = true;
         }
-        Some(Flowed {
+        Some(Moved {
             before,
             change,
             after: running.table.snapshot(),
@@ -184,7 +177,8 @@ impl Running {
                 self.errors.remove(message);
             }
         }
-        let change = together(self.table.shape(), &rows).map_err(said)?;
+        let change = ZSet::concat(self.table.shape().schema(), &rows);
+        let change = change.and_then(|rows| rows.consolidated()).map_err(said)?;
         if change.is_empty() {
             return Ok(None);
         }
@@ -272,21 +266,6 @@ fn content(table: &Pinned) -> store::Result<ZSet> {
         .scan(&columns)
         .collect::<store::Result<Vec<RecordBatch>>>()?;
     Ok(ZSet::inserts(concat_batches(schema, &rows)?))
-}
-
-/// Pieces of an epoch's output as one change, each row once.
-fn together(shape: &Shape, pieces: &[ZSet]) -> store::Result<ZSet> {
-    match pieces {
-        [] => Ok(ZSet::empty(shape.schema().clone())),
-        [piece] => piece.consolidated(),
-        pieces => {
-            let rows = concat_batches(shape.schema(), pieces.iter().map(ZSet::rows))?;
-            let weights = pieces
-                .iter()
-                .flat_map(|piece| piece.weights().iter().copied());
-            ZSet::new(rows, weights.collect::<Vec<i64>>())?.consolidated()
-        }
-    }
 }
 
 fn said(e: impl std::fmt::Display) -> Failure {

@@ -44,11 +44,11 @@ mod versions;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use belvedere_connector::{Captured, Source};
+use belvedere_connector::Source;
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
@@ -63,7 +63,7 @@ use self::versions::Versions;
 use crate::catalog::{Check, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::Compiled;
-use crate::replication::Durable;
+use crate::replication::{Durable, Wanted};
 
 /// What runs statements for views: the engine's, without what a session sets.
 #[async_trait]
@@ -104,13 +104,8 @@ pub struct FlowPlan {
 /// What an input of a dataflow is.
 #[derive(Clone, Debug)]
 pub enum FlowInput {
-    /// Some columns of a source's table; its key, by number among them; indexes that are probed.
-    Table {
-        source: String,
-        captured: Captured,
-        key: Option<Vec<usize>>,
-        indexes: Vec<Vec<usize>>,
-    },
+    /// Some columns of a source's table, with the indexes that are probed.
+    Table(Wanted),
     /// A view that is kept by change, too.
     View(ObjectId),
 }
@@ -123,7 +118,7 @@ pub struct Views {
     recomputed: Mutex<BTreeMap<ObjectId, Arc<Recomputed>>>,
     /// Something is due sooner than it was.
     changed: Arc<Notify>,
-    execute: Mutex<Option<Arc<dyn Execute>>>,
+    execute: OnceLock<Arc<dyn Execute>>,
     keeper: Keeper,
 }
 
@@ -150,14 +145,14 @@ impl Views {
             runs: Runs::default(),
             recomputed: Mutex::default(),
             changed: Arc::default(),
-            execute: Mutex::default(),
+            execute: OnceLock::new(),
             keeper,
         })
     }
 
-    /// Begin to run what is due.
+    /// Begin to run what is due. Once.
     pub fn start(self: &Arc<Self>, execute: Arc<dyn Execute>) {
-        *self.execute.lock().unwrap_or_else(PoisonError::into_inner) = Some(execute);
+        let _ = self.execute.set(execute);
         tokio::spawn(Self::keep_schedule(
             Arc::downgrade(self),
             self.changed.clone(),
@@ -318,8 +313,7 @@ impl Views {
         }
     }
 
-    fn execute(&self) -> Result<Arc<dyn Execute>> {
-        let execute = self.execute.lock().unwrap_or_else(PoisonError::into_inner);
-        execute.clone().ok_or(Error::Cancelled)
+    fn execute(&self) -> Result<&Arc<dyn Execute>> {
+        self.execute.get().ok_or(Error::Cancelled)
     }
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::contract::Upkeep;
+use super::schedule::pause;
 use super::shelf::{AsOf, Content, State, Version};
 use super::{KeptView, Views};
 use crate::catalog::ObjectId;
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 /// Runs that are remembered.
 const MOST_RUNS: usize = 1_000;
 
-/// How long after a run that failed on a source the next one waits: doubled with each, up to a limit.
+/// How long after a run that failed the next one waits: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -24,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Run {
     pub view: ObjectId,
-    /// `schedule`, `manual`, `read`, `first` or `change`.
+    /// `first`, `schedule`, `manual` or `read`.
     pub trigger: &'static str,
     /// Counts from 1, of those that failed one after the other.
     pub attempt: u32,
@@ -105,28 +106,24 @@ impl Recomputed {
 
     /// When it is to run again, and what for. None: once somebody asks.
     fn next(&self) -> Option<(DateTime<Utc>, &'static str)> {
-        let due = *self.due();
-        if let Some(failed) = due.failed {
-            let pause = FIRST_PAUSE * 2u32.saturating_pow(due.failures.saturating_sub(1).min(16));
-            let again = failed + pause.min(LONGEST_PAUSE);
-            // A view that never ran is tried until it does; another waits for its time if that comes first.
-            return match (due.last, &self.view.contract.upkeep) {
-                (None, _) => Some((again, "first")),
-                (Some(last), Upkeep::Schedule(schedule)) if schedule.next(last)? <= failed => {
-                    Some((again, "schedule"))
-                }
-                (Some(last), Upkeep::Schedule(schedule)) => {
-                    Some((schedule.next(last)?, "schedule"))
-                }
-                _ => None,
-            };
-        }
-        match (due.last, &self.view.contract.upkeep) {
-            (None, _) => Some((DateTime::UNIX_EPOCH, "first")),
+        let Due {
+            last,
+            failures,
+            failed,
+        } = *self.due();
+        let (at, trigger) = match (last, &self.view.contract.upkeep) {
+            // A view that never ran is tried until it does.
+            (None, _) => (DateTime::UNIX_EPOCH, "first"),
             // One that was missed while nobody was there is run once: `last` is long ago.
-            (Some(last), Upkeep::Schedule(schedule)) => Some((schedule.next(last)?, "schedule")),
-            _ => None,
-        }
+            (Some(last), Upkeep::Schedule(schedule)) => (schedule.next(last)?, "schedule"),
+            _ => return None,
+        };
+        let at = match failed {
+            // It was due when it failed, and still is.
+            Some(failed) if at <= failed => failed + pause(FIRST_PAUSE, failures, LONGEST_PAUSE),
+            _ => at,
+        };
+        Some((at, trigger))
     }
 }
 

@@ -113,6 +113,12 @@ impl Schedule {
     }
 }
 
+/// How long to wait after so many failures, one after the other: doubled with each, up to a limit.
+pub(super) fn pause(first: Duration, failures: u32, longest: Duration) -> Duration {
+    let times = 2u32.saturating_pow(failures.saturating_sub(1).min(16));
+    (first * times).min(longest)
+}
+
 /// A time that a clock shows twice is the first; one that it leaves out in spring is an hour later.
 fn local_time(naive: chrono::NaiveDateTime, zone: &Tz) -> Option<DateTime<Utc>> {
     let found = zone.from_local_datetime(&naive).earliest();

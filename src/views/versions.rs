@@ -19,7 +19,7 @@ use futures::StreamExt;
 
 use super::shelf::{Rows, Version};
 use crate::error::{Error, Result};
-use crate::store::{DiskFolder, FileError, Folder, Segment, SegmentWriter};
+use crate::store::{DiskFolder, FileError, Folder, Segment, SegmentWriter, sweep};
 
 const EXTENSION: &str = "rows";
 
@@ -45,9 +45,16 @@ impl Versions {
         if self.folder.is_none() {
             return (self.of(generation), damaged);
         }
+        let folder = match self.folder(generation) {
+            Ok(folder) => folder,
+            Err(e) => return (found, vec![e.to_string()]),
+        };
+        // What a run of an earlier process left unfinished; later ones may be of a run that goes on.
+        if !self.lock().contains_key(&generation) {
+            damaged.extend(sweep(&folder, |_| true).err().map(|e| e.to_string()));
+        }
         for (number, at, name) in self.files(generation) {
-            let folder = self.folder(generation).map_err(|e| e.to_string());
-            match folder.and_then(|f| Segment::open(&f, &name).map_err(|e| e.to_string())) {
+            match Segment::open(&folder, &name) {
                 Ok(segment) => found.push(Arc::new(Version {
                     number,
                     at,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use belvedere::{Engine, Session};
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixture::shown;
+use crate::fixture::{shown, until};
 use crate::servers::postgres::Server;
 
 const ACCOUNTS: i64 = 50;
@@ -105,21 +105,7 @@ async fn settled(session: &Session) {
     ] {
         let expected = ok(session, &format!("SELECT * FROM ({query}) q ORDER BY 1")).await;
         let kept = format!("SELECT * FROM {view} ORDER BY 1");
-        let mut last = String::new();
-        let wait = async {
-            loop {
-                last = match shown(session, &kept).await {
-                    Ok(rows) => rows,
-                    Err(e) => e.to_string(),
-                };
-                if last == expected {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(waited.is_ok(), "{view} has\n{last}\nand not\n{expected}");
+        until(session, &kept, &expected, PATIENCE).await;
     }
 }
 

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use belvedere::{Answer, Engine, Error, Session};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -113,6 +114,25 @@ pub fn database(path: &Path, sql: &str) {
 
 pub async fn shown(session: &Session, sql: &str) -> Result<String, Error> {
     table(session.execute(sql).await?).await
+}
+
+/// Wait until a statement answers this, or fails with it.
+pub async fn until(session: &Session, sql: &str, expected: &str, patience: Duration) {
+    let mut last = String::new();
+    let wait = async {
+        loop {
+            last = match shown(session, sql).await {
+                Ok(answer) => answer,
+                Err(e) => e.to_string(),
+            };
+            if last == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(patience, wait).await;
+    assert!(waited.is_ok(), "{sql} gives\n{last}\nand not\n{expected}");
 }
 
 pub async fn table(answer: Answer) -> Result<String, Error> {

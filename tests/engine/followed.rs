@@ -10,7 +10,7 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use insta::assert_snapshot;
 
-use crate::fixture::shown;
+use crate::fixture::{shown, until};
 
 /// How long a change may take to be seen, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -111,21 +111,7 @@ impl Shop {
     }
 
     async fn until(&self, sql: &str, expected: &str) {
-        let mut last = String::new();
-        let wait = async {
-            loop {
-                last = match shown(&self.session, sql).await {
-                    Ok(answer) => answer,
-                    Err(e) => e.to_string(),
-                };
-                if last == expected {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(waited.is_ok(), "{sql} gives\n{last}\nand not\n{expected}");
+        until(&self.session, sql, expected, PATIENCE).await;
     }
 
     async fn restarted(self) -> Self {

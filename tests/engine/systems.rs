@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fixture::{Fixture, database, shown};
+use crate::fixture::{Fixture, database, until};
 use crate::servers::{mysql, postgres};
 use mysql_async::prelude::Queryable;
 use tokio_postgres::NoTls;
@@ -26,21 +26,13 @@ async fn until_same(t: &Fixture) {
     let expected = t
         .ok(&format!("SELECT * FROM ({FREE}) q ORDER BY 1, 2"))
         .await;
-    let mut last = String::new();
-    let wait = async {
-        loop {
-            last = match shown(&t.session, "SELECT * FROM free ORDER BY 1, 2").await {
-                Ok(rows) => rows,
-                Err(e) => e.to_string(),
-            };
-            if last == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, wait).await;
-    assert!(waited.is_ok(), "the view has\n{last}\nand not\n{expected}");
+    until(
+        &t.session,
+        "SELECT * FROM free ORDER BY 1, 2",
+        &expected,
+        PATIENCE,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,18 @@ pub struct Captured {
     pub schema: SchemaRef,
 }
 
+impl Captured {
+    /// Whether all columns that are wanted of a table are among these.
+    pub fn holds(&self, wanted: &Self) -> bool {
+        let mut fields = wanted.schema.fields().iter();
+        self.table == wanted.table
+            && fields.all(|field| {
+                let same = self.schema.field_with_name(field.name());
+                same.is_ok_and(|same| same.data_type() == field.data_type())
+            })
+    }
+}
+
 /// The content of tables at one position.
 ///
 /// PostgreSQL: the snapshot exported by the slot that is created, the engine's own the first time, later a temporary

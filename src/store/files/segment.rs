@@ -131,14 +131,6 @@ impl Segment {
         let segment = self.clone();
         (0..self.batch_count()).map(move |number| segment.batch(number))
     }
-
-    /// Look at all of it.
-    ///
-    /// # Errors
-    /// As for [`Segment::batch`].
-    pub fn verify(&self) -> Result<(), FileError> {
-        self.batches().try_for_each(|batch| batch.map(|_| ()))
-    }
 }
 
 /// The blocks, which lie one behind the other from the header to the footer, and the schema's bytes.

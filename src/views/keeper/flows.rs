@@ -11,7 +11,7 @@ use crate::catalog::ObjectId;
 use crate::incremental::Moved;
 use crate::replication::{self, Epoch, State as Followed, Wanted};
 use crate::store::Pinned;
-use crate::views::flow::{Flow, Flowed};
+use crate::views::flow::Flow;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
 impl Kept {
@@ -55,7 +55,7 @@ impl Kept {
         while !wanted.is_empty() {
             let waits = |input: &FlowInput| match input {
                 FlowInput::View(id) => wanted.iter().any(|(view, _)| view.id == *id),
-                FlowInput::Table { .. } => false,
+                FlowInput::Table(_) => false,
             };
             let is_first = |(_, plan): &(_, Arc<FlowPlan>)| !plan.inputs.iter().any(waits);
             let first = wanted.iter().position(is_first).unwrap_or(0);
@@ -105,7 +105,7 @@ impl Kept {
     fn reads_the_same(&self, flow: &Flow, old: &[Flow]) -> bool {
         let views = flow.plan.inputs.iter().filter_map(|input| match input {
             FlowInput::View(id) => Some(id),
-            FlowInput::Table { .. } => None,
+            FlowInput::Table(_) => None,
         });
         let is_begun = |id: &ObjectId| {
             let kept = self.flows.iter().find(|flow| flow.view.id == *id);
@@ -126,9 +126,9 @@ impl Kept {
                     sources.extend(read.iter().flat_map(|flow| flow.sources.iter().cloned()));
                     inputs.push(id.to_string());
                 }
-                FlowInput::Table { source, .. } => {
-                    sources.insert(source.clone());
-                    match self.replica(input) {
+                FlowInput::Table(wanted) => {
+                    sources.insert(wanted.source.clone());
+                    match self.replica(wanted) {
                         Ok(name) => inputs.push(name),
                         Err(e) => blocked = Some(Arc::from(e.to_string())),
                     }
@@ -141,47 +141,22 @@ impl Kept {
     }
 
     /// A replica that has what an input wants: one that is there, or another.
-    fn replica(&mut self, input: &FlowInput) -> replication::Result<String> {
-        let FlowInput::Table {
-            source,
-            captured,
-            key,
-            indexes,
-        } = input
-        else {
-            return Err(replication::Error::UnknownReplica("a view".to_string()));
+    fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
+        let captured = &wanted.captured;
+        let has = |(_, kept, state): &(&str, &Wanted, &Followed)| {
+            let is_followed = !matches!(state, Followed::Blocked { .. });
+            is_followed && kept.source == wanted.source && kept.captured.holds(captured)
         };
-        let has = |wanted: &Wanted| {
-            wanted.source == *source
-                && wanted.captured.table == captured.table
-                && captured.schema.fields().iter().all(|field| {
-                    let same = wanted.captured.schema.field_with_name(field.name());
-                    same.is_ok_and(|same| same.data_type() == field.data_type())
-                })
-        };
-        let fits = (self.replication.wanted())
-            .find(|(_, wanted, state)| !matches!(state, Followed::Blocked { .. }) && has(wanted))
-            .map(|(name, wanted, _)| (name.to_string(), wanted.captured.schema.clone()));
+        let fits = self.replication.wanted().find(has);
+        let fits = fits.map(|(name, kept, _)| (name.to_string(), kept.captured.schema.clone()));
         let Some((name, schema)) = fits else {
-            let names: BTreeSet<String> = self
-                .replication
-                .wanted()
-                .map(|(name, ..)| name.to_string())
-                .collect();
-            let name = (1..)
-                .map(|n| format!("{source}.{}#{n}", captured.table))
-                .find(|name| !names.contains(name));
+            let mut names = (1u64..).map(|n| format!("{}.{}#{n}", wanted.source, captured.table));
+            let name = names.find(|name| self.replication.state(name).is_none());
             let name = name.unwrap_or_default();
-            let wanted = Wanted {
-                source: source.clone(),
-                captured: captured.clone(),
-                key: key.clone(),
-                indexes: indexes.clone(),
-            };
-            self.replication.add(&name, wanted)?;
+            self.replication.add(&name, wanted.clone())?;
             return Ok(name);
         };
-        for index in indexes {
+        for index in &wanted.indexes {
             let names = index.iter().map(|&i| captured.schema.field(i).name());
             let columns = names
                 .filter_map(|name| schema.index_of(name).ok())
@@ -191,21 +166,35 @@ impl Kept {
         Ok(name)
     }
 
+    /// Begin a view anew, and those that read it.
+    pub(super) fn refill(&mut self, id: &ObjectId) {
+        let mut emptied = BTreeSet::from([id.to_string()]);
+        for flow in &mut self.flows {
+            let name = flow.view.id.to_string();
+            if emptied.contains(&name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
+                flow.empty();
+                emptied.insert(name);
+            }
+        }
+        self.unblock(id);
+        self.fill();
+        self.show();
+    }
+
     /// A view that was blocked by what it reads reads it anew.
-    pub(super) fn unblock(&mut self, id: &ObjectId) {
-        let blocked: Vec<String> = (self.replication.wanted())
-            .filter(|(.., state)| matches!(state, Followed::Blocked { .. }))
-            .map(|(name, ..)| name.to_string())
-            .collect();
+    fn unblock(&mut self, id: &ObjectId) {
         let Some(at) = self.flows.iter().position(|flow| flow.view.id == *id) else {
             return;
         };
-        if self.flows[at]
-            .inputs
-            .iter()
-            .any(|input| blocked.contains(input))
-        {
-            let (view, plan) = (self.flows[at].view.clone(), self.flows[at].plan.clone());
+        let flow = &self.flows[at];
+        let is_blocked = |input: &String| {
+            matches!(
+                self.replication.state(input),
+                Some(Followed::Blocked { .. })
+            )
+        };
+        if flow.inputs.iter().any(is_blocked) {
+            let (view, plan) = (flow.view.clone(), flow.plan.clone());
             self.flows[at] = self.begin_flow(view, plan);
         }
     }
@@ -213,7 +202,7 @@ impl Kept {
     /// Bring views to an epoch.
     pub(super) fn flow(&mut self, epoch: &Epoch) {
         let number = epoch.boundary.epoch;
-        let mut flowed: BTreeMap<String, Flowed> = BTreeMap::new();
+        let mut flowed: BTreeMap<String, Moved> = BTreeMap::new();
         for flow in &mut self.flows {
             let moved = flow.inputs.iter().map(|input| {
                 if let Some(changed) = epoch.replicas.get(input) {
@@ -224,11 +213,7 @@ impl Kept {
                     });
                 }
                 if let Some(view) = flowed.get(input) {
-                    return Some(Moved {
-                        before: view.before.clone(),
-                        change: view.change.clone(),
-                        after: view.after.clone(),
-                    });
+                    return Some(view.clone());
                 }
                 let content = self.replication.content(input)?;
                 Some(Moved {
@@ -253,14 +238,9 @@ impl Kept {
         for at in 0..self.flows.len() {
             let (before, rest) = self.flows.split_at_mut(at);
             let flow = &mut rest[0];
-            let state = |input: &String| {
-                let mut wanted = self.replication.wanted();
-                wanted
-                    .find(|(name, ..)| name == input)
-                    .map(|(_, _, state)| state.clone())
-            };
+            let state = |input: &String| self.replication.state(input);
             let blocked = flow.inputs.iter().find_map(|input| match state(input) {
-                Some(Followed::Blocked { reason, .. }) => Some(Arc::from(reason)),
+                Some(Followed::Blocked { reason, .. }) => Some(Arc::from(reason.as_str())),
                 _ => {
                     let read = before
                         .iter()
@@ -278,7 +258,7 @@ impl Kept {
             let inputs = flow.inputs.iter().zip(&flow.plan.inputs);
             let contents: Option<Vec<Pinned>> = inputs
                 .map(|(name, input)| match input {
-                    FlowInput::Table { .. } => self.replication.content(name),
+                    FlowInput::Table(_) => self.replication.content(name),
                     FlowInput::View(id) => {
                         before.iter().find(|flow| flow.view.id == *id)?.snapshot()
                     }

@@ -11,7 +11,7 @@
 mod flows;
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,9 +81,7 @@ impl Keeper {
         self.send(Command::Refill(id, done));
         let _ = emptied.await;
     }
-}
 
-impl Keeper {
     /// The data directory is free once all that is written to it has ended.
     pub fn stop(&self) {
         self.send(Command::Stop);
@@ -152,6 +150,9 @@ impl Kept {
                 return None;
             }
         };
+        for (name, reason) in replication.lost() {
+            tracing::warn!("replica {name} is copied anew: {reason}");
+        }
         let mut kept = Self {
             replication,
             shelves,
@@ -178,11 +179,11 @@ impl Kept {
                 Event::Command(Some(command)) => self.obey(command),
                 Event::Step(source, step) => {
                     self.stepped(&source, step);
-                    self.steps(&runtime);
+                    self.steps();
                 }
                 Event::Timer => {}
             }
-            self.ask(&runtime);
+            self.ask();
             self.end_epochs();
             self.checkpoint();
         }
@@ -227,24 +228,16 @@ impl Kept {
         match command {
             Command::Settle { flows, sources } => self.settle(flows, sources),
             Command::Refill(id, done) => {
-                let mut emptied = BTreeSet::from([id.to_string()]);
-                for flow in &mut self.flows {
-                    let name = flow.view.id.to_string();
-                    if emptied.contains(&name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
-                        flow.empty();
-                        emptied.insert(name);
-                    }
-                }
-                self.unblock(&id);
-                self.fill();
-                self.show();
+                self.refill(&id);
                 let _ = done.send(());
             }
             Command::Stop => {}
         }
-        self.sources
-            .values_mut()
-            .for_each(|source| source.is_idle = false);
+        // Other sources may be followed now.
+        for source in self.sources.values_mut() {
+            source.is_idle = false;
+            source.asked_at = None;
+        }
     }
 
     /// End what epochs can be ended, and show each.

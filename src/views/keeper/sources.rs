@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use belvedere_connector::{Kind, Position, Source};
 use futures::FutureExt;
-use tokio::runtime::Handle;
 
 use super::Kept;
 use crate::replication;
+use crate::views::schedule::pause;
 
 /// Steps of sources that one epoch takes, if they are there: one transaction goes straight through, a flood is batched.
 const STEPS_PER_EPOCH: usize = 4_096;
@@ -29,12 +29,14 @@ pub(super) struct Following {
     pub asking: Option<tokio::task::JoinHandle<Option<(Instant, Position)>>>,
     /// Where it stood when it was asked, and its copies have not come to.
     pub asked: Option<(Instant, Position)>,
-    pub asked_at: Instant,
+    /// When this was last looked at. None: at once.
+    pub asked_at: Option<Instant>,
 }
 
 impl Kept {
     /// What more there is, without waiting.
-    pub(super) fn steps(&mut self, runtime: &Handle) {
+    pub(super) fn steps(&mut self) {
+        let runtime = self.runtime.clone();
         let _runtime = runtime.enter();
         for _ in 1..STEPS_PER_EPOCH {
             let now = Instant::now();
@@ -61,8 +63,8 @@ impl Kept {
             }
             Err(e) => {
                 source.failures += 1;
-                let rest = FIRST_REST * 2u32.saturating_pow((source.failures - 1).min(16));
-                source.rests_until = Some(Instant::now() + rest.min(LONGEST_REST));
+                let rest = pause(FIRST_REST, source.failures, LONGEST_REST);
+                source.rests_until = Some(Instant::now() + rest);
                 let is_definite =
                     matches!(&e, replication::Error::Source(e) if e.kind() != Kind::Transient);
                 if source.failures == 1 || is_definite {
@@ -99,27 +101,21 @@ impl Kept {
     }
 
     /// Ask sources where they stand: copies that have come there are as young as the question.
-    pub(super) fn ask(&mut self, runtime: &Handle) {
-        let used = self.followed();
-        for (_, source) in self
-            .sources
-            .iter_mut()
-            .filter(|(name, _)| used.contains(*name))
-        {
-            if source
-                .asking
-                .as_ref()
-                .is_some_and(|asking| asking.is_finished())
-                && let Some(asking) = source.asking.take()
-                && let Some(Ok(Some(asked))) = asking.now_or_never()
-            {
-                source.asked = Some(asked);
+    pub(super) fn ask(&mut self) {
+        self.sources.values_mut().for_each(Following::hear);
+        // After each transaction this is looked at; whom to ask, twice a second.
+        if !self.sources.values().any(Following::is_to_be_asked) {
+            return;
+        }
+        let followed = self.followed();
+        for (name, source) in &mut self.sources {
+            if !source.is_to_be_asked() {
+                continue;
             }
-            let is_due = source.asked_at.elapsed() >= ASK && source.rests_until.is_none();
-            if source.asking.is_none() && source.asked.is_none() && is_due {
-                source.asked_at = Instant::now();
+            source.asked_at = Some(Instant::now());
+            if followed.contains(name) {
                 let asked = source.source.clone();
-                source.asking = Some(runtime.spawn(async move {
+                source.asking = Some(self.runtime.spawn(async move {
                     let at = Instant::now();
                     Some((at, asked.position().await.ok()?))
                 }));
@@ -151,8 +147,22 @@ impl Following {
             rests_until: None,
             asking: None,
             asked: None,
-            asked_at: Instant::now() - ASK,
+            asked_at: None,
         }
+    }
+
+    /// What it has answered to where it stands.
+    fn hear(&mut self) {
+        let answered = self.asking.take_if(|asking| asking.is_finished());
+        if let Some(Ok(Some(asked))) = answered.and_then(|asking| asking.now_or_never()) {
+            self.asked = Some(asked);
+        }
+    }
+
+    fn is_to_be_asked(&self) -> bool {
+        let is_due = self.asked_at.is_none_or(|at| at.elapsed() >= ASK);
+        let is_known = self.asking.is_some() || self.asked.is_some();
+        is_due && !is_known && self.rests_until.is_none()
     }
 }
 

@@ -6,7 +6,7 @@ use belvedere_connector::{Captured, Code, Error, Result, TableRef};
 use tokio_postgres::Client;
 
 use super::names::Name;
-use super::readiness::{Identity, identity, quoted};
+use super::readiness::{Identity, identity, leaves, quoted};
 use crate::failure::failure;
 use crate::pool::Lease;
 use crate::settings::Settings;
@@ -20,12 +20,9 @@ SELECT w.i::int8, c.oid, c.relkind::text, c.relpersistence::text,
     identity!("l"),
     " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY w (schema, name, i)
 JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-CROSS JOIN LATERAL (
-  SELECT c.oid AS relid
-  UNION SELECT t.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) p
-JOIN pg_catalog.pg_class l ON l.oid = p.relid
-ORDER BY w.i, l.oid <> c.oid"
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name",
+    leaves!(),
+    "ORDER BY w.i, l.oid <> c.oid"
 );
 
 const PUBLICATION: &str = "

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_postgres::error::SqlState;
 
 use super::published::{shown, sql_name};
+use super::readiness::leaves;
 use super::slot::Exported;
 use super::transport::Session;
 use crate::dialect::PostgresDialect;
@@ -248,16 +249,15 @@ impl Readers {
 }
 
 /// Whether a table, or a partition of it, has another file than in the snapshot.
-const REWRITTEN: &str = "
+const REWRITTEN: &str = concat!(
+    "
 SELECT EXISTS (
-  SELECT FROM unnest($1::text[], $2::text[]) w (schema, name)
-  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-  CROSS JOIN LATERAL (
-    SELECT c.oid AS relid
-    UNION SELECT t.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) p
-  JOIN pg_catalog.pg_class l ON l.oid = p.relid
-  WHERE l.relfilenode <> 0 AND l.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(l.oid))";
+SELECT FROM unnest($1::text[], $2::text[]) w (schema, name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name",
+    leaves!(),
+    "WHERE l.relfilenode <> 0 AND l.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(l.oid))"
+);
 
 /// Of a table that can be read by pages.
 async fn pages(lease: &Lease, table: &TableRef) -> Result<Option<u64>> {

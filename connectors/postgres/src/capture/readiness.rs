@@ -55,6 +55,18 @@ macro_rules! identity {
 }
 pub(super) use identity;
 
+/// Of a table `c`: the relations `l` that its rows are in, itself or its partitions.
+macro_rules! leaves {
+    () => {
+        " CROSS JOIN LATERAL (
+  SELECT c.oid AS relid
+  UNION SELECT t.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) t WHERE t.isleaf) p
+JOIN pg_catalog.pg_class l ON l.oid = p.relid
+"
+    };
+}
+pub(super) use leaves;
+
 const IDENTITIES: &str = concat!(
     "SELECT n.nspname::text, c.relname::text, ",
     identity!("c"),

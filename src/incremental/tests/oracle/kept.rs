@@ -21,7 +21,7 @@ use futures::executor::block_on;
 
 use super::world::World;
 use crate::engine::kept_plan;
-use crate::incremental::map::{batch, concat};
+use crate::incremental::map::batch;
 use crate::incremental::{Compiled, Dataflow, Moved, Refused};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
@@ -217,7 +217,7 @@ impl Kept {
         let output = output.unwrap_or_else(|e| panic!("{}\n{e}", self.sql));
         let mut all = vec![self.view.clone()];
         all.extend(output.rows);
-        self.view = concat(self.compiled.schema(), &all)
+        self.view = ZSet::concat(self.compiled.schema(), &all)
             .unwrap()
             .consolidated()
             .unwrap();
@@ -225,7 +225,7 @@ impl Kept {
             self.errors = output.errors;
         } else {
             let schema = self.errors.rows().schema();
-            let both = concat(&schema, &[self.errors.clone(), output.errors]).unwrap();
+            let both = ZSet::concat(&schema, &[self.errors.clone(), output.errors]).unwrap();
             self.errors = both.consolidated().unwrap();
         }
         let is_positive = |zset: &ZSet| zset.weights().iter().all(|weight| *weight > 0);
@@ -272,7 +272,7 @@ impl Kept {
         });
         let mut all = vec![self.view.clone()];
         all.extend(minus);
-        let difference = concat(schema, &all).unwrap().consolidated().unwrap();
+        let difference = ZSet::concat(schema, &all).unwrap().consolidated().unwrap();
         assert!(
             difference.is_empty(),
             "epoch {}: {}\ntoo much (+) or missing (-):\n{}\n{}",
