@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
-    Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
+    ASKED, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
 };
 
 /// Where what views follow survives: in the data directory, or not at all.
@@ -54,7 +54,8 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
     let world = inner.world();
     let names = Names::new(inner.clone(), world.clone(), Settings::default(), true);
     let mut kept = Vec::new();
-    for view in world.definitions.views.values() {
+    let asked = inner.views.asked.all();
+    for view in world.definitions.views.values().chain(&asked) {
         let Some(materialized) = &view.materialized else {
             continue;
         };
@@ -172,7 +173,21 @@ async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
     })
 }
 
+/// What errors call a view that is kept, or a query that somebody subscribes to.
+pub(super) fn called(view: &ViewDefinition) -> String {
+    match view.schema == ASKED {
+        true => "the query".to_string(),
+        false => format!("view {}", view.id()),
+    }
+}
+
 fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -> Error {
+    if view.schema == ASKED {
+        return Error::invalid_with_help(
+            format!("the query cannot be kept by change: {operator}: {reason}"),
+            "Subscribe to a materialized view of it, which is refreshed on a schedule",
+        );
+    }
     Error::invalid_with_help(
         format!(
             "view {} cannot be kept by change: {operator}: {reason}",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 
+use super::journal::{At, Ended, Epochs, Recorder};
 use super::shelf::{AsOf, Content, Shown, State};
 use super::{FlowPlan, KeptView};
 use crate::incremental::{Dataflow, Moved, Output};
@@ -19,6 +20,9 @@ pub(super) struct Flow {
     pub inputs: Vec<String>,
     /// All that it reads, through other views, too.
     pub sources: Arc<[String]>,
+    /// The view, its query, and those of the views that it reads.
+    pub origin: u64,
+    epochs: Arc<Epochs>,
     running: Option<Running>,
     pub blocked: Option<Arc<str>>,
     /// What is shown of it is older.
@@ -32,6 +36,7 @@ struct Running {
     errors: BTreeMap<Arc<str>, i64>,
     /// Keys that several rows have.
     doubles: Doubles,
+    recorder: Recorder,
 }
 
 type Failure = Arc<str>;
@@ -42,12 +47,16 @@ impl Flow {
         plan: Arc<FlowPlan>,
         inputs: Vec<String>,
         sources: Arc<[String]>,
+        origin: u64,
+        epochs: Arc<Epochs>,
     ) -> Self {
         Self {
             view,
             plan,
             inputs,
             sources,
+            origin,
+            epochs,
             running: None,
             blocked: None,
             is_changed: true,
@@ -93,8 +102,11 @@ impl Flow {
             table: Table::new(shape),
             errors: BTreeMap::new(),
             doubles: Doubles::new(key),
+            recorder: Recorder::new(self.origin, self.sources.clone(), self.epochs.clone()),
         };
         running.step(epoch, &moved)?;
+        // What is told of it begins with this.
+        running.recorder.begin(epoch, running.failing());
         self.running = Some(running);
         self.block(None);
         Ok(())
@@ -110,7 +122,11 @@ impl Flow {
         let mut change = None;
         if inputs.iter().any(|input| input.change.is_some()) {
             match running.step(epoch, inputs) {
-                Ok(made) => change = made,
+                Ok(made) => {
+                    change = made;
+                    let failing = running.failing();
+                    running.recorder.record(epoch, change.as_ref(), failing);
+                }
                 Err(reason) => self.blocked = Some(reason),
             }
             self.is_changed = true;
@@ -126,6 +142,28 @@ impl Flow {
     pub fn empty(&mut self) {
         self.running = None;
         self.block(None);
+    }
+
+    /// Tell subscribers what has changed up to an epoch, which is shown now.
+    pub fn tell(&mut self, at: &Arc<At>, is_replaying: bool) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        if let Some(reason) = &self.blocked {
+            running.recorder.end(Ended::Blocked(reason.clone()));
+            return;
+        }
+        let (table, retain) = (&running.table, self.view.contract.retain);
+        let snapshot = || table.snapshot();
+        // Whoever reads the view finds where its changes are told.
+        self.is_changed |= running.recorder.tell(at, snapshot, retain, is_replaying);
+    }
+
+    /// Tell subscribers that nothing more comes.
+    pub fn end(&self, why: Ended) {
+        if let Some(running) = &self.running {
+            running.recorder.end(why);
+        }
     }
 
     pub fn snapshot(&self) -> Option<Pinned> {
@@ -148,6 +186,7 @@ impl Flow {
                 generation,
                 state,
                 content: Some(Content::Table(running.table.snapshot())),
+                journal: running.recorder.journal().cloned(),
                 failing: running.failing(),
                 is_behind,
                 as_of: AsOf::Following(self.sources.clone()),
@@ -156,6 +195,7 @@ impl Flow {
                 generation,
                 state,
                 content: before.content.clone(),
+                journal: None,
                 failing: before.failing.clone(),
                 is_behind,
                 as_of: before.as_of.clone(),

@@ -27,6 +27,8 @@
 //! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
 //! | `keeper/` | the thread: sources' steps, epochs, checkpoints |
 //! | `flow.rs` | one view that is kept by change |
+//! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
+//! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `versions.rs` | what runs found, in files |
 //! | `reading.rs` | which shelf a statement reads |
@@ -34,11 +36,13 @@
 
 mod contract;
 mod flow;
+mod journal;
 mod keeper;
 mod reading;
 mod runs;
 mod schedule;
 mod shelf;
+mod subscription;
 mod table;
 mod versions;
 
@@ -55,10 +59,14 @@ use tokio::sync::Notify;
 pub use contract::{Contract, OPTIONS, Upkeep};
 pub use runs::Run;
 pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
+pub use subscription::{
+    ASKED, Asked, AskedQuery, Cursor, Order, Subscription, columns as subscription_columns,
+};
 pub use table::CopyTable;
 
 use self::keeper::{Command, Keeper};
 use self::runs::{Recomputed, Runs};
+use self::subscription::Subscribers;
 use self::versions::Versions;
 use crate::catalog::{Check, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
@@ -120,6 +128,9 @@ pub struct Views {
     changed: Arc<Notify>,
     execute: OnceLock<Arc<dyn Execute>>,
     keeper: Keeper,
+    /// Queries that are kept while somebody subscribes to them.
+    pub asked: Asked,
+    pub subscribers: Arc<Subscribers>,
 }
 
 impl std::fmt::Debug for Views {
@@ -147,6 +158,8 @@ impl Views {
             changed: Arc::default(),
             execute: OnceLock::new(),
             keeper,
+            asked: Asked::default(),
+            subscribers: Arc::default(),
         })
     }
 
@@ -165,7 +178,10 @@ impl Views {
     }
 
     /// Keep these views, which read these sources, and no others. Those that are kept already go on.
-    pub fn settle(&self, views: Vec<KeptView>, sources: Vec<(String, Arc<dyn Source>)>) {
+    pub fn settle(&self, mut views: Vec<KeptView>, sources: Vec<(String, Arc<dyn Source>)>) {
+        // Locked to the end, so that none that is given up meanwhile is begun again.
+        let asked = self.asked.lock();
+        views.retain(|view| !Asked::is_one(&view.id) || asked.contains_key(&view.id));
         self.versions
             .retain(|g| views.iter().any(|v| v.generation == g));
         self.shelves.change(|shelf| {
@@ -231,6 +247,7 @@ impl Views {
                 None => State::Filling,
             },
             content: version.map(Content::Rows),
+            journal: None,
             failing: None,
             is_behind: false,
             as_of,

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::journal::Journal;
 use crate::catalog::ObjectId;
 use crate::store::{FileError, Pinned, Segment};
 
@@ -19,6 +20,8 @@ pub struct Shown {
     pub state: State,
     /// None: it was never filled.
     pub content: Option<Content>,
+    /// Of one that is kept by change: what has changed of late.
+    pub journal: Option<Arc<Journal>>,
     /// A row of what it reads that cannot be computed with: every read fails with this until it is gone (DESIGN §3.3).
     pub failing: Option<Arc<str>>,
     /// Somebody may have seen it younger, before the engine was started again: a source that it follows has not been read to where it
@@ -120,6 +123,7 @@ impl Shown {
             generation,
             state: State::Live,
             content: Some(Content::Rows(version)),
+            journal: None,
             failing: None,
             is_behind: false,
             as_of: AsOf::Never,

@@ -15,6 +15,7 @@
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
+//! | `subscriptions.rs` | `SUBSCRIBE TO` |
 //! | `systems.rs` | a view kept by change over PostgreSQL, MariaDB and SQLite |
 //! | `topn.rs` | a top-n above a join reads the first rows of one side |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
@@ -66,6 +67,8 @@ mod shared;
 mod sick;
 mod sources;
 mod statements;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod subscriptions;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod systems;
 mod topn;

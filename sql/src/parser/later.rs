@@ -40,7 +40,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["SET", "SESSION", "AUTHORIZATION"],
     &["SET", "SESSION", "CHARACTERISTICS"],
     &["SET", "TRANSACTION"],
-    &["SUBSCRIBE"],
     &["GRANT"],
     &["REVOKE"],
     &["BEGIN"],

@@ -10,8 +10,9 @@ use super::sources::Following;
 use crate::catalog::ObjectId;
 use crate::incremental::Moved;
 use crate::replication::{self, Epoch, State as Followed, Wanted};
-use crate::store::Pinned;
+use crate::store::{Pinned, checksum};
 use crate::views::flow::Flow;
+use crate::views::journal::At;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
 impl Kept {
@@ -101,6 +102,15 @@ impl Kept {
         self.show();
     }
 
+    /// Keep all but this one.
+    pub(super) fn forget(&mut self, id: &ObjectId) {
+        let others = self.flows.iter().filter(|flow| flow.view.id != *id);
+        let others = others.map(|flow| (flow.view.clone(), flow.plan.clone()));
+        let sources = self.sources.iter();
+        let sources = sources.map(|(name, followed)| (name.clone(), followed.source.clone()));
+        self.settle(others.collect(), sources.collect());
+    }
+
     /// Whether views that it reads were kept, too.
     fn reads_the_same(&self, flow: &Flow, old: &[Flow]) -> bool {
         let views = flow.plan.inputs.iter().filter_map(|input| match input {
@@ -119,11 +129,14 @@ impl Kept {
     fn begin_flow(&mut self, view: Arc<KeptView>, plan: Arc<FlowPlan>) -> Flow {
         let mut sources = BTreeSet::new();
         let (mut inputs, mut blocked) = (Vec::new(), None);
+        let mut origin = view.generation.to_le_bytes().to_vec();
+        origin.extend(plan.fingerprint.as_bytes());
         for input in &plan.inputs {
             match input {
                 FlowInput::View(id) => {
                     let read = self.flows.iter().find(|flow| flow.view.id == *id);
                     sources.extend(read.iter().flat_map(|flow| flow.sources.iter().cloned()));
+                    origin.extend(read.iter().flat_map(|flow| flow.origin.to_le_bytes()));
                     inputs.push(id.to_string());
                 }
                 FlowInput::Table(wanted) => {
@@ -135,7 +148,8 @@ impl Kept {
                 }
             }
         }
-        let mut flow = Flow::new(view, plan, inputs, sources.into_iter().collect());
+        let (sources, origin) = (sources.into_iter().collect(), checksum(&origin));
+        let mut flow = Flow::new(view, plan, inputs, sources, origin, self.epochs.clone());
         flow.block(blocked);
         flow
     }
@@ -275,7 +289,16 @@ impl Kept {
 
     /// Put what there is on the shelf, all at once.
     pub(super) fn show(&mut self) {
-        let behind = self.replication.reader().published().behind.clone();
+        let published = self.replication.reader().published();
+        if published.boundary.epoch > self.at.epoch {
+            self.at = Arc::new(At::new(&published.boundary));
+            self.epochs.add(&self.at);
+        }
+        let is_replaying = self.replication.is_replaying();
+        for flow in &mut self.flows {
+            flow.tell(&self.at, is_replaying);
+        }
+        let behind = published.behind.clone();
         if behind != self.behind {
             self.flows
                 .iter_mut()

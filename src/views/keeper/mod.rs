@@ -23,10 +23,11 @@ use tokio::sync::oneshot;
 
 use self::sources::{ASK, Following, is_ready};
 use super::flow::Flow;
+use super::journal::{At, Ended, Epochs};
 use super::shelf::Shelves;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
-use crate::replication::{self, Durable, Replication};
+use crate::replication::{self, Boundary, Durable, Replication};
 
 /// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
 /// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too.
@@ -44,6 +45,8 @@ pub(super) enum Command {
     },
     /// Compute a view anew.
     Refill(ObjectId, oneshot::Sender<()>),
+    /// Keep a view no longer.
+    Forget(ObjectId),
     Stop,
 }
 
@@ -111,6 +114,9 @@ struct Kept {
     sources: BTreeMap<String, Following>,
     /// Sources whose copies have not come to where the source stood at the start.
     behind: Arc<[String]>,
+    /// The newest epoch that was shown, and those before it.
+    at: Arc<At>,
+    epochs: Arc<Epochs>,
     /// Sources that remove what following them has made there.
     releasing: Vec<tokio::task::JoinHandle<()>>,
     runtime: Handle,
@@ -140,6 +146,7 @@ impl Kept {
             match runtime.block_on(inbox.recv())? {
                 Command::Settle { flows, sources } => break (flows, sources),
                 Command::Refill(_, done) => drop(done),
+                Command::Forget(_) => {}
                 Command::Stop => return None,
             }
         };
@@ -160,6 +167,8 @@ impl Kept {
             flows: Vec::new(),
             sources: BTreeMap::new(),
             behind: Arc::default(),
+            at: Arc::new(At::new(&Boundary::default())),
+            epochs: Arc::default(),
             releasing: Vec::new(),
             runtime: runtime.clone(),
             checkpointed: Instant::now(),
@@ -167,6 +176,7 @@ impl Kept {
             is_changed: false,
             began: Instant::now(),
         };
+        kept.epochs.add(&kept.at);
         kept.settle(flows, sources);
         Some(kept)
     }
@@ -190,6 +200,7 @@ impl Kept {
         if self.is_changed {
             self.save();
         }
+        self.flows.iter().for_each(|flow| flow.end(Ended::Closed));
         // A runtime of one thread does nothing while that waits for this one to end.
         let until = match runtime.runtime_flavor() {
             RuntimeFlavor::CurrentThread => Instant::now(),
@@ -231,6 +242,7 @@ impl Kept {
                 self.refill(&id);
                 let _ = done.send(());
             }
+            Command::Forget(id) => self.forget(&id),
             Command::Stop => {}
         }
         // Other sources may be followed now.

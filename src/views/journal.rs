@@ -1,0 +1,477 @@
+//! What has changed in a view that is kept by change, for as long as somebody may ask.
+//!
+//! The keeper's thread writes ([`Recorder`]), once for each epoch that is shown; subscriptions read ([`Reader`]), each from where it
+//! is. A change is in memory once, whoever reads it. What bounds it: the view's `retain`, which readers that are slower extend, up
+//! to [`MOST_BYTES`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::replication::{Boundary, Positions};
+use crate::store::{self, Pinned, ZSet, checksum};
+
+/// Changes of one view that are in memory: more than the newest are given up beyond.
+const MOST_BYTES: usize = 64 << 20;
+/// What an epoch takes besides its rows.
+const ENTRY_BYTES: usize = 256;
+/// Epochs of which it is known where they ended.
+const MOST_EPOCHS: usize = 1 << 20;
+
+/// An epoch that was shown.
+#[derive(Debug, PartialEq)]
+pub struct At {
+    pub epoch: u64,
+    pub positions: Positions,
+    /// Of the positions: an epoch of this number that ended elsewhere has another.
+    pub mark: u64,
+}
+
+impl At {
+    pub fn new(boundary: &Boundary) -> Self {
+        let mut bytes = Vec::new();
+        for (source, position) in &boundary.positions {
+            for part in [source.as_bytes(), position.timeline(), position.place()] {
+                bytes.extend((part.len() as u64).to_le_bytes());
+                bytes.extend(part);
+            }
+        }
+        Self {
+            epoch: boundary.epoch,
+            positions: boundary.positions.clone(),
+            mark: checksum(&bytes),
+        }
+    }
+}
+
+/// The epochs that were shown since the process began, and where each ended: whoever was told of an epoch by another process was
+/// told the same only if it ended there.
+#[derive(Debug, Default)]
+pub struct Epochs(Mutex<VecDeque<(u64, u64)>>);
+
+impl Epochs {
+    pub fn add(&self, at: &At) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.back().is_none_or(|(epoch, _)| *epoch < at.epoch) {
+            known.push_back((at.epoch, at.mark));
+        }
+        if known.len() > MOST_EPOCHS {
+            known.pop_front();
+        }
+    }
+
+    fn has(&self, epoch: u64, mark: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.binary_search(&(epoch, mark)).is_ok()
+    }
+}
+
+/// Why nothing more comes.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// The view was dropped or replaced, or is computed anew.
+    Gone,
+    /// It is not brought up to date any more.
+    Blocked(Arc<str>),
+    /// The engine ends.
+    Closed,
+}
+
+/// The changes of a view.
+#[derive(Debug)]
+pub struct Journal {
+    /// Which view this is of, with which query, over which other views.
+    pub origin: u64,
+    /// What the view follows.
+    pub sources: Arc<[String]>,
+    epochs: Arc<Epochs>,
+    state: watch::Sender<State>,
+    /// Up to which epoch each reader has taken it.
+    readers: Mutex<BTreeMap<u64, u64>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Oldest first.
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    /// All that has changed after this epoch is among the entries.
+    first: u64,
+    told: Arc<At>,
+    /// As of what was told.
+    content: Pinned,
+    failing: Option<Arc<str>>,
+    /// The engine comes to epochs that were shown before it was started again.
+    is_replaying: bool,
+    ended: Option<Ended>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Arc<At>,
+    change: Option<ZSet>,
+    /// Why the view could not be read then.
+    failing: Option<Arc<str>>,
+    since: Instant,
+    bytes: usize,
+}
+
+/// What comes next for a reader.
+#[derive(Debug)]
+pub enum Step {
+    /// Whole epochs, with what each has changed.
+    Changes(Vec<(ZSet, Arc<At>)>),
+    /// Nothing has changed up to here.
+    Same(Arc<At>),
+    /// There is nothing yet.
+    Wait,
+    /// The view cannot be read now.
+    Failing(Arc<str>),
+    /// It was given up before it was read.
+    Late,
+    Ended(Ended),
+}
+
+/// Why a cursor is not gone on from.
+#[derive(Debug, PartialEq)]
+pub enum Refused {
+    /// Changes behind it are not retained.
+    Expired,
+    /// Nothing was told of such an epoch.
+    Foreign,
+    /// It may be known soon.
+    NotYet,
+}
+
+impl Journal {
+    /// Begin with all there is.
+    ///
+    /// # Errors
+    /// What comes instead: the view cannot be read now, or nothing comes any more.
+    pub fn all(self: &Arc<Self>) -> Result<(Reader, Pinned, Arc<At>), Step> {
+        let mut reader = Reader::new(self, 0);
+        let (at, content) = {
+            let state = reader.watch.borrow();
+            match (&state.ended, &state.failing) {
+                (Some(ended), _) => return Err(Step::Ended(ended.clone())),
+                (None, Some(reason)) => return Err(Step::Failing(reason.clone())),
+                (None, None) => (state.told.clone(), state.content.clone()),
+            }
+        };
+        reader.reached(at.epoch);
+        Ok((reader, content, at))
+    }
+
+    /// Go on behind an epoch that a reader was told of, maybe by an earlier process.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn behind(self: &Arc<Self>, epoch: u64, mark: u64) -> Result<Reader, Refused> {
+        let reader = Reader::new(self, epoch);
+        let state = reader.watch.borrow();
+        if epoch < state.first {
+            return Err(Refused::Expired);
+        }
+        if epoch > state.told.epoch && state.is_replaying {
+            return Err(Refused::NotYet);
+        }
+        if !self.epochs.has(epoch, mark) {
+            return Err(Refused::Foreign);
+        }
+        drop(state);
+        Ok(reader)
+    }
+
+    /// Rows and bytes behind an epoch.
+    pub fn waiting(&self, epoch: u64) -> (u64, u64) {
+        let state = self.state.borrow();
+        let mut waiting = (0, 0);
+        for entry in state.behind(epoch) {
+            waiting.0 += entry.change.as_ref().map_or(0, ZSet::len) as u64;
+            waiting.1 += entry.bytes as u64;
+        }
+        waiting
+    }
+
+    /// Up to which epoch everyone has taken it.
+    fn slowest(&self) -> u64 {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.values().copied().min().unwrap_or(u64::MAX)
+    }
+
+    fn end(&self, why: Ended) {
+        self.state.send_if_modified(|state| {
+            let is_new = state.ended.is_none();
+            state.ended.get_or_insert(why);
+            is_new
+        });
+    }
+}
+
+impl State {
+    fn add(&mut self, entry: Entry) {
+        self.bytes += entry.bytes;
+        self.entries.push_back(Arc::new(entry));
+    }
+
+    /// Give up what nobody needs, or what is too much.
+    fn trim(&mut self, retain: Duration, slowest: u64) {
+        while let Some(oldest) = self.entries.front() {
+            let is_needed = oldest.at.epoch > slowest || oldest.since.elapsed() < retain;
+            let is_too_much = self.bytes > MOST_BYTES && self.entries.len() > 1;
+            if is_needed && !is_too_much {
+                break;
+            }
+            self.first = oldest.at.epoch;
+            self.bytes -= oldest.bytes;
+            self.entries.pop_front();
+        }
+    }
+
+    /// What is behind an epoch.
+    fn behind(&self, epoch: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let from = self
+            .entries
+            .partition_point(|entry| entry.at.epoch <= epoch);
+        self.entries.range(from..)
+    }
+}
+
+/// Someone who is told what changes.
+#[derive(Debug)]
+pub struct Reader {
+    journal: Arc<Journal>,
+    watch: watch::Receiver<State>,
+    number: u64,
+    epoch: u64,
+}
+
+impl Reader {
+    fn new(journal: &Arc<Journal>, epoch: u64) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let mut reader = Self {
+            journal: journal.clone(),
+            watch: journal.state.subscribe(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            epoch,
+        };
+        reader.reached(epoch);
+        reader
+    }
+
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// It has been told all up to this epoch.
+    pub fn reached(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        let readers = self.journal.readers.lock();
+        let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
+        readers.insert(self.number, epoch);
+    }
+
+    /// What comes next, in whole epochs: some thousand rows, or one epoch that has more.
+    ///
+    /// # Errors
+    /// If changes cannot be added up.
+    pub fn next(&mut self, rows: usize) -> store::Result<Step> {
+        let (taken, failing, told, ended) = {
+            let state = self.watch.borrow_and_update();
+            if self.epoch < state.first {
+                return Ok(Step::Late);
+            }
+            let mut taken = 0;
+            let entries = state.behind(self.epoch).take_while(|entry| {
+                let goes = taken < rows;
+                taken += entry.change.as_ref().map_or(0, ZSet::len);
+                goes
+            });
+            let mut entries: Vec<Arc<Entry>> = entries.cloned().collect();
+            // An epoch at which the view could not be read is told with the one that healed it.
+            if entries.last().is_some_and(|last| last.failing.is_some()) {
+                let rest = state.behind(entries[entries.len() - 1].at.epoch);
+                let mut rest = rest.cloned();
+                while let Some(entry) = rest.next() {
+                    let is_healed = entry.failing.is_none();
+                    entries.push(entry);
+                    if is_healed {
+                        break;
+                    }
+                }
+            }
+            (
+                entries,
+                state.failing.clone(),
+                state.told.clone(),
+                state.ended.clone(),
+            )
+        };
+        let mut changes = Vec::new();
+        let mut hidden: Vec<ZSet> = Vec::new();
+        for entry in &taken {
+            hidden.extend(entry.change.clone());
+            if entry.failing.is_some() {
+                continue;
+            }
+            let change = match hidden.as_slice() {
+                [] => continue,
+                [one] => one.clone(),
+                [first, ..] => {
+                    let schema = first.rows().schema();
+                    ZSet::concat(&schema, &hidden)?.consolidated()?
+                }
+            };
+            hidden.clear();
+            changes.push((change, entry.at.clone()));
+        }
+        if let Some((_, at)) = changes.last() {
+            let epoch = at.epoch;
+            self.reached(epoch);
+            return Ok(Step::Changes(changes));
+        }
+        Ok(match (failing, ended) {
+            (_, Some(ended)) => Step::Ended(ended),
+            (Some(reason), None) => Step::Failing(reason),
+            (None, None) if told.epoch > self.epoch => Step::Same(told),
+            (None, None) => Step::Wait,
+        })
+    }
+
+    /// Until there may be something more.
+    pub async fn changed(&mut self) {
+        // The journal has its sender, and this one the journal.
+        let _ = self.watch.changed().await;
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let readers = self.journal.readers.lock();
+        let mut readers = readers.unwrap_or_else(PoisonError::into_inner);
+        readers.remove(&self.number);
+    }
+}
+
+/// Who writes a view's journal. With it the journal ends.
+#[derive(Debug)]
+pub struct Recorder {
+    origin: u64,
+    sources: Arc<[String]>,
+    epochs: Arc<Epochs>,
+    /// The epoch that it begins with.
+    first: u64,
+    /// Of epochs that are not shown yet.
+    pending: Vec<(u64, Option<ZSet>, Option<Arc<str>>)>,
+    failing: Option<Arc<str>>,
+    /// From the first epoch on of which it was shown.
+    journal: Option<Arc<Journal>>,
+}
+
+impl Recorder {
+    pub fn new(origin: u64, sources: Arc<[String]>, epochs: Arc<Epochs>) -> Self {
+        Self {
+            origin,
+            sources,
+            epochs,
+            first: 0,
+            pending: Vec::new(),
+            failing: None,
+            journal: None,
+        }
+    }
+
+    pub fn journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.as_ref()
+    }
+
+    /// Begin with what there is at an epoch.
+    pub fn begin(&mut self, epoch: u64, failing: Option<Arc<str>>) {
+        self.first = epoch;
+        self.failing = failing;
+    }
+
+    /// What an epoch has changed. It is told once the epoch is shown.
+    pub fn record(&mut self, epoch: u64, change: Option<&ZSet>, failing: Option<Arc<str>>) {
+        if change.is_some() || failing != self.failing {
+            self.failing = failing.clone();
+            self.pending.push((epoch, change.cloned(), failing));
+        }
+    }
+
+    /// All up to this epoch is shown. Whether there is a journal now that was none before.
+    pub fn tell(
+        &mut self,
+        at: &Arc<At>,
+        content: impl FnOnce() -> Pinned,
+        retain: Duration,
+        is_replaying: bool,
+    ) -> bool {
+        let newest = self.pending.iter().map(|(epoch, ..)| *epoch).max();
+        if newest.unwrap_or(self.first) > at.epoch {
+            return false;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let Some(journal) = &self.journal else {
+            let state = State {
+                entries: VecDeque::new(),
+                bytes: 0,
+                first: at.epoch,
+                told: at.clone(),
+                content: content(),
+                failing: self.failing.clone(),
+                is_replaying,
+                ended: None,
+            };
+            self.journal = Some(Arc::new(Journal {
+                origin: self.origin,
+                sources: self.sources.clone(),
+                epochs: self.epochs.clone(),
+                state: watch::Sender::new(state),
+                readers: Mutex::default(),
+            }));
+            return true;
+        };
+        let slowest = journal.slowest();
+        journal.state.send_if_modified(|state| {
+            // That nothing has changed is looked up once in a while: nobody is woken for it.
+            let is_news = !pending.is_empty() || state.is_replaying != is_replaying;
+            for (_, change, failing) in pending {
+                let rows = change.as_ref();
+                let bytes = rows.map_or(0, |c| c.rows().get_array_memory_size() + 8 * c.len());
+                state.add(Entry {
+                    at: at.clone(),
+                    change,
+                    failing,
+                    since: Instant::now(),
+                    bytes: bytes + ENTRY_BYTES,
+                });
+            }
+            state.is_replaying = is_replaying;
+            if state.told.epoch < at.epoch {
+                state.told = at.clone();
+                state.content = content();
+                state.failing = self.failing.clone();
+            }
+            state.trim(retain, slowest);
+            is_news
+        });
+        false
+    }
+
+    /// Nothing more is told.
+    pub fn end(&self, why: Ended) {
+        if let Some(journal) = &self.journal {
+            journal.end(why);
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end(Ended::Gone);
+    }
+}
