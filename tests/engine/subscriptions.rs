@@ -258,9 +258,21 @@ async fn changes_add_up_to_the_view() {
     let list =
         "SELECT view, sql, rows > 0 AS told, waiting_bytes FROM system.subscriptions ORDER BY id";
     told.until_same(&shop.session, SALES).await;
-    assert_snapshot!(shop.ok(list).await, @"");
+    assert_snapshot!(shop.ok(list).await, @r"
+    +-------+--------------------------------------------+------+---------------+
+    | view  | sql                                        | told | waiting_bytes |
+    +-------+--------------------------------------------+------+---------------+
+    | sales | SUBSCRIBE TO sales                         | true | 0             |
+    | sales | SUBSCRIBE TO sales WITH (snapshot = false) | true | 0             |
+    +-------+--------------------------------------------+------+---------------+
+    ");
     drop((told, later));
-    assert_snapshot!(shop.ok(list).await, @"");
+    assert_snapshot!(shop.ok(list).await, @r"
+    +------+-----+------+---------------+
+    | view | sql | told | waiting_bytes |
+    +------+-----+------+---------------+
+    +------+-----+------+---------------+
+    ");
 }
 
 #[tokio::test]
@@ -271,7 +283,7 @@ async fn a_cursor_goes_on_where_it_was() {
     ))
     .await;
     let mut first = Follower::of(&shop.session, "SUBSCRIBE TO sales").await;
-    first.next().await.unwrap();
+    first.until_same(&shop.session, SALES).await;
     let go_on = |cursor: &str| format!("SUBSCRIBE TO sales WITH (cursor = '{cursor}')");
     // A place in the middle: all behind it comes, and nothing twice.
     let mut places = vec![(first.cursor.clone(), first.rows.clone())];
@@ -322,7 +334,7 @@ async fn changes_are_retained_as_long_as_the_view_says() {
     shop.commit(&[(20, "a", 1)], 1);
     told.until_same(&shop.session, SALES).await;
     let sql = format!("SUBSCRIBE TO sales WITH (cursor = '{old}')");
-    assert_snapshot!(shop.err(&sql).await, @"");
+    assert_snapshot!(shop.err(&sql).await, @"cursor_expired: what has changed in view sales since this cursor is not retained. Subscribe without a cursor, which begins with the rows as they are. A view's option retain says how much is retained");
     // A statement's limit is for its beginning.
     shop.ok("SET statement_timeout = '300ms'").await;
     let mut long = Follower::of(&shop.session, "SUBSCRIBE TO sales").await;
@@ -355,7 +367,7 @@ async fn one_who_takes_nothing_is_told_so_in_the_end() {
     }
     let e = slow.until_error().await;
     assert_eq!((e.code(), e.sqlstate()), ("subscription_too_slow", "53400"));
-    assert_snapshot!(e, @"");
+    assert_snapshot!(e, @"the subscription to view all_of_it was too slow: more has changed than is kept for those who read it later. Subscribe again, without a cursor, and read faster");
     // The other goes on.
     shop.commit(&[(500, "c", 7)], 1);
     quick.until_same(&shop.session, query).await;
@@ -374,11 +386,11 @@ async fn a_bad_row_ends_it_and_a_cursor_goes_on_behind() {
     shop.commit(&[(7, "a", 0), (8, "a", 1)], 1);
     let e = told.until_error().await;
     assert_eq!(e.code(), "data");
-    assert_snapshot!(e, @"");
+    assert_snapshot!(e, @"view share cannot be read: division by zero. Once it can, its changes go on behind the last cursor that was told");
     let go_on = format!("SUBSCRIBE TO share WITH (cursor = '{}')", told.cursor);
     let (before, _) = (told.rows.clone(), drop(told));
     // A view that cannot be read is not subscribed to.
-    assert_snapshot!(shop.err("SUBSCRIBE TO share").await, @"");
+    assert_snapshot!(shop.err("SUBSCRIBE TO share").await, @"data: view share cannot be read: division by zero. Once it can, its changes go on behind the last cursor that was told");
     let mut again = Follower::going_on(&shop.session, &go_on, before.clone()).await;
     again.next().await.unwrap();
     assert_eq!(again.until_error().await.code(), "data");
@@ -447,8 +459,20 @@ async fn a_query_is_kept_while_somebody_subscribes_to_it() {
     other.until_same(&shop.session, query).await;
     // Identical ones share what is kept; it is no view, and in nobody's way.
     assert_eq!(shop.source.snapshots(), copies + 1);
-    assert_snapshot!(shop.ok("SELECT name FROM system.views").await, @"");
-    assert_snapshot!(shop.ok("SELECT view, sql FROM system.subscriptions ORDER BY id").await, @"");
+    assert_snapshot!(shop.ok("SELECT name FROM system.views").await, @r"
+    +------+
+    | name |
+    +------+
+    +------+
+    ");
+    assert_snapshot!(shop.ok("SELECT view, sql FROM system.subscriptions ORDER BY id").await, @r"
+    +------+-----------------------------------------------------------------------------+
+    | view | sql                                                                         |
+    +------+-----------------------------------------------------------------------------+
+    |      | SUBSCRIBE TO (SELECT sku, sum(qty) AS qty FROM shop.orders GROUP BY sku)    |
+    |      | subscribe to ( SELECT sku, sum(qty) AS qty FROM shop.orders GROUP BY sku  ) |
+    +------+-----------------------------------------------------------------------------+
+    ");
     shop.ok("CREATE VIEW beside AS SELECT 1 AS one").await;
     drop(one);
     shop.commit(&[(30, "q", 5)], 1);
@@ -503,9 +527,38 @@ async fn what_cannot_be_subscribed_to_says_so() {
     ] {
         said.push(format!("{sql}\n  {}", shop.err(sql).await));
     }
-    assert_snapshot!(said.join("\n"), @"");
-    assert_snapshot!(shop.err("ALTER MATERIALIZED VIEW sales SET (retain = 'long')").await, @"");
-    assert_snapshot!(shop.err("ALTER MATERIALIZED VIEW sales SET (refresh = 'manual', retain = '1h')").await, @"");
+    assert_snapshot!(said.join("\n"), @r#"
+    SUBSCRIBE TO nothing
+      unknown_name: table or view nothing does not exist
+    SUBSCRIBE TO (SELECT id FROM shop.orders LIMIT 1)
+      invalid: the query cannot be kept by change: LIMIT without ORDER BY: it is any rows, and others each time. Add ORDER BY. Subscribe to a materialized view of it, which is refreshed on a schedule
+    SUBSCRIBE TO (SELECT now() AS t, id FROM shop.orders)
+      invalid: the query cannot be kept by change: now(): its value may change while no table does. Subscribe to a materialized view of it, which is refreshed on a schedule
+    SUBSCRIBE TO (SELECT id FROM shop.orders WHERE id = $1)
+      invalid: a query that is subscribed to takes no parameters
+    SUBSCRIBE TO (SELECT id AS epoch FROM shop.orders)
+      invalid: a subscription has a column epoch of its own, and so has what it is to. Give it another name: SUBSCRIBE TO (SELECT epoch AS other_name, … FROM …)
+    SUBSCRIBE TO (SELECT id, id FROM shop.orders)
+      plan: Projections require unique expression names but the expression "shop.orders.id" at position 0 and "shop.orders.id" at position 1 have the same name. Consider aliasing ("AS") one of them
+    SUBSCRIBE TO (SELECT name FROM system.sources)
+      invalid: system.sources does not tell what changes in it
+    SUBSCRIBE TO sales WITH (cursor = 3)
+      invalid: option cursor is a text that a subscription has told, in quotes, not 3
+    SUBSCRIBE TO sales WITH (cursor = '')
+      cursor_foreign: this is no cursor of a subscription. The column cursor of its rows has them; subscribe without one to begin with the rows as they are
+    SUBSCRIBE TO sales WITH (snapshot = 'perhaps')
+      invalid: option snapshot is true or false, not 'perhaps'
+    SUBSCRIBE TO sales WITH (cursor = '0000000000000001-1-0000000000000001', snapshot = true)
+      invalid: a subscription goes on from its cursor, or begins with a snapshot. Leave one of them out
+    SUBSCRIBE TO sales WITH (cursor = '0000000000000001-1-0000000000000001')
+      cursor_foreign: the cursor is none of view sales as it is now. It is another's, another engine's, or the view was replaced since. Subscribe without a cursor, which begins with the rows as they are
+    SUBSCRIBE TO sales WITH (curser = 'x')
+      unknown_name: option curser of SUBSCRIBE does not exist. Did you mean cursor?
+    SUBSCRIBE TO sales WITH (progress = true)
+      unknown_name: option progress of SUBSCRIBE does not exist. There are cursor and snapshot
+    "#);
+    assert_snapshot!(shop.err("ALTER MATERIALIZED VIEW sales SET (retain = 'long')").await, @"invalid: option retain is a duration like '500ms', '30s', '5min' or '1 hour', not 'long'");
+    assert_snapshot!(shop.err("ALTER MATERIALIZED VIEW sales SET (refresh = 'manual', retain = '1h')").await, @"invalid: only a view with refresh = 'on change' has changes to retain: others have versions. Leave retain out; keep says how many versions a subscriber may go on from");
 }
 
 #[tokio::test]
@@ -536,7 +589,7 @@ async fn a_run_s_difference_is_told() {
     // Versions 3 and 4 are kept.
     match t.session.execute(&go_on(&first.0)).await {
         Ok(_) => panic!("version 1 is gone"),
-        Err(e) => assert_snapshot!(t.text(&e), @""),
+        Err(e) => assert_snapshot!(t.text(&e), @"cursor_expired: what has changed in view stock since this cursor is not retained. Subscribe without a cursor, which begins with the rows as they are. A view's option keep says how much is retained"),
     }
     t.ok("DROP MATERIALIZED VIEW stock").await;
     assert_eq!(told.until_error().await.code(), "subscription_ended");
