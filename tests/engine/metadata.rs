@@ -29,6 +29,7 @@ async fn system_tables() {
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | subscriptions           | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | tables                  | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | versions                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | views                   | SYSTEM     |              |            |             |         |          |

@@ -304,16 +304,16 @@ async fn a_cursor_goes_on_where_it_was() {
     let mut again = Follower::going_on(&shop.session, &go_on(&cursor), rows).await;
     again.until_same(&shop.session, SALES).await;
     // What was told before the checkpoint that the restart began with is not.
-    assert_snapshot!(shop.err(&go_on(&places[0].0)).await, @"");
+    assert_snapshot!(shop.err(&go_on(&places[0].0)).await, @"cursor_expired: what has changed in view sales since this cursor is not retained. Subscribe without a cursor, which begins with the rows as they are. A view's option retain says how much is retained");
     // One of another query, and none at all.
     shop.ok("CREATE MATERIALIZED VIEW other WITH (refresh = 'on change') AS SELECT sku FROM shop.orders").await;
     shop.ok("SELECT * FROM other").await;
     let cursor = &again.cursor;
-    assert_snapshot!(shop.err(&format!("SUBSCRIBE TO other WITH (cursor = '{cursor}')")).await, @"");
-    assert_snapshot!(shop.err(&go_on("yesterday")).await, @"");
+    assert_snapshot!(shop.err(&format!("SUBSCRIBE TO other WITH (cursor = '{cursor}')")).await, @"cursor_foreign: the cursor is none of view other as it is now. It is another's, another engine's, or the view was replaced since. Subscribe without a cursor, which begins with the rows as they are");
+    assert_snapshot!(shop.err(&go_on("yesterday")).await, @"cursor_foreign: this is no cursor of a subscription. The column cursor of its rows has them; subscribe without one to begin with the rows as they are");
     // An epoch that there has not been.
     let later = cursor.replacen(&format!("-{}-", again.epoch), "-999999-", 1);
-    assert_snapshot!(shop.err(&go_on(&later)).await, @"");
+    assert_snapshot!(shop.err(&go_on(&later)).await, @"cursor_foreign: the cursor is none of view sales as it is now. It is another's, another engine's, or the view was replaced since. Subscribe without a cursor, which begins with the rows as they are");
 }
 
 #[tokio::test]
