@@ -19,6 +19,7 @@ use super::lineage::Outline;
 use super::names::Names;
 use super::query::{self, Planned};
 use super::settings::Settings;
+use super::watch;
 use super::world::{Inner, World};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
@@ -71,6 +72,7 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
                     Err(_) => continue,
                 },
                 flow: Some(Err(e.to_string().into())),
+                watched: None,
             },
         });
     }
@@ -104,12 +106,26 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         ))),
         _ => None,
     };
+    let watched = match contract.upkeep {
+        Upkeep::Read => Some(watch::tables(names, view).await),
+        _ => None,
+    };
+    if let (Some(Err(reason)), None) = (&watched, contract.max_staleness) {
+        return Err(Error::invalid_with_help(
+            format!(
+                "a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads \
+                 has changed: {reason}"
+            ),
+            "Add max_staleness = '5min'",
+        ));
+    }
     Ok(KeptView {
         id: view.id(),
         generation: materialized.generation,
         definition: view.clone(),
         contract,
         flow,
+        watched,
     })
 }
 
@@ -209,7 +225,7 @@ fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -
 
 /// The plan with each table named by what it is, and not by how the query names it: a name means another table in a view
 /// with another search path. Of the table itself only its outline is left.
-fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
+pub(super) fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
     let named = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));
@@ -252,7 +268,7 @@ fn identity(scan: &TableScan, world: &World) -> Option<ObjectId> {
 }
 
 /// What an input is: a kept view, or some columns of a source's table.
-fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
+pub(super) fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
     let (catalog, schema, name) = (
         &*input.table.catalog,
         &*input.table.schema,
@@ -366,6 +382,7 @@ fn captured(
         },
         key: Some(key).filter(|key| !key.is_empty()),
         indexes,
+        is_watched: false,
     }))
 }
 

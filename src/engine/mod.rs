@@ -22,6 +22,7 @@
 //! | `options.rs` | the options and URLs of sources |
 //! | `kept.rs` | what views keep, of what is defined; statements that `views` runs |
 //! | `subscribe.rs` | `SUBSCRIBE TO` |
+//! | `watch.rs` | which changes make a view be computed anew that is computed when it is read |
 //! | `limits.rs` | the options that all sources take |
 //! | `sources.rs` | an opened source and the providers of its tables |
 //! | `connectors.rs` | the connectors of this build |
@@ -56,6 +57,7 @@ mod subscribe;
 mod system;
 mod upstream;
 mod versions;
+mod watch;
 mod world;
 
 use std::sync::Arc;

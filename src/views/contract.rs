@@ -47,7 +47,7 @@ pub enum Upkeep {
     Change,
     /// A time that has come.
     Schedule(Schedule),
-    /// A read that finds it older than it may be.
+    /// A read that finds that what it reads has changed, or that it is older than it may be.
     Read,
     /// `REFRESH MATERIALIZED VIEW`.
     Manual,
@@ -72,10 +72,6 @@ impl Contract {
             upkeep,
         };
         match contract.upkeep {
-            Upkeep::Read if contract.max_staleness.is_none() => Err(Error::invalid_with_help(
-                "a view with refresh = 'on read' says how old it may be when it is read",
-                "Add max_staleness = '5min'",
-            )),
             Upkeep::Change if contract.keep > 1 => Err(Error::invalid_with_help(
                 "a view with refresh = 'on change' has no versions: each change would be one",
                 "Leave keep out, or refresh the view on a schedule",
@@ -203,7 +199,6 @@ mod tests {
     fn what_cannot_be_is_refused() {
         for options in [
             &[("refresh", "sometimes")][..],
-            &[("refresh", "on read")],
             &[("refresh", "on change"), ("keep", "3")],
             &[("keep", "0")],
             &[("max_staleness", "soon")],

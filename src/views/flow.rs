@@ -159,6 +159,12 @@ impl Flow {
         self.is_changed |= running.recorder.tell(at, snapshot, retain, is_replaying);
     }
 
+    /// With which epoch it has changed last, as far as subscribers were told, by what tells its journal from others.
+    pub fn changed(&self) -> Option<(u64, u64)> {
+        let running = self.running.as_ref().filter(|_| self.blocked.is_none());
+        running?.recorder.changed()
+    }
+
     /// Tell subscribers that nothing more comes.
     pub fn end(&self, why: Ended) {
         if let Some(running) = &self.running {

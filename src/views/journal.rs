@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::replication::{Boundary, Positions};
@@ -20,6 +21,8 @@ const MOST_BYTES: usize = 64 << 20;
 const ENTRY_BYTES: usize = 256;
 /// Epochs of which it is known where they ended.
 const MOST_EPOCHS: usize = 1 << 20;
+/// Those of them that a checkpoint has.
+const NOTED_EPOCHS: usize = 1 << 10;
 
 /// An epoch that was shown.
 #[derive(Debug, PartialEq)]
@@ -49,12 +52,55 @@ impl At {
 
 /// The epochs that were shown since the process began, and where each ended: whoever was told of an epoch by another process was
 /// told the same only if it ended there.
-#[derive(Debug, Default)]
-pub struct Epochs(Mutex<VecDeque<(u64, u64)>>);
+#[derive(Debug)]
+pub struct Epochs {
+    known: Mutex<VecDeque<(u64, u64)>>,
+    /// Of the checkpoint that this process has begun with.
+    noted: Note,
+}
+
+/// What a checkpoint says of journals: from which places before it a restart goes on, since nothing has changed after them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Note {
+    /// The checkpoint's. One that was made without a note has another.
+    epoch: u64,
+    /// The newest epochs that were shown, and where each ended.
+    epochs: Vec<(u64, u64)>,
+    /// With which epoch each view has changed last, by its journal's origin.
+    changed: BTreeMap<u64, u64>,
+}
 
 impl Epochs {
+    /// With what the last checkpoint says, if it is at this epoch.
+    pub fn new(noted: Note, epoch: u64) -> Self {
+        let noted = Some(noted).filter(|noted| noted.epoch == epoch);
+        let noted = noted.unwrap_or_default();
+        Self {
+            known: Mutex::new(noted.epochs.iter().copied().collect()),
+            noted,
+        }
+    }
+
+    /// What a checkpoint at this epoch says. `changed`: with which each journal has changed last.
+    pub fn note(&self, epoch: u64, changed: BTreeMap<u64, u64>) -> Note {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = known.iter().skip(known.len().saturating_sub(NOTED_EPOCHS));
+        Note {
+            epoch,
+            epochs: newest.copied().collect(),
+            changed,
+        }
+    }
+
+    /// With which epoch a view has changed last that is begun at this one: this, or one before, as far as it is known.
+    fn changed(&self, origin: u64, epoch: u64) -> u64 {
+        let changed = self.noted.changed.get(&origin).copied();
+        let changed = changed.filter(|_| self.noted.epoch == epoch);
+        changed.map_or(epoch, |changed| changed.min(epoch))
+    }
+
     pub fn add(&self, at: &At) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.back().is_none_or(|(epoch, _)| *epoch < at.epoch) {
             known.push_back((at.epoch, at.mark));
         }
@@ -64,7 +110,7 @@ impl Epochs {
     }
 
     fn has(&self, epoch: u64, mark: u64) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.binary_search(&(epoch, mark)).is_ok()
     }
 }
@@ -388,6 +434,13 @@ impl Recorder {
         self.journal.as_ref()
     }
 
+    /// The journal's origin, and with which epoch it has changed last.
+    pub fn changed(&self) -> Option<(u64, u64)> {
+        let state = self.journal.as_ref()?.state.borrow();
+        let last = state.entries.back().map(|entry| entry.at.epoch);
+        Some((self.origin, last.unwrap_or(state.first)))
+    }
+
     /// Begin with what there is at an epoch.
     pub fn begin(&mut self, epoch: u64, failing: Option<Arc<str>>) {
         self.first = epoch;
@@ -419,7 +472,7 @@ impl Recorder {
             let state = State {
                 entries: VecDeque::new(),
                 bytes: 0,
-                first: at.epoch,
+                first: self.epochs.changed(self.origin, at.epoch),
                 told: at.clone(),
                 content: content(),
                 failing: self.failing.clone(),
@@ -473,5 +526,42 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.end(Ended::Gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_counts_for_its_own_epoch_alone() {
+        let note = Epochs::new(Note::default(), 0).note(7, BTreeMap::from([(1, 3)]));
+        let text = serde_json::to_string(&note).unwrap();
+        let read = |epoch| Epochs::new(serde_json::from_str(&text).unwrap(), epoch);
+        assert_eq!(read(7).changed(1, 7), 3);
+        // Another view; one that is begun later; a checkpoint that was made without a note.
+        assert_eq!(read(7).changed(2, 7), 7);
+        assert_eq!(read(7).changed(1, 8), 8);
+        assert_eq!(read(8).changed(1, 8), 8);
+    }
+
+    #[test]
+    fn an_epoch_is_known_by_where_it_ended() {
+        let at = |epoch, place: u8| {
+            let position = belvedere_connector::Position::new([1], [place]);
+            At::new(&Boundary {
+                epoch,
+                positions: Positions::from([("a".to_string(), position)]),
+            })
+        };
+        let epochs = Epochs::new(Note::default(), 0);
+        let (one, other) = (at(3, 1), at(3, 2));
+        epochs.add(&one);
+        epochs.add(&at(4, 3));
+        assert!(epochs.has(3, one.mark) && !epochs.has(3, other.mark));
+        assert!(!epochs.has(4, one.mark) && !epochs.has(5, one.mark));
+        // A checkpoint takes them along.
+        let note = epochs.note(4, BTreeMap::new());
+        assert!(Epochs::new(note, 4).has(3, one.mark));
     }
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::journal::Journal;
+use super::watch::Unchanged;
 use crate::catalog::ObjectId;
 use crate::store::{FileError, Pinned, Segment};
 
@@ -106,7 +107,7 @@ impl Rows {
 
 /// How old it is: on the engine's monotonic clock, from the moment at which a source was *asked* for what is in it
 /// (DESIGN §3.5).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum AsOf {
     /// It has never been filled.
     Never,
@@ -114,6 +115,20 @@ pub enum AsOf {
     At(Instant),
     /// It follows these sources.
     Following(Arc<[String]>),
+    /// It follows them, too, as long as nothing has changed that it was computed of.
+    Watched(Arc<Unchanged>),
+}
+
+impl PartialEq for AsOf {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Never, Self::Never) => true,
+            (Self::At(one), Self::At(other)) => one == other,
+            (Self::Following(one), Self::Following(other)) => one == other,
+            (Self::Watched(one), Self::Watched(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 impl Shown {
@@ -235,12 +250,20 @@ impl Shelves {
         let asked = match as_of {
             AsOf::Never => return None,
             AsOf::At(asked) => *asked,
-            AsOf::Following(sources) => {
-                let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
-                let each = sources.iter().map(|source| reached.get(source).copied());
-                each.min().flatten()?
+            AsOf::Following(sources) => self.oldest(sources)?,
+            AsOf::Watched(unchanged) => {
+                let told = self.oldest(&unchanged.watch.sources);
+                let told = told.filter(|_| unchanged.holds());
+                told.map_or(unchanged.at, |told| told.max(unchanged.at))
             }
         };
         Some(asked.elapsed())
+    }
+
+    /// When the source of these was asked that was reached longest ago.
+    fn oldest(&self, sources: &[String]) -> Option<Instant> {
+        let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
+        let each = sources.iter().map(|source| reached.get(source).copied());
+        each.min().flatten()
     }
 }

@@ -264,7 +264,8 @@ fn a_subscription_is_shown_as_it_comes() {
         };
         until("東京");
         let shop = rusqlite::Connection::open(place.path("shop.db")).unwrap();
-        shop.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+        shop.busy_timeout(std::time::Duration::from_secs(10))
+            .unwrap();
         let sql = format!("INSERT INTO item (sku, name) VALUES ('{format}', 'new {format}')");
         shop.execute_batch(&sql).unwrap();
         // Not at its end, which it does not have.
@@ -276,7 +277,17 @@ fn a_subscription_is_shown_as_it_comes() {
         assert_eq!(child.wait().unwrap().code(), Some(130));
     }
     let create = "CREATE MATERIALIZED VIEW v AS SELECT sku FROM shop.item";
-    let more = ["-c", "SUBSCRIBE TO v", "--format", "parquet", "-o", "x.parquet"];
+    let more = [
+        "-c",
+        "SUBSCRIBE TO v",
+        "--format",
+        "parquet",
+        "-o",
+        "x.parquet",
+    ];
     let said = place.ask(create, &more).failed();
-    assert!(said.contains("a Parquet file is read from its end, and a subscription has none"), "{said}");
+    assert!(
+        said.contains("a Parquet file is read from its end, and a subscription has none"),
+        "{said}"
+    );
 }

@@ -15,6 +15,8 @@
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
+//! | `reads.rs` | materialized views that are computed when what they read has changed |
+//! | `subscribed.rs` | subscriptions over PostgreSQL under load: atomicity, crashes |
 //! | `subscriptions.rs` | `SUBSCRIBE TO` |
 //! | `systems.rs` | a view kept by change over PostgreSQL, MariaDB and SQLite |
 //! | `topn.rs` | a top-n above a join reads the first rows of one side |
@@ -58,6 +60,8 @@ mod notices;
 mod places;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod reads;
 mod reference;
 mod restraint;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
@@ -68,6 +72,7 @@ mod sick;
 mod sources;
 mod statements;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
+mod subscribed;
 mod subscriptions;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod systems;

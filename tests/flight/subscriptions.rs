@@ -19,11 +19,20 @@ fn commit(server: &Server, ids: std::ops::Range<i64>, name: &str) {
     let rows = RecordBatch::try_from_iter([("id", id), ("name", names)]).unwrap();
     let weights = vec![1; rows.num_rows()];
     let change = Change::Rows { rows, weights };
-    server.memory.commit(vec![("t".to_string(), change)]).unwrap();
+    server
+        .memory
+        .commit(vec![("t".to_string(), change)])
+        .unwrap();
 }
 
-async fn subscribe(client: &mut Client, sql: &str) -> Result<arrow_flight::decode::FlightRecordBatchStream, Status> {
-    let info = client.execute(sql.to_string(), None).await.map_err(Status::from)?;
+async fn subscribe(
+    client: &mut Client,
+    sql: &str,
+) -> Result<arrow_flight::decode::FlightRecordBatchStream, Status> {
+    let info = client
+        .execute(sql.to_string(), None)
+        .await
+        .map_err(Status::from)?;
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     client.do_get(ticket).await.map_err(Status::from)
 }
@@ -83,16 +92,24 @@ async fn changes_come_as_they_are_committed() {
     server.define("DROP MATERIALIZED VIEW v").await;
     let e = until(&mut stream, "never").await.unwrap_err();
     assert_eq!(e.code(), Code::Aborted);
-    assert_eq!(e.metadata().get("belvedere-code").unwrap(), "subscription_ended");
+    assert_eq!(
+        e.metadata().get("belvedere-code").unwrap(),
+        "subscription_ended"
+    );
     server.define(VIEW).await;
     let e = match subscribe(&mut client, &sql).await {
         Ok(mut stream) => until(&mut stream, "never").await.unwrap_err(),
         Err(e) => e,
     };
     assert_eq!(e.code(), Code::InvalidArgument);
-    assert_eq!(e.metadata().get("belvedere-code").unwrap(), "cursor_foreign");
+    assert_eq!(
+        e.metadata().get("belvedere-code").unwrap(),
+        "cursor_foreign"
+    );
     // It has no count.
-    let e = client.execute_update("SUBSCRIBE TO v".to_string(), None).await;
+    let e = client
+        .execute_update("SUBSCRIBE TO v".to_string(), None)
+        .await;
     assert_eq!(Status::from(e.unwrap_err()).code(), Code::InvalidArgument);
 }
 
@@ -120,13 +137,18 @@ async fn a_client_that_stops_reading_holds_no_memory() {
     assert_eq!(shown(&query(&mut reader, waiting).await.unwrap()), ["true"]);
     let e = until(&mut stream, "never").await.unwrap_err();
     assert_eq!(e.code(), Code::ResourceExhausted);
-    assert_eq!(e.metadata().get("belvedere-code").unwrap(), "subscription_too_slow");
+    assert_eq!(
+        e.metadata().get("belvedere-code").unwrap(),
+        "subscription_too_slow"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shells_client_is_told_that_it_goes_on() {
     let server = Server::start().await;
-    let session = RemoteSession::connect(&server.url(), ConnectOptions::default()).await.unwrap();
+    let session = RemoteSession::connect(&server.url(), ConnectOptions::default())
+        .await
+        .unwrap();
     session.set("statement_timeout", "2s").await.unwrap();
     let sql = "SUBSCRIBE TO (SELECT id, name FROM mem.t WHERE name IS NOT NULL)";
     let mut answer = session.execute(sql).await.unwrap();
@@ -138,7 +160,11 @@ async fn the_shells_client_is_told_that_it_goes_on() {
     let wait = async {
         while let Some(batch) = answer.stream.next().await {
             let batch = batch.unwrap();
-            let names = batch.column_by_name("name").unwrap().as_string::<i32>().clone();
+            let names = batch
+                .column_by_name("name")
+                .unwrap()
+                .as_string::<i32>()
+                .clone();
             if names.iter().any(|name| name == Some("slow")) {
                 return;
             }
@@ -156,5 +182,11 @@ async fn the_shells_client_is_told_that_it_goes_on() {
         "none".to_string()
     });
     server.stop().await;
-    assert_ne!(tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap(), "none");
+    assert_ne!(
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .unwrap()
+            .unwrap(),
+        "none"
+    );
 }

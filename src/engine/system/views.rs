@@ -30,6 +30,8 @@ pub(super) const VIEWS: Definition = Definition {
         maybe("rows", Kind::Count),
         maybe("version", Kind::Count),
         maybe("age_ms", Kind::Count),
+        // Of one that is computed when it is read: a change of what it reads makes it be, or why its age has to.
+        maybe("mechanism", Kind::Text),
     ],
     rows: Fill::Known(views),
 };
@@ -123,8 +125,16 @@ fn views(names: &Names, rows: &mut Rows) {
             content.map(Content::row_count),
             version,
             shown.and_then(|shown| age(names, &shown.as_of)),
+            mechanism(names, view),
         ]);
     }
+}
+
+fn mechanism(names: &Names, view: &ViewDefinition) -> Option<String> {
+    Some(match names.inner.views.is_watched(&view.id())? {
+        Ok(()) => "change".to_string(),
+        Err(reason) => format!("age: {reason}"),
+    })
 }
 
 fn freshness(names: &Names, rows: &mut Rows) {

@@ -13,6 +13,7 @@ use crate::replication::{self, Epoch, State as Followed, Wanted};
 use crate::store::{Pinned, checksum};
 use crate::views::flow::Flow;
 use crate::views::journal::At;
+use crate::views::watch::Watch;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
 impl Kept {
@@ -20,6 +21,7 @@ impl Kept {
     pub(super) fn settle(
         &mut self,
         views: Vec<(Arc<KeptView>, Arc<FlowPlan>)>,
+        watches: Vec<Arc<Watch>>,
         sources: Vec<(String, Arc<dyn Source>)>,
     ) {
         let gone: Vec<String> = (self.sources.keys())
@@ -80,7 +82,10 @@ impl Kept {
                 }
             }
         }
-        let used: BTreeSet<&String> = self.flows.iter().flat_map(|flow| &flow.inputs).collect();
+        self.settle_watches(watches);
+        let flows = self.flows.iter().flat_map(|flow| &flow.inputs);
+        let watches = self.watches.iter().flat_map(|watching| &watching.inputs);
+        let used: BTreeSet<&String> = flows.chain(watches).collect();
         let unused: Vec<String> = (self.replication.wanted())
             .filter(|(name, ..)| !used.iter().any(|used| used == name))
             .map(|(name, ..)| name.to_string())
@@ -108,7 +113,8 @@ impl Kept {
         let others = others.map(|flow| (flow.view.clone(), flow.plan.clone()));
         let sources = self.sources.iter();
         let sources = sources.map(|(name, followed)| (name.clone(), followed.source.clone()));
-        self.settle(others.collect(), sources.collect());
+        let watches = self.watches.iter().map(|watching| watching.watch.clone());
+        self.settle(others.collect(), watches.collect(), sources.collect());
     }
 
     /// Whether views that it reads were kept, too.
@@ -155,11 +161,13 @@ impl Kept {
     }
 
     /// A replica that has what an input wants: one that is there, or another.
-    fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
+    pub(super) fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
         let captured = &wanted.captured;
         let has = |(_, kept, state): &(&str, &Wanted, &Followed)| {
             let is_followed = !matches!(state, Followed::Blocked { .. });
-            is_followed && kept.source == wanted.source && kept.captured.holds(captured)
+            let has_rows = wanted.is_watched || !kept.is_watched;
+            let is_same = kept.source == wanted.source && kept.captured.holds(captured);
+            is_followed && has_rows && is_same
         };
         let fits = self.replication.wanted().find(has);
         let fits = fits.map(|(name, kept, _)| (name.to_string(), kept.captured.schema.clone()));
@@ -215,6 +223,7 @@ impl Kept {
 
     /// Bring views to an epoch.
     pub(super) fn flow(&mut self, epoch: &Epoch) {
+        self.touch(epoch);
         let number = epoch.boundary.epoch;
         let mut flowed: BTreeMap<String, Moved> = BTreeMap::new();
         for flow in &mut self.flows {
@@ -294,6 +303,7 @@ impl Kept {
             self.at = Arc::new(At::new(&published.boundary));
             self.epochs.add(&self.at);
         }
+        self.look_at_watches();
         let is_replaying = self.replication.is_replaying();
         for flow in &mut self.flows {
             flow.tell(&self.at, is_replaying);

@@ -7,9 +7,11 @@
 //! |---|---|
 //! | `sources.rs` | sources' steps: what each tells, and how it answers |
 //! | `flows.rs` | the views: which there are, what they read, what an epoch does to them |
+//! | `watches.rs` | tables of which it is only told that they have changed |
 
 mod flows;
 mod sources;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -22,9 +24,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use self::sources::{ASK, Following, is_ready};
+use self::watches::Watching;
 use super::flow::Flow;
 use super::journal::{At, Ended, Epochs};
 use super::shelf::Shelves;
+use super::watch::Watch;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
 use crate::replication::{self, Boundary, Durable, Replication};
@@ -41,6 +45,7 @@ pub(super) enum Command {
     /// Keep these views, with these sources.
     Settle {
         flows: Vec<(Arc<KeptView>, Arc<FlowPlan>)>,
+        watches: Vec<Arc<Watch>>,
         sources: Vec<(String, Arc<dyn Source>)>,
     },
     /// Compute a view anew.
@@ -111,6 +116,7 @@ struct Kept {
     inbox: UnboundedReceiver<Command>,
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
+    watches: Vec<Watching>,
     sources: BTreeMap<String, Following>,
     /// Sources whose copies have not come to where the source stood at the start.
     behind: Arc<[String]>,
@@ -142,9 +148,13 @@ impl Kept {
         runtime: &Handle,
     ) -> Option<Self> {
         // Sources are known with the first command: replicas of others are none's.
-        let (flows, sources) = loop {
+        let (flows, watches, sources) = loop {
             match runtime.block_on(inbox.recv())? {
-                Command::Settle { flows, sources } => break (flows, sources),
+                Command::Settle {
+                    flows,
+                    watches,
+                    sources,
+                } => break (flows, watches, sources),
                 Command::Refill(_, done) => drop(done),
                 Command::Forget(_) => {}
                 Command::Stop => return None,
@@ -160,15 +170,19 @@ impl Kept {
         for (name, reason) in replication.lost() {
             tracing::warn!("replica {name} is copied anew: {reason}");
         }
+        let epoch = replication.epoch();
+        // One that another version has written says nothing.
+        let noted = serde_json::from_str(replication.note()).unwrap_or_default();
         let mut kept = Self {
             replication,
             shelves,
             inbox,
             flows: Vec::new(),
+            watches: Vec::new(),
             sources: BTreeMap::new(),
             behind: Arc::default(),
             at: Arc::new(At::new(&Boundary::default())),
-            epochs: Arc::default(),
+            epochs: Arc::new(Epochs::new(noted, epoch)),
             releasing: Vec::new(),
             runtime: runtime.clone(),
             checkpointed: Instant::now(),
@@ -177,7 +191,7 @@ impl Kept {
             began: Instant::now(),
         };
         kept.epochs.add(&kept.at);
-        kept.settle(flows, sources);
+        kept.settle(flows, watches, sources);
         Some(kept)
     }
 
@@ -213,7 +227,7 @@ impl Kept {
     }
 
     async fn next(&mut self) -> Event {
-        if self.flows.is_empty() {
+        if self.flows.is_empty() && self.watches.is_empty() {
             return Event::Command(self.inbox.recv().await);
         }
         let now = Instant::now();
@@ -237,7 +251,11 @@ impl Kept {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Settle { flows, sources } => self.settle(flows, sources),
+            Command::Settle {
+                flows,
+                watches,
+                sources,
+            } => self.settle(flows, watches, sources),
             Command::Refill(id, done) => {
                 self.refill(&id);
                 let _ = done.send(());
@@ -298,6 +316,12 @@ impl Kept {
 
     fn save(&mut self) {
         let begun = Instant::now();
+        let changed = self.flows.iter().filter_map(Flow::changed).collect();
+        let note = self.epochs.note(self.at.epoch, changed);
+        match serde_json::to_string(&note) {
+            Ok(note) => self.replication.set_note(note),
+            Err(e) => tracing::error!("what has changed is not noted: {e}"),
+        }
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
         }
