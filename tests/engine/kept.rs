@@ -309,6 +309,11 @@ async fn an_index_finds_the_rows_of_values() {
             .await;
         assert!(!plan.contains("index="), "{plan}");
     }
+    // Whoever explains a statement is told what he reads, and how old it is.
+    let plan = t.ok("EXPLAIN SELECT * FROM stock, stock s").await;
+    let read = plan.matches("Read from stock (computed when that is asked for, version 1, ");
+    assert_eq!(read.count(), 1, "{plan}");
+    assert!(plan.contains(" ms old)"), "{plan}");
     // A new version has the same indexes.
     database(
         &t.path("erp.db"),
