@@ -30,6 +30,7 @@
 //! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
 //! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
+//! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
 //! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was read is still so |
 //! | `reading.rs` | which shelf a statement reads |
@@ -37,6 +38,7 @@
 
 mod contract;
 mod flow;
+mod index;
 mod journal;
 mod keeper;
 mod reading;
@@ -59,6 +61,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
 pub use contract::{Contract, OPTIONS, Upkeep};
+pub use index::indexes;
 pub use runs::Run;
 pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
 pub use subscription::{
