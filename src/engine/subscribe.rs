@@ -83,6 +83,7 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
             options,
             checks: Vec::new(),
             generation: identity,
+            indexes: Vec::new(),
         }),
     });
     let order = order(&view)?;
