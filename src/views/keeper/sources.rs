@@ -131,7 +131,8 @@ impl Kept {
             if let (Some((at, asked)), Some(reached)) = (&source.asked, reached)
                 && asked <= reached
             {
-                self.shelves.reached(name, *at);
+                let newest = self.epochs.newest_mut();
+                newest.reached.insert(name.clone(), *at);
                 source.asked = None;
             }
         }
