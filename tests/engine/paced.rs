@@ -236,6 +236,9 @@ async fn a_step_that_takes_too_long_stops_no_other_view() {
     t.create("endless", &endless).await;
     t.until_same("SELECT pairs FROM endless", "SELECT 0 AS pairs")
         .await;
+    let is_known = "SELECT age_ms IS NOT NULL AS known FROM system.views WHERE name = 'endless'";
+    let known = "+-------+\n| known |\n+-------+\n| true  |\n+-------+";
+    until(&t.session, is_known, known, PATIENCE).await;
     t.insert("other", [1]);
     for i in 0..5 {
         t.insert("few", [i]);

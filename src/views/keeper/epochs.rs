@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use belvedere_connector::Position;
+
 use crate::incremental::Moved;
-use crate::replication::Epoch;
+use crate::replication::{Boundary, Epoch, Positions};
 use crate::store::{self, Pinned, ZSet};
 
 /// For how long it is known when an epoch began; before that it counts as so long ago.
@@ -57,6 +59,7 @@ impl Stand {
 /// What there was at an epoch.
 pub(crate) struct Record {
     pub epoch: u64,
+    positions: Positions,
     /// Replicas by name.
     pub tables: BTreeMap<String, Stand>,
     /// Sources that may have shown later states before the restart.
@@ -73,9 +76,11 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    pub fn new(epoch: u64) -> Self {
+    /// Beginning with one that there is.
+    pub fn new(boundary: &Boundary) -> Self {
         let first = Record {
-            epoch,
+            epoch: boundary.epoch,
+            positions: boundary.positions.clone(),
             tables: BTreeMap::new(),
             behind: Arc::default(),
             reached: BTreeMap::new(),
@@ -94,6 +99,16 @@ impl Epochs {
         self.kept.back_mut().expect("the newest is kept")
     }
 
+    /// A source was asked at a moment for a position: what has come to it is not older.
+    pub fn reached(&mut self, source: &str, asked: Instant, position: &Position) {
+        for record in &mut self.kept {
+            if (record.positions.get(source)).is_some_and(|reached| position <= reached) {
+                let last = record.reached.entry(source.to_string()).or_insert(asked);
+                *last = asked.max(*last);
+            }
+        }
+    }
+
     /// In their order.
     pub fn kept(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.kept.iter()
@@ -110,6 +125,7 @@ impl Epochs {
         let before = self.newest();
         let mut record = Record {
             epoch: number,
+            positions: epoch.boundary.positions,
             tables: before.tables.clone(),
             behind: before.behind.clone(),
             reached: before.reached.clone(),
@@ -190,14 +206,14 @@ mod tests {
     fn views_that_are_behind_meet_at_round_epochs() {
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..50 {
-            let mut epochs = Epochs::new(0);
+            let mut epochs = Epochs::new(&Boundary::default());
             let mut ats = [0u64; 3];
             let mut until = [0u64; 3];
             let mut goals = [0u64; 3];
             let pace: Vec<u64> = (0..3).map(|_| rng.u64(1..60)).collect();
             let mut stops = [const { BTreeSet::<u64>::new() }; 3];
             for tick in 1..4_000u64 {
-                let boundary = crate::replication::Boundary {
+                let boundary = Boundary {
                     epoch: tick,
                     positions: BTreeMap::new(),
                 };

@@ -175,7 +175,7 @@ impl Kept {
         for (name, reason) in replication.lost() {
             tracing::warn!("replica {name} is copied anew: {reason}");
         }
-        let epoch = replication.epoch();
+        let boundary = replication.reader().published().boundary.clone();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut kept = Self {
             replication,
@@ -183,9 +183,9 @@ impl Kept {
             inbox,
             flows: Vec::new(),
             begun: 0,
-            epochs: Epochs::new(epoch),
+            epochs: Epochs::new(&boundary),
             unpublished: None,
-            together: epoch,
+            together: boundary.epoch,
             crew: Crew::default(),
             most_filling: processors.saturating_sub(1).max(1),
             done: unbounded_channel(),

@@ -131,8 +131,7 @@ impl Kept {
             if let (Some((at, asked)), Some(reached)) = (&source.asked, reached)
                 && asked <= reached
             {
-                let newest = self.epochs.newest_mut();
-                newest.reached.insert(name.clone(), *at);
+                self.epochs.reached(name, *at, asked);
                 source.asked = None;
             }
         }
