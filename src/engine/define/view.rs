@@ -63,6 +63,7 @@ impl Context<'_> {
             options: contract,
             checks: create.checks.iter().map(check).collect(),
             generation: generation(world),
+            indexes: Vec::new(),
         });
         let named: Vec<String> = create.columns.iter().map(fold).collect();
         let view = ViewDefinition {
@@ -270,7 +271,8 @@ fn generation(world: &World) -> u64 {
     kept.max().map_or(now, |last| now.max(last + 1))
 }
 
-/// A view that is defined as it was keeps its content: `apply` says again what is there already.
+/// A view that is defined as it was keeps its content: `apply` says again what is there already. Indexes stay as long as their
+/// columns do.
 fn same_content(old: Option<&ViewDefinition>, mut new: ViewDefinition) -> ViewDefinition {
     let kept = old.and_then(|old| Some((old, old.materialized.as_ref()?)));
     if let (Some((old, kept)), Some(materialized)) = (kept, &mut new.materialized) {
@@ -281,6 +283,10 @@ fn same_content(old: Option<&ViewDefinition>, mut new: ViewDefinition) -> ViewDe
         if is_same {
             materialized.generation = kept.generation;
         }
+        let is_there = |name: &String| new.columns.iter().any(|column| column.name == *name);
+        let indexes = kept.indexes.iter();
+        let indexes = indexes.filter(|index| index.columns.iter().all(is_there));
+        materialized.indexes = indexes.cloned().collect();
     }
     new
 }
