@@ -22,6 +22,7 @@ async fn system_tables() {
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | histograms              | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | indexes                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | lineage                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
