@@ -266,6 +266,11 @@ impl Replication {
         }
     }
 
+    /// The last epoch that was recorded before the process began, and has not come again.
+    pub fn recorded(&self) -> Option<u64> {
+        self.recorded.back().map(|boundary| boundary.epoch)
+    }
+
     /// Whether epochs that were recorded before the process began are yet to come.
     pub fn is_replaying(&self) -> bool {
         !self.recorded.is_empty()

@@ -1,6 +1,6 @@
 //! What has changed in a view that is kept by change, for as long as somebody may ask.
 //!
-//! The keeper's thread writes ([`Recorder`]), once for each epoch that is shown; subscriptions read ([`Reader`]), each from where it
+//! The keeper's thread writes ([`Recorder`]), once for each epoch that the view comes to; subscriptions read ([`Reader`]), each from where it
 //! is. A change is in memory once, whoever reads it. What bounds it: the view's `retain`, which readers that are slower extend, up
 //! to [`MOST_BYTES`].
 
@@ -53,7 +53,7 @@ impl At {
 /// The epochs that were shown since the process began, and where each ended: whoever was told of an epoch by another process was
 /// told the same only if it ended there.
 #[derive(Debug)]
-pub struct Epochs {
+pub struct Marks {
     known: Mutex<VecDeque<(u64, u64)>>,
     /// Of the checkpoint that this process has begun with.
     noted: Note,
@@ -70,7 +70,7 @@ pub struct Note {
     changed: BTreeMap<u64, u64>,
 }
 
-impl Epochs {
+impl Marks {
     /// With what the last checkpoint says, if it is at this epoch.
     pub fn new(noted: Note, epoch: u64) -> Self {
         let noted = Some(noted).filter(|noted| noted.epoch == epoch);
@@ -133,7 +133,7 @@ pub struct Journal {
     pub origin: u64,
     /// What the view follows.
     pub sources: Arc<[String]>,
-    epochs: Arc<Epochs>,
+    marks: Arc<Marks>,
     state: watch::Sender<State>,
     /// Up to which epoch each reader has taken it.
     readers: Mutex<BTreeMap<u64, u64>>,
@@ -224,7 +224,7 @@ impl Journal {
         if epoch > state.told.epoch && state.is_replaying {
             return Err(Refused::NotYet);
         }
-        if !self.epochs.has(epoch, mark) {
+        if !self.marks.has(epoch, mark) {
             return Err(Refused::Foreign);
         }
         drop(state);
@@ -261,6 +261,12 @@ impl State {
     fn add(&mut self, entry: Entry) {
         self.bytes += entry.bytes;
         self.entries.push_back(Arc::new(entry));
+    }
+
+    fn come(&mut self, at: &Arc<At>, retain: Duration, slowest: u64, is_replaying: bool) {
+        self.told = at.clone();
+        self.is_replaying = is_replaying;
+        self.trim(retain, slowest);
     }
 
     /// Give up what nobody needs, or what is too much.
@@ -404,122 +410,90 @@ impl Drop for Reader {
 
 /// Who writes a view's journal. With it the journal ends.
 #[derive(Debug)]
-pub struct Recorder {
-    origin: u64,
-    sources: Arc<[String]>,
-    epochs: Arc<Epochs>,
-    /// The epoch that it begins with.
-    first: u64,
-    /// Of epochs that are not shown yet.
-    pending: Vec<(u64, Option<ZSet>, Option<Arc<str>>)>,
-    failing: Option<Arc<str>>,
-    /// From the first epoch on of which it was shown.
-    journal: Option<Arc<Journal>>,
-}
+pub struct Recorder(Arc<Journal>);
 
 impl Recorder {
-    pub fn new(origin: u64, sources: Arc<[String]>, epochs: Arc<Epochs>) -> Self {
-        Self {
+    /// Begin with what there is at an epoch, of a view of this origin, which follows these sources: its rows, and why they cannot be
+    /// read.
+    pub fn begin(
+        (origin, sources): (u64, Arc<[String]>),
+        marks: Arc<Marks>,
+        at: &Arc<At>,
+        (content, failing): (&Pinned, Option<&Arc<str>>),
+        is_replaying: bool,
+    ) -> Self {
+        let state = State {
+            entries: VecDeque::new(),
+            bytes: 0,
+            first: marks.changed(origin, at.epoch),
+            told: at.clone(),
+            content: content.clone(),
+            failing: failing.cloned(),
+            is_replaying,
+            ended: None,
+        };
+        Self(Arc::new(Journal {
             origin,
             sources,
-            epochs,
-            first: 0,
-            pending: Vec::new(),
-            failing: None,
-            journal: None,
-        }
+            marks,
+            state: watch::Sender::new(state),
+            readers: Mutex::default(),
+        }))
     }
 
-    pub fn journal(&self) -> Option<&Arc<Journal>> {
-        self.journal.as_ref()
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.0
     }
 
     /// The journal's origin, and with which epoch it has changed last.
-    pub fn changed(&self) -> Option<(u64, u64)> {
-        let state = self.journal.as_ref()?.state.borrow();
+    pub fn changed(&self) -> (u64, u64) {
+        let state = self.0.state.borrow();
         let last = state.entries.back().map(|entry| entry.at.epoch);
-        Some((self.origin, last.unwrap_or(state.first)))
+        (self.0.origin, last.unwrap_or(state.first))
     }
 
-    /// Begin with what there is at an epoch.
-    pub fn begin(&mut self, epoch: u64, failing: Option<Arc<str>>) {
-        self.first = epoch;
-        self.failing = failing;
-    }
-
-    /// What an epoch has changed. It is told once the epoch is shown.
-    pub fn record(&mut self, epoch: u64, change: Option<&ZSet>, failing: Option<Arc<str>>) {
-        if change.is_some() || failing != self.failing {
-            self.failing = failing.clone();
-            self.pending.push((epoch, change.cloned(), failing));
-        }
-    }
-
-    /// All up to this epoch is shown. Whether there is a journal now that was none before.
+    /// The view has come to an epoch: by this change, to this content, which cannot be read for this reason.
     pub fn tell(
         &mut self,
         at: &Arc<At>,
-        content: impl FnOnce() -> Pinned,
+        change: Option<&ZSet>,
+        content: &Pinned,
+        failing: Option<&Arc<str>>,
         retain: Duration,
         is_replaying: bool,
-    ) -> bool {
-        let newest = self.pending.iter().map(|(epoch, ..)| *epoch).max();
-        if newest.unwrap_or(self.first) > at.epoch {
-            return false;
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let Some(journal) = &self.journal else {
-            let state = State {
-                entries: VecDeque::new(),
-                bytes: 0,
-                first: self.epochs.changed(self.origin, at.epoch),
-                told: at.clone(),
-                content: content(),
-                failing: self.failing.clone(),
-                is_replaying,
-                ended: None,
-            };
-            self.journal = Some(Arc::new(Journal {
-                origin: self.origin,
-                sources: self.sources.clone(),
-                epochs: self.epochs.clone(),
-                state: watch::Sender::new(state),
-                readers: Mutex::default(),
-            }));
-            return true;
-        };
-        let slowest = journal.slowest();
-        journal.state.send_if_modified(|state| {
-            // That nothing has changed is looked up once in a while: nobody is woken for it.
-            let is_news = !pending.is_empty() || state.is_replaying != is_replaying;
-            for (_, change, failing) in pending {
-                let rows = change.as_ref();
-                let bytes = rows.map_or(0, |c| c.rows().get_array_memory_size() + 8 * c.len());
+    ) {
+        let slowest = self.0.slowest();
+        self.0.state.send_modify(|state| {
+            if change.is_some() || state.failing.as_ref() != failing {
+                let bytes = |c: &ZSet| c.rows().get_array_memory_size() + 8 * c.len();
                 state.add(Entry {
                     at: at.clone(),
-                    change,
-                    failing,
+                    change: change.cloned(),
+                    failing: failing.cloned(),
                     since: Instant::now(),
-                    bytes: bytes + ENTRY_BYTES,
+                    bytes: change.map_or(0, bytes) + ENTRY_BYTES,
                 });
             }
-            state.is_replaying = is_replaying;
-            if state.told.epoch < at.epoch {
-                state.told = at.clone();
-                state.content = content();
-                state.failing = self.failing.clone();
-            }
-            state.trim(retain, slowest);
+            state.content = content.clone();
+            state.failing = failing.cloned();
+            state.come(at, retain, slowest, is_replaying);
+        });
+    }
+
+    /// Nothing has changed up to an epoch.
+    pub fn same(&mut self, at: &Arc<At>, retain: Duration, is_replaying: bool) {
+        let slowest = self.0.slowest();
+        // That nothing has changed is looked up once in a while: nobody is woken for it.
+        self.0.state.send_if_modified(|state| {
+            let is_news = state.is_replaying != is_replaying;
+            state.come(at, retain, slowest, is_replaying);
             is_news
         });
-        false
     }
 
     /// Nothing more is told.
     pub fn end(&self, why: Ended) {
-        if let Some(journal) = &self.journal {
-            journal.end(why);
-        }
+        self.0.end(why);
     }
 }
 
@@ -535,9 +509,9 @@ mod tests {
 
     #[test]
     fn a_note_counts_for_its_own_epoch_alone() {
-        let note = Epochs::new(Note::default(), 0).note(7, BTreeMap::from([(1, 3)]));
+        let note = Marks::new(Note::default(), 0).note(7, BTreeMap::from([(1, 3)]));
         let text = serde_json::to_string(&note).unwrap();
-        let read = |epoch| Epochs::new(serde_json::from_str(&text).unwrap(), epoch);
+        let read = |epoch| Marks::new(serde_json::from_str(&text).unwrap(), epoch);
         assert_eq!(read(7).changed(1, 7), 3);
         // Another view; one that is begun later; a checkpoint that was made without a note.
         assert_eq!(read(7).changed(2, 7), 7);
@@ -554,7 +528,7 @@ mod tests {
                 positions: Positions::from([("a".to_string(), position)]),
             })
         };
-        let epochs = Epochs::new(Note::default(), 0);
+        let epochs = Marks::new(Note::default(), 0);
         let (one, other) = (at(3, 1), at(3, 2));
         epochs.add(&one);
         epochs.add(&at(4, 3));
@@ -562,6 +536,6 @@ mod tests {
         assert!(!epochs.has(4, one.mark) && !epochs.has(5, one.mark));
         // A checkpoint takes them along.
         let note = epochs.note(4, BTreeMap::new());
-        assert!(Epochs::new(note, 4).has(3, one.mark));
+        assert!(Marks::new(note, 4).has(3, one.mark));
     }
 }

@@ -5,14 +5,16 @@
 //! moment, and [`CopyTable`], which DataFusion reads it by. It never imports the engine, which hands it an [`Execute`].
 //!
 //! ```text
-//!   definitions ──settle──▶ Views ─┬─▶ Keeper (a thread): Replication ──epoch──▶ Dataflow ──▶ Table ─┐
+//!   definitions ──settle──▶ Views ─┬─▶ Keeper (a thread): Replication ──epoch──▶ Flows (a crew) ─────┐
 //!                                  │                                                                ├──▶ Shelf ──▶ readers
 //!                                  └─▶ runs: Execute ──rows──▶ checks ──▶ Version (a file) ─────────┘
 //! ```
 //!
-//! *Kept by change* (`refresh = 'on change'`): one thread has all replicas and dataflows of the engine, takes what sources
-//! tell, ends epochs and shows each: so that several views are read as of one. Replicas are durable, by checkpoint; what
-//! views compute of them is not, and is computed again at start.
+//! *Kept by change* (`refresh = 'on change'`): one thread has all replicas of the engine, takes what sources tell, and ends
+//! epochs. Each view goes from epoch to epoch at its own pace, on a thread of its own while there is something to compute, by
+//! the change from one pinned epoch of what it reads to another. What is shown is the newest epoch that all have come to, so
+//! that several views are read as of one; one that is more than 10 s behind is not waited for. Replicas are durable, by
+//! checkpoint; what views compute of them is not, and is computed again at start.
 //! *Computed anew* (schedule, read, manual): a run's rows are a version, written to a file before any of it shows.
 //!
 //! Invariants:
@@ -25,8 +27,9 @@
 //! | `contract.rs` | [`Contract`]: the options of a definition |
 //! | `schedule.rs` | [`Schedule`]: when a run is due |
 //! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
-//! | `keeper/` | the thread: sources' steps, epochs, checkpoints |
-//! | `flow.rs` | one view that is kept by change |
+//! | `keeper/` | the thread: sources' steps, epochs, views' paces, checkpoints |
+//! | `flow.rs` | one view that is kept by change: how far it is, what of it is shown |
+//! | `running.rs` | its dataflow and its table |
 //! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
 //! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
@@ -42,6 +45,7 @@ mod index;
 mod journal;
 mod keeper;
 mod reading;
+mod running;
 mod runs;
 mod schedule;
 mod shelf;
@@ -318,6 +322,7 @@ impl Views {
                 Some(Ok(_)) => AsOf::Never,
                 _ => as_of,
             },
+            progress: None,
         };
         self.shelves.change(|shelf| {
             let old = shelf.get(&view.id).map(|old| old.generation);

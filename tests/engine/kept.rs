@@ -260,6 +260,36 @@ async fn what_cannot_be_kept_is_refused() {
 }
 
 #[tokio::test]
+async fn create_waits_if_it_is_asked_to() {
+    let t = Fixture::new().await;
+    let view = "MATERIALIZED VIEW stock WITH (wait = true) AS SELECT sku, sum(qty) AS qty FROM erp.stock GROUP BY sku";
+    t.ok(&format!("CREATE {view}")).await;
+    let state = "SELECT state, rows, version FROM system.views";
+    assert_snapshot!(t.ok(state).await, @r"
+    +-------+------+---------+
+    | state | rows | version |
+    +-------+------+---------+
+    | live  | 3    | 1       |
+    +-------+------+---------+
+    ");
+    assert!(!t.ok("SHOW CREATE VIEW stock").await.contains("wait"));
+    // One that cannot be filled is defined, and says why.
+    let bad = "CREATE MATERIALIZED VIEW bad WITH (wait = true) AS SELECT 1 / (qty - qty) AS n FROM erp.stock";
+    assert_snapshot!(t.err(bad).await, @"invalid: materialized view bad has never been filled: division by zero. system.refreshes has its runs; REFRESH MATERIALIZED VIEW tries again");
+    assert_snapshot!(t.ok("SELECT name, state FROM system.views").await, @r"
+    +-------+--------+
+    | name  | state  |
+    +-------+--------+
+    | bad   | failed |
+    | stock | live   |
+    +-------+--------+
+    ");
+    assert_snapshot!(t.err("CREATE VIEW v WITH (wait = true) AS SELECT 1 AS one").await, @"invalid: wait is true or false, and of a materialized view: it waits until that is filled. Write CREATE MATERIALIZED VIEW … WITH (wait = true)");
+    let unclear = "CREATE MATERIALIZED VIEW v WITH (wait = 'long') AS SELECT 1 AS one";
+    assert_snapshot!(t.err(unclear).await, @"invalid: wait is true or false, and of a materialized view: it waits until that is filled. Write CREATE MATERIALIZED VIEW … WITH (wait = true)");
+}
+
+#[tokio::test]
 async fn an_index_finds_the_rows_of_values() {
     let t = Fixture::new().await;
     t.ok("CREATE MATERIALIZED VIEW stock WITH (key = 'sku, site') AS SELECT sku, site, qty FROM erp.stock")

@@ -55,6 +55,9 @@ pub(super) async fn define(
             return Ok(("REFRESH SOURCE", Vec::new()));
         }
         Statement::RefreshView(refresh) => return kept::refresh(inner, settings, refresh).await,
+        Statement::CreateView(view) if view.options.get(view::WAIT).is_some() => {
+            return view::create_and_wait(inner, view, settings).await;
+        }
         Statement::CreateView(view) => {
             // Planned once outside the draft: an unknown table makes its source be read again.
             let names = Names::new(inner.clone(), inner.world(), settings.clone(), false);

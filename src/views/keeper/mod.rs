@@ -1,15 +1,22 @@
-//! The thread that has replicas and dataflows: what sources tell becomes epochs, and each epoch is shown.
+//! The thread that has replicas: what sources tell becomes epochs, views are brought to them, and what they have is shown.
 //!
 //! Its own, not one of the runtime's: an epoch is computed, not waited for. What is waited for runs on the runtime, which
-//! lends it its timers and sockets.
+//! lends it its timers and sockets. What views compute runs on threads of a [`Crew`], each view's by itself, from pinned
+//! epochs of what it reads: so that neither sources nor other views wait for it, be it filled or brought up to date.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `sources.rs` | sources' steps: what each tells, and how it answers |
-//! | `flows.rs` | the views: which there are, what they read, what an epoch does to them |
+//! | `flows.rs` | the views: which there are, what they read |
+//! | `epochs.rs` | [`Epochs`]: what there was at epochs where views still have to stop |
+//! | `pace.rs` | bringing each view to the next epoch, and showing several together |
 //! | `watches.rs` | tables of which it is only told that they have changed |
+//! | `crew.rs` | [`Crew`]: threads |
 
+mod crew;
+mod epochs;
 mod flows;
+mod pace;
 mod sources;
 mod watches;
 
@@ -23,15 +30,19 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use self::crew::Crew;
+use self::epochs::Epochs;
+pub(super) use self::epochs::{Record, Stand};
+use self::pace::Done;
 use self::sources::{ASK, Following, is_ready};
 use self::watches::Watching;
 use super::flow::Flow;
-use super::journal::{At, Ended, Epochs};
+use super::journal::{At, Ended, Marks};
 use super::shelf::Shelves;
 use super::watch::Watch;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
-use crate::replication::{self, Boundary, Durable, Replication};
+use crate::replication::{self, Durable, Epoch, Replication};
 
 /// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
 /// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too.
@@ -116,13 +127,26 @@ struct Kept {
     inbox: UnboundedReceiver<Command>,
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
+    /// As many as were begun.
+    begun: u64,
+    epochs: Epochs,
+    /// It was cut, and is not published yet.
+    unpublished: Option<Epoch>,
+    /// The epoch that is shown of all views that keep up.
+    together: u64,
+    /// The epoch that this process has begun with.
+    start: u64,
+    /// The last that was shown before it: up to there, views stop at each epoch, since somebody may have been told of it.
+    replays: u64,
+    /// Where epochs ended.
+    marks: Arc<Marks>,
     watches: Vec<Watching>,
+    crew: Crew,
+    /// So many views are filled at a time: a processor is left for those that are.
+    most_filling: usize,
+    /// Where the crew leaves what it has done, and it is taken from.
+    done: (UnboundedSender<Done>, UnboundedReceiver<Done>),
     sources: BTreeMap<String, Following>,
-    /// Sources whose copies have not come to where the source stood at the start.
-    behind: Arc<[String]>,
-    /// The newest epoch that was shown, and those before it.
-    at: Arc<At>,
-    epochs: Arc<Epochs>,
     /// Sources that remove what following them has made there.
     releasing: Vec<tokio::task::JoinHandle<()>>,
     runtime: Handle,
@@ -135,6 +159,7 @@ struct Kept {
 
 enum Event {
     Command(Option<Command>),
+    Done(Done),
     Step(String, replication::Result<bool>),
     Timer,
 }
@@ -170,19 +195,29 @@ impl Kept {
         for (name, reason) in replication.lost() {
             tracing::warn!("replica {name} is copied anew: {reason}");
         }
-        let epoch = replication.epoch();
-        // One that another version has written says nothing.
+        let boundary = replication.reader().published().boundary.clone();
+        // What another version has written says nothing.
         let noted = serde_json::from_str(replication.note()).unwrap_or_default();
+        let marks = Marks::new(noted, boundary.epoch);
+        marks.add(&At::new(&boundary));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut kept = Self {
             replication,
             shelves,
             inbox,
             flows: Vec::new(),
+            begun: 0,
+            epochs: Epochs::new(&boundary),
+            unpublished: None,
+            together: boundary.epoch,
+            start: boundary.epoch,
+            replays: boundary.epoch,
+            marks: Arc::new(marks),
             watches: Vec::new(),
+            crew: Crew::default(),
+            most_filling: processors.saturating_sub(1).max(1),
+            done: unbounded_channel(),
             sources: BTreeMap::new(),
-            behind: Arc::default(),
-            at: Arc::new(At::new(&Boundary::default())),
-            epochs: Arc::new(Epochs::new(noted, epoch)),
             releasing: Vec::new(),
             runtime: runtime.clone(),
             checkpointed: Instant::now(),
@@ -190,7 +225,7 @@ impl Kept {
             is_changed: false,
             began: Instant::now(),
         };
-        kept.epochs.add(&kept.at);
+        kept.replays = (kept.replication.recorded()).unwrap_or(boundary.epoch);
         kept.settle(flows, watches, sources);
         Some(kept)
     }
@@ -205,10 +240,13 @@ impl Kept {
                     self.stepped(&source, step);
                     self.steps();
                 }
+                Event::Done(done) => self.done(done),
                 Event::Timer => {}
             }
             self.ask();
             self.end_epochs();
+            self.pace();
+            self.show();
             self.checkpoint();
         }
         if self.is_changed {
@@ -244,6 +282,7 @@ impl Kept {
         tokio::select! {
             biased;
             command = self.inbox.recv() => Event::Command(command),
+            Some(done) = self.done.1.recv() => Event::Done(done),
             Some((source, step)) = step => Event::Step(source, step),
             () = timer => Event::Timer,
         }
@@ -256,11 +295,8 @@ impl Kept {
                 watches,
                 sources,
             } => self.settle(flows, watches, sources),
-            Command::Refill(id, done) => {
-                self.refill(&id);
-                let _ = done.send(());
-            }
-            Command::Forget(id) => self.forget(&id),
+            Command::Refill(id, done) => self.refill(&id, done),
+            Command::Forget(id) => self.forget_view(&id),
             Command::Stop => {}
         }
         // Other sources may be followed now.
@@ -277,32 +313,36 @@ impl Kept {
                 "a source has not come to where it was shown before the restart: others go on"
             );
             self.replication.give_up_recorded();
+            self.replays = self.start;
         }
         loop {
             match self.replication.cut() {
                 Ok(Some(epoch)) => {
-                    self.flow(&epoch);
-                    if !self.said(Replication::publish) {
-                        return;
-                    }
+                    self.unpublished = Some(epoch);
                     self.is_changed = true;
                     self.sources
                         .values_mut()
                         .for_each(|source| source.is_idle = false);
-                    self.show();
                 }
-                // One that could not be published may be now.
-                Ok(None) => {
-                    if self.said(Replication::publish) {
-                        self.show();
-                    }
-                    break;
-                }
+                Ok(None) => {}
                 Err(e) => {
                     tracing::error!("no epoch can be ended: {e}");
                     break;
                 }
             }
+            // One that could not be published before may be now.
+            if !self.said(Replication::publish) {
+                break;
+            }
+            match self.unpublished.take() {
+                Some(epoch) => {
+                    self.touch(&epoch);
+                    self.epochs.add(epoch, Instant::now());
+                    self.marks.add(&self.epochs.newest().at);
+                }
+                None => break,
+            }
+            self.renew();
         }
         self.reached();
     }
@@ -316,14 +356,17 @@ impl Kept {
 
     fn save(&mut self) {
         let begun = Instant::now();
-        let changed = self.flows.iter().filter_map(Flow::changed).collect();
-        let note = self.epochs.note(self.at.epoch, changed);
+        let epoch = self.epochs.newest().epoch;
+        let changed = self.flows.iter().filter_map(|flow| flow.changed(epoch));
+        let note = self.marks.note(epoch, changed.collect());
         match serde_json::to_string(&note) {
             Ok(note) => self.replication.set_note(note),
             Err(e) => tracing::error!("what has changed is not noted: {e}"),
         }
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
+            // What was in memory may lie in files now.
+            self.renew();
         }
         self.took = begun.elapsed();
         self.checkpointed = Instant::now();

@@ -118,14 +118,14 @@ impl Views {
                 (None, State::Blocked { reason } | State::Failed { reason }) => {
                     return Err(reading::never_filled(&order.view, reason));
                 }
-                (_, State::Blocked { reason }) => {
-                    return Err(ended(&order, &Ended::Blocked(reason.clone())));
-                }
                 // Nobody is told what is older than what may have been seen.
                 _ if shown.is_behind && order.cursor.is_none() => None,
-                _ => match &shown.journal {
-                    Some(journal) => begin(journal, &order)?,
-                    None => None,
+                (_, state) => match (&shown.journal, state) {
+                    (Some(journal), _) => begin(journal, &order)?,
+                    (None, State::Blocked { reason }) => {
+                        return Err(ended(&order, &Ended::Blocked(reason.clone())));
+                    }
+                    (None, _) => None,
                 },
             };
             if let Some((log, opening)) = begun {
