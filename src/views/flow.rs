@@ -169,6 +169,12 @@ impl Flow {
         if self.is_filled() && !self.is_member {
             self.joins();
         }
+        if let Some(last) = self.made.back_mut().filter(|_| self.at == to) {
+            // The same rows, found in another way.
+            last.stand.content = made.content;
+            self.shown = None;
+            return;
+        }
         let since = self.made.back().map_or(to, |last| last.stand.from);
         self.made.push_back(Past {
             stand: Stand::new(since, to, made.content, made.change),

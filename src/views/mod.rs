@@ -105,6 +105,8 @@ pub struct KeptView {
     pub generation: u64,
     pub definition: Arc<ViewDefinition>,
     pub contract: Contract,
+    /// The columns of its key and of its indexes.
+    pub indexes: Vec<Vec<usize>>,
     /// Of one that is kept by change; or why it cannot be any more.
     pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
     /// Of one that is computed when it is read: the tables whose changes make it be computed anew; or why they cannot be told.

@@ -54,8 +54,8 @@ impl Running {
         let key = view.contract.key.iter();
         let key = key.map(|name| schema.index_of(name));
         let key = key.collect::<Result<Vec<usize>, _>>().map_err(said)?;
-        if !key.is_empty() {
-            shape = shape.with_index(&key);
+        for index in &view.indexes {
+            shape = shape.with_index(index);
         }
         let mut running = Self {
             dataflow,
@@ -65,6 +65,30 @@ impl Running {
         };
         let made = running.step(epoch, &moved, progress)?;
         Ok((running, made))
+    }
+
+    /// Whether rows are found by all that the view has indexes on.
+    pub fn is_indexed(&self, view: &KeptView) -> bool {
+        let shape = self.table.shape();
+        let mut indexes = view.indexes.iter();
+        indexes.all(|index| shape.index_on(index).is_some())
+    }
+
+    /// Find rows by the view's indexes, too. One that was dropped stays until the view is filled again.
+    pub fn index(&mut self, view: &KeptView) -> Result<Made, Failure> {
+        for index in &view.indexes {
+            self.table.add_index(index).map_err(said)?;
+        }
+        Ok(self.made(None))
+    }
+
+    fn made(&self, change: Option<ZSet>) -> Made {
+        let message = self.errors.keys().next().cloned();
+        Made {
+            change,
+            content: self.table.snapshot(),
+            failing: message.or_else(|| self.doubles.failing()),
+        }
     }
 
     /// Go on to an epoch.
@@ -94,12 +118,7 @@ impl Running {
             let looked_at = self.doubles.look(&self.table.snapshot(), &change);
             looked_at.map_err(said)?;
         }
-        let message = self.errors.keys().next().cloned();
-        Ok(Made {
-            change: Some(change).filter(|change| !change.is_empty()),
-            content: self.table.snapshot(),
-            failing: message.or_else(|| self.doubles.failing()),
-        })
+        Ok(self.made(Some(change).filter(|change| !change.is_empty())))
     }
 }
 

@@ -37,6 +37,8 @@ enum Next {
     /// What it reads is there.
     Fill(u64, Vec<Pinned>),
     Step(u64, Vec<Stand>),
+    /// Its rows are to be found by other columns, too.
+    Index,
 }
 
 impl Kept {
@@ -81,6 +83,7 @@ impl Kept {
                     Next::Nothing => break,
                     Next::Fill(to, pins) => self.fill(at, to, pins),
                     Next::Step(to, stands) => self.step(at, to, stands),
+                    Next::Index => self.index(at),
                 }
             }
         }
@@ -137,6 +140,7 @@ impl Kept {
                     Next::Fill(epoch, pins(stands))
                 })
             }
+            Stage::Ready(running) if !running.is_indexed(&flow.view) => Next::Index,
             Stage::Ready(_) => {
                 let later = epochs.filter(|epoch| *epoch > flow.at);
                 let possible = later.filter_map(|epoch| Some((epoch, self.stands(flow, epoch)?)));
@@ -190,6 +194,19 @@ impl Kept {
             let moved = moved.collect::<store::Result<Vec<Moved>>>();
             let moved = moved.map_err(|e| Failure::from(e.to_string()))?;
             let made = running.step(to, &moved, &progress)?;
+            Ok((running, made))
+        });
+    }
+
+    fn index(&mut self, at: usize) {
+        let flow = &mut self.flows[at];
+        let (view, to, pins) = (flow.view.clone(), flow.at, flow.pins.clone());
+        let working = Stage::Stepping(to, Arc::new(Progress::default()));
+        let Stage::Ready(mut running) = std::mem::replace(&mut flow.stage, working) else {
+            return;
+        };
+        self.have(at, to, pins, move |_| {
+            let made = running.index(&view)?;
             Ok((running, made))
         });
     }
