@@ -198,7 +198,7 @@ async fn where_nothing_tells_its_age_decides() {
     assert_snapshot!(t.err(&create("", "SELECT sku, now() AS at FROM erp.item")).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads has changed: now() may have another value while no table changes. Add max_staleness = '5min'");
     t.ok("CREATE MATERIALIZED VIEW m AS SELECT sku FROM erp.item")
         .await;
-    assert_snapshot!(t.err(&create("", "SELECT sku FROM m")).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads has changed: view m is not kept by change, so what is computed of it cannot be. Add max_staleness = '5min'");
+    assert_snapshot!(t.err(&create("", "SELECT sku FROM m")).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads has changed: it reads m, whose changes are not watched for. Add max_staleness = '5min'");
     // With an age it is kept, and says what for.
     t.ok(&create(
         ", max_staleness = '1 hour'",
