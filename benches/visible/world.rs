@@ -47,11 +47,11 @@ impl World {
                      CASE n WHEN 0 THEN 1 ELSE 1 + n % 1000 * 0.37 END FROM generate_series(0, {ITEMS}) n;
                  INSERT INTO orders SELECT n, n * 7919 % {CUSTOMERS} + 1, 'SKU-' || n * 104729 % {ITEMS} + 1, n % 9 + 1,
                      CASE n % 10 WHEN 0 THEN 'cancelled' ELSE 'open' END, 'order ' || n || ' as it was written'
-                     FROM generate_series(1, {orders}) n;
-                 INSERT INTO orders VALUES (0, 0, 'counted', 0, 'open', '');
-                 VACUUM ANALYZE"
+                     FROM generate_series(1::bigint, {orders}) n;
+                 INSERT INTO orders VALUES (0, 0, 'counted', 0, 'open', '')"
             ))
             .await?;
+        client.batch_execute("VACUUM ANALYZE").await?;
         Ok(world)
     }
 

@@ -60,28 +60,17 @@ async fn four_systems(places: &Places, kept: Kept) -> Session {
     let engine = Engine::builder().open().await.unwrap();
     let session = engine.session();
     for (name, url) in places.urls() {
-        if kept == Kept::Yes && name == "lake" {
-            continue;
-        }
-        let mut sql = format!("CREATE SOURCE {name} FROM '{url}'");
-        if kept == Kept::Yes && name == "lite" {
-            sql += " WITH (changes = 'triggers')";
-        }
-        session
-            .execute(&sql)
-            .await
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let options = match (kept, name) {
+            (Kept::Yes, "lite") => " WITH (changes = 'triggers')",
+            (Kept::Yes, "lake") => " WITH (poll_interval = '200ms')",
+            _ => "",
+        };
+        let sql = format!("CREATE SOURCE {name} FROM '{url}'{options}");
+        let made = session.execute(&sql).await;
+        made.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
-    session
-        .set(
-            "search_path",
-            &if kept == Kept::Yes {
-                "pg, maria, lite".to_string()
-            } else {
-                places.urls().map(|(name, _)| name).join(", ")
-            },
-        )
-        .unwrap();
+    let names = places.urls().map(|(name, _)| name);
+    session.set("search_path", &names.join(", ")).unwrap();
     session
 }
 

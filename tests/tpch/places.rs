@@ -80,7 +80,7 @@ impl Places {
         match table {
             "part" | "supplier" | "partsupp" => "pg",
             "customer" | "nation" | "region" => "maria",
-            "orders" | "lineitem" => "lite",
+            "orders" => "lite",
             _ => "lake",
         }
     }
