@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use belvedere::Engine;
+use datafusion::object_store::aws::AmazonS3Builder;
+use datafusion::object_store::{self, ObjectStoreExt};
 use insta::assert_snapshot;
 
 use crate::fixture::{Fixture, shown, until};
@@ -255,7 +257,15 @@ async fn a_file_that_is_no_file_yet_is_waited_for() {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
-    assert_snapshot!(t.plain(&t.ok(blocked).await), @"");
+    assert_snapshot!(t.plain(&t.ok(blocked).await), @r"
+    +-+-+
+    | name | reason |
+    +-+-+
+    | parquet_by_sku | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
+    | parquet_count | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
+    | parquet_joined | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
+    +-+-+
+    ");
     append(&file(&t, "csv", 0), "9,90,c\n");
     let kept = "SELECT * FROM csv_by_sku ORDER BY sku";
     let query = "SELECT sku, count(*) AS n, sum(qty) AS qty, max(id) AS id FROM lake.csv GROUP BY sku ORDER BY sku";
@@ -307,4 +317,59 @@ async fn folders_of_columns_are_followed() {
     | snapshot |                 |
     +----------+-----------------+
     ");
+}
+
+/// At the server that `BELVEDERE_TEST_S3` names; `scripts/test` starts one.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_a_bucket_are_followed() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(endpoint) = variable("BELVEDERE_TEST_S3") else {
+        eprintln!("not shown: BELVEDERE_TEST_S3 names no server");
+        return;
+    };
+    let t = Fixture::empty().await;
+    // Of its own: another run may have written there.
+    let folder = t.dir.path().file_name().unwrap().to_string_lossy();
+    let folder = folder.trim_start_matches('.').to_string();
+    let access = format!(
+        "endpoint = '{endpoint}', access_key_id = 'env:BELVEDERE_TEST_S3_KEY', secret_access_key = 'env:BELVEDERE_TEST_S3_SECRET'"
+    );
+    let write = async |name: &str, rows: &str| {
+        t.ok(&format!(
+            "COPY (SELECT * FROM (VALUES {rows}) AS t(id, qty)) TO 's3://belvedere/{folder}/sale/{name}' (OVERWRITE, {access})"
+        ))
+        .await;
+    };
+    write("1.parquet", "(1, 10), (2, 20)").await;
+    t.ok(&format!(
+        "CREATE SOURCE lake FROM 's3://belvedere/{folder}/' WITH (poll_interval = '100ms', {access})"
+    ))
+    .await;
+    let query = "SELECT id, sum(qty) AS qty FROM lake.sale GROUP BY id";
+    t.ok(&format!(
+        "CREATE MATERIALIZED VIEW sold WITH (refresh = 'on change') AS {query}"
+    ))
+    .await;
+    let same = async || {
+        let expected = t.ok(&format!("{query} ORDER BY id")).await;
+        let kept = "SELECT * FROM sold ORDER BY id";
+        until(&t.session, kept, &expected, PATIENCE).await;
+    };
+    same().await;
+    write("2.parquet", "(2, 5), (3, 30)").await;
+    same().await;
+    // Of the same size.
+    write("1.parquet", "(1, 11), (2, 21)").await;
+    same().await;
+    let bucket = AmazonS3Builder::new()
+        .with_endpoint(&endpoint)
+        .with_allow_http(true)
+        .with_bucket_name("belvedere")
+        .with_access_key_id(variable("BELVEDERE_TEST_S3_KEY").unwrap())
+        .with_secret_access_key(variable("BELVEDERE_TEST_S3_SECRET").unwrap())
+        .build()
+        .unwrap();
+    let path = object_store::path::Path::from(format!("{folder}/sale/2.parquet"));
+    bucket.delete(&path).await.unwrap();
+    same().await;
 }

@@ -132,6 +132,8 @@ impl System {
             for sql in [
                 format!("CREATE USER {user}"),
                 format!("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {user}"),
+                // To see the database itself.
+                format!("GRANT SHOW VIEW ON matrix.* TO {user}"),
             ] {
                 server.ask("matrix", &sql).await;
             }
@@ -325,12 +327,10 @@ impl System {
             }
             Self::Maria(server, _) => {
                 self.run("FLUSH BINARY LOGS").await;
-                let newest = server.ask("matrix", "SHOW BINARY LOGS").await.pop();
-                self.run(&format!(
-                    "PURGE BINARY LOGS TO '{}'",
-                    newest.flatten().unwrap()
-                ))
-                .await;
+                let mut conn = server.connection_in("matrix").await;
+                let files: Vec<(String, u64)> = conn.query("SHOW BINARY LOGS").await.unwrap();
+                let (newest, _) = files.last().expect("a file is written to");
+                self.run(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
             }
             // There is none before the first copy.
             Self::Sqlite(_) => {
@@ -394,41 +394,43 @@ impl Host {
         Self::There(child, url.unwrap())
     }
 
-    async fn run(&self, sql: &str) -> Result<String, String> {
-        match self {
-            Self::Here(_, session) => shown(session, sql).await.map_err(|e| e.to_string()),
+    /// The first row of an answer, if there is one.
+    async fn run(&self, sql: &str) -> Result<Vec<String>, String> {
+        let row = match self {
+            Self::Here(_, session) => {
+                let answer = shown(session, sql).await.map_err(|e| e.to_string())?;
+                let row = answer.lines().nth(3).unwrap_or_default().to_string();
+                row.trim_matches('|').replace('|', ",")
+            }
             Self::There(_, url) => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-                command.args(["sql", "--connect", url, "-c", sql]);
+                command.args(["sql", "--format", "csv", "--connect", url, "-c", sql]);
                 let said = tokio::task::block_in_place(|| command.output().unwrap());
-                match said.status.success() {
-                    true => Ok(String::from_utf8(said.stdout).unwrap()),
-                    false => Err(String::from_utf8_lossy(&said.stderr).into_owned()),
+                if !said.status.success() {
+                    return Err(String::from_utf8_lossy(&said.stderr).into_owned());
                 }
+                let answer = String::from_utf8(said.stdout).unwrap();
+                answer.lines().nth(1).unwrap_or_default().to_string()
             }
-        }
+        };
+        let values = row.split(',').map(|value| value.trim().to_string());
+        Ok(values.collect())
     }
 
-    async fn ok(&self, sql: &str) -> String {
+    async fn ok(&self, sql: &str) -> Vec<String> {
         let done = self.run(sql).await;
         done.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
 
     async fn is_filled(&self) -> bool {
         let sql = "SELECT count(*) AS n FROM system.views WHERE state = 'live'";
-        self.ok(sql).await.contains("| 2 ")
+        self.ok(sql).await == ["2"]
     }
 
     /// What both views have, in a few numbers.
     async fn numbers(&self) -> Result<String, String> {
         let sql = "SELECT * FROM (SELECT count(*), sum(n), sum(id * n), sum(length(v)) FROM kept), (SELECT c, s FROM sums)";
-        let answer = self.run(sql).await?;
-        let row = answer.lines().nth(3).unwrap_or_default();
-        let words = row
-            .split('|')
-            .map(str::trim)
-            .filter(|word| !word.is_empty());
-        Ok(words.collect::<Vec<_>>().join(" "))
+        Ok(self.run(sql).await?.join(" "))
     }
 
     async fn end(self) {
@@ -501,7 +503,12 @@ impl Cell<'_> {
             }
         };
         let waited = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(waited.is_ok(), "{self}: {last:?} instead of {expected}");
+        if waited.is_err() {
+            let problem =
+                "SELECT view, source, problem FROM system.freshness WHERE problem IS NOT NULL";
+            let problem = host.run(problem).await;
+            panic!("{self}: {last:?} instead of {expected}: {problem:?}");
+        }
     }
 
     async fn define(&self, host: &Host) {
