@@ -99,7 +99,9 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         }
     }
     let flow = match contract.upkeep {
-        Upkeep::Change => Some(Ok(Arc::new(flow_plan(names, view).await?))),
+        Upkeep::Change => Some(Ok(Arc::new(
+            flow_plan(names, view, materialized.generation).await?,
+        ))),
         _ => None,
     };
     Ok(KeptView {
@@ -151,7 +153,7 @@ pub(super) async fn refresh(
 }
 
 /// How a view that is kept by change follows what it reads.
-async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
+async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Result<FlowPlan> {
     // In the query's own order of joins: what sources estimate changes, and what is kept does not.
     let mut settings = names.settings.as_ref().clone();
     settings.pushdown = false;
@@ -160,8 +162,16 @@ async fn flow_plan(names: &Names, view: &ViewDefinition) -> Result<FlowPlan> {
     let plan = by_identity(plan, &names.world)?;
     let fingerprint = plan.display_indent_schema().to_string();
     let planned = Planned { plan, names };
-    let (kept, state) = planned.kept()?;
-    let compiled = Compiled::new(&kept, &state).map_err(|refused| not_by_change(view, refused))?;
+    let known = planned.names.inner.views.plan(generation);
+    let compiled = match known.filter(|known| known.fingerprint == fingerprint) {
+        // Each definition settles all views: what has not changed is not compiled again.
+        Some(known) => known.compiled.clone(),
+        None => {
+            let (kept, state) = planned.kept()?;
+            let compiled = Compiled::new(&kept, &state);
+            Arc::new(compiled.map_err(|refused| not_by_change(view, refused))?)
+        }
+    };
     let inputs = compiled
         .inputs()
         .iter()

@@ -90,8 +90,10 @@ impl Kitchen {
     fn planned(&self, recipe: &Recipe, fed: &[Fed]) -> Result<Arc<dyn ExecutionPlan>> {
         let feeds = Arc::new(FeedPlanner(fed.to_vec()));
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![feeds]);
-        // Planning starts no tasks: it may be done within tokio, too.
-        block_on(planner.create_physical_plan(&recipe.plan, self.state.as_ref()))
+        // Planning starts no tasks: it may be done within tokio, too. But there its locks would end a task's share of polls,
+        // which nobody gives it anew before it comes back: it would be polled without end.
+        let planned = planner.create_physical_plan(&recipe.plan, self.state.as_ref());
+        block_on(tokio::task::unconstrained(planned))
     }
 }
 

@@ -44,7 +44,7 @@ mod versions;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -94,7 +94,7 @@ pub struct KeptView {
 /// How a view follows what it reads.
 #[derive(Debug)]
 pub struct FlowPlan {
-    pub compiled: Compiled,
+    pub compiled: Arc<Compiled>,
     /// As [`Compiled::inputs`] has them.
     pub inputs: Vec<FlowInput>,
     /// The query, as far as it decides what is kept: one that is compiled to the same is not begun anew.
@@ -116,6 +116,8 @@ pub struct Views {
     versions: Versions,
     runs: Runs,
     recomputed: Mutex<BTreeMap<ObjectId, Arc<Recomputed>>>,
+    /// By generation, of the views that are kept by change.
+    plans: Mutex<BTreeMap<u64, Arc<FlowPlan>>>,
     /// Something is due sooner than it was.
     changed: Arc<Notify>,
     execute: OnceLock<Arc<dyn Execute>>,
@@ -144,6 +146,7 @@ impl Views {
             versions: Versions::new(data_dir),
             runs: Runs::default(),
             recomputed: Mutex::default(),
+            plans: Mutex::default(),
             changed: Arc::default(),
             execute: OnceLock::new(),
             keeper,
@@ -211,6 +214,8 @@ impl Views {
             recomputed.insert(id, kept);
         }
         *self.recomputed() = recomputed;
+        let plans = flows.iter().map(|(view, plan)| (view.generation, plan.clone()));
+        *self.plans() = plans.collect();
         self.keeper.send(Command::Settle { flows, sources });
         self.changed.notify_one();
     }
@@ -241,6 +246,15 @@ impl Views {
                 shelf.insert(view.id.clone(), Arc::new(shown));
             }
         });
+    }
+
+    /// How a view that is kept by change follows what it reads, since it was settled.
+    pub fn plan(&self, generation: u64) -> Option<Arc<FlowPlan>> {
+        self.plans().get(&generation).cloned()
+    }
+
+    fn plans(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<FlowPlan>>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn shelves(&self) -> &Arc<Shelves> {

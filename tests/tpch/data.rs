@@ -74,20 +74,25 @@ pub fn generate(scale: f64) -> Vec<Table> {
 }
 
 impl Table {
+    /// Names and declared types of its columns.
+    fn declared_columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let lines = self.declared.lines().map(str::trim);
+        let columns = lines.filter(|line| !line.is_empty() && !line.starts_with("PRIMARY KEY"));
+        columns.map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap(), words.next().unwrap())
+        })
+    }
+
+    pub fn columns(&self) -> Vec<&'static str> {
+        self.declared_columns().map(|(name, _)| name).collect()
+    }
+
     /// The rows as Arrow reads them.
     pub fn batch(&self) -> RecordBatch {
-        let columns = self
-            .declared
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty());
-        let columns = columns.filter(|line| !line.starts_with("PRIMARY KEY"));
+        let columns = self.declared_columns();
         let fields: Vec<Field> = columns
-            .map(|line| {
-                let mut words = line.split_whitespace();
-                let (name, declared) = (words.next().unwrap(), words.next().unwrap());
-                Field::new(name, arrow_type(declared), false)
-            })
+            .map(|(name, declared)| Field::new(name, arrow_type(declared), false))
             .collect();
         let reader = ReaderBuilder::new(Arc::new(Schema::new(fields)))
             .with_delimiter(b'|')

@@ -1,4 +1,5 @@
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::pin::pin;
 
 use futures::SinkExt;
@@ -41,24 +42,18 @@ impl Places {
     pub async fn start(tables: &[Table]) -> Self {
         let places = Self {
             postgres: tokio::task::block_in_place(postgres::Server::private),
-            mariadb: mariadb::Server::start().await,
+            mariadb: mariadb::Server::start_logging().await,
             files: tempfile::tempdir().unwrap(),
         };
-        let named = |names: &[&str]| -> Vec<&Table> {
-            let found: Vec<_> = tables
-                .iter()
-                .filter(|table| names.contains(&table.name))
-                .collect();
-            assert_eq!(found.len(), names.len());
-            found
+        let of = |source: &str| -> Vec<&Table> {
+            let of = |table: &&Table| Self::home(table.name) == source;
+            tables.iter().filter(of).collect()
         };
         let (_, postgres) = &places.urls()[0];
-        fill_postgres(postgres, &named(&["part", "supplier", "partsupp"])).await;
-        places
-            .fill_mariadb(&named(&["customer", "nation", "region"]))
-            .await;
-        places.fill_sqlite(&named(&["orders"]));
-        places.fill_parquet(&named(&["lineitem"]));
+        fill_postgres(postgres, &of("pg")).await;
+        places.fill_mariadb(&of("maria")).await;
+        places.fill_sqlite(&of("lite"));
+        places.fill_parquet(&of("lake"));
         places
     }
 
@@ -78,6 +73,33 @@ impl Places {
             ("lite", format!("sqlite:{files}/orders.db")),
             ("lake", format!("file:{files}/lake")),
         ]
+    }
+
+    /// The source that has a table.
+    pub fn home(table: &str) -> &'static str {
+        match table {
+            "part" | "supplier" | "partsupp" => "pg",
+            "customer" | "nation" | "region" => "maria",
+            "orders" | "lineitem" => "lite",
+            _ => "lake",
+        }
+    }
+
+    pub fn mariadb(&self) -> &mariadb::Server {
+        &self.mariadb
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// The lines of orders as they are now, in place of the file.
+    pub fn rewrite_lines(&self, tables: &[Table]) {
+        let lines = tables.iter().find(|table| table.name == "lineitem");
+        let new = self.path("new");
+        data::write(&new, "lineitem", &[lines.unwrap().batch()]);
+        let file = "lineitem.parquet";
+        std::fs::rename(new.join(file), self.path("lake").join(file)).unwrap();
     }
 
     async fn fill_mariadb(&self, tables: &[&Table]) {

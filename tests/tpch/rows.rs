@@ -1,3 +1,5 @@
+use std::fmt;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
@@ -61,6 +63,12 @@ impl Rows {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.rows.iter()).try_for_each(|row| writeln!(f, "{}", row.join(" | ")))
     }
 }
 
