@@ -214,7 +214,9 @@ impl Views {
             recomputed.insert(id, kept);
         }
         *self.recomputed() = recomputed;
-        let plans = flows.iter().map(|(view, plan)| (view.generation, plan.clone()));
+        let plans = flows
+            .iter()
+            .map(|(view, plan)| (view.generation, plan.clone()));
         *self.plans() = plans.collect();
         self.keeper.send(Command::Settle { flows, sources });
         self.changed.notify_one();

@@ -155,6 +155,8 @@ impl System {
             Self::Sqlite(_) => {
                 matches!(cut, Cut::Close | Cut::Kill | Cut::LoseLog)
                     && !matches!(moment, Moment::BeforeFirstRow | Moment::MidSnapshot)
+                    // Who writes has the file for himself.
+                    && (cut, moment) != (Cut::LoseLog, Moment::MidTransaction)
             }
             _ => true,
         }

@@ -38,9 +38,8 @@ async fn the_22_queries_kept_by_change_equal_those_over_one_copy_after_every_ste
     session.set("statement_timeout", &timeout).unwrap();
     for number in 1..=22 {
         let sql = query(number);
-        let sql = format!(
-            "CREATE MATERIALIZED VIEW q{number:02} WITH (refresh = 'on change') AS {sql}"
-        );
+        let sql =
+            format!("CREATE MATERIALIZED VIEW q{number:02} WITH (refresh = 'on change') AS {sql}");
         let made = session.execute(&sql).await;
         made.unwrap_or_else(|e| panic!("Q{number}: {e}"));
     }
@@ -128,7 +127,10 @@ impl Change {
         let all: Vec<usize> = (0..columns.len()).collect();
         match self {
             Self::Remove(_, values) => {
-                format!("DELETE FROM {name} WHERE {}", equal(values, key(name), " AND "))
+                format!(
+                    "DELETE FROM {name} WHERE {}",
+                    equal(values, key(name), " AND ")
+                )
             }
             Self::Put(_, values) => {
                 format!("INSERT INTO {name} VALUES ('{}')", values.join("','"))
@@ -223,9 +225,9 @@ impl World {
     fn remove_order(&mut self, changes: &mut Vec<Change>) {
         let number = self.any("orders")[0].clone();
         for table in ["orders", "lineitem"] {
-            let gone = self.rows(table).extract_if(.., |line| {
-                line.split('|').next() == Some(number.as_str())
-            });
+            let gone = self
+                .rows(table)
+                .extract_if(.., |line| line.split('|').next() == Some(number.as_str()));
             changes.extend(gone.map(|line| Change::Remove(table, cells(&line))));
         }
     }

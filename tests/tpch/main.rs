@@ -60,7 +60,9 @@ async fn four_systems(places: &Places, kept: Kept) -> Session {
     let engine = Engine::builder().open().await.unwrap();
     let session = engine.session();
     for (name, url) in places.urls() {
-        if kept == Kept::Yes && name == "lake" { continue; }
+        if kept == Kept::Yes && name == "lake" {
+            continue;
+        }
         let mut sql = format!("CREATE SOURCE {name} FROM '{url}'");
         if kept == Kept::Yes && name == "lite" {
             sql += " WITH (changes = 'triggers')";
@@ -73,7 +75,11 @@ async fn four_systems(places: &Places, kept: Kept) -> Session {
     session
         .set(
             "search_path",
-            &if kept == Kept::Yes { "pg, maria, lite".to_string() } else { places.urls().map(|(name, _)| name).join(", ") },
+            &if kept == Kept::Yes {
+                "pg, maria, lite".to_string()
+            } else {
+                places.urls().map(|(name, _)| name).join(", ")
+            },
         )
         .unwrap();
     session
