@@ -40,6 +40,10 @@ pub enum Statement {
     DropView(DropView),
     /// `REFRESH MATERIALIZED VIEW v [FULL]`
     RefreshView(RefreshView),
+    /// `CREATE INDEX [IF NOT EXISTS] [i] ON v (a, b)`
+    CreateIndex(CreateIndex),
+    /// `DROP INDEX [IF EXISTS] i, j`
+    DropIndex(DropIndex),
     /// `CREATE SCHEMA [IF NOT EXISTS] s`
     CreateSchema(CreateSchema),
     /// `ALTER SCHEMA s RENAME TO t`
@@ -288,6 +292,43 @@ pub struct RefreshView {
     pub name: Name,
     /// Compute it anew, also one that is kept by change.
     pub full: bool,
+}
+
+/// See [`Statement::CreateIndex`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in ["CREATE INDEX ON stock (site)", "CREATE INDEX IF NOT EXISTS by_site ON sales.stock (site, sku)"] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateIndex {
+    /// Do nothing if there is one of that name.
+    pub if_not_exists: bool,
+    /// None: it is named by what it is on.
+    pub name: Option<Ident>,
+    /// A materialized view.
+    pub on: Name,
+    /// At least one.
+    pub columns: Vec<Ident>,
+}
+
+/// See [`Statement::DropIndex`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "DROP INDEX IF EXISTS by_site, sales.by_sku";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropIndex {
+    /// No error if there is none.
+    pub if_exists: bool,
+    /// At least one index.
+    pub names: Vec<Name>,
 }
 
 /// See [`Statement::CreateSchema`].

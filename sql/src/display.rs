@@ -79,6 +79,8 @@ impl Display for Statement {
             Statement::AlterView(s) => s.fmt(f),
             Statement::DropView(s) => s.fmt(f),
             Statement::RefreshView(s) => s.fmt(f),
+            Statement::CreateIndex(s) => s.fmt(f),
+            Statement::DropIndex(s) => s.fmt(f),
             Statement::CreateSchema(s) => s.fmt(f),
             Statement::AlterSchema(s) => s.fmt(f),
             Statement::DropSchema(s) => s.fmt(f),
@@ -168,6 +170,24 @@ impl Display for RefreshView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let full = if self.full { " FULL" } else { "" };
         write!(f, "REFRESH MATERIALIZED VIEW {}{full}", self.name)
+    }
+}
+
+impl Display for CreateIndex {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let exists = when(self.if_not_exists, "IF NOT EXISTS ");
+        write!(f, "CREATE INDEX {exists}")?;
+        if let Some(name) = &self.name {
+            write!(f, "{} ", Id(name))?;
+        }
+        write!(f, "ON {} {}", self.on, Columns(&self.columns))
+    }
+}
+
+impl Display for DropIndex {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let exists = when(self.if_exists, "IF EXISTS ");
+        write!(f, "DROP INDEX {exists}{}", List(&self.names))
     }
 }
 

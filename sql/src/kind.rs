@@ -32,6 +32,8 @@ impl Statement {
             Statement::DropView(view) if view.materialized => "DROP MATERIALIZED VIEW",
             Statement::DropView(_) => "DROP VIEW",
             Statement::RefreshView(_) => "REFRESH MATERIALIZED VIEW",
+            Statement::CreateIndex(_) => "CREATE INDEX",
+            Statement::DropIndex(_) => "DROP INDEX",
             Statement::CreateSchema(_) => "CREATE SCHEMA",
             Statement::AlterSchema(_) => "ALTER SCHEMA",
             Statement::DropSchema(_) => "DROP SCHEMA",

@@ -40,9 +40,10 @@ mod options;
 mod parser;
 
 pub use ast::{
-    AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
-    CreateSource, CreateView, DropSchema, DropSource, DropView, Explain, RefreshView, Set,
-    SetScope, SetValue, Show, SourceAction, Spanned, Statement, Verbatim, ViewAction,
+    AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateIndex,
+    CreateSchema, CreateSource, CreateView, DropIndex, DropSchema, DropSource, DropView, Explain,
+    RefreshView, Set, SetScope, SetValue, Show, SourceAction, Spanned, Statement, Verbatim,
+    ViewAction,
 };
 pub use error::{ErrorKind, ParseError};
 pub use limits::{MAX_BOOLEANS, MAX_DEPTH, MAX_NESTING, MAX_TEXT_BYTES};

@@ -117,6 +117,16 @@ pub struct Materialized {
     pub checks: Vec<Check>,
     /// Tells its content from that of an earlier view of its name.
     pub generation: u64,
+    #[serde(default)]
+    pub indexes: Vec<Index>,
+}
+
+/// Columns by which a kept view's rows are found, besides its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// In the view's schema, where it is the only index of this name.
+    pub name: String,
+    pub columns: Vec<String>,
 }
 
 /// A query that must find no row before a view's rows show.
@@ -148,6 +158,10 @@ impl ViewDefinition {
 
     pub fn checks(&self) -> &[Check] {
         self.materialized.as_ref().map_or(&[], |kept| &kept.checks)
+    }
+
+    pub fn indexes(&self) -> &[Index] {
+        self.materialized.as_ref().map_or(&[], |kept| &kept.indexes)
     }
 
     pub fn arrow_schema(&self) -> SchemaRef {

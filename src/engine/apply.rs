@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use belvedere_sql::{
-    CreateSource, CreateView, Ident, Name, Options, Query, SourceAction, Statement, Value,
-    Verbatim, fold, ident,
+    CreateIndex, CreateSource, CreateView, Ident, Name, Options, Query, SourceAction, Statement,
+    Value, Verbatim, fold, ident,
 };
 
 use super::define::Context;
 use super::settings::Settings;
 use super::world::{Inner, World};
-use crate::catalog::{About, CATALOG, Check, ObjectId, PUBLIC, SourceDefinition, ViewDefinition};
+use crate::catalog::{
+    About, CATALOG, Check, Index, ObjectId, PUBLIC, SourceDefinition, ViewDefinition,
+};
 use crate::error::{Error, Result};
 
 /// A file of definitions.
@@ -40,7 +42,7 @@ pub struct ApplyOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub action: Action,
-    /// `source`, `schema`, `view` or `comment`.
+    /// `source`, `schema`, `view`, `index` or `comment`.
     pub kind: &'static str,
     pub name: String,
     pub detail: Option<String>,
@@ -94,6 +96,9 @@ pub(super) async fn apply(
             notices: Vec::new(),
         };
         let statement = replacing(&located.statement);
+        if let Statement::CreateIndex(create) = &statement {
+            remove_another(&mut draft.world, create);
+        }
         let done = context.define(&mut draft.world, &statement).await;
         done.map_err(|e| located.failed(e))?;
         changes.extend(difference(&before, &draft.world, &statement, &mut defined));
@@ -147,13 +152,14 @@ fn read(files: &[SqlFile]) -> Result<Vec<Located<'_>>> {
                 &located.statement,
                 Statement::CreateSource(_)
                     | Statement::CreateView(_)
+                    | Statement::CreateIndex(_)
                     | Statement::CreateSchema(_)
                     | Statement::CommentOn(_)
             ) || matches!(&located.statement, Statement::AlterSource(a) if matches!(a.action, SourceAction::Owns { .. }));
             if !allowed {
                 return Err(located.failed(Error::invalid_with_help(
                     "a file of definitions holds what should be, not what to do",
-                    "It may hold CREATE SOURCE, SCHEMA and VIEW, ALTER SOURCE … OWNS and COMMENT ON",
+                    "It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS and COMMENT ON",
                 )));
             }
             statements.push(located);
@@ -247,7 +253,23 @@ fn replacing(statement: &Statement) -> Statement {
             create.if_not_exists = true;
             Statement::CreateSchema(create)
         }
+        Statement::CreateIndex(create) => Statement::CreateIndex(CreateIndex {
+            if_not_exists: true,
+            ..create.clone()
+        }),
         other => other.clone(),
+    }
+}
+
+/// An index of the same name on other columns makes room for the one that is wanted.
+fn remove_another(world: &mut World, create: &CreateIndex) {
+    let wanted: Vec<String> = create.columns.iter().map(fold).collect();
+    let view = world.definitions.views.get(&view_key(&create.on)).cloned();
+    if let Some(view) = view
+        && let Some(index) = super::define::index_meant(&view, create)
+        && index.columns != wanted
+    {
+        super::define::remove_index(world, &view, &index.name);
     }
 }
 
@@ -277,6 +299,17 @@ fn difference(
             let key = (schema, name);
             let of = |world: &World| world.definitions.views.get(&key).cloned();
             ("view", id, action(of(before).as_ref(), of(after).as_ref()))
+        }
+        Statement::CreateIndex(create) => {
+            let (schema, view) = view_key(&create.on);
+            let key = (schema.clone(), view.clone());
+            let of = |world: &World| {
+                let view = world.definitions.views.get(&key)?;
+                super::define::index_meant(view, create).cloned()
+            };
+            let (old, new) = (of(before), of(after));
+            let id = ObjectId::new([CATALOG, &schema, &view, &new.as_ref()?.name]);
+            ("index", id, action(old.as_ref(), new.as_ref()))
         }
         Statement::CreateSchema(create) => {
             let name = create.name.fold().pop()?;
@@ -313,13 +346,24 @@ fn extra(world: &World, defined: &BTreeSet<ObjectId>) -> Vec<(&'static str, Obje
         .map(|name| ("source", ObjectId::new([name])));
     let schemas = world.definitions.schemas.iter();
     let schemas = schemas.map(|name| ("schema", ObjectId::new([CATALOG, name])));
-    let all = views.chain(sources).chain(schemas);
+    let indexes = world.definitions.views.values().flat_map(|view| {
+        let of = |index: &Index| ObjectId::new([CATALOG, &view.schema, &view.name, &index.name]);
+        let indexes = view.indexes().iter();
+        indexes.map(move |index| ("index", of(index)))
+    });
+    let all = indexes.chain(views).chain(sources).chain(schemas);
     all.filter(|(_, id)| !defined.contains(id)).collect()
 }
 
 fn prune(world: &mut World, id: &ObjectId) -> Result<()> {
     // Views that no file defines go first; one that a file defines and that reads this is an error.
     match id.0.as_slice() {
+        [_, schema, view, index] => {
+            let key = (schema.clone(), view.clone());
+            if let Some(view) = world.definitions.views.get(&key).cloned() {
+                super::define::remove_index(world, &view, index);
+            }
+        }
         [_, schema, name] => {
             super::define::drop_view(world, &(schema.clone(), name.clone()));
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::federation::{
     Cut, FragmentExec, FragmentNode, Outcome, Question, Restart, fragments, is_repeated,
 };
+use crate::views::{Content, CopyTable, State, Upkeep};
 
 /// One text column, a row per line.
 pub(super) fn schema() -> SchemaRef {
@@ -75,6 +77,7 @@ pub(super) async fn explain(
     };
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
     readers(&mut text, &cut, &names);
+    copies(&mut text, &cut, &names);
     kept(&mut text, &cut);
     for notice in &cut.notices {
         let _ = writeln!(text, "\nNotice: {notice}");
@@ -283,6 +286,44 @@ fn readers(text: &mut String, cut: &Cut, names: &Names) {
             let _ = write!(line, " where {}", filters.join(" AND "));
         }
         indented(text, &line);
+    }
+}
+
+/// Each kept view that is read: what keeps it, and how old it is.
+fn copies(text: &mut String, cut: &Cut, names: &Names) {
+    let mut tables = Vec::new();
+    scans(&cut.plan, &mut tables);
+    let mut told = BTreeSet::new();
+    for scan in tables {
+        let provider = source_as_provider(&scan.source).ok();
+        let copy = provider
+            .as_ref()
+            .and_then(|p| p.downcast_ref::<CopyTable>());
+        let Some((copy, shown)) = copy.and_then(|copy| Some((copy, copy.shown.as_ref()?))) else {
+            continue;
+        };
+        let kept = match &copy.contract.upkeep {
+            _ if copy.is_fixed => "as it was",
+            Upkeep::Change => "kept by change",
+            Upkeep::Schedule(_) => "computed by schedule",
+            Upkeep::Read => "computed when it is read",
+            Upkeep::Manual => "computed when that is asked for",
+        };
+        let version = match &shown.content {
+            Some(Content::Rows(version)) => format!(", version {}", version.number),
+            _ => String::new(),
+        };
+        let age = names.inner.views.shelves().age(&shown.as_of);
+        let age = age.map_or(String::new(), |age| format!(", {} ms old", age.as_millis()));
+        let state = match &shown.state {
+            State::Live => String::new(),
+            state => format!(", {}", state.name()),
+        };
+        let line = format!("Read from {} ({kept}{version}{age}{state})", copy.id);
+        // A view that is read twice is of one moment.
+        if told.insert(copy.id.clone()) {
+            let _ = writeln!(text, "{line}");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{nearest, query, system, versions};
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::views::{Contract, CopyTable, Shelf, Shown};
+use crate::views::{Contract, CopyTable, Shelf, Shown, indexes};
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
 pub(super) const PATH: &str = "$path";
@@ -304,6 +304,7 @@ impl Names {
             return Ok(Some(Arc::new(CopyTable {
                 id: view.id(),
                 schema: view.arrow_schema(),
+                indexes: indexes(view, &contract).into(),
                 contract,
                 shown,
                 is_fixed,

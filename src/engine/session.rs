@@ -431,7 +431,7 @@ fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
     }
 }
 
-fn deadline(settings: &Settings) -> Option<Instant> {
+pub(super) fn deadline(settings: &Settings) -> Option<Instant> {
     settings
         .statement_timeout
         .map(|limit| Instant::now() + limit)
@@ -443,7 +443,7 @@ fn timed_out(settings: &Settings) -> Error {
     }
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     settings: &Settings,
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T>>,

@@ -80,7 +80,7 @@ pub use files::{
     DiskFolder, FileError, Folder, NewFile, Segment, SegmentMeta, SegmentWriter, sweep,
 };
 pub(crate) use files::{FileKind, checksum};
-pub(crate) use key::{canonical_floats, equal_keys};
+pub(crate) use key::{canonical_floats, equal_keys, hashes};
 pub use shape::Shape;
 pub use table::Table;
 pub use version::{Matches, Part, Pinned, Reader};

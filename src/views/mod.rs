@@ -28,12 +28,14 @@
 //! | `keeper/` | the thread: sources' steps, epochs, checkpoints |
 //! | `flow.rs` | one view that is kept by change |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
+//! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
 //! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
 
 mod contract;
 mod flow;
+mod index;
 mod keeper;
 mod reading;
 mod runs;
@@ -53,6 +55,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
 pub use contract::{Contract, OPTIONS, Upkeep};
+pub use index::indexes;
 pub use runs::Run;
 pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
 pub use table::CopyTable;

@@ -1,13 +1,14 @@
 //! What readers find of each kept view.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use super::index::RowIndex;
 use crate::catalog::ObjectId;
 use crate::store::{FileError, Pinned, Segment};
 
@@ -64,6 +65,8 @@ pub struct Version {
     /// When its run began: what it has read is not older.
     pub at: DateTime<Utc>,
     pub rows: Rows,
+    /// By their columns, those that were asked for.
+    pub(super) indexes: Mutex<BTreeMap<Vec<usize>, Option<Arc<RowIndex>>>>,
 }
 
 /// Batches that stay as they are.
@@ -85,6 +88,17 @@ impl Rows {
         match self {
             Self::Memory(batches) => batches.len(),
             Self::File(segment) => segment.batch_count(),
+        }
+    }
+
+    /// How many rows a batch has.
+    ///
+    /// # Panics
+    /// If there is no such batch.
+    pub fn batch_len(&self, number: usize) -> usize {
+        match self {
+            Self::Memory(batches) => batches[number].num_rows(),
+            Self::File(segment) => segment.batch_len(number),
         }
     }
 
@@ -111,6 +125,17 @@ pub enum AsOf {
     At(Instant),
     /// It follows these sources.
     Following(Arc<[String]>),
+}
+
+impl Version {
+    pub fn new(number: u64, at: DateTime<Utc>, rows: Rows) -> Self {
+        Self {
+            number,
+            at,
+            rows,
+            indexes: Mutex::default(),
+        }
+    }
 }
 
 impl Shown {

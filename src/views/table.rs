@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -26,16 +27,21 @@ use super::versions::{not_stored, with_schema};
 use super::{Content, Contract, Shown};
 use crate::catalog::ObjectId;
 use crate::error::Error;
-use crate::store::Pinned;
+use crate::store::{self, Pinned};
 
 /// Rows that one partition has at least.
 const PARTITION_ROWS: u64 = 100_000;
+/// Keys that are looked up; for more all rows are read.
+const MOST_KEYS: usize = 10_000;
+
 /// A kept view, with what one execution of a statement finds of it.
 #[derive(Clone, Debug)]
 pub struct CopyTable {
     pub id: ObjectId,
     pub schema: SchemaRef,
     pub contract: Contract,
+    /// The columns of its key and of each of its indexes.
+    pub indexes: Arc<[Vec<usize>]>,
     /// As the statement's shelf has it.
     pub shown: Option<Arc<Shown>>,
     /// It is what it is: a version that was asked for, or what is to be checked.
@@ -56,7 +62,7 @@ impl TableProvider for CopyTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let of = |filter: &&Expr| match equality(filter) {
+        let of = |filter: &&Expr| match wanted(filter) {
             Some(_) => TableProviderFilterPushDown::Inexact,
             None => TableProviderFilterPushDown::Unsupported,
         };
@@ -84,14 +90,11 @@ impl TableProvider for CopyTable {
             None => (0..self.schema.fields().len()).collect(),
         };
         let schema = project_schema(&self.schema, Some(&columns))?;
-        let equal: Vec<(&str, &ScalarValue)> = filters.iter().filter_map(equality).collect();
-        let found = match &content {
-            Content::Table(table) => self.found(table, &equal)?,
-            Content::Rows(_) => None,
-        };
+        let wanted: Vec<Wanted> = filters.iter().filter_map(wanted).collect();
+        let found = self.found(&content, &wanted)?;
         let rows = found
             .as_ref()
-            .map_or(content.row_count(), |(found, _)| found.len() as u64);
+            .map_or(content.row_count(), |found| found.rows.len() as u64);
         let most = state.config().target_partitions() as u64;
         let partitions = match limit {
             Some(_) => 1,
@@ -103,12 +106,10 @@ impl TableProvider for CopyTable {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let (found, index) = found.unzip();
         Ok(Arc::new(CopyExec {
             view: self.id.to_string(),
             content,
-            found: found.map(Arc::from),
-            index,
+            found: found.map(Arc::new),
             columns,
             schema,
             rows: rows as usize,
@@ -118,57 +119,156 @@ impl TableProvider for CopyTable {
 }
 
 impl CopyTable {
-    /// Positions of the rows that equalities find by an index, and its columns.
-    fn found(
-        &self,
-        table: &Pinned,
-        equal: &[(&str, &ScalarValue)],
-    ) -> Result<Option<(Vec<u32>, String)>> {
-        let shape = table.shape();
-        for index in 0..shape.index_count() {
-            let columns = shape.index_columns(index);
-            let value = |column: &usize| {
-                let field = shape.schema().field(*column);
-                let (_, value) = equal.iter().find(|(name, _)| *name == field.name())?;
-                // A value that the column's type cannot have is for the filter above to say.
-                let value = value.cast_to(field.data_type()).ok()?;
-                value.to_array_of_size(1).ok()
-            };
-            let values: Option<Vec<ArrayRef>> = columns.iter().map(value).collect();
-            if let Some(values) = values.filter(|values| !values.is_empty()) {
-                let found = table.joined(index, &values);
-                let found = found.map_err(|e| DataFusionError::External(Box::new(e)))?;
-                let counts = table.counts(&found.positions);
-                let counts = counts.map_err(|e| DataFusionError::External(Box::new(e)))?;
-                let times = |i: usize| counts.as_ref().map_or(1, |c| c.value(i) as usize);
-                let each = found.positions.iter().enumerate();
-                let positions = each.flat_map(|(i, p)| std::iter::repeat_n(*p, times(i)));
-                let names = columns
-                    .iter()
-                    .map(|&c| shape.schema().field(c).name().as_str());
-                return Ok(Some((
-                    positions.collect(),
-                    names.collect::<Vec<_>>().join(", "),
-                )));
+    /// The rows that an index finds, if the values of all its columns are given.
+    fn found(&self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
+        let indexes: Vec<&[usize]> = match content {
+            Content::Table(table) => {
+                let shape = table.shape();
+                (0..shape.index_count())
+                    .map(|index| shape.index_columns(index))
+                    .collect()
             }
+            Content::Rows(_) => self.indexes.iter().map(Vec::as_slice).collect(),
+        };
+        // The one with most columns leaves fewest rows.
+        let mut by_width: Vec<usize> = (0..indexes.len()).collect();
+        by_width.sort_by_key(|&index| std::cmp::Reverse(indexes[index].len()));
+        for index in by_width {
+            let Some(values) = self.values(indexes[index], wanted) else {
+                continue;
+            };
+            let rows = match content {
+                Content::Table(table) => FoundRows::Table(found_in_table(table, index, &values)?),
+                Content::Rows(version) => match version.index(indexes[index])? {
+                    Some(index) => FoundRows::Batches(version.found(&index, &values)?),
+                    None => continue,
+                },
+            };
+            let names = indexes[index]
+                .iter()
+                .map(|&c| self.schema.field(c).name().as_str());
+            return Ok(Some(Found {
+                rows,
+                index: names.collect::<Vec<_>>().join(", "),
+            }));
         }
         Ok(None)
     }
+
+    /// Each combination of values that is wanted of these columns: a column of values for each.
+    fn values(&self, columns: &[usize], wanted: &[Wanted]) -> Option<Vec<ArrayRef>> {
+        let of = |column: &usize| {
+            let field = self.schema.field(*column);
+            let Wanted { values, .. } = wanted.iter().find(|w| w.column == field.name())?;
+            // A value that the column's type cannot have is for the filter above to say.
+            let values = values
+                .iter()
+                .map(|value| value.cast_to(field.data_type()).ok());
+            values.collect::<Option<Vec<ScalarValue>>>()
+        };
+        let columns: Vec<Vec<ScalarValue>> = columns.iter().map(of).collect::<Option<_>>()?;
+        let times = columns
+            .iter()
+            .try_fold(1usize, |n, c| n.checked_mul(c.len()));
+        if columns.is_empty() || times.is_none_or(|times| times == 0 || times > MOST_KEYS) {
+            return None;
+        }
+        let (mut arrays, mut repeat) = (Vec::new(), times?);
+        for column in &columns {
+            repeat /= column.len();
+            let each = column
+                .iter()
+                .flat_map(|value| std::iter::repeat_n(value, repeat));
+            let all = each.cycle().take(times?).cloned();
+            arrays.push(ScalarValue::iter_to_array(all).ok()?);
+        }
+        Some(arrays)
+    }
 }
 
-/// The column and the value of `column = value`.
-fn equality(filter: &Expr) -> Option<(&str, &ScalarValue)> {
-    let Expr::BinaryExpr(BinaryExpr {
-        left,
-        op: Operator::Eq,
-        right,
-    }) = filter
-    else {
-        return None;
+/// Rows that an index has found.
+#[derive(Debug)]
+struct Found {
+    rows: FoundRows,
+    /// Its columns.
+    index: String,
+}
+
+#[derive(Debug)]
+enum FoundRows {
+    /// Positions, each as often as its row is there.
+    Table(Vec<u32>),
+    Batches(Vec<(usize, Vec<u32>)>),
+}
+
+impl FoundRows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Table(positions) => positions.len(),
+            Self::Batches(found) => found.iter().map(|(_, rows)| rows.len()).sum(),
+        }
+    }
+}
+
+fn found_in_table(table: &Pinned, index: usize, values: &[ArrayRef]) -> Result<Vec<u32>> {
+    let external = |e: store::Error| DataFusionError::External(Box::new(e));
+    let mut positions = table.joined(index, values).map_err(external)?.positions;
+    // A value may be wanted twice.
+    positions.sort_unstable();
+    positions.dedup();
+    let Some(counts) = table.counts(&positions).map_err(external)? else {
+        return Ok(positions);
     };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(column), Expr::Literal(value, _))
-        | (Expr::Literal(value, _), Expr::Column(column)) => Some((&column.name, value)),
+    let times = counts.values().iter().map(|&count| count as usize);
+    let each = positions.iter().zip(times);
+    Ok(each
+        .flat_map(|(&position, times)| std::iter::repeat_n(position, times))
+        .collect())
+}
+
+/// Values that a filter leaves of a column.
+struct Wanted<'a> {
+    column: &'a str,
+    values: Vec<&'a ScalarValue>,
+}
+
+/// Of `column = value`, `column IN (…)`, and what DataFusion makes of a short list: `column = a OR column = b`.
+fn wanted(filter: &Expr) -> Option<Wanted<'_>> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) => match (left.as_ref(), right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(value, _))
+            | (Expr::Literal(value, _), Expr::Column(column)) => Some(Wanted {
+                column: &column.name,
+                values: vec![value],
+            }),
+            _ => None,
+        },
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => {
+            let (mut left, right) = (wanted(left)?, wanted(right)?);
+            left.values.extend(right.values);
+            (left.column == right.column).then_some(left)
+        }
+        Expr::InList(list) if !list.negated => {
+            let Expr::Column(column) = list.expr.as_ref() else {
+                return None;
+            };
+            let values = list.list.iter().map(|value| match value {
+                Expr::Literal(value, _) => Some(value),
+                _ => None,
+            });
+            Some(Wanted {
+                column: &column.name,
+                values: values.collect::<Option<_>>()?,
+            })
+        }
         _ => None,
     }
 }
@@ -185,9 +285,7 @@ fn statistics(rows: usize, schema: &SchemaRef) -> Statistics {
 struct CopyExec {
     view: String,
     content: Content,
-    found: Option<Arc<[u32]>>,
-    /// The columns of the index that found them.
-    index: Option<String>,
+    found: Option<Arc<Found>>,
     columns: Vec<usize>,
     schema: SchemaRef,
     rows: usize,
@@ -197,8 +295,8 @@ struct CopyExec {
 impl DisplayAs for CopyExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CopyExec: view={}, rows={}", self.view, self.rows)?;
-        match &self.index {
-            Some(index) => write!(f, ", index=[{index}]"),
+        match &self.found {
+            Some(found) => write!(f, ", index=[{}]", found.index),
             None => Ok(()),
         }
     }
@@ -242,37 +340,45 @@ impl ExecutionPlan for CopyExec {
         let of = self.properties.output_partitioning().partition_count();
         let size = context.session_config().batch_size().max(1);
         let (schema, columns) = (self.schema.clone(), self.columns.clone());
-        let pieces: Box<dyn Iterator<Item = Result<RecordBatch, Error>> + Send> =
-            match (&self.content, &self.found) {
-                (Content::Table(table), Some(found)) => {
-                    let share = found.len().div_ceil(of).max(1);
-                    let found: Vec<u32> = found
-                        .iter()
-                        .copied()
-                        .skip(partition * share)
-                        .take(share)
-                        .collect();
-                    let batch = gathered(table, &found, &columns, &schema);
-                    Box::new(std::iter::once(batch))
-                }
-                (Content::Table(table), None) => {
-                    let (table, columns) = (table.clone(), columns.clone());
-                    let parts = (partition..table.part_count()).step_by(of);
-                    Box::new(parts.map(move |part| {
-                        let rows = table.part(part, &columns);
-                        with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
-                    }))
-                }
-                (Content::Rows(version), _) => {
-                    let version = version.clone();
-                    let batches = (partition..version.rows.batch_count()).step_by(of);
-                    Box::new(batches.map(move |i| {
-                        let rows = version.rows.batch(i).map_err(not_stored)?;
-                        let rows = rows.project(&columns);
-                        with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
-                    }))
-                }
-            };
+        let pieces: Box<dyn Iterator<Item = Result<RecordBatch, Error>> + Send> = match (
+            &self.content,
+            self.found.as_deref().map(|found| &found.rows),
+        ) {
+            (Content::Table(table), Some(FoundRows::Table(found))) => {
+                let share = found.len().div_ceil(of).max(1);
+                let mine = found.chunks(share).nth(partition).unwrap_or_default();
+                Box::new(std::iter::once(gathered(table, mine, &columns, &schema)))
+            }
+            (Content::Rows(version), Some(FoundRows::Batches(found))) => {
+                let mine = found.iter().skip(partition).step_by(of);
+                let mine: Vec<_> = mine.cloned().collect();
+                let version = version.clone();
+                Box::new(mine.into_iter().map(move |(number, rows)| {
+                    let batch = version.rows.batch(number).map_err(not_stored)?;
+                    let batch = batch.project(&columns);
+                    let rows = UInt32Array::from(rows);
+                    let batch = batch.and_then(|batch| take_record_batch(&batch, &rows));
+                    with_schema(&batch.map_err(|e| Error::Internal(e.to_string()))?, &schema)
+                }))
+            }
+            (Content::Table(table), _) => {
+                let (table, columns) = (table.clone(), columns.clone());
+                let parts = (partition..table.part_count()).step_by(of);
+                Box::new(parts.map(move |part| {
+                    let rows = table.part(part, &columns);
+                    with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
+                }))
+            }
+            (Content::Rows(version), _) => {
+                let version = version.clone();
+                let batches = (partition..version.rows.batch_count()).step_by(of);
+                Box::new(batches.map(move |i| {
+                    let rows = version.rows.batch(i).map_err(not_stored)?;
+                    let rows = rows.project(&columns);
+                    with_schema(&rows.map_err(|e| Error::Internal(e.to_string()))?, &schema)
+                }))
+            }
+        };
         let small = pieces.flat_map(move |piece| sliced(piece, size));
         let stream = futures::stream::iter(small.map(|piece| piece.map_err(DataFusionError::from)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(

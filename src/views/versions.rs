@@ -55,11 +55,7 @@ impl Versions {
         }
         for (number, at, name) in self.files(generation) {
             match Segment::open(&folder, &name) {
-                Ok(segment) => found.push(Arc::new(Version {
-                    number,
-                    at,
-                    rows: Rows::File(segment),
-                })),
+                Ok(segment) => found.push(Arc::new(Version::new(number, at, Rows::File(segment)))),
                 Err(e) => damaged.push(format!("version {number}: {e}")),
             }
         }
@@ -94,7 +90,7 @@ impl Versions {
                 kept.push(with_schema(&batch?, &schema)?);
             }
             let rows = Rows::Memory(kept);
-            return Ok(Version { number, at, rows });
+            return Ok(Version::new(number, at, rows));
         }
         let folder = self.folder(generation).map_err(not_stored)?;
         let name = format!("{number}-{}.{EXTENSION}", at.timestamp_micros());
@@ -106,7 +102,7 @@ impl Versions {
         }
         writer.finish().map_err(not_stored)?;
         let rows = Rows::File(Segment::open(&folder, &name).map_err(not_stored)?);
-        Ok(Version { number, at, rows })
+        Ok(Version::new(number, at, rows))
     }
 
     fn folder(&self, generation: u64) -> Result<DiskFolder, FileError> {

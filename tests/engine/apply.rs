@@ -102,7 +102,7 @@ async fn an_apply_that_fails_in_its_middle_changes_nothing() {
     +-------+---------+
     ");
     assert_snapshot!(apply(&t, &["CREATE VIEW v AS SELECT FROM;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: expected identifier, found ; (line 1, column 29)");
-    assert_snapshot!(apply(&t, &["DROP VIEW v;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA and VIEW, ALTER SOURCE … OWNS and COMMENT ON");
+    assert_snapshot!(apply(&t, &["DROP VIEW v;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS and COMMENT ON");
     let circle = "CREATE VIEW a AS SELECT * FROM b; CREATE VIEW b AS SELECT * FROM a;";
     assert_snapshot!(apply(&t, &[circle], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: these views read each other in a circle");
     let twice = "CREATE VIEW a AS SELECT 1 AS x; CREATE VIEW a AS SELECT 2 AS x;";
@@ -143,5 +143,58 @@ async fn what_no_file_defines_is_dropped_when_asked() {
     | belvedere | system             |
     | erp       | main               |
     +-----------+--------------------+
+    ");
+}
+
+#[tokio::test]
+async fn indexes_are_applied_with_their_views() {
+    let t = Fixture::new().await;
+    let files = "
+        CREATE INDEX by_site ON kept (site);
+        CREATE INDEX ON kept (qty, site);
+        CREATE MATERIALIZED VIEW kept AS SELECT sku, site, qty FROM erp.stock;";
+    assert_snapshot!(apply(&t, &[files], ApplyOptions::default()).await, @r"
+    Create view kept
+    Create index kept.by_site
+    Create index kept.kept_qty_site_idx
+    Extra source erp
+    Extra source shop
+    ");
+    assert_snapshot!(apply(&t, &[files], ApplyOptions::default()).await, @r"
+    Keep view kept
+    Keep index kept.by_site
+    Keep index kept.kept_qty_site_idx
+    Extra source erp
+    Extra source shop
+    ");
+    let other = "
+        CREATE INDEX by_site ON kept (sku);
+        CREATE MATERIALIZED VIEW kept AS SELECT sku, site, qty FROM erp.stock;";
+    let prune = ApplyOptions {
+        prune: true,
+        ..Default::default()
+    };
+    assert_snapshot!(apply(&t, &[other], ApplyOptions::default()).await, @r"
+    Keep view kept
+    Replace index kept.by_site
+    Extra index kept.kept_qty_site_idx
+    Extra source erp
+    Extra source shop
+    ");
+    assert_snapshot!(apply(&t, &[DEFINITIONS, other], prune).await, @r#"
+    Replace source erp
+    Create view available
+    Keep view kept
+    Create view "top"
+    Keep index kept.by_site
+    Drop index kept.kept_qty_site_idx
+    Drop source shop
+    "#);
+    assert_snapshot!(t.ok("SELECT view, name, columns FROM system.indexes").await, @r"
+    +------+---------+---------+
+    | view | name    | columns |
+    +------+---------+---------+
+    | kept | by_site | sku     |
+    +------+---------+---------+
     ");
 }

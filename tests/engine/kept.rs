@@ -258,3 +258,138 @@ async fn what_cannot_be_kept_is_refused() {
     assert_snapshot!(t.err("CREATE VIEW v WITH (keep = 3) AS SELECT 1 AS one").await, @"invalid: a virtual view has no option keep: it is computed when it is read. CREATE MATERIALIZED VIEW keeps its rows");
     assert_snapshot!(t.err("CREATE MATERIALIZED VIEW v CHECK c AS (SELECT nothing FROM v) AS SELECT 1 AS one").await, @"invalid: check c: No field named nothing. Valid fields are v.one");
 }
+
+#[tokio::test]
+async fn create_waits_if_it_is_asked_to() {
+    let t = Fixture::new().await;
+    let view = "MATERIALIZED VIEW stock WITH (wait = true) AS SELECT sku, sum(qty) AS qty FROM erp.stock GROUP BY sku";
+    t.ok(&format!("CREATE {view}")).await;
+    let state = "SELECT state, rows, version FROM system.views";
+    assert_snapshot!(t.ok(state).await, @r"
+    +-------+------+---------+
+    | state | rows | version |
+    +-------+------+---------+
+    | live  | 3    | 1       |
+    +-------+------+---------+
+    ");
+    assert!(!t.ok("SHOW CREATE VIEW stock").await.contains("wait"));
+    // One that cannot be filled is defined, and says why.
+    let bad = "CREATE MATERIALIZED VIEW bad WITH (wait = true) AS SELECT 1 / (qty - qty) AS n FROM erp.stock";
+    assert_snapshot!(t.err(bad).await, @"invalid: materialized view bad has never been filled: division by zero. system.refreshes has its runs; REFRESH MATERIALIZED VIEW tries again");
+    assert_snapshot!(t.ok("SELECT name, state FROM system.views").await, @r"
+    +-------+--------+
+    | name  | state  |
+    +-------+--------+
+    | bad   | failed |
+    | stock | live   |
+    +-------+--------+
+    ");
+    assert_snapshot!(t.err("CREATE VIEW v WITH (wait = true) AS SELECT 1 AS one").await, @"invalid: wait is true or false, and of a materialized view: it waits until that is filled. Write CREATE MATERIALIZED VIEW … WITH (wait = true)");
+    let unclear = "CREATE MATERIALIZED VIEW v WITH (wait = 'long') AS SELECT 1 AS one";
+    assert_snapshot!(t.err(unclear).await, @"invalid: wait is true or false, and of a materialized view: it waits until that is filled. Write CREATE MATERIALIZED VIEW … WITH (wait = true)");
+}
+
+#[tokio::test]
+async fn an_index_finds_the_rows_of_values() {
+    let t = Fixture::new().await;
+    t.ok("CREATE MATERIALIZED VIEW stock WITH (key = 'sku, site') AS SELECT sku, site, qty FROM erp.stock")
+        .await;
+    t.ok("CREATE INDEX ON stock (site)").await;
+    t.ok("CREATE INDEX by_sku ON stock (sku)").await;
+    t.ok("CREATE INDEX IF NOT EXISTS by_sku ON stock (sku)")
+        .await;
+    t.ok("SELECT * FROM stock").await;
+    assert_snapshot!(t.ok("SELECT * FROM system.indexes").await, @r"
+    +--------+-------+----------------+-----------+
+    | schema | view  | name           | columns   |
+    +--------+-------+----------------+-----------+
+    | public | stock |                | sku, site |
+    | public | stock | stock_site_idx | site      |
+    | public | stock | by_sku         | sku       |
+    +--------+-------+----------------+-----------+
+    ");
+    // Each way to ask for the same rows gives the same rows, by an index or without one.
+    for (condition, index) in [
+        ("site = 'B'", "[site]"),
+        ("'B' = site AND qty > 0", "[site]"),
+        ("sku = 'a1' AND site = 'B'", "[sku, site]"),
+        ("sku IN ('a1', 'b2', 'a1')", "[sku]"),
+        (
+            "sku IN ('a1', 'b2', 'x', 'y', 'z') AND site IN ('B', 'HH')",
+            "[sku, site]",
+        ),
+        ("sku = 'a1' OR sku = 'nothing'", "[sku]"),
+        ("sku = 'nothing'", "[sku]"),
+    ] {
+        let by_index = format!("SELECT * FROM stock WHERE {condition} ORDER BY sku, site");
+        let without = format!("SELECT * FROM erp.stock WHERE {condition} ORDER BY sku, site");
+        let without = without.replace("*", "sku, site, qty");
+        assert_eq!(t.ok(&by_index).await, t.ok(&without).await, "{condition}");
+        let plan = t.ok(&format!("EXPLAIN {by_index}")).await;
+        assert!(plan.contains(&format!("index={index}")), "{plan}");
+    }
+    for condition in [
+        "sku <> 'a1'",
+        "sku = 'a1' OR site = 'B'",
+        "qty = 10",
+        "sku NOT IN ('a1')",
+    ] {
+        let plan = t
+            .ok(&format!("EXPLAIN SELECT * FROM stock WHERE {condition}"))
+            .await;
+        assert!(!plan.contains("index="), "{plan}");
+    }
+    // Whoever explains a statement is told what he reads, and how old it is.
+    let plan = t.ok("EXPLAIN SELECT * FROM stock, stock s").await;
+    let read = plan.matches("Read from stock (computed when that is asked for, version 1, ");
+    assert_eq!(read.count(), 1, "{plan}");
+    assert!(plan.contains(" ms old)"), "{plan}");
+    // A new version has the same indexes.
+    database(
+        &t.path("erp.db"),
+        "UPDATE stock SET site = 'M' WHERE site = 'B'",
+    );
+    t.ok("REFRESH MATERIALIZED VIEW stock").await;
+    let moved = t
+        .ok("SELECT count(*) AS n FROM stock WHERE site = 'M'")
+        .await;
+    assert_eq!(
+        moved,
+        t.ok("SELECT count(*) AS n FROM erp.stock WHERE site = 'M'")
+            .await
+    );
+    assert_eq!(
+        t.ok("SELECT * FROM stock WHERE site = 'B'")
+            .await
+            .lines()
+            .count(),
+        4
+    );
+    // A view that is defined anew keeps those whose columns it has.
+    t.ok("CREATE OR REPLACE MATERIALIZED VIEW stock AS SELECT sku, qty FROM erp.stock")
+        .await;
+    assert_snapshot!(t.ok("SELECT * FROM system.indexes").await, @r"
+    +--------+-------+--------+---------+
+    | schema | view  | name   | columns |
+    +--------+-------+--------+---------+
+    | public | stock | by_sku | sku     |
+    +--------+-------+--------+---------+
+    ");
+    t.ok("DROP INDEX by_sku").await;
+    t.ok("DROP INDEX IF EXISTS by_sku").await;
+    assert_snapshot!(t.err("DROP INDEX by_sku").await, @"unknown_name: index by_sku does not exist");
+    assert_snapshot!(t.err("CREATE INDEX ON stock (site)").await, @"unknown_name: column site of view stock does not exist");
+    assert_snapshot!(t.err("CREATE INDEX ON stock (sku, sku)").await, @"invalid: column sku is twice in the index");
+    assert_snapshot!(t.err("CREATE INDEX ON erp.stock (sku)").await, @"unknown_name: view erp.stock does not exist. Did you mean stock?");
+    assert_snapshot!(t.err("CREATE UNIQUE INDEX ON stock (sku)").await, @"parse: an index finds rows, and does not tell them apart (line 1, column 8); A view's rows are told apart by its key: CREATE MATERIALIZED VIEW … WITH (key = 'sku')");
+    t.ok("CREATE VIEW plain AS SELECT * FROM stock").await;
+    assert_snapshot!(t.err("CREATE INDEX ON plain (sku)").await, @"invalid: plain is a virtual view: it has no rows to find. Its sources' own indexes are used; CREATE MATERIALIZED VIEW keeps rows");
+    t.ok("CREATE INDEX one ON stock (sku)").await;
+    assert_snapshot!(t.err("CREATE INDEX one ON stock (qty)").await, @"name_taken: index one on stock already exists. DROP INDEX public.one makes room for it");
+    t.ok("DROP VIEW plain").await;
+    t.ok("DROP MATERIALIZED VIEW stock").await;
+    assert_eq!(
+        t.ok("SELECT * FROM system.indexes").await.lines().count(),
+        4
+    );
+}

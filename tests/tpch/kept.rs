@@ -84,7 +84,7 @@ async fn until_equal(session: &Session, world: &World) -> Vec<usize> {
             with_rows.push(number);
         }
         loop {
-            let sql = format!("SELECT * FROM q{number:02}");
+            let sql = format!("SELECT * FROM public.q{number:02}");
             let found = super::answer(session, &sql, "on").await;
             let same = found.and_then(|rows| Rows::new(&rows).same_as(&expected, false));
             match same {

@@ -8,7 +8,7 @@ use crate::ast::*;
 use crate::error::{ErrorKind, ParseError, nearest};
 
 /// What a definition can be of.
-const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA", "MATERIALIZED"];
+const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA", "MATERIALIZED", "INDEX"];
 
 /// What sqlparser can define, alter or drop besides. They parse, so that the engine can say what it thinks of them.
 const STANDARD: &[&str] = &[
@@ -45,17 +45,28 @@ impl Cursor<'_> {
         }
         self.take(&["CREATE"]);
         self.take(&["OR", "REPLACE"]);
+        if self.ahead(&["UNIQUE", "INDEX"]) {
+            let kind =
+                ErrorKind::Invalid("an index finds rows, and does not tell them apart".to_owned());
+            let hint = "A view's rows are told apart by its key: CREATE MATERIALIZED VIEW … WITH (key = 'sku')".to_owned();
+            return Err(ParseError::new(kind, self.here()).with_hint(Some(hint)));
+        }
         match self.expect_object()? {
             "SOURCE" => self.create_source(or_replace),
             object @ ("VIEW" | "MATERIALIZED") => {
                 let materialized = self.is_materialized(object)?;
                 self.create_view(or_replace, materialized)
             }
-            _ if or_replace => {
-                let kind = ErrorKind::Invalid("a schema cannot be replaced".to_owned());
-                let hint = "CREATE SCHEMA IF NOT EXISTS keeps one that is there".to_owned();
+            object if or_replace => {
+                let (what, keyword) = match object {
+                    "INDEX" => ("an index", "INDEX"),
+                    _ => ("a schema", "SCHEMA"),
+                };
+                let kind = ErrorKind::Invalid(format!("{what} cannot be replaced"));
+                let hint = format!("CREATE {keyword} IF NOT EXISTS keeps one that is there");
                 Err(ParseError::new(kind, self.here()).with_hint(Some(hint)))
             }
+            "INDEX" => self.create_index(),
             _ => {
                 let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
                 Ok(Statement::CreateSchema(CreateSchema {
@@ -111,6 +122,24 @@ impl Cursor<'_> {
         Ok(Statement::CreateView(view))
     }
 
+    fn create_index(&mut self) -> Result<Statement> {
+        let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
+        let name = match self.take(&["ON"]) {
+            true => None,
+            false => {
+                let name = self.single("the name of an index")?;
+                self.expect("ON")?;
+                Some(name)
+            }
+        };
+        Ok(Statement::CreateIndex(CreateIndex {
+            if_not_exists,
+            name,
+            on: self.relation("the name of a materialized view")?,
+            columns: self.ident_list("the name of a column")?,
+        }))
+    }
+
     fn check(&mut self) -> Result<Check> {
         let name = self.single("the name of a check")?;
         self.expect("AS")?;
@@ -137,6 +166,11 @@ impl Cursor<'_> {
         }
         self.take(&["ALTER"]);
         match self.expect_object()? {
+            "INDEX" => {
+                let kind =
+                    ErrorKind::Invalid("an index is dropped and created, not altered".to_owned());
+                Err(ParseError::new(kind, self.here()))
+            }
             "SOURCE" => {
                 let name = self.single("the name of a source")?;
                 let action = self.source_action()?;
@@ -217,18 +251,16 @@ impl Cursor<'_> {
                     cascade: self.cascade(),
                 }))
             }
-            "VIEW" | "MATERIALIZED" => {
-                let mut names = vec![self.relation("a name")?];
-                while self.take_token(&Token::Comma) {
-                    names.push(self.relation("a name")?);
-                }
-                Ok(Statement::DropView(DropView {
-                    materialized,
-                    if_exists,
-                    names,
-                    cascade: self.cascade(),
-                }))
-            }
+            "VIEW" | "MATERIALIZED" => Ok(Statement::DropView(DropView {
+                materialized,
+                if_exists,
+                names: self.relations()?,
+                cascade: self.cascade(),
+            })),
+            "INDEX" => Ok(Statement::DropIndex(DropIndex {
+                if_exists,
+                names: self.relations()?,
+            })),
             _ => {
                 let name = self.schema()?;
                 Ok(Statement::DropSchema(DropSchema {
@@ -289,6 +321,14 @@ impl Cursor<'_> {
             name,
             comment,
         }))
+    }
+
+    fn relations(&mut self) -> Result<Vec<crate::Name>> {
+        let mut names = vec![self.relation("a name")?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.relation("a name")?);
+        }
+        Ok(names)
     }
 
     fn schema(&mut self) -> Result<crate::Name> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `source.rs` | `CREATE`, `ALTER`, `DROP SOURCE` |
 //! | `view.rs` | `CREATE`, `ALTER`, `DROP VIEW` |
+//! | `index.rs` | `CREATE`, `DROP INDEX` |
 //! | `schema.rs` | `CREATE`, `ALTER`, `DROP SCHEMA`; the names that may be given |
 //! | `comment.rs` | `COMMENT ON` |
 
@@ -21,10 +22,12 @@ use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 
 mod comment;
+mod index;
 mod schema;
 mod source;
 mod view;
 
+pub(super) use index::{meant as index_meant, remove as remove_index};
 pub(super) use source::existing_source;
 pub(super) use view::existing_view;
 
@@ -52,6 +55,9 @@ pub(super) async fn define(
             return Ok(("REFRESH SOURCE", Vec::new()));
         }
         Statement::RefreshView(refresh) => return kept::refresh(inner, settings, refresh).await,
+        Statement::CreateView(view) if view.options.get(view::WAIT).is_some() => {
+            return view::create_and_wait(inner, view, settings).await;
+        }
         Statement::CreateView(view) => {
             // Planned once outside the draft: an unknown table makes its source be read again.
             let names = Names::new(inner.clone(), inner.world(), settings.clone(), false);
@@ -86,6 +92,8 @@ impl Context<'_> {
             Statement::CreateView(create) => self.create_view(world, create).await,
             Statement::AlterView(alter) => self.alter_view(world, alter).await,
             Statement::DropView(drop) => self.drop_view(world, drop),
+            Statement::CreateIndex(create) => self.create_index(world, create),
+            Statement::DropIndex(drop) => self.drop_index(world, drop),
             Statement::CreateSchema(create) => schema::create_schema(world, create),
             Statement::AlterSchema(alter) => schema::rename_schema(world, alter),
             Statement::DropSchema(drop) => schema::drop_schema(world, drop),

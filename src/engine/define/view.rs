@@ -3,15 +3,51 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use belvedere_sql::{AlterView, CreateView, DropView, Name, ViewAction, fold};
+use belvedere_sql::{AlterView, CreateView, DropView, Name, Statement, ViewAction, fold};
 
 use super::schema::{own_schema_name, writable_schema};
-use super::{Context, drop_view, drop_views, move_comments, nothing_depends, taken};
+use super::{Context, define, drop_view, drop_views, move_comments, nothing_depends, taken};
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
+use crate::engine::session::{deadline, within};
 use crate::engine::settings::Settings;
-use crate::engine::world::World;
+use crate::engine::world::{Inner, World};
 use crate::engine::{kept, nearest, options, query};
 use crate::error::{Error, Result};
+use crate::views::Content;
+
+/// Of `CREATE MATERIALIZED VIEW`, as it is typed: to return once the view is filled. No part of what is defined.
+pub(super) const WAIT: &str = "wait";
+
+/// `CREATE MATERIALIZED VIEW … WITH (wait = true)`: the view is defined, also if filling it takes longer than the statement may.
+pub(super) async fn create_and_wait(
+    inner: &Arc<Inner>,
+    create: &CreateView,
+    settings: &Settings,
+) -> Result<(&'static str, Vec<String>)> {
+    let mut create = create.clone();
+    let wait = create
+        .options
+        .remove(WAIT)
+        .and_then(|value| value.as_bool());
+    let (Some(wait), true) = (wait, create.materialized) else {
+        return Err(Error::invalid_with_help(
+            "wait is true or false, and of a materialized view: it waits until that is filled",
+            "Write CREATE MATERIALIZED VIEW … WITH (wait = true)",
+        ));
+    };
+    let deadline = deadline(settings);
+    let name = create.name.clone();
+    let create = Statement::CreateView(create);
+    let (tag, mut notices) = Box::pin(define(inner, &create, settings)).await?;
+    if wait {
+        let (schema, name) = existing_view(&inner.world(), settings, &name)?;
+        let id = ObjectId::new([CATALOG, &schema, &name]);
+        let shown = within(settings, deadline, inner.views.filled(&id)).await?;
+        let rows = shown.content.as_ref().map_or(0, Content::row_count);
+        notices.push(format!("{id} has {rows} rows"));
+    }
+    Ok((tag, notices))
+}
 
 impl Context<'_> {
     pub(super) async fn create_view(
@@ -35,6 +71,12 @@ impl Context<'_> {
             Some(_) if create.if_not_exists => return Ok(tag),
             Some(_) if !create.or_replace => return Err(taken(what, &id.to_string(), keyword)),
             _ => {}
+        }
+        if create.options.get(WAIT).is_some() {
+            return Err(Error::invalid_with_help(
+                "option wait says what a statement does, and not what a view is",
+                "It is for CREATE MATERIALIZED VIEW where that is typed; system.views says whether a view is filled",
+            ));
         }
         let (mut about, mut contract) = (About::default(), BTreeMap::new());
         options::of_view(
@@ -63,6 +105,7 @@ impl Context<'_> {
             options: contract,
             checks: create.checks.iter().map(check).collect(),
             generation: generation(world),
+            indexes: Vec::new(),
         });
         let named: Vec<String> = create.columns.iter().map(fold).collect();
         let view = ViewDefinition {
@@ -270,7 +313,8 @@ fn generation(world: &World) -> u64 {
     kept.max().map_or(now, |last| now.max(last + 1))
 }
 
-/// A view that is defined as it was keeps its content: `apply` says again what is there already.
+/// A view that is defined as it was keeps its content: `apply` says again what is there already. Indexes stay as long as their
+/// columns do.
 fn same_content(old: Option<&ViewDefinition>, mut new: ViewDefinition) -> ViewDefinition {
     let kept = old.and_then(|old| Some((old, old.materialized.as_ref()?)));
     if let (Some((old, kept)), Some(materialized)) = (kept, &mut new.materialized) {
@@ -281,6 +325,10 @@ fn same_content(old: Option<&ViewDefinition>, mut new: ViewDefinition) -> ViewDe
         if is_same {
             materialized.generation = kept.generation;
         }
+        let is_there = |name: &String| new.columns.iter().any(|column| column.name == *name);
+        let indexes = kept.indexes.iter();
+        let indexes = indexes.filter(|index| index.columns.iter().all(is_there));
+        materialized.indexes = indexes.cloned().collect();
     }
     new
 }

@@ -7,7 +7,7 @@
 //! | `relations.rs` | whatever has rows: own views, sources' tables, these tables |
 //! | `sources.rs` | `system.sources`, `ownership` |
 //! | `tables.rs` | `system.tables`, `columns` |
-//! | `views.rs` | `system.views`, `freshness`, `refreshes`, `versions` |
+//! | `views.rs` | `system.views`, `freshness`, `refreshes`, `versions`, `indexes` |
 //! | `keys.rs` | `system.keys` and the constraints of `information_schema` |
 //! | `information_schema.rs` | the rest of `information_schema` |
 //! | `lineage.rs` | `system.lineage` |
@@ -58,6 +58,7 @@ static ALL: &[Definition] = &[
     tables::HISTOGRAMS,
     tables::TABLES,
     views::FRESHNESS,
+    views::INDEXES,
     views::REFRESHES,
     views::VERSIONS,
     views::VIEWS,

@@ -89,6 +89,38 @@ pub(super) const VERSIONS: Definition = Definition {
     rows: Fill::Known(versions),
 };
 
+/// The columns by which rows of materialized views are found: their keys', and those of indexes.
+pub(super) const INDEXES: Definition = Definition {
+    schema: SYSTEM,
+    name: "indexes",
+    columns: &[
+        always("schema", Kind::Text),
+        always("view", Kind::Text),
+        // Of an index that was created; none of a key's.
+        maybe("name", Kind::Text),
+        always("columns", Kind::Text),
+    ],
+    rows: Fill::Known(indexes),
+};
+
+fn indexes(names: &Names, rows: &mut Rows) {
+    for view in names.world.definitions.views.values() {
+        let contract = view
+            .materialized
+            .as_ref()
+            .map(|kept| Contract::new(&kept.options));
+        let key = contract.and_then(Result::ok).map(|contract| contract.key);
+        let key = key
+            .filter(|key| !key.is_empty())
+            .map(|key| (None, key.join(", ")));
+        let declared = view.indexes().iter();
+        let declared = declared.map(|index| (Some(&index.name), index.columns.join(", ")));
+        for (name, columns) in key.into_iter().chain(declared) {
+            rows.push(row![&view.schema, &view.name, name, columns]);
+        }
+    }
+}
+
 fn views(names: &Names, rows: &mut Rows) {
     for relation in relations(&names.world) {
         let Relation::View(view) = relation else {

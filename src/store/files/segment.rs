@@ -94,6 +94,14 @@ impl Segment {
         self.0.blocks.len()
     }
 
+    /// How many rows a batch has.
+    ///
+    /// # Panics
+    /// If there is no such batch.
+    pub fn batch_len(&self, number: usize) -> usize {
+        self.0.blocks[number].rows
+    }
+
     /// A batch, as it was written, but that small ones were put together and large ones cut. It shares the file's memory.
     /// The first time it is read from the disk as a whole, and checked.
     ///
