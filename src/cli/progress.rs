@@ -3,7 +3,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Tells on standard error what takes longer than a second, if that is a terminal.
 #[derive(Debug)]
@@ -24,6 +24,23 @@ impl Progress {
     /// Something that is done once.
     pub fn work(what: &str) -> Self {
         Self::new(&format!("{{spinner}} {what} {{elapsed}}"))
+    }
+
+    /// Rows that are read, of so many.
+    pub fn filling(view: &str) -> Self {
+        let bar =
+            format!("{{spinner}} filling {view}: {{msg}}{{elapsed}} (Ctrl-C stops waiting for it)");
+        Self::new(&bar)
+    }
+
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    pub fn tell(&self, done: u64, all: u64) {
+        let (done, all) = (HumanCount(done), HumanCount(all));
+        self.bar.set_message(format!("{done} of {all} rows, "));
     }
 
     fn new(template: &str) -> Self {

@@ -1,15 +1,17 @@
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use belvedere_sql::{Show, Spanned, Statement};
+use belvedere_sql::{Name, Show, Spanned, Statement};
+use datafusion::scalar::ScalarValue;
 use tokio::runtime::Runtime;
 
 use super::args::Sql;
 use super::failure::{Failure, Result};
 use super::output::{Format, Output};
+use super::progress::Progress;
 use super::shell;
-use super::target::{self, Target};
+use super::target::{self, Rows, Target};
 
 /// `belvedere sql`: the shell if a person is there, else the statements given.
 pub fn run(runtime: &Runtime, arguments: Sql) -> Result<()> {
@@ -141,13 +143,51 @@ fn is_query(statement: &Statement) -> bool {
 /// Execute one statement and print its answer.
 pub async fn execute(target: &dyn Target, statement: &Spanned, output: &Output) -> Result<()> {
     let started = Instant::now();
-    let progress = super::progress::Progress::work("working");
-    let answer = target.execute(&statement.text).await?;
-    progress.finish();
+    let answer = match &statement.statement {
+        Statement::CreateView(view) if view.options.get("wait").is_some() => {
+            filled(target, &statement.text, &view.name).await?
+        }
+        _ => {
+            let _progress = Progress::work("working");
+            target.execute(&statement.text).await?
+        }
+    };
     match output.format == Format::Table && is_text(&statement.statement) {
         true => output.text(answer).await,
         false => output.write(answer, started).await,
     }
+}
+
+/// Execute a statement that waits until a view is filled, and tell how far that is.
+async fn filled(target: &dyn Target, text: &str, view: &Name) -> Result<Rows> {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let name = view.fold().pop().unwrap_or_default();
+    let progress = Progress::filling(&name);
+    let mut work = target.execute(text);
+    loop {
+        tokio::select! {
+            answer = &mut work => return answer,
+            () = tokio::time::sleep(PAUSE), if progress.is_shown() => {
+                if let Some((done, all)) = how_far(target, &name).await {
+                    progress.tell(done, all);
+                }
+            }
+        }
+    }
+}
+
+/// Rows that are done of what a view reads, and all of them.
+async fn how_far(target: &dyn Target, view: &str) -> Option<(u64, u64)> {
+    let view = view.replace('\'', "''");
+    let sql = format!("SELECT input_rows_done, input_rows FROM system.views WHERE name = '{view}'");
+    let rows = target.execute(&sql).await.ok()?.collect().await.ok()?;
+    let first = rows.first().filter(|rows| rows.num_rows() > 0)?;
+    let number = |column: usize| {
+        let column = first.column(column);
+        let number = ScalarValue::try_from_array(column, 0).ok()?;
+        number.to_string().parse().ok()
+    };
+    Some((number(0)?, number(1)?))
 }
 
 /// Whether the answer is a text in lines: a plan, a definition.

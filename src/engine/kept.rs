@@ -26,7 +26,7 @@ use crate::federation::BACKGROUND;
 use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
-    Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
+    Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version, indexes,
 };
 
 /// Where what views follow survives: in the data directory, or not at all.
@@ -62,16 +62,19 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
         kept.push(match kept_view(&names, view).await {
             Ok(kept) => kept,
             // It was one that could be kept when it was defined: what it reads has changed.
-            Err(e) => KeptView {
-                id: view.id(),
-                generation: materialized.generation,
-                definition: view.clone(),
-                contract: match Contract::new(&materialized.options) {
-                    Ok(contract) => contract,
-                    Err(_) => continue,
-                },
-                flow: Some(Err(e.to_string().into())),
-            },
+            Err(e) => {
+                let Ok(contract) = Contract::new(&materialized.options) else {
+                    continue;
+                };
+                KeptView {
+                    id: view.id(),
+                    generation: materialized.generation,
+                    definition: view.clone(),
+                    indexes: indexes(view, &contract),
+                    contract,
+                    flow: Some(Err(e.to_string().into())),
+                }
+            }
         });
     }
     let sources = world.live.iter();
@@ -108,6 +111,7 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         id: view.id(),
         generation: materialized.generation,
         definition: view.clone(),
+        indexes: indexes(view, &contract),
         contract,
         flow,
     })

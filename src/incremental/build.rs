@@ -1,5 +1,6 @@
 //! A plan made into operators over tables.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use datafusion::common::{Result, plan_err};
@@ -24,6 +25,8 @@ pub(super) struct Builder<'a> {
     pub(super) inputs: &'a [Input],
     pub(super) shapes: &'a [Arc<Shape>],
     pub(super) kitchen: &'a Kitchen,
+    /// How often each input is read.
+    pub(super) reads: RefCell<Vec<u64>>,
 }
 
 impl Builder<'_> {
@@ -185,6 +188,7 @@ impl Builder<'_> {
                     }
                 });
                 let columns = columns.collect::<Result<Vec<usize>>>()?;
+                self.reads.borrow_mut()[*input] += 1;
                 return Ok(Relation::input(*input, Reading::new(shape, columns, maps)?));
             }
         }

@@ -1,5 +1,6 @@
 //! A query understood, once.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -90,9 +91,11 @@ impl Compiled {
             inputs: &self.inputs,
             shapes,
             kitchen: &kitchen,
+            reads: RefCell::new(vec![0; self.inputs.len()]),
         };
         builder.check()?;
         let root = builder.build(&self.plan)?;
-        Ok(Dataflow::new(root, self.schema.clone(), self.inputs.len()))
+        let reads = builder.reads.into_inner();
+        Ok(Dataflow::new(root, self.schema.clone(), reads))
     }
 }

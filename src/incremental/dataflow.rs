@@ -8,6 +8,7 @@ use datafusion::common::{Result, exec_err};
 
 use super::errors::Errors;
 use super::map::batch;
+use super::progress::Progress;
 use crate::store::{Pinned, ZSet};
 
 /// What an epoch does to one input. The change has all columns of the table, and need not be consolidated. Snapshots have
@@ -33,7 +34,8 @@ pub struct Output {
 pub struct Dataflow {
     root: Box<dyn Operator>,
     schema: SchemaRef,
-    inputs: usize,
+    /// How often each input is read.
+    reads: Vec<u64>,
     is_first: bool,
 }
 
@@ -42,6 +44,7 @@ pub(super) struct Epoch<'a> {
     pub(super) inputs: &'a [Moved],
     /// The dataflow's first: all that is there comes now.
     pub(super) is_first: bool,
+    progress: &'a Progress,
     errors: RefCell<Errors>,
 }
 
@@ -61,30 +64,48 @@ impl Epoch<'_> {
     pub(super) fn failed(&self, message: String, weight: i64) {
         self.errors.borrow_mut().add(message, weight);
     }
+
+    /// Some of an input's rows have been taken, as often as it is read.
+    pub(super) fn took(&self, rows: u64) {
+        self.progress.took(rows);
+    }
+
+    /// # Errors
+    /// If nobody wants what is computed any more. Asked by whatever may take long.
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.progress.go_on()
+    }
 }
 
 impl Dataflow {
-    pub(super) fn new(root: Box<dyn Operator>, schema: SchemaRef, inputs: usize) -> Self {
+    pub(super) fn new(root: Box<dyn Operator>, schema: SchemaRef, reads: Vec<u64>) -> Self {
         Self {
             root,
             schema,
-            inputs,
+            reads,
             is_first: true,
         }
+    }
+
+    /// Of how many rows of its inputs the first step's [`Progress`] is.
+    pub fn rows(&self, inputs: &[Pinned]) -> u64 {
+        let rows = self.reads.iter().zip(inputs);
+        rows.map(|(reads, input)| reads * input.row_count()).sum()
     }
 
     /// What an epoch changes: each input's change, with the input before and after it, in the order of
     /// [`Compiled::inputs`](super::Compiled::inputs). The first step is given what is there as a change of nothing.
     ///
     /// # Errors
-    /// If memory does not suffice, or a change takes away what was not there: the state is no longer of use.
-    pub fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Result<Output> {
-        if inputs.len() != self.inputs {
+    /// If memory does not suffice, a change takes away what was not there, or it is cancelled: the state is no longer of use.
+    pub fn step(&mut self, epoch: u64, inputs: &[Moved], progress: &Progress) -> Result<Output> {
+        if inputs.len() != self.reads.len() {
             return exec_err!("epoch {epoch} is of {} inputs", inputs.len());
         }
         let epoch = Epoch {
             inputs,
             is_first: std::mem::take(&mut self.is_first),
+            progress,
             errors: RefCell::default(),
         };
         let mut rows = Vec::new();

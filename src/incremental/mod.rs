@@ -56,6 +56,7 @@ mod map;
 mod operators;
 mod path;
 mod plan;
+mod progress;
 mod reading;
 mod relation;
 mod single;
@@ -69,6 +70,7 @@ pub use dataflow::{Dataflow, Moved, Output};
 pub use group::GroupBy;
 pub use join::Join;
 pub use map::Map;
+pub use progress::Progress;
 
 /// Rows of a Z-set that an operator hands on at once, at most.
 pub const PIECE_ROWS: usize = 64 * 1024;

@@ -6,6 +6,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::common::Result;
 
+use super::PIECE_ROWS;
 use super::dataflow::{Epoch, Operator, Sink};
 use super::group::GroupBy;
 use super::join::Join;
@@ -110,17 +111,35 @@ impl Operator for Joined {
     }
 
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
-        let moves = self.inputs.iter_mut().map(|input| input.step(epoch));
+        let moves = self.inputs.iter_mut().map(|input| input.changes(epoch));
         let moves = moves.collect::<Result<Vec<Moves>>>()?;
+        let out = &mut |piece| {
+            epoch.go_on()?;
+            out(piece)
+        };
         let before: Vec<Pinned> = moves.iter().map(|moves| moves.before.clone()).collect();
         let after: Vec<Pinned> = moves.iter().map(|moves| moves.after.clone()).collect();
         for (input, moves) in moves.iter().enumerate() {
-            for piece in moves.change.iter().filter(|piece| !piece.is_empty()) {
-                self.join.change(input, piece, &before, &after, out)?;
+            // A filter may have left few of the rows that it took, or none.
+            let taken = self.inputs[input].rows_taken(epoch);
+            let rows: u64 = moves.change.iter().map(|change| change.len() as u64).sum();
+            let mut told = 0;
+            for piece in moves.change.iter().flat_map(pieces) {
+                self.join.change(input, &piece, &before, &after, out)?;
+                let share = taken * piece.len() as u64 / rows;
+                epoch.took(share);
+                told += share;
             }
+            epoch.took(taken - told);
         }
         Ok(())
     }
+}
+
+/// A change, in pieces that are not empty.
+fn pieces(change: &ZSet) -> impl Iterator<Item = ZSet> {
+    let starts = (0..change.len()).step_by(PIECE_ROWS);
+    starts.map(|start| change.slice(start, PIECE_ROWS.min(change.len() - start)))
 }
 
 /// Groups with aggregates that the change alone changes; of one change, perhaps several sets of them.

@@ -68,6 +68,24 @@ impl Relation {
     /// # Errors
     /// Those of what fills the relation.
     pub(super) fn step(&mut self, epoch: &Epoch) -> Result<Moves> {
+        let moves = self.changes(epoch)?;
+        epoch.took(self.rows_taken(epoch));
+        Ok(moves)
+    }
+
+    /// How many rows of an input it takes in an epoch.
+    pub(super) fn rows_taken(&self, epoch: &Epoch) -> u64 {
+        match self.kept {
+            Kept::Input(number) => {
+                let change = epoch.inputs[number].change.as_ref();
+                change.map_or(0, |change| change.len() as u64)
+            }
+            Kept::Own { .. } => 0,
+        }
+    }
+
+    /// The same, of which its caller says how far it is.
+    pub(super) fn changes(&mut self, epoch: &Epoch) -> Result<Moves> {
         match &mut self.kept {
             Kept::Input(number) => {
                 let moved = &epoch.inputs[*number];

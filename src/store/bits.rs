@@ -24,6 +24,11 @@ impl Bits {
         self.0.typed_data()
     }
 
+    /// Whether it is the same one, shared.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+
     /// The bits of some rows, as Arrow's kernels take them. Copies nothing.
     pub(super) fn range(&self, start: usize, len: usize) -> BooleanBuffer {
         BooleanBuffer::new(self.0.clone(), start, len)

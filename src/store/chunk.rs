@@ -16,6 +16,8 @@ const FAN: usize = 8;
 /// As a version sees it: immutable. A change makes another, which shares what is the same.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
+    /// The publication that had it first: tells it from another that had its slot.
+    born: u64,
     pieces: Vec<Piece>,
     rows: usize,
     live_rows: usize,
@@ -29,9 +31,16 @@ pub(super) struct Piece {
     pub(super) rows: Arc<RecordBatch>,
 }
 
+/// Offsets of rows.
+pub(super) struct Since {
+    pub(super) gone: Vec<usize>,
+    pub(super) came: Vec<usize>,
+}
+
 impl Chunk {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(born: u64) -> Self {
         Self {
+            born,
             pieces: Vec::new(),
             rows: 0,
             live_rows: 0,
@@ -43,6 +52,7 @@ impl Chunk {
     pub(super) fn restored(pieces: Vec<Piece>, live: Option<BitsMut>, capacity: usize) -> Self {
         let rows = pieces.iter().map(|piece| piece.rows.num_rows()).sum();
         Self {
+            born: 0,
             pieces,
             rows,
             live_rows: live.as_ref().map_or(rows, |live| live.count(rows)),
@@ -61,6 +71,26 @@ impl Chunk {
 
     pub(super) fn is_live(&self, offset: usize) -> bool {
         offset < self.rows && self.live.as_ref().is_none_or(|live| live.get(offset))
+    }
+
+    /// Rows that were live in an earlier state of this chunk and are not any more, and those that have come since.
+    pub(super) fn since(&self, before: &Self) -> Since {
+        let is_shared = match (&self.live, &before.live) {
+            (None, None) => true,
+            (Some(now), Some(then)) => now.is(then),
+            _ => false,
+        };
+        let looked_at = if is_shared { 0 } else { before.rows };
+        let gone = (0..looked_at).filter(|&i| before.is_live(i) && !self.is_live(i));
+        let came = (before.rows..self.rows).filter(|&i| self.is_live(i));
+        Since {
+            gone: gone.collect(),
+            came: came.collect(),
+        }
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.born == other.born
     }
 
     /// None where all are.

@@ -41,6 +41,32 @@ impl Chunks {
         slots.filter_map(|(slot, chunk)| Some((slot, chunk.as_deref()?)))
     }
 
+    /// What has changed since, slot by slot: the positions of rows that have gone, there, and of those that have come, here.
+    /// Chunks that both share cost a comparison. A row that was moved is in both.
+    pub(super) fn since(&self, before: &Self) -> (Vec<u32>, Vec<u32>) {
+        let (mut gone, mut came) = (Vec::new(), Vec::new());
+        for slot in 0..self.len().max(before.len()) as u32 {
+            let of = |chunks: &Self| chunks.slots.get(slot as usize).cloned().flatten();
+            let positions =
+                |offsets: Vec<usize>| offsets.into_iter().map(move |i| self.position(slot, i));
+            let live = |chunk: &Chunk| (0..chunk.rows()).filter(|&i| chunk.is_live(i)).collect();
+            match (of(before), of(self)) {
+                (Some(then), Some(now)) if Arc::ptr_eq(&then, &now) => {}
+                (Some(then), Some(now)) if now.is_same(&then) => {
+                    let since = now.since(&then);
+                    gone.extend(positions(since.gone));
+                    came.extend(positions(since.came));
+                }
+                (then, now) => {
+                    let (then, now) = (then.as_deref().map(live), now.as_deref().map(live));
+                    gone.extend(positions(then.unwrap_or_default()));
+                    came.extend(positions(now.unwrap_or_default()));
+                }
+            }
+        }
+        (gone, came)
+    }
+
     pub(super) fn position(&self, slot: u32, offset: usize) -> u32 {
         slot << self.shift | offset as u32
     }

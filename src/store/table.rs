@@ -231,7 +231,8 @@ impl Table {
 
     fn new_tail(&mut self) -> u32 {
         let slot = self.vacant_slot().unwrap_or(self.chunks.len() as u32);
-        self.chunks.put(slot, Some(Chunk::new()));
+        let born = self.version().seq + 1;
+        self.chunks.put(slot, Some(Chunk::new(born)));
         self.tail = Some(slot);
         slot
     }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{filter_record_batch, interleave, take, take_record_batch};
 use arrow::datatypes::Int64Type;
@@ -12,6 +15,7 @@ use super::chunks::{Chunks, Located};
 use super::index::Directory;
 use super::key::{Same, equal_keys, hashes};
 use super::shape::Shape;
+use super::zset::ZSet;
 
 /// A table after an epoch. Nothing in it changes but entries of shards that it does not see.
 #[derive(Debug)]
@@ -271,6 +275,29 @@ impl Pinned {
             }
         }
         Ok(exact)
+    }
+
+    /// What has changed since an earlier epoch of the same table, however many lie between. Costs in proportion to that, and to
+    /// the chunks that there are.
+    ///
+    /// # Errors
+    /// If text grows beyond what a batch can have.
+    pub fn since(&self, before: &Self) -> Result<ZSet> {
+        let schema = self.shape.schema();
+        let (gone, came) = self.version.chunks.since(&before.version.chunks);
+        let columns: Vec<usize> = (0..schema.fields().len()).collect();
+        let read = |at: &Self, positions: &[u32], sign: i64| {
+            let columns = at.gather(positions, &columns)?;
+            let options = RecordBatchOptions::new().with_row_count(Some(positions.len()));
+            let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
+            let weights = match at.counts(positions)? {
+                Some(counts) => counts.values().iter().map(|count| count * sign).collect(),
+                None => vec![sign; positions.len()],
+            };
+            ZSet::new(rows, weights)
+        };
+        let both = [read(before, &gone, -1)?, read(self, &came, 1)?];
+        ZSet::concat(schema, &both)?.consolidated()
     }
 
     /// Columns of rows that were found, in the order of their positions.

@@ -1,40 +1,77 @@
-//! One view that is kept by change.
+//! One view that is kept by change: how far it is, and what of it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use tokio::sync::oneshot;
 
+use super::keeper::{Record, Stand};
+use super::running::{Made, Running};
 use super::shelf::{AsOf, Content, Shown, State};
 use super::{FlowPlan, KeptView};
-use crate::incremental::{Dataflow, Moved, Output};
-use crate::store::{self, Pinned, Shape, Table, ZSet};
+use crate::incremental::Progress;
+use crate::store::Pinned;
 
-/// A dataflow, and the table that it keeps.
+/// A view that goes from epoch to epoch at its own pace.
 pub(super) struct Flow {
+    /// Tells it from what it was before it was begun anew.
+    pub number: u64,
     pub view: Arc<KeptView>,
+    pub name: String,
     pub plan: Arc<FlowPlan>,
     /// Replicas, or views, by name: as the plan has its inputs.
     pub inputs: Vec<String>,
     /// All that it reads, through other views, too.
     pub sources: Arc<[String]>,
-    running: Option<Running>,
+    /// Its inputs have what it needs from this epoch on.
+    pub born: u64,
+    pub stage: Stage,
+    /// The epoch that it has come to.
+    pub at: u64,
+    /// Its inputs there.
+    pub pins: Vec<Pinned>,
+    /// What it had where others may still stop, oldest first.
+    made: VecDeque<Past>,
     pub blocked: Option<Arc<str>>,
-    /// What is shown of it is older.
-    pub is_changed: bool,
+    /// Others are shown no newer than it has come.
+    pub is_member: bool,
+    /// What it has may be shown, be it alone: it was together with others, or cannot keep up with them.
+    is_shown: bool,
+    /// None of what it has is older.
+    young: Option<Instant>,
+    is_behind: bool,
+    /// What the shelf has of it.
+    shown: Option<Look>,
+    /// Whoever waits for it to be filled.
+    pub waiting: Vec<oneshot::Sender<()>>,
 }
 
-struct Running {
-    dataflow: Dataflow,
-    table: Table,
-    /// How many rows fail with each message.
-    errors: BTreeMap<Arc<str>, i64>,
-    /// Keys that several rows have.
-    doubles: Doubles,
+/// What is done with it. Where it is at work, an epoch is said to which it is brought.
+pub(super) enum Stage {
+    /// It waits for what it reads.
+    Empty,
+    Filling(u64, Arc<Progress>),
+    Ready(Box<Running>),
+    Stepping(u64, Arc<Progress>),
 }
 
-type Failure = Arc<str>;
+struct Past {
+    stand: Stand,
+    /// The last epoch at which it was so.
+    to: u64,
+    failing: Option<Arc<str>>,
+}
+
+/// What tells what is shown from what was.
+#[derive(PartialEq)]
+struct Look {
+    state: State,
+    from: Option<u64>,
+    is_behind: bool,
+    as_of: AsOf,
+    is_filling: bool,
+}
 
 impl Flow {
     pub fn new(
@@ -42,232 +79,191 @@ impl Flow {
         plan: Arc<FlowPlan>,
         inputs: Vec<String>,
         sources: Arc<[String]>,
+        number: u64,
+        born: u64,
     ) -> Self {
         Self {
+            number,
+            name: view.id.to_string(),
             view,
             plan,
             inputs,
             sources,
-            running: None,
+            born,
+            stage: Stage::Empty,
+            at: born,
+            pins: Vec::new(),
+            made: VecDeque::new(),
             blocked: None,
-            is_changed: true,
+            is_member: false,
+            is_shown: false,
+            young: None,
+            is_behind: false,
+            shown: None,
+            waiting: Vec::new(),
         }
-    }
-
-    /// It cannot go on, for this reason. What it has stays.
-    pub fn block(&mut self, reason: Option<Arc<str>>) {
-        self.blocked = reason;
-        self.is_changed = true;
     }
 
     pub fn is_filled(&self) -> bool {
-        self.running.is_some()
+        !self.made.is_empty()
     }
 
-    /// Compute it from what its inputs have: the change from nothing to that.
-    pub fn fill(&mut self, epoch: u64, inputs: &[Pinned]) -> Result<(), Failure> {
-        let shapes: Vec<Arc<Shape>> = inputs.iter().map(|input| input.shape().clone()).collect();
-        let dataflow = self.plan.compiled.start(&shapes).map_err(said)?;
-        let moved = inputs.iter().map(|after| {
-            Ok(Moved {
-                before: Table::new(after.shape().as_ref().clone()).snapshot(),
-                change: Some(content(after)?).filter(|rows| !rows.is_empty()),
-                after: after.clone(),
-            })
-        });
-        let moved = moved.collect::<store::Result<Vec<Moved>>>().map_err(said)?;
-        let schema = self.plan.compiled.schema();
-        let mut shape = Shape::new(self.view.id.to_string(), schema.clone());
-        let key = self
-            .view
-            .contract
-            .key
-            .iter()
-            .map(|name| schema.index_of(name));
-        let key = key.collect::<Result<Vec<usize>, _>>().map_err(said)?;
-        if !key.is_empty() {
-            shape = shape.with_index(&key);
-        }
-        let mut running = Running {
-            dataflow,
-            table: Table::new(shape),
-            errors: BTreeMap::new(),
-            doubles: Doubles::new(key),
-        };
-        running.step(epoch, &moved)?;
-        self.running = Some(running);
-        self.block(None);
-        Ok(())
-    }
-
-    /// Take an epoch's changes, and what they do to it. None: it is not filled, or blocked.
-    pub fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Option<Moved> {
-        if self.blocked.is_some() {
-            return None;
-        }
-        let running = self.running.as_mut()?;
-        let before = running.table.snapshot();
-        let mut change = None;
-        if inputs.iter().any(|input| input.change.is_some()) {
-            match running.step(epoch, inputs) {
-                Ok(made) => change = made,
-                Err(reason) => self.blocked = Some(reason),
-            }
-            self.is_changed = true;
-        }
-        Some(Moved {
-            before,
-            change,
-            after: running.table.snapshot(),
-        })
+    /// It cannot go on, for this reason. What it has stays.
+    pub fn block(&mut self, reason: Arc<str>) {
+        self.blocked = Some(reason);
+        self.is_member = false;
+        self.waiting.clear();
     }
 
     /// Begin anew at the next occasion. What is shown stays until then.
-    pub fn empty(&mut self) {
-        self.running = None;
-        self.block(None);
+    pub fn empty(&mut self, number: u64) {
+        self.cancel();
+        self.number = number;
+        self.stage = Stage::Empty;
+        self.made.clear();
+        self.pins.clear();
+        self.blocked = None;
+        self.is_member = false;
+        self.is_shown = false;
     }
 
-    pub fn snapshot(&self) -> Option<Pinned> {
-        Some(self.running.as_ref()?.table.snapshot())
+    /// Nobody waits for what it computes.
+    pub fn cancel(&self) {
+        if let Stage::Filling(_, progress) | Stage::Stepping(_, progress) = &self.stage {
+            progress.cancel();
+        }
     }
 
-    /// What readers find now; of one that is not filled what they found before.
-    pub fn shown(&self, before: &Shown, behind: &[String]) -> Shown {
-        let generation = self.view.generation;
-        let is_behind = self.sources.iter().any(|source| behind.contains(source));
-        let state = match (&self.blocked, &self.running) {
+    /// It has come to an epoch.
+    pub fn came(&mut self, to: u64, pins: Vec<Pinned>, made: Made) {
+        if self.is_filled() && !self.is_member {
+            self.joins();
+        }
+        if let Some(last) = self.made.back_mut().filter(|_| self.at == to) {
+            // The same rows, found in another way.
+            last.stand.content = made.content;
+            self.shown = None;
+            return;
+        }
+        let since = self.made.back().map_or(to, |last| last.stand.from);
+        self.made.push_back(Past {
+            stand: Stand::new(since, to, made.content, made.change),
+            to,
+            failing: made.failing,
+        });
+        self.at = to;
+        self.pins = pins;
+    }
+
+    /// Nothing has changed for it up to an epoch.
+    pub fn stays(&mut self, to: u64, pins: Vec<Pinned>) {
+        self.at = to;
+        self.pins = pins;
+        if let Some(last) = self.made.back_mut() {
+            last.to = to;
+        }
+    }
+
+    /// What it had at an epoch, if that is known.
+    pub fn stand(&self, at: u64) -> Option<&Stand> {
+        self.past(at).map(|past| &past.stand)
+    }
+
+    fn past(&self, at: u64) -> Option<&Past> {
+        let mut made = self.made.iter().rev();
+        made.find(|past| past.stand.from <= at && at <= past.to)
+    }
+
+    /// Forget what it had where nobody stops any more.
+    pub fn retain(&mut self, is_needed: impl Fn(u64, u64) -> bool) {
+        let last = self.made.len().saturating_sub(1);
+        let mut number = 0;
+        self.made.retain(|past| {
+            number += 1;
+            number > last || is_needed(past.stand.from, past.to)
+        });
+    }
+
+    /// How far its first content is: rows of its inputs, and of how many.
+    pub fn progress(&self) -> Option<Arc<Progress>> {
+        match &self.stage {
+            Stage::Filling(_, progress) if !self.is_filled() => Some(progress.clone()),
+            _ => None,
+        }
+    }
+
+    /// Where it is, in what is remembered of that epoch.
+    pub fn look_at(&mut self, record: &Record) {
+        let asked = self.sources.iter().map(|source| record.reached.get(source));
+        self.young = asked.min().flatten().copied();
+        let mut sources = self.sources.iter();
+        self.is_behind = sources.any(|source| record.behind.contains(source));
+    }
+
+    /// What it has is shown.
+    pub fn joins(&mut self) {
+        self.is_shown = true;
+        self.waiting.clear();
+    }
+
+    /// What readers find, `together` being the epoch that is shown of several; nothing if it is what they have. `before`: what they found.
+    pub fn shown(&mut self, together: &Record, before: &Shown) -> Option<Shown> {
+        let with_others = self.past(together.epoch).filter(|_| self.is_member);
+        let state = match (&self.blocked, &self.stage) {
             (Some(reason), _) => State::Blocked {
                 reason: reason.clone(),
             },
-            (None, Some(_)) => State::Live,
-            (None, None) => State::Filling,
-        };
-        match &self.running {
-            Some(running) => Shown {
-                generation,
-                state,
-                content: Some(Content::Table(running.table.snapshot())),
-                failing: running.failing(),
-                is_behind,
-                as_of: AsOf::Following(self.sources.clone()),
+            _ if with_others.is_some() => State::Live,
+            _ if self.is_shown && !self.is_member => State::Blocked {
+                reason: LAGS.into(),
             },
-            None => Shown {
-                generation,
-                state,
-                content: before.content.clone(),
-                failing: before.failing.clone(),
-                is_behind,
-                as_of: before.as_of.clone(),
+            // Until it has what is shown of others, which it is about to.
+            _ if self.is_shown => return None,
+            _ => State::Filling,
+        };
+        let is_own = self.blocked.is_some() || self.is_shown;
+        let past = with_others.or_else(|| self.made.back().filter(|_| is_own));
+        let mut sources = self.sources.iter();
+        let (is_behind, as_of) = match with_others {
+            Some(_) => (
+                sources.any(|source| together.behind.contains(source)),
+                AsOf::Following(self.sources.clone()),
+            ),
+            // It is brought up to date no more, or not now.
+            None => (self.is_behind, self.young.map_or(AsOf::Never, AsOf::At)),
+        };
+        let look = Look {
+            state,
+            from: past.map(|past| past.stand.from),
+            is_behind,
+            as_of,
+            is_filling: self.progress().is_some(),
+        };
+        if self.shown.as_ref() == Some(&look) {
+            return None;
+        }
+        let shown = Shown {
+            generation: self.view.generation,
+            state: look.state.clone(),
+            content: match past {
+                Some(past) => Some(Content::Table(past.stand.content.clone())),
+                None => before.content.clone(),
             },
-        }
-    }
-}
-
-impl Running {
-    /// What its table changed by, if it did.
-    fn step(&mut self, epoch: u64, inputs: &[Moved]) -> Result<Option<ZSet>, Failure> {
-        let Output { rows, errors } = self.dataflow.step(epoch, inputs).map_err(said)?;
-        let messages = errors.rows().column(0).as_string::<i32>();
-        for (i, weight) in errors.weights().iter().enumerate() {
-            let message = messages.value(i);
-            let count = self.errors.entry(message.into()).or_default();
-            *count += weight;
-            if *count == 0 {
-                self.errors.remove(message);
-            }
-        }
-        let change = ZSet::concat(self.table.shape().schema(), &rows);
-        let change = change.and_then(|rows| rows.consolidated()).map_err(said)?;
-        if change.is_empty() {
-            return Ok(None);
-        }
-        self.table.apply(epoch, &change).map_err(said)?;
-        // Tidying up, as much as has come; it can as well be done the next time.
-        let _ = self.table.compact(change.len());
-        self.doubles
-            .look(&self.table.snapshot(), &change)
-            .map_err(said)?;
-        Ok(Some(change))
-    }
-
-    fn failing(&self) -> Option<Arc<str>> {
-        self.errors
-            .keys()
-            .next()
-            .cloned()
-            .or_else(|| self.doubles.failing())
-    }
-}
-
-/// Keys of a view that several of its rows have: while there is one, a declared key does not hold.
-struct Doubles {
-    key: Vec<usize>,
-    found: std::collections::HashSet<Box<[u8]>>,
-}
-
-impl Doubles {
-    fn new(key: Vec<usize>) -> Self {
-        Self {
-            key,
-            found: Default::default(),
-        }
-    }
-
-    /// Look at the keys that a change has touched.
-    fn look(&mut self, content: &Pinned, change: &ZSet) -> store::Result<()> {
-        let Some(index) = content
-            .shape()
-            .index_on(&self.key)
-            .filter(|_| !self.key.is_empty())
-        else {
-            return Ok(());
+            failing: past.map_or_else(|| before.failing.clone(), |past| past.failing.clone()),
+            is_behind,
+            as_of: look.as_of.clone(),
+            progress: self.progress(),
         };
-        let columns = content.shape().index_columns(index).iter();
-        let keys: Vec<_> = columns
-            .map(|&c| crate::store::canonical_floats(change.rows().column(c)))
-            .collect();
-        let found = content.lookup(index, &keys)?;
-        let counts = content.counts(&found.positions)?;
-        let mut rows = vec![0i64; change.len()];
-        for (i, key) in found.keys.iter().enumerate() {
-            rows[*key as usize] += counts.as_ref().map_or(1, |counts| counts.value(i));
-        }
-        let fields = keys
-            .iter()
-            .map(|key| arrow::row::SortField::new(key.data_type().clone()));
-        let converter = arrow::row::RowConverter::new(fields.collect())?;
-        let bytes = converter.convert_columns(&keys)?;
-        for (key, rows) in bytes.iter().zip(rows) {
-            match rows > 1 {
-                true => self.found.insert(key.data().into()),
-                false => self.found.remove(key.data()),
-            };
-        }
-        Ok(())
-    }
-
-    fn failing(&self) -> Option<Arc<str>> {
-        let keys = self.found.len();
-        let what = match keys {
-            0 => return None,
-            1 => "one key has".to_string(),
-            _ => format!("{keys} keys have"),
-        };
-        Some(format!("{what} several rows, and the view's key is to tell them apart").into())
+        self.shown = Some(look);
+        Some(shown)
     }
 }
 
-/// All rows of a table, as the change from nothing.
-fn content(table: &Pinned) -> store::Result<ZSet> {
-    let schema = table.shape().schema();
-    let columns: Vec<usize> = (0..schema.fields().len()).collect();
-    let rows = table
-        .scan(&columns)
-        .collect::<store::Result<Vec<RecordBatch>>>()?;
-    Ok(ZSet::inserts(concat_batches(schema, &rows)?))
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.cancel();
+    }
 }
 
-fn said(e: impl std::fmt::Display) -> Failure {
-    e.to_string().into()
-}
+const LAGS: &str = "it takes longer than 10 s to follow what changes. It goes on, and is shown with others once it \
+                    has caught up";

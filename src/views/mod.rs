@@ -5,14 +5,16 @@
 //! moment, and [`CopyTable`], which DataFusion reads it by. It never imports the engine, which hands it an [`Execute`].
 //!
 //! ```text
-//!   definitions ──settle──▶ Views ─┬─▶ Keeper (a thread): Replication ──epoch──▶ Dataflow ──▶ Table ─┐
+//!   definitions ──settle──▶ Views ─┬─▶ Keeper (a thread): Replication ──epoch──▶ Flows (a crew) ─────┐
 //!                                  │                                                                ├──▶ Shelf ──▶ readers
 //!                                  └─▶ runs: Execute ──rows──▶ checks ──▶ Version (a file) ─────────┘
 //! ```
 //!
-//! *Kept by change* (`refresh = 'on change'`): one thread has all replicas and dataflows of the engine, takes what sources
-//! tell, ends epochs and shows each: so that several views are read as of one. Replicas are durable, by checkpoint; what
-//! views compute of them is not, and is computed again at start.
+//! *Kept by change* (`refresh = 'on change'`): one thread has all replicas of the engine, takes what sources tell, and ends
+//! epochs. Each view goes from epoch to epoch at its own pace, on a thread of its own while there is something to compute, by
+//! the change from one pinned epoch of what it reads to another. What is shown is the newest epoch that all have come to, so
+//! that several views are read as of one; one that is more than 10 s behind is not waited for. Replicas are durable, by
+//! checkpoint; what views compute of them is not, and is computed again at start.
 //! *Computed anew* (schedule, read, manual): a run's rows are a version, written to a file before any of it shows.
 //!
 //! Invariants:
@@ -25,8 +27,9 @@
 //! | `contract.rs` | [`Contract`]: the options of a definition |
 //! | `schedule.rs` | [`Schedule`]: when a run is due |
 //! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
-//! | `keeper/` | the thread: sources' steps, epochs, checkpoints |
-//! | `flow.rs` | one view that is kept by change |
+//! | `keeper/` | the thread: sources' steps, epochs, views' paces, checkpoints |
+//! | `flow.rs` | one view that is kept by change: how far it is, what of it is shown |
+//! | `running.rs` | its dataflow and its table |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
@@ -38,6 +41,7 @@ mod flow;
 mod index;
 mod keeper;
 mod reading;
+mod running;
 mod runs;
 mod schedule;
 mod shelf;
@@ -90,6 +94,8 @@ pub struct KeptView {
     pub generation: u64,
     pub definition: Arc<ViewDefinition>,
     pub contract: Contract,
+    /// The columns of its key and of its indexes.
+    pub indexes: Vec<Vec<usize>>,
     /// Of one that is kept by change; or why it cannot be any more.
     pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
 }
@@ -244,6 +250,7 @@ impl Views {
             failing: None,
             is_behind: false,
             as_of,
+            progress: None,
         };
         self.shelves.change(|shelf| {
             let old = shelf.get(&view.id).map(|old| old.generation);

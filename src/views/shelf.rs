@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::index::RowIndex;
 use crate::catalog::ObjectId;
+use crate::incremental::Progress;
 use crate::store::{FileError, Pinned, Segment};
 
 /// A kept view as one reader sees it: nothing in it changes.
@@ -26,12 +27,14 @@ pub struct Shown {
     /// stood at the start (DESIGN §3.7).
     pub is_behind: bool,
     pub as_of: AsOf,
+    /// How far its first content is, while it is computed from what it reads.
+    pub progress: Option<Arc<Progress>>,
 }
 
 /// The life of a kept view.
 ///
 /// ```text
-///   CREATE ──▶ Filling ──first content──▶ Live ──▶ Blocked ──REFRESH … FULL──▶ Filling
+///   CREATE ──▶ Filling ──first content──▶ Live ──▶ Blocked ──REFRESH … FULL, or it has caught up──▶ Filling, Live
 ///                 └───────────────────────────────▶ Failed ──the next run──▶ Live
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +47,8 @@ pub enum State {
     /// Its last run failed and the content is that of the one before, if any. The next run ends it. Set by a run.
     Failed { reason: Arc<str> },
     /// It is not brought up to date any more; its content stays as it is. Set by a change that it cannot follow: a table that is
-    /// gone, a column with another type. Ended by a new definition, or by REFRESH MATERIALIZED VIEW … FULL.
+    /// gone, a column with another type. Ended by a new definition, or by REFRESH MATERIALIZED VIEW … FULL. Also one that takes
+    /// too long to keep up with others: it goes on by itself, and is live again once it has caught up.
     Blocked { reason: Arc<str> },
 }
 
@@ -148,6 +152,7 @@ impl Shown {
             failing: None,
             is_behind: false,
             as_of: AsOf::Never,
+            progress: None,
         }
     }
 }

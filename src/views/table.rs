@@ -121,30 +121,29 @@ impl TableProvider for CopyTable {
 impl CopyTable {
     /// The rows that an index finds, if the values of all its columns are given.
     fn found(&self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
-        let indexes: Vec<&[usize]> = match content {
-            Content::Table(table) => {
-                let shape = table.shape();
-                (0..shape.index_count())
-                    .map(|index| shape.index_columns(index))
-                    .collect()
-            }
-            Content::Rows(_) => self.indexes.iter().map(Vec::as_slice).collect(),
-        };
         // The one with most columns leaves fewest rows.
-        let mut by_width: Vec<usize> = (0..indexes.len()).collect();
-        by_width.sort_by_key(|&index| std::cmp::Reverse(indexes[index].len()));
-        for index in by_width {
-            let Some(values) = self.values(indexes[index], wanted) else {
+        let mut indexes: Vec<&[usize]> = self.indexes.iter().map(Vec::as_slice).collect();
+        indexes.sort_by_key(|index| std::cmp::Reverse(index.len()));
+        for columns in indexes {
+            // Of a table that has it already: one that was created just now is being made.
+            let columns = match content {
+                Content::Table(table) => match table.shape().index_on(columns) {
+                    Some(index) => table.shape().index_columns(index),
+                    None => continue,
+                },
+                Content::Rows(_) => columns,
+            };
+            let Some(values) = self.values(columns, wanted) else {
                 continue;
             };
             let rows = match content {
-                Content::Table(table) => FoundRows::Table(found_in_table(table, index, &values)?),
-                Content::Rows(version) => match version.index(indexes[index])? {
+                Content::Table(table) => FoundRows::Table(found_in_table(table, columns, &values)?),
+                Content::Rows(version) => match version.index(columns)? {
                     Some(index) => FoundRows::Batches(version.found(&index, &values)?),
                     None => continue,
                 },
             };
-            let names = indexes[index]
+            let names = columns
                 .iter()
                 .map(|&c| self.schema.field(c).name().as_str());
             return Ok(Some(Found {
@@ -210,8 +209,11 @@ impl FoundRows {
     }
 }
 
-fn found_in_table(table: &Pinned, index: usize, values: &[ArrayRef]) -> Result<Vec<u32>> {
+fn found_in_table(table: &Pinned, columns: &[usize], values: &[ArrayRef]) -> Result<Vec<u32>> {
     let external = |e: store::Error| DataFusionError::External(Box::new(e));
+    let Some(index) = table.shape().index_on(columns) else {
+        return internal_err!("a table has lost an index");
+    };
     let mut positions = table.joined(index, values).map_err(external)?.positions;
     // A value may be wanted twice.
     positions.sort_unstable();

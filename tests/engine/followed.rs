@@ -262,6 +262,48 @@ async fn a_restart_goes_on_without_another_copy() {
 }
 
 #[tokio::test]
+async fn an_index_is_made_of_what_is_kept_already() {
+    let shop = Shop::new().await;
+    shop.ok(&format!(
+        "CREATE MATERIALIZED VIEW sales WITH (refresh = 'on change', key = 'sku') AS {SALES}"
+    ))
+    .await;
+    shop.ok("CREATE MATERIALIZED VIEW over WITH (refresh = 'on change') AS SELECT orders, total FROM sales")
+        .await;
+    shop.ok("SELECT * FROM over").await;
+    shop.ok("CREATE INDEX ON sales (orders)").await;
+    let by_orders = "SELECT * FROM sales WHERE orders IN (1, 2) ORDER BY sku";
+    let query = format!("SELECT * FROM ({SALES}) q WHERE orders IN (1, 2) ORDER BY sku");
+    until_index(&shop, by_orders, "orders").await;
+    assert_eq!(shop.ok(by_orders).await, shop.ok(&query).await);
+    // It is kept like the rows, and what reads the view goes on.
+    shop.commit(vec![("orders", rows(order(&[(7, Some("a"), Some(3))]), 1))]);
+    shop.until_same(by_orders, &query).await;
+    let over = format!("SELECT orders, total FROM ({SALES}) q ORDER BY 1, 2");
+    shop.until_same("SELECT * FROM over ORDER BY 1, 2", &over)
+        .await;
+    let shop = shop.restarted().await;
+    shop.until_same(by_orders, &query).await;
+    until_index(&shop, by_orders, "orders").await;
+    shop.ok("DROP INDEX sales_orders_idx").await;
+    let plan = shop.ok(&format!("EXPLAIN {by_orders}")).await;
+    assert!(!plan.contains("index="), "{plan}");
+    shop.until_same(by_orders, &query).await;
+}
+
+/// It is made beside what goes on.
+async fn until_index(shop: &Shop, query: &str, column: &str) {
+    let made = async {
+        while !(shop.ok(&format!("EXPLAIN {query}")).await).contains(&format!("index=[{column}]")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), made)
+        .await
+        .expect("an index is made");
+}
+
+#[tokio::test]
 async fn a_bad_row_fails_reads_until_it_is_gone() {
     let shop = Shop::new().await;
     shop.ok("CREATE MATERIALIZED VIEW share WITH (refresh = 'on change') AS SELECT id, 100 / qty AS share FROM shop.orders").await;

@@ -63,6 +63,7 @@ mod metadata;
 mod names;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod notices;
+mod paced;
 mod places;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;

@@ -22,6 +22,7 @@ async fn system_tables() {
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | histograms              | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | indexes                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | lineage                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
@@ -72,11 +73,11 @@ async fn system_tables() {
     +--------+--------+--------+-------------+----------------+-----------+-------------------+------------------+--------------------+
     ");
     assert_snapshot!(t.ok("SELECT * FROM system.views").await, @r"
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+
-    | schema | name | sql                             | owner | contact | event | impact | runbook  | comment | columns    | depends_on    | refresh | state | reason | rows | version | age_ms |
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+
-    | public | v    | SELECT sku, price FROM erp.item | sales |         |       |        | call Ana |         | sku, price | erp.main.item |         |       |        |      |         |        |
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+
+    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+
+    | schema | name | sql                             | owner | contact | event | impact | runbook  | comment | columns    | depends_on    | refresh | state | reason | rows | version | age_ms | input_rows_done | input_rows |
+    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+
+    | public | v    | SELECT sku, price FROM erp.item | sales |         |       |        | call Ana |         | sku, price | erp.main.item |         |       |        |      |         |        |                 |            |
+    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+
     ");
     assert_snapshot!(
         t.ok("SELECT name, connector, state, tables FROM system.sources ORDER BY name").await, @r"

@@ -30,6 +30,9 @@ pub(super) const VIEWS: Definition = Definition {
         maybe("rows", Kind::Count),
         maybe("version", Kind::Count),
         maybe("age_ms", Kind::Count),
+        // While it is filled from what it reads: how many of its rows are done, of how many.
+        maybe("input_rows_done", Kind::Count),
+        maybe("input_rows", Kind::Count),
     ],
     rows: Fill::Known(views),
 };
@@ -139,6 +142,7 @@ fn views(names: &Names, rows: &mut Rows) {
             let written = kept.options.get("refresh");
             written.map_or("manual", String::as_str)
         });
+        let progress = shown.and_then(|shown| Some(shown.progress.as_ref()?.rows()));
         let reason = shown.and_then(|shown| shown.failing.as_ref().or(shown.state.reason()));
         rows.push(row![
             &view.schema,
@@ -158,6 +162,8 @@ fn views(names: &Names, rows: &mut Rows) {
             content.map(Content::row_count),
             version,
             shown.and_then(|shown| age(names, &shown.as_of)),
+            progress.map(|(done, _)| done),
+            progress.map(|(_, all)| all),
         ]);
     }
 }

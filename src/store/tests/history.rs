@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Content, Row, batch, found, scanned, schema, zset};
+use super::{Content, Row, batch, found, rows_of, scanned, schema, zset};
 use crate::store::{Error, Pinned, Shape, Table};
 
 #[derive(Clone, Debug)]
@@ -168,7 +168,20 @@ impl Run {
         check(&self.table.snapshot(), &self.content);
         for (pinned, content) in &self.pins {
             check(pinned, content);
+            self.check_since(pinned, content);
         }
+    }
+
+    /// What has changed since then, added to what there was, is what there is.
+    fn check_since(&self, pinned: &Pinned, content: &Content) {
+        let since = self.table.snapshot().since(pinned).unwrap();
+        let mut then = content.clone();
+        for (row, weight) in rows_of(since.rows()).into_iter().zip(since.weights()) {
+            assert_ne!(*weight, 0);
+            *then.entry(row).or_default() += weight;
+        }
+        then.retain(|_, count| *count != 0);
+        assert_eq!(then, self.content);
     }
 }
 
@@ -247,12 +260,15 @@ fn slots_are_used_again() {
     let mut run = Run::new(Some(vec![0]), 2);
     let keep = (0..2).map(|i| (super::row(100 + i, "kept", 0.0), true));
     run.edit(&keep.collect::<Vec<_>>());
+    run.step(&Step::Pin);
     for i in 0..20_000u32 {
         let row = super::row(i64::from(i % 5), "x", f64::from(i));
         run.edit(&[(row, true)]);
         run.table.compact(2).unwrap();
     }
     check(&run.table.snapshot(), &run.content);
+    let (pinned, content) = &run.pins[0];
+    run.check_since(pinned, content);
     // 5,000 chunks were filled.
     assert!(run.table.slots() < 1_000, "{} slots", run.table.slots());
 }

@@ -1,16 +1,15 @@
-//! The views that are kept by change: which there are, what they read, and what an epoch does to them.
+//! The views that are kept by change: which there are, and what they read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use belvedere_connector::Source;
+use tokio::sync::oneshot;
 
 use super::Kept;
 use super::sources::Following;
 use crate::catalog::ObjectId;
-use crate::incremental::Moved;
-use crate::replication::{self, Epoch, State as Followed, Wanted};
-use crate::store::Pinned;
+use crate::replication::{self, State as Followed, Wanted};
 use crate::views::flow::Flow;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
@@ -97,8 +96,7 @@ impl Kept {
                 self.release(name, source);
             }
         }
-        self.fill();
-        self.show();
+        self.renew();
     }
 
     /// Whether views that it reads were kept, too.
@@ -135,8 +133,13 @@ impl Kept {
                 }
             }
         }
-        let mut flow = Flow::new(view, plan, inputs, sources.into_iter().collect());
-        flow.block(blocked);
+        let sources = sources.into_iter().collect();
+        self.begun += 1;
+        let born = self.replication.epoch();
+        let mut flow = Flow::new(view, plan, inputs, sources, self.begun, born);
+        if let Some(reason) = blocked {
+            flow.block(reason);
+        }
         flow
     }
 
@@ -166,19 +169,20 @@ impl Kept {
         Ok(name)
     }
 
-    /// Begin a view anew, and those that read it.
-    pub(super) fn refill(&mut self, id: &ObjectId) {
+    /// Begin a view anew, and those that read it. `done` is told once it has content again, or cannot have any.
+    pub(super) fn refill(&mut self, id: &ObjectId, done: oneshot::Sender<()>) {
         let mut emptied = BTreeSet::from([id.to_string()]);
         for flow in &mut self.flows {
-            let name = flow.view.id.to_string();
-            if emptied.contains(&name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
-                flow.empty();
-                emptied.insert(name);
+            if emptied.contains(&flow.name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
+                self.begun += 1;
+                flow.empty(self.begun);
+                emptied.insert(flow.name.clone());
             }
         }
         self.unblock(id);
-        self.fill();
-        self.show();
+        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.view.id == *id) {
+            flow.waiting.push(done);
+        }
     }
 
     /// A view that was blocked by what it reads reads it anew.
@@ -197,102 +201,5 @@ impl Kept {
             let (view, plan) = (flow.view.clone(), flow.plan.clone());
             self.flows[at] = self.begin_flow(view, plan);
         }
-    }
-
-    /// Bring views to an epoch.
-    pub(super) fn flow(&mut self, epoch: &Epoch) {
-        let number = epoch.boundary.epoch;
-        let mut flowed: BTreeMap<String, Moved> = BTreeMap::new();
-        for flow in &mut self.flows {
-            let moved = flow.inputs.iter().map(|input| {
-                if let Some(changed) = epoch.replicas.get(input) {
-                    return Some(Moved {
-                        before: changed.before.clone(),
-                        change: changed.change.clone(),
-                        after: changed.after.clone(),
-                    });
-                }
-                if let Some(view) = flowed.get(input) {
-                    return Some(view.clone());
-                }
-                let content = self.replication.content(input)?;
-                Some(Moved {
-                    before: content.clone(),
-                    change: None,
-                    after: content,
-                })
-            });
-            let Some(moved) = moved.collect::<Option<Vec<Moved>>>() else {
-                continue;
-            };
-            if let Some(now) = flow.step(number, &moved) {
-                flowed.insert(flow.view.id.to_string(), now);
-            }
-        }
-        self.fill();
-    }
-
-    /// Compute what has not been yet, and what it reads is there.
-    pub(super) fn fill(&mut self) {
-        let epoch = self.replication.epoch();
-        for at in 0..self.flows.len() {
-            let (before, rest) = self.flows.split_at_mut(at);
-            let flow = &mut rest[0];
-            let state = |input: &String| self.replication.state(input);
-            let blocked = flow.inputs.iter().find_map(|input| match state(input) {
-                Some(Followed::Blocked { reason, .. }) => Some(Arc::from(reason.as_str())),
-                _ => {
-                    let read = before
-                        .iter()
-                        .find(|flow| flow.view.id.to_string() == *input)?;
-                    let reason = read.blocked.as_ref()?;
-                    Some(format!("view {} is blocked: {reason}", read.view.id).into())
-                }
-            });
-            if blocked.is_some() && blocked != flow.blocked {
-                flow.block(blocked);
-            }
-            if flow.is_filled() || flow.blocked.is_some() {
-                continue;
-            }
-            let inputs = flow.inputs.iter().zip(&flow.plan.inputs);
-            let contents: Option<Vec<Pinned>> = inputs
-                .map(|(name, input)| match input {
-                    FlowInput::Table(_) => self.replication.content(name),
-                    FlowInput::View(id) => {
-                        before.iter().find(|flow| flow.view.id == *id)?.snapshot()
-                    }
-                })
-                .collect();
-            let Some(contents) = contents else {
-                continue;
-            };
-            if let Err(reason) = flow.fill(epoch, &contents) {
-                flow.block(Some(reason));
-            }
-        }
-    }
-
-    /// Put what there is on the shelf, all at once.
-    pub(super) fn show(&mut self) {
-        let behind = self.replication.reader().published().behind.clone();
-        if behind != self.behind {
-            self.flows
-                .iter_mut()
-                .for_each(|flow| flow.is_changed = true);
-            self.behind = behind;
-        }
-        if !self.flows.iter().any(|flow| flow.is_changed) {
-            return;
-        }
-        let (flows, behind) = (&mut self.flows, &self.behind);
-        self.shelves.change(|shelf| {
-            for flow in flows.iter_mut().filter(|flow| flow.is_changed) {
-                if let Some(shown) = shelf.get_mut(&flow.view.id) {
-                    *shown = Arc::new(flow.shown(shown, behind));
-                    flow.is_changed = false;
-                }
-            }
-        });
     }
 }

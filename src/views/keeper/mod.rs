@@ -1,14 +1,21 @@
-//! The thread that has replicas and dataflows: what sources tell becomes epochs, and each epoch is shown.
+//! The thread that has replicas: what sources tell becomes epochs, views are brought to them, and what they have is shown.
 //!
 //! Its own, not one of the runtime's: an epoch is computed, not waited for. What is waited for runs on the runtime, which
-//! lends it its timers and sockets.
+//! lends it its timers and sockets. What views compute runs on threads of a [`Crew`], each view's by itself, from pinned
+//! epochs of what it reads: so that neither sources nor other views wait for it, be it filled or brought up to date.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `sources.rs` | sources' steps: what each tells, and how it answers |
-//! | `flows.rs` | the views: which there are, what they read, what an epoch does to them |
+//! | `flows.rs` | the views: which there are, what they read |
+//! | `epochs.rs` | [`Epochs`]: what there was at epochs where views still have to stop |
+//! | `pace.rs` | bringing each view to the next epoch, and showing several together |
+//! | `crew.rs` | [`Crew`]: threads |
 
+mod crew;
+mod epochs;
 mod flows;
+mod pace;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -21,12 +28,16 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use self::crew::Crew;
+use self::epochs::Epochs;
+pub(super) use self::epochs::{Record, Stand};
+use self::pace::Done;
 use self::sources::{ASK, Following, is_ready};
 use super::flow::Flow;
 use super::shelf::Shelves;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
-use crate::replication::{self, Durable, Replication};
+use crate::replication::{self, Durable, Epoch, Replication};
 
 /// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
 /// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too.
@@ -108,9 +119,19 @@ struct Kept {
     inbox: UnboundedReceiver<Command>,
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
+    /// As many as were begun.
+    begun: u64,
+    epochs: Epochs,
+    /// It was cut, and is not published yet.
+    unpublished: Option<Epoch>,
+    /// The epoch that is shown of all views that keep up.
+    together: u64,
+    crew: Crew,
+    /// So many views are filled at a time: a processor is left for those that are.
+    most_filling: usize,
+    /// Where the crew leaves what it has done, and it is taken from.
+    done: (UnboundedSender<Done>, UnboundedReceiver<Done>),
     sources: BTreeMap<String, Following>,
-    /// Sources whose copies have not come to where the source stood at the start.
-    behind: Arc<[String]>,
     /// Sources that remove what following them has made there.
     releasing: Vec<tokio::task::JoinHandle<()>>,
     runtime: Handle,
@@ -123,6 +144,7 @@ struct Kept {
 
 enum Event {
     Command(Option<Command>),
+    Done(Done),
     Step(String, replication::Result<bool>),
     Timer,
 }
@@ -153,13 +175,21 @@ impl Kept {
         for (name, reason) in replication.lost() {
             tracing::warn!("replica {name} is copied anew: {reason}");
         }
+        let boundary = replication.reader().published().boundary.clone();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut kept = Self {
             replication,
             shelves,
             inbox,
             flows: Vec::new(),
+            begun: 0,
+            epochs: Epochs::new(&boundary),
+            unpublished: None,
+            together: boundary.epoch,
+            crew: Crew::default(),
+            most_filling: processors.saturating_sub(1).max(1),
+            done: unbounded_channel(),
             sources: BTreeMap::new(),
-            behind: Arc::default(),
             releasing: Vec::new(),
             runtime: runtime.clone(),
             checkpointed: Instant::now(),
@@ -181,10 +211,13 @@ impl Kept {
                     self.stepped(&source, step);
                     self.steps();
                 }
+                Event::Done(done) => self.done(done),
                 Event::Timer => {}
             }
             self.ask();
             self.end_epochs();
+            self.pace();
+            self.show();
             self.checkpoint();
         }
         if self.is_changed {
@@ -219,6 +252,7 @@ impl Kept {
         tokio::select! {
             biased;
             command = self.inbox.recv() => Event::Command(command),
+            Some(done) = self.done.1.recv() => Event::Done(done),
             Some((source, step)) = step => Event::Step(source, step),
             () = timer => Event::Timer,
         }
@@ -227,10 +261,7 @@ impl Kept {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Settle { flows, sources } => self.settle(flows, sources),
-            Command::Refill(id, done) => {
-                self.refill(&id);
-                let _ = done.send(());
-            }
+            Command::Refill(id, done) => self.refill(&id, done),
             Command::Stop => {}
         }
         // Other sources may be followed now.
@@ -251,28 +282,27 @@ impl Kept {
         loop {
             match self.replication.cut() {
                 Ok(Some(epoch)) => {
-                    self.flow(&epoch);
-                    if !self.said(Replication::publish) {
-                        return;
-                    }
+                    self.unpublished = Some(epoch);
                     self.is_changed = true;
                     self.sources
                         .values_mut()
                         .for_each(|source| source.is_idle = false);
-                    self.show();
                 }
-                // One that could not be published may be now.
-                Ok(None) => {
-                    if self.said(Replication::publish) {
-                        self.show();
-                    }
-                    break;
-                }
+                Ok(None) => {}
                 Err(e) => {
                     tracing::error!("no epoch can be ended: {e}");
                     break;
                 }
             }
+            // One that could not be published before may be now.
+            if !self.said(Replication::publish) {
+                break;
+            }
+            match self.unpublished.take() {
+                Some(epoch) => self.epochs.add(epoch, Instant::now()),
+                None => break,
+            }
+            self.renew();
         }
         self.reached();
     }
@@ -288,6 +318,8 @@ impl Kept {
         let begun = Instant::now();
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
+            // What was in memory may lie in files now.
+            self.renew();
         }
         self.took = begun.elapsed();
         self.checkpointed = Instant::now();

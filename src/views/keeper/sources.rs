@@ -143,7 +143,7 @@ impl Kept {
             if let (Some((at, asked)), Some(reached)) = (&source.asked, reached)
                 && asked <= reached
             {
-                self.shelves.reached(name, *at);
+                self.epochs.reached(name, *at, asked);
                 source.asked = None;
             }
         }

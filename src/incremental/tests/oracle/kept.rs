@@ -22,7 +22,7 @@ use futures::executor::block_on;
 use super::world::World;
 use crate::engine::kept_plan;
 use crate::incremental::map::batch;
-use crate::incremental::{Compiled, Dataflow, Moved, Refused};
+use crate::incremental::{Compiled, Dataflow, Moved, Progress, Refused};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
 /// A table as DataFusion reads it.
@@ -213,7 +213,9 @@ impl Kept {
             });
         }
         self.is_first = false;
-        let output = self.dataflow.step(world.epoch, &moved);
+        let output = self
+            .dataflow
+            .step(world.epoch, &moved, &Progress::default());
         let output = output.unwrap_or_else(|e| panic!("{}\n{e}", self.sql));
         let mut all = vec![self.view.clone()];
         all.extend(output.rows);

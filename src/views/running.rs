@@ -1,0 +1,195 @@
+//! The dataflow of a view that is kept by change, and the table that it keeps: they go from thread to thread together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+
+use super::{FlowPlan, KeptView};
+use crate::incremental::{Dataflow, Moved, Output, Progress};
+use crate::store::{self, Pinned, Shape, Table, ZSet};
+
+pub(super) struct Running {
+    dataflow: Dataflow,
+    table: Table,
+    /// How many rows fail with each message.
+    errors: BTreeMap<Arc<str>, i64>,
+    /// Keys that several rows have.
+    doubles: Doubles,
+}
+
+/// What an epoch, or several, have made of a view.
+pub(super) struct Made {
+    pub change: Option<ZSet>,
+    pub content: Pinned,
+    /// Why it cannot be read.
+    pub failing: Option<Arc<str>>,
+}
+
+pub(super) type Failure = Arc<str>;
+
+impl Running {
+    /// Compute a view from what its inputs have: the change from nothing to that.
+    pub fn filled(
+        view: &KeptView,
+        plan: &FlowPlan,
+        inputs: &[Pinned],
+        epoch: u64,
+        progress: &Progress,
+    ) -> Result<(Self, Made), Failure> {
+        let shapes: Vec<Arc<Shape>> = inputs.iter().map(|input| input.shape().clone()).collect();
+        let dataflow = plan.compiled.start(&shapes).map_err(said)?;
+        progress.begin(dataflow.rows(inputs));
+        let moved = inputs.iter().map(|after| {
+            Ok(Moved {
+                before: Table::new(after.shape().as_ref().clone()).snapshot(),
+                change: Some(content(after)?).filter(|rows| !rows.is_empty()),
+                after: after.clone(),
+            })
+        });
+        let moved = moved.collect::<store::Result<Vec<Moved>>>().map_err(said)?;
+        let schema = plan.compiled.schema();
+        let mut shape = Shape::new(view.id.to_string(), schema.clone());
+        let key = view.contract.key.iter();
+        let key = key.map(|name| schema.index_of(name));
+        let key = key.collect::<Result<Vec<usize>, _>>().map_err(said)?;
+        for index in &view.indexes {
+            shape = shape.with_index(index);
+        }
+        let mut running = Self {
+            dataflow,
+            table: Table::new(shape),
+            errors: BTreeMap::new(),
+            doubles: Doubles::new(key),
+        };
+        let made = running.step(epoch, &moved, progress)?;
+        Ok((running, made))
+    }
+
+    /// Whether rows are found by all that the view has indexes on.
+    pub fn is_indexed(&self, view: &KeptView) -> bool {
+        let shape = self.table.shape();
+        let mut indexes = view.indexes.iter();
+        indexes.all(|index| shape.index_on(index).is_some())
+    }
+
+    /// Find rows by the view's indexes, too. One that was dropped stays until the view is filled again.
+    pub fn index(&mut self, view: &KeptView) -> Result<Made, Failure> {
+        for index in &view.indexes {
+            self.table.add_index(index).map_err(said)?;
+        }
+        Ok(self.made(None))
+    }
+
+    fn made(&self, change: Option<ZSet>) -> Made {
+        let message = self.errors.keys().next().cloned();
+        Made {
+            change,
+            content: self.table.snapshot(),
+            failing: message.or_else(|| self.doubles.failing()),
+        }
+    }
+
+    /// Go on to an epoch.
+    pub fn step(
+        &mut self,
+        epoch: u64,
+        inputs: &[Moved],
+        progress: &Progress,
+    ) -> Result<Made, Failure> {
+        let Output { rows, errors } =
+            (self.dataflow.step(epoch, inputs, progress)).map_err(said)?;
+        let messages = errors.rows().column(0).as_string::<i32>();
+        for (i, weight) in errors.weights().iter().enumerate() {
+            let message = messages.value(i);
+            let count = self.errors.entry(message.into()).or_default();
+            *count += weight;
+            if *count == 0 {
+                self.errors.remove(message);
+            }
+        }
+        let change = ZSet::concat(self.table.shape().schema(), &rows);
+        let change = change.and_then(|rows| rows.consolidated()).map_err(said)?;
+        if !change.is_empty() {
+            self.table.apply(epoch, &change).map_err(said)?;
+            // Tidying up, as much as has come; it can as well be done the next time.
+            let _ = self.table.compact(change.len());
+            let looked_at = self.doubles.look(&self.table.snapshot(), &change);
+            looked_at.map_err(said)?;
+        }
+        Ok(self.made(Some(change).filter(|change| !change.is_empty())))
+    }
+}
+
+/// Keys of a view that several of its rows have: while there is one, a declared key does not hold.
+struct Doubles {
+    key: Vec<usize>,
+    found: std::collections::HashSet<Box<[u8]>>,
+}
+
+impl Doubles {
+    fn new(key: Vec<usize>) -> Self {
+        Self {
+            key,
+            found: Default::default(),
+        }
+    }
+
+    /// Look at the keys that a change has touched.
+    fn look(&mut self, content: &Pinned, change: &ZSet) -> store::Result<()> {
+        let Some(index) = content
+            .shape()
+            .index_on(&self.key)
+            .filter(|_| !self.key.is_empty())
+        else {
+            return Ok(());
+        };
+        let columns = content.shape().index_columns(index).iter();
+        let keys: Vec<_> = columns
+            .map(|&c| crate::store::canonical_floats(change.rows().column(c)))
+            .collect();
+        let found = content.lookup(index, &keys)?;
+        let counts = content.counts(&found.positions)?;
+        let mut rows = vec![0i64; change.len()];
+        for (i, key) in found.keys.iter().enumerate() {
+            rows[*key as usize] += counts.as_ref().map_or(1, |counts| counts.value(i));
+        }
+        let fields = keys
+            .iter()
+            .map(|key| arrow::row::SortField::new(key.data_type().clone()));
+        let converter = arrow::row::RowConverter::new(fields.collect())?;
+        let bytes = converter.convert_columns(&keys)?;
+        for (key, rows) in bytes.iter().zip(rows) {
+            match rows > 1 {
+                true => self.found.insert(key.data().into()),
+                false => self.found.remove(key.data()),
+            };
+        }
+        Ok(())
+    }
+
+    fn failing(&self) -> Option<Arc<str>> {
+        let keys = self.found.len();
+        let what = match keys {
+            0 => return None,
+            1 => "one key has".to_string(),
+            _ => format!("{keys} keys have"),
+        };
+        Some(format!("{what} several rows, and the view's key is to tell them apart").into())
+    }
+}
+
+/// All rows of a table, as the change from nothing.
+fn content(table: &Pinned) -> store::Result<ZSet> {
+    let schema = table.shape().schema();
+    let columns: Vec<usize> = (0..schema.fields().len()).collect();
+    let rows = table
+        .scan(&columns)
+        .collect::<store::Result<Vec<RecordBatch>>>()?;
+    Ok(ZSet::inserts(concat_batches(schema, &rows)?))
+}
+
+fn said(e: impl std::fmt::Display) -> Failure {
+    e.to_string().into()
+}
