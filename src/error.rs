@@ -74,9 +74,50 @@ pub enum Error {
         message: String,
         help: Option<String>,
     },
+    /// A subscription that does not go on, or not from where it was.
+    #[error("{message}. {help}")]
+    Subscription {
+        why: SubscriptionEnd,
+        message: String,
+        help: String,
+    },
     /// A bug of ours.
     #[error("internal error: {0}. This is a bug of Belvedere; please report it with the statement")]
     Internal(String),
+}
+
+/// Why a subscription does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// What has changed since its cursor is not known any more.
+    CursorExpired,
+    /// Its cursor is another's.
+    CursorForeign,
+    /// It did not take what changed in time.
+    TooSlow,
+    /// What it is to is gone, or does not change any more.
+    Gone,
+}
+
+impl SubscriptionEnd {
+    fn code(self) -> &'static str {
+        match self {
+            Self::CursorExpired => "cursor_expired",
+            Self::CursorForeign => "cursor_foreign",
+            Self::TooSlow => "subscription_too_slow",
+            Self::Gone => "subscription_ended",
+        }
+    }
+
+    fn sqlstate(self) -> &'static str {
+        match self {
+            // As PostgreSQL says that a snapshot is too old.
+            Self::CursorExpired => "72000",
+            Self::CursorForeign => "34000",
+            Self::TooSlow => "53400",
+            Self::Gone => "24000",
+        }
+    }
 }
 
 fn hinted(hint: &Option<String>) -> String {
@@ -127,6 +168,7 @@ impl Error {
             Self::Cancelled => "cancelled",
             Self::Memory(_) => "memory",
             Self::Store { .. } => "store",
+            Self::Subscription { why, .. } => why.code(),
             Self::Internal(_) => "internal",
         }
     }
@@ -171,6 +213,7 @@ impl Error {
             Self::Timeout { .. } | Self::Cancelled => "57014",
             Self::Memory(_) => "53200",
             Self::Store { .. } => "58030",
+            Self::Subscription { why, .. } => why.sqlstate(),
             Self::Internal(_) => "XX000",
         }
     }

@@ -46,4 +46,4 @@ pub mod serve;
 pub mod store;
 mod views;
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Result, SubscriptionEnd};

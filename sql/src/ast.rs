@@ -69,6 +69,8 @@ pub enum Statement {
     Explain(Explain),
     /// `COPY (SELECT …) TO 'x.parquet' [PARTITIONED BY (…)] [WITH (…)]`
     Copy(CopyTo),
+    /// `SUBSCRIBE TO v | (SELECT …) [WITH (…)]`: rows now, then what changes.
+    Subscribe(Subscribe),
     /// A query: `SELECT`, `WITH`, `VALUES`, `TABLE`, `FROM`, or any of them in parentheses.
     Query(Box<Query>),
     /// Anything else sqlparser reads: `INSERT`, `CREATE TABLE`, `USE`, …
@@ -562,4 +564,39 @@ pub struct CopyTo {
     pub partition_by: Vec<Ident>,
     /// `WITH (…)`; one without a value is true.
     pub options: Options,
+}
+
+/// See [`Statement::Subscribe`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in [
+///     "SUBSCRIBE TO sales.stock",
+///     "SUBSCRIBE TO stock WITH (snapshot = false)",
+///     "SUBSCRIBE TO (SELECT sku FROM stock WHERE qty < 1) WITH (cursor = '00ff-3-00ff')",
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// What changes are told of.
+    pub to: Subscribed,
+    /// `WITH (…)`
+    pub options: Options,
+}
+
+/// What `SUBSCRIBE TO` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscribed {
+    /// A view, or a table.
+    Relation(Name),
+    /// A query in parentheses.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// The query as it was written.
+        text: Verbatim,
+    },
 }

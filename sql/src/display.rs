@@ -95,6 +95,7 @@ impl Display for Statement {
             Statement::ResetAll => f.write_str("RESET ALL"),
             Statement::Explain(s) => s.fmt(f),
             Statement::Copy(s) => s.fmt(f),
+            Statement::Subscribe(s) => s.fmt(f),
             Statement::Query(query) => write_query(f, query),
             Statement::Other(statement) => f.write_str(&exact(&**statement)),
         }
@@ -346,5 +347,22 @@ impl Display for CopyTo {
             write!(f, " WITH {}", self.options)?;
         }
         Ok(())
+    }
+}
+
+impl Display for Subscribe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            Subscribed::Relation(name) => write!(f, "SUBSCRIBE TO {name}")?,
+            Subscribed::Query { query, text } => {
+                f.write_str("SUBSCRIBE TO (")?;
+                write_verbatim(f, text, query)?;
+                f.write_str(")")?;
+            }
+        }
+        match self.options.is_empty() {
+            true => Ok(()),
+            false => write!(f, " WITH {}", self.options),
+        }
     }
 }

@@ -44,6 +44,7 @@ impl Statement {
             Statement::ResetAll => "RESET",
             Statement::Explain(_) => "EXPLAIN",
             Statement::Copy(_) => "COPY",
+            Statement::Subscribe(_) => "SUBSCRIBE",
             Statement::Query(_) => "SELECT",
             Statement::Other(statement) => return Cow::Owned(first_words(&statement.to_string())),
         })

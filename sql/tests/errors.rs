@@ -361,7 +361,6 @@ fn later_versions_are_named() {
         ("CREATE TASK t", "CREATE TASK"),
         ("GRANT SELECT ON v TO r", "GRANT"),
         ("REVOKE SELECT ON v FROM r", "REVOKE"),
-        ("SUBSCRIBE TO v", "SUBSCRIBE"),
         ("COPY t FROM 'x.csv'", "COPY FROM"),
         ("BEGIN", "BEGIN"),
         ("COMMIT", "COMMIT"),
@@ -417,4 +416,60 @@ fn exactly_one_statement() {
     ] {
         assert_eq!(parse_one(sql).unwrap_err().to_string(), message);
     }
+}
+
+#[test]
+fn what_is_subscribed_to_is_named() {
+    let texts = [
+        "SUBSCRIBE v",
+        "SUBSCRIBE TO",
+        "SUBSCRIBE TO (v)",
+        "SUBSCRIBE TO SELECT 1",
+        "SUBSCRIBE TO (SELECT 1) WITH (snapshot)",
+        "SUBSCRIBE TO v WITH (cursor = 'a', cursor = 'b')",
+        "SUBSCRIBE TO v AS OF 3",
+        "EXPLAIN SUBSCRIBE TO v",
+    ];
+    insta::assert_snapshot!(errors(&texts), @r#"
+    error: expected TO, found v
+      at line 1, column 11
+      | SUBSCRIBE v
+      |           ^
+
+    error: expected the name of a view, or a query in parentheses, found the end of the text
+      at line 1, column 13
+      | SUBSCRIBE TO
+      |             ^
+
+    error: expected a query, found v
+      at line 1, column 15
+      | SUBSCRIBE TO (v)
+      |               ^
+
+    error: expected the name of a view, or a query in parentheses, found SELECT
+      at line 1, column 14
+      | SUBSCRIBE TO SELECT 1
+      |              ^
+      hint: SELECT is a reserved word; as a name it needs quotes: "SELECT"
+
+    error: expected =, found )
+      at line 1, column 39
+      | SUBSCRIBE TO (SELECT 1) WITH (snapshot)
+      |                                       ^
+
+    error: option cursor is given twice
+      at line 1, column 36
+      | SUBSCRIBE TO v WITH (cursor = 'a', cursor = 'b')
+      |                                    ^
+
+    error: expected ; or the end of the text, found AS
+      at line 1, column 16
+      | SUBSCRIBE TO v AS OF 3
+      |                ^
+
+    error: only a query can be explained
+      at line 1, column 9
+      | EXPLAIN SUBSCRIBE TO v
+      |         ^
+    "#);
 }

@@ -3,8 +3,8 @@
 use belvedere_sql::{
     AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
     CreateSource, CreateView, DropSchema, DropSource, DropView, Explain, Ident, Name, Options,
-    Query, RefreshView, Set, SetScope, SetValue, Show, SourceAction, Statement, Value, Verbatim,
-    ViewAction, fold, ident, parse, parse_one,
+    Query, RefreshView, Set, SetScope, SetValue, Show, SourceAction, Statement, Subscribe,
+    Subscribed, Value, Verbatim, ViewAction, fold, ident, parse, parse_one,
 };
 use proptest::prelude::*;
 
@@ -393,6 +393,17 @@ fn statement() -> impl Strategy<Value = Statement> {
                     options
                 })
             ),
+        (
+            prop_oneof![
+                name(3).prop_map(Subscribed::Relation),
+                query().prop_map(|query| Subscribed::Query {
+                    query,
+                    text: Verbatim::default()
+                }),
+            ],
+            options(0)
+        )
+            .prop_map(|(to, options)| Statement::Subscribe(Subscribe { to, options })),
         query().prop_map(Statement::Query),
         prop::sample::select(OTHERS).prop_map(one),
     ]

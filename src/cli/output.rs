@@ -113,6 +113,7 @@ impl Output {
         }
         match self.format {
             _ if !answer.is_query => self.status(answer, started).await,
+            Format::Table if answer.goes_on => self.follow(answer).await,
             Format::Table => self.table(answer, started).await,
             _ => self.data(answer).await,
         }
@@ -202,13 +203,39 @@ impl Output {
         writer.flush().map_err(closed)
     }
 
+    /// An answer that does not end by itself: each piece is shown as it comes.
+    async fn follow(&self, mut answer: Rows) -> Result<()> {
+        let mut writer = self.writer()?;
+        let mut page = Table::new(&answer.schema);
+        while let Some(batch) = answer.stream.next().await {
+            let batch = batch?;
+            page.add(&batch, batch.num_rows())?;
+            let text = page.render(self.look());
+            page.next_page();
+            writer.write_all(text.as_bytes()).map_err(closed)?;
+            writer.flush().map_err(closed)?;
+        }
+        Ok(())
+    }
+
     async fn data(&self, mut answer: Rows) -> Result<()> {
+        // Nobody waits for the end of what has none.
+        let goes_on = answer.goes_on;
+        if goes_on && self.format == Format::Parquet {
+            return Err(Failure::usage(
+                "a Parquet file is read from its end, and a subscription has none",
+            )
+            .help("Choose --format csv, json or arrow"));
+        }
         let progress = Progress::rows();
         let mut encoder = Encoder::new(self.format, self.writer()?, &answer.schema)?;
         while let Some(batch) = answer.stream.next().await {
             let batch = batch?;
             progress.advance(batch.num_rows());
             encoder.write(&batch)?;
+            if goes_on {
+                encoder.flush()?;
+            }
         }
         progress.finish();
         encoder.finish()
@@ -254,6 +281,16 @@ impl Encoder {
             Self::Parquet(writer) => writer.write(batch).map_err(ArrowError::from),
         }
         .map_err(unwritten)
+    }
+
+    /// What was written is with whoever reads it.
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            // Each batch is flushed by its writer; a file that cannot be read before its end is not for what has none.
+            Self::Csv(_) | Self::Parquet(_) => Ok(()),
+            Self::Json(writer) => writer.get_mut().flush().map_err(closed),
+            Self::Arrow(writer) => writer.flush().map_err(unwritten),
+        }
     }
 
     fn finish(self) -> Result<()> {

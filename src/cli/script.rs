@@ -133,6 +133,7 @@ fn is_query(statement: &Statement) -> bool {
         statement,
         Statement::Query(_)
             | Statement::Copy(_)
+            | Statement::Subscribe(_)
             | Statement::Explain(_)
             | Statement::Show(_)
             | Statement::Describe { .. }

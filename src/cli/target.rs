@@ -36,6 +36,8 @@ pub struct Rows {
     pub notices: Vec<String>,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
+    /// It does not end by itself: a subscription's.
+    pub goes_on: bool,
 }
 
 impl Rows {
@@ -96,6 +98,7 @@ impl Target for Local {
                 .boxed(),
             notices: answer.notices,
             is_query: answer.is_query,
+            goes_on: answer.goes_on,
         })
     }
 
@@ -178,6 +181,7 @@ impl Target for Remote {
             stream: answer.stream.map_err(|e| Failure::from(&e)).boxed(),
             notices: answer.notices,
             is_query: answer.is_query,
+            goes_on: answer.goes_on,
         })
     }
 

@@ -19,6 +19,7 @@ use super::lineage::Outline;
 use super::names::Names;
 use super::query::{self, Planned};
 use super::settings::Settings;
+use super::watch;
 use super::world::{Inner, World};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
@@ -26,7 +27,8 @@ use crate::federation::BACKGROUND;
 use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
-    Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version, indexes,
+    ASKED, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
+    indexes,
 };
 
 /// Where what views follow survives: in the data directory, or not at all.
@@ -55,7 +57,8 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
     let world = inner.world();
     let names = Names::new(inner.clone(), world.clone(), Settings::default(), true);
     let mut kept = Vec::new();
-    for view in world.definitions.views.values() {
+    let asked = inner.views.asked.all();
+    for view in world.definitions.views.values().chain(&asked) {
         let Some(materialized) = &view.materialized else {
             continue;
         };
@@ -73,6 +76,7 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
                     indexes: indexes(view, &contract),
                     contract,
                     flow: Some(Err(e.to_string().into())),
+                    watched: None,
                 }
             }
         });
@@ -107,6 +111,19 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         ))),
         _ => None,
     };
+    let watched = match contract.upkeep {
+        Upkeep::Read => Some(watch::tables(names, view).await),
+        _ => None,
+    };
+    if let (Some(Err(reason)), None) = (&watched, contract.max_staleness) {
+        return Err(Error::invalid_with_help(
+            format!(
+                "a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads \
+                 has changed: {reason}"
+            ),
+            "Add max_staleness = '5min'",
+        ));
+    }
     Ok(KeptView {
         id: view.id(),
         generation: materialized.generation,
@@ -114,6 +131,7 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         indexes: indexes(view, &contract),
         contract,
         flow,
+        watched,
     })
 }
 
@@ -187,7 +205,21 @@ async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Res
     })
 }
 
+/// What errors call a view that is kept, or a query that somebody subscribes to.
+pub(super) fn called(view: &ViewDefinition) -> String {
+    match view.schema == ASKED {
+        true => "the query".to_string(),
+        false => format!("view {}", view.id()),
+    }
+}
+
 fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -> Error {
+    if view.schema == ASKED {
+        return Error::invalid_with_help(
+            format!("the query cannot be kept by change: {operator}: {reason}"),
+            "Subscribe to a materialized view of it, which is refreshed on a schedule",
+        );
+    }
     Error::invalid_with_help(
         format!(
             "view {} cannot be kept by change: {operator}: {reason}",
@@ -199,7 +231,7 @@ fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -
 
 /// The plan with each table named by what it is, and not by how the query names it: a name means another table in a view
 /// with another search path. Of the table itself only its outline is left.
-fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
+pub(super) fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
     let named = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));
@@ -242,7 +274,7 @@ fn identity(scan: &TableScan, world: &World) -> Option<ObjectId> {
 }
 
 /// What an input is: a kept view, or some columns of a source's table.
-fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
+pub(super) fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
     let (catalog, schema, name) = (
         &*input.table.catalog,
         &*input.table.schema,
@@ -352,6 +384,7 @@ fn captured(
         },
         key: Some(key).filter(|key| !key.is_empty()),
         indexes,
+        is_watched: false,
     }))
 }
 

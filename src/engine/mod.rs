@@ -21,6 +21,8 @@
 //! | `apply.rs` | several files of definitions as one change |
 //! | `options.rs` | the options and URLs of sources |
 //! | `kept.rs` | what views keep, of what is defined; statements that `views` runs |
+//! | `subscribe.rs` | `SUBSCRIBE TO` |
+//! | `watch.rs` | which changes make a view be computed anew that is computed when it is read |
 //! | `limits.rs` | the options that all sources take |
 //! | `sources.rs` | an opened source and the providers of its tables |
 //! | `connectors.rs` | the connectors of this build |
@@ -51,9 +53,11 @@ mod settings;
 mod show;
 mod sources;
 mod stop;
+mod subscribe;
 mod system;
 mod upstream;
 mod versions;
+mod watch;
 mod world;
 
 use std::sync::Arc;

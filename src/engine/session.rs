@@ -20,7 +20,7 @@ use super::panics::caught;
 use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::world::Inner;
-use super::{define, explain, show};
+use super::{define, explain, show, subscribe};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -47,6 +47,8 @@ pub struct Answer {
     pub notices: Vec<String>,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
+    /// It does not end by itself: a subscription's.
+    pub goes_on: bool,
 }
 
 /// A statement that has been understood and not run.
@@ -61,6 +63,8 @@ pub struct Prepared {
     pub is_query: bool,
     /// True of a definition, SET and COPY: each execution does something, which stays.
     pub has_effect: bool,
+    /// Its answer does not end by itself: a subscription's.
+    pub goes_on: bool,
     statement: Spanned,
     planned: Option<Planned>,
 }
@@ -107,6 +111,7 @@ impl Session {
                 parameters,
                 is_query,
                 has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
+                goes_on: matches!(statement.statement, Statement::Subscribe(_)),
                 statement,
                 planned,
             };
@@ -120,6 +125,12 @@ impl Session {
             let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
             let parameters = parameters(&rows)?;
             return Ok(prepared(copy::schema(), None, parameters, statement, true));
+        }
+        if let Statement::Subscribe(subscribe) = &statement.statement {
+            let names = self.names(self.settings());
+            let planned = subscribe::plan(names, subscribe, &statement.text).await?;
+            let schema = planned.order.schema;
+            return Ok(prepared(schema, None, Vec::new(), statement, true));
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
@@ -212,6 +223,23 @@ impl Session {
                 self.query(ast, planned, settings, None).await
             }
             Statement::Copy(copy) => self.copy(copy, settings, None).await,
+            Statement::Subscribe(subscribe) => {
+                let deadline = deadline(&settings);
+                let names = self.names(settings.clone());
+                // The time until it begins is limited, and not how long it goes on.
+                let begun = async {
+                    let planned = subscribe::plan(names.clone(), subscribe, &spanned.text).await?;
+                    planned.begin(&names).await
+                };
+                let stream = within(&settings, deadline, begun).await?;
+                Ok(Answer {
+                    schema: stream.schema(),
+                    stream,
+                    notices: Vec::new(),
+                    is_query: true,
+                    goes_on: true,
+                })
+            }
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
                 let explained = explain::explain(statement, self.names(settings.clone()), deadline);
@@ -278,6 +306,7 @@ impl Session {
             stream: limited,
             notices: self.untold(notices),
             is_query: true,
+            goes_on: false,
         })
     }
 
@@ -386,6 +415,7 @@ fn batch_answer(batch: RecordBatch) -> Answer {
         schema,
         notices: Vec::new(),
         is_query: true,
+        goes_on: false,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Replication {
     recorded: VecDeque<Boundary>,
     /// The newest is to be published, and before that, with `true`, to be made durable with all there is.
     unpublished: Option<bool>,
+    /// What checkpoints have besides.
+    note: String,
     published: Arc<Mutex<Arc<Published>>>,
     /// Whose turn it is where several sources have something.
     turn: usize,
@@ -49,6 +51,8 @@ pub struct Changed {
     /// None: it is the same, but that it may have become readable with nothing in it.
     pub change: Option<ZSet>,
     pub after: Pinned,
+    /// Something has changed in the table, or may have; also where its rows are not kept.
+    pub is_touched: bool,
 }
 
 /// What others read: a handle on the newest epoch.
@@ -74,8 +78,8 @@ impl Replication {
         sources: Vec<(String, Arc<dyn Source>)>,
     ) -> Result<Self> {
         let (checkpoint, recorded) = durable.recover()?;
-        let (boundary, replicas) = match checkpoint {
-            Some(checkpoint) => (checkpoint.boundary, checkpoint.replicas),
+        let (boundary, replicas, note) = match checkpoint {
+            Some(checkpoint) => (checkpoint.boundary, checkpoint.replicas, checkpoint.note),
             None => Default::default(),
         };
         let tracked = |(name, source): (String, Arc<dyn Source>)| {
@@ -102,11 +106,22 @@ impl Replication {
             epoch: boundary.epoch,
             recorded: recorded.into(),
             unpublished: None,
+            note,
             published: Arc::new(Mutex::new(Arc::new(published))),
             turn: 0,
         };
         replication.show();
         Ok(replication)
+    }
+
+    /// What the last checkpoint's owner has noted, or this one since.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Have checkpoints say this, too, from the next one on.
+    pub fn set_note(&mut self, note: String) {
+        self.note = note;
     }
 
     pub fn reader(&self) -> Reader {
@@ -251,6 +266,11 @@ impl Replication {
         }
     }
 
+    /// The last epoch that was recorded before the process began, and has not come again.
+    pub fn recorded(&self) -> Option<u64> {
+        self.recorded.back().map(|boundary| boundary.epoch)
+    }
+
     /// Whether epochs that were recorded before the process began are yet to come.
     pub fn is_replaying(&self) -> bool {
         !self.recorded.is_empty()
@@ -317,6 +337,7 @@ impl Replication {
                 name,
                 before,
                 change,
+                is_touched,
             } in source.apply(boundary.epoch, position, !is_replay)
             {
                 let Some(replica) = source.replicas.get(&name) else {
@@ -328,6 +349,7 @@ impl Replication {
                     before,
                     change,
                     after,
+                    is_touched,
                 };
                 replicas.insert(name, changed);
             }
@@ -363,6 +385,7 @@ impl Replication {
         self.durable.checkpoint(&Checkpoint {
             boundary: self.boundary(),
             replicas: replicas.collect(),
+            note: self.note.clone(),
         })?;
         self.sources.values_mut().for_each(Tracked::durable);
         let mapped = self.durable.mapped();

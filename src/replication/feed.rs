@@ -35,7 +35,12 @@ enum Asked {
         Vec<Captured>,
         BoxFuture<'static, Result<Box<dyn ChangeStream>>>,
     ),
-    Snapshot(Vec<Captured>, BoxFuture<'static, Result<Snapshot>>),
+    /// And the tables whose rows are not read.
+    Snapshot(
+        Vec<Captured>,
+        Vec<TableRef>,
+        BoxFuture<'static, Result<Snapshot>>,
+    ),
 }
 
 enum Answer {
@@ -126,13 +131,14 @@ impl Feed {
     }
 
     /// The next thing that has to be done, or that comes. `followed`: tables whose changes are wanted; `uncopied`: those of
-    /// them that nothing was copied of, nor is being.
+    /// them that nothing was copied of, nor is being; `unread`: those of them whose rows nobody wants.
     ///
     /// Cancel safe: what was under way goes on, what has arrived is told the next time.
     pub async fn next(
         &mut self,
         followed: Vec<Captured>,
         uncopied: Vec<Captured>,
+        unread: Vec<TableRef>,
         is_full: bool,
     ) -> Result<Arrived> {
         if self.asked.is_some() {
@@ -172,7 +178,7 @@ impl Feed {
         if self.copy.is_none() && !uncopied.is_empty() {
             let (source, tables) = (self.source.clone(), uncopied.clone());
             let snapshot = async move { source.snapshot(&tables).await };
-            self.asked = Some(Asked::Snapshot(uncopied, snapshot.boxed()));
+            self.asked = Some(Asked::Snapshot(uncopied, unread, snapshot.boxed()));
             return self.answered().await;
         }
         let stream = self.stream.as_mut().filter(|_| !is_full);
@@ -204,7 +210,7 @@ impl Feed {
             None => return Ok(Arrived::Moved),
             Some(Asked::Position(position)) => Answer::Position(position.await),
             Some(Asked::Stream(_, changes)) => Answer::Stream(changes.await),
-            Some(Asked::Snapshot(_, snapshot)) => Answer::Snapshot(snapshot.await),
+            Some(Asked::Snapshot(_, _, snapshot)) => Answer::Snapshot(snapshot.await),
         };
         match (self.asked.take(), answer) {
             (_, Answer::Position(start)) => {
@@ -215,8 +221,8 @@ impl Feed {
             (Some(Asked::Stream(tables, _)), Answer::Stream(changes)) => {
                 self.opened(changes, tables)
             }
-            (Some(Asked::Snapshot(tables, _)), Answer::Snapshot(snapshot)) => {
-                self.copying(snapshot, tables)
+            (Some(Asked::Snapshot(tables, unread, _)), Answer::Snapshot(snapshot)) => {
+                self.copying(snapshot, tables, &unread)
             }
             _ => Ok(Arrived::Moved),
         }
@@ -277,7 +283,12 @@ impl Feed {
         Ok(Arrived::Transaction(Received { end, changes }))
     }
 
-    fn copying(&mut self, snapshot: Result<Snapshot>, tables: Vec<Captured>) -> Result<Arrived> {
+    fn copying(
+        &mut self,
+        snapshot: Result<Snapshot>,
+        tables: Vec<Captured>,
+        unread: &[TableRef],
+    ) -> Result<Arrived> {
         let snapshot = match snapshot {
             Ok(snapshot) => snapshot,
             Err(e) => return self.refused(e, tables.into_iter().map(|t| t.table).collect()),
@@ -293,7 +304,9 @@ impl Feed {
         let named = |(table, rows): (TableRef, BatchStream)| {
             rows.map(move |rows| (table.clone(), rows)).boxed()
         };
-        let rows = select_all(snapshot.streams.into_iter().map(named));
+        // A stream that is dropped ends at the source; the position is the others' all the same.
+        let read = (snapshot.streams.into_iter()).filter(|(table, _)| !unread.contains(table));
+        let rows = select_all(read.map(named));
         self.copy = Some(Copy {
             at: at.clone(),
             tables: tables.iter().map(|t| t.table.clone()).collect(),

@@ -180,6 +180,10 @@ impl Replica {
         reached: Option<&Position>,
         is_joining: bool,
     ) -> Option<ZSet> {
+        if self.wanted.is_watched {
+            self.watch(steps, reached, is_joining);
+            return None;
+        }
         let mut pending = Pending::new(self.wanted.captured.schema.clone());
         let (rows, steps, from) = match (&self.state, &mut self.copy) {
             (State::Asked | State::Lost, Some(copy)) => {
@@ -215,6 +219,22 @@ impl Replica {
                 self.block(reached.cloned(), e.to_string());
                 None
             }
+        }
+    }
+
+    /// The same where no rows are kept.
+    fn watch(&mut self, steps: Vec<Step>, reached: Option<&Position>, is_joining: bool) {
+        let mut changes = steps.iter().flat_map(|step| &step.changes);
+        let ends = changes.find_map(|change| match change {
+            Change::Ends(error) => Some(error.to_string()),
+            _ => None,
+        });
+        if let Some(reason) = ends {
+            self.block(reached.cloned(), reason);
+        } else if is_joining {
+            self.copy = None;
+            self.lost = None;
+            self.state = State::Live;
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Wanted {
     /// Columns that rows are found by. A source whose log names old rows by other columns than the key needs an index on
     /// those.
     pub indexes: Vec<Vec<usize>>,
+    /// Its rows are not kept: it is only told when something has changed in it.
+    #[serde(default)]
+    pub is_watched: bool,
 }
 
 impl Wanted {
@@ -101,6 +104,8 @@ pub struct Boundary {
 pub struct Checkpoint {
     pub boundary: Boundary,
     pub replicas: BTreeMap<String, Kept>,
+    /// What the owner of the replicas wants to know again. Nothing is read from it here.
+    pub note: String,
 }
 
 /// A replica in a checkpoint.

@@ -46,6 +46,7 @@ pub(super) struct Applied {
     pub name: String,
     pub before: Pinned,
     pub change: Option<ZSet>,
+    pub is_touched: bool,
 }
 
 impl Tracked {
@@ -91,8 +92,16 @@ impl Tracked {
         };
         let followed = of(|replica| replica.state().is_followed());
         let uncopied = of(Replica::is_uncopied);
+        // Rows that nobody keeps are not asked for.
+        let unread = |captured: &&Captured| {
+            let mut of_it =
+                (self.replicas.values()).filter(|r| r.is_uncopied() && r.is_of(&captured.table));
+            of_it.all(|replica| replica.wanted().is_watched)
+        };
+        let unread = uncopied.iter().filter(unread);
+        let unread = unread.map(|captured| captured.table.clone()).collect();
         let is_full = self.queued_rows >= MOST_QUEUED_ROWS;
-        let arrived = self.feed.next(followed, uncopied, is_full).await;
+        let arrived = self.feed.next(followed, uncopied, unread, is_full).await;
         let arrived = match arrived {
             Ok(arrived) => Ok(self.take(arrived)),
             Err(e) => Err(e.into()),
@@ -208,12 +217,15 @@ impl Tracked {
             let steps = steps.remove(name).unwrap_or_default();
             let is_joining = may_join && replica.joins(to);
             let before = replica.content();
+            // One that joins may have changed while nobody told.
+            let is_touched = !steps.is_empty() || is_joining;
             let change = replica.apply(epoch, steps, self.reached.as_ref(), is_joining);
             let name = name.clone();
             Applied {
                 name,
                 before,
                 change,
+                is_touched,
             }
         });
         let applied = applied.collect();

@@ -13,9 +13,13 @@ const KEY: &str = "key";
 const MAX_STALENESS: &str = "max_staleness";
 const KEEP: &str = "keep";
 const MAX_DURATION: &str = "max_duration";
+const RETAIN: &str = "retain";
 
 /// The options of a materialized view, besides those about people.
-pub const OPTIONS: &[&str] = &[REFRESH, KEY, MAX_STALENESS, KEEP, MAX_DURATION];
+pub const OPTIONS: &[&str] = &[REFRESH, KEY, MAX_STALENESS, KEEP, MAX_DURATION, RETAIN];
+
+/// How long changes stay for subscribers who come back, unless the view says otherwise.
+const DEFAULT_RETAIN: Duration = Duration::from_secs(600);
 
 /// Versions that `keep` may ask for.
 const MOST_VERSIONS: u32 = 10_000;
@@ -32,6 +36,8 @@ pub struct Contract {
     pub keep: u32,
     /// A refresh that takes longer is given up.
     pub max_duration: Option<Duration>,
+    /// A subscriber who comes back within this time goes on where he was.
+    pub retain: Duration,
 }
 
 /// What brings a view up to date.
@@ -41,7 +47,7 @@ pub enum Upkeep {
     Change,
     /// A time that has come.
     Schedule(Schedule),
-    /// A read that finds it older than it may be.
+    /// A read that finds that what it reads has changed, or that it is older than it may be.
     Read,
     /// `REFRESH MATERIALIZED VIEW`.
     Manual,
@@ -53,6 +59,7 @@ impl Contract {
     pub fn new(options: &BTreeMap<String, String>) -> Result<Self> {
         let get = |name: &str| options.get(name).map(String::as_str);
         let upkeep = Upkeep::parse(get(REFRESH).unwrap_or("manual"))?;
+        let retain = get(RETAIN).map(|text| duration(RETAIN, text)).transpose()?;
         let max_staleness = get(MAX_STALENESS).map(|text| duration(MAX_STALENESS, text));
         let contract = Self {
             key: get(KEY).map(columns).unwrap_or_default(),
@@ -61,17 +68,20 @@ impl Contract {
             max_duration: (get(MAX_DURATION).map(|text| duration(MAX_DURATION, text)))
                 .transpose()?
                 .filter(|limit| !limit.is_zero()),
+            retain: retain.unwrap_or(DEFAULT_RETAIN),
             upkeep,
         };
         match contract.upkeep {
-            Upkeep::Read if contract.max_staleness.is_none() => Err(Error::invalid_with_help(
-                "a view with refresh = 'on read' says how old it may be when it is read",
-                "Add max_staleness = '5min'",
-            )),
             Upkeep::Change if contract.keep > 1 => Err(Error::invalid_with_help(
                 "a view with refresh = 'on change' has no versions: each change would be one",
                 "Leave keep out, or refresh the view on a schedule",
             )),
+            Upkeep::Schedule(_) | Upkeep::Read | Upkeep::Manual if retain.is_some() => {
+                Err(Error::invalid_with_help(
+                    "only a view with refresh = 'on change' has changes to retain: others have versions",
+                    "Leave retain out; keep says how many versions a subscriber may go on from",
+                ))
+            }
             _ => Ok(contract),
         }
     }
@@ -174,22 +184,26 @@ mod tests {
             ("key", "sku, \"Site\""),
             ("max_staleness", "1s"),
             ("max_duration", "2 hours"),
+            ("retain", "1 hour"),
         ]);
         let full = full.expect("they are what the documentation has");
         assert_eq!(full.upkeep, Upkeep::Change);
         assert_eq!(full.key, ["sku", "Site"]);
         assert_eq!(full.max_staleness, Some(Duration::from_secs(1)));
         assert_eq!(full.max_duration, Some(Duration::from_secs(7200)));
+        assert_eq!(full.retain, Duration::from_secs(3600));
+        assert_eq!(plain.retain, Duration::from_secs(600));
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         for options in [
             &[("refresh", "sometimes")][..],
-            &[("refresh", "on read")],
             &[("refresh", "on change"), ("keep", "3")],
             &[("keep", "0")],
             &[("max_staleness", "soon")],
+            &[("refresh", "on change"), ("retain", "long")],
+            &[("retain", "5min")],
             &[("refresh", "every 0 hours")],
             &[("refresh", "every 1 day at 25:00")],
             &[("refresh", "cron 0 2 * *")],

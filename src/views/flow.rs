@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::journal::{At, Ended, Marks, Recorder};
 use super::keeper::{Record, Stand};
 use super::running::{Made, Running};
 use super::shelf::{AsOf, Content, Shown, State};
@@ -34,6 +35,11 @@ pub(super) struct Flow {
     /// What it had where others may still stop, oldest first.
     made: VecDeque<Past>,
     pub blocked: Option<Arc<str>>,
+    /// The view, its query, and those of the views that it reads.
+    pub origin: u64,
+    marks: Arc<Marks>,
+    /// Tells subscribers what has changed, since it was filled.
+    recorder: Option<Recorder>,
     /// Others are shown no newer than it has come.
     pub is_member: bool,
     /// What it has may be shown, be it alone: it was together with others, or cannot keep up with them.
@@ -81,8 +87,12 @@ impl Flow {
         sources: Arc<[String]>,
         number: u64,
         born: u64,
+        (origin, marks): (u64, Arc<Marks>),
     ) -> Self {
         Self {
+            origin,
+            marks,
+            recorder: None,
             number,
             name: view.id.to_string(),
             view,
@@ -110,6 +120,7 @@ impl Flow {
 
     /// It cannot go on, for this reason. What it has stays.
     pub fn block(&mut self, reason: Arc<str>) {
+        self.end(Ended::Blocked(reason.clone()));
         self.blocked = Some(reason);
         self.is_member = false;
         self.waiting.clear();
@@ -120,6 +131,7 @@ impl Flow {
         self.cancel();
         self.number = number;
         self.stage = Stage::Empty;
+        self.recorder = None;
         self.made.clear();
         self.pins.clear();
         self.blocked = None;
@@ -134,8 +146,26 @@ impl Flow {
         }
     }
 
-    /// It has come to an epoch.
-    pub fn came(&mut self, to: u64, pins: Vec<Pinned>, made: Made) {
+    /// It has come to an epoch. `is_replaying`: one that was shown before the engine was started again.
+    pub fn came(&mut self, at: &Arc<At>, pins: Vec<Pinned>, made: Made, is_replaying: bool) {
+        let to = at.epoch;
+        let (content, retain) = (&made.content, self.view.contract.retain);
+        match &mut self.recorder {
+            Some(recorder) => {
+                let change = made.change.as_ref();
+                let failing = made.failing.as_ref();
+                recorder.tell(at, change, content, failing, retain, is_replaying);
+            }
+            None => {
+                self.recorder = Some(Recorder::begin(
+                    (self.origin, self.sources.clone()),
+                    self.marks.clone(),
+                    at,
+                    (content, made.failing.as_ref()),
+                    is_replaying,
+                ));
+            }
+        }
         if self.is_filled() && !self.is_member {
             self.joins();
         }
@@ -156,11 +186,29 @@ impl Flow {
     }
 
     /// Nothing has changed for it up to an epoch.
-    pub fn stays(&mut self, to: u64, pins: Vec<Pinned>) {
+    pub fn stays(&mut self, at: &Arc<At>, pins: Vec<Pinned>, is_replaying: bool) {
+        let (to, retain) = (at.epoch, self.view.contract.retain);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.same(at, retain, is_replaying);
+        }
         self.at = to;
         self.pins = pins;
         if let Some(last) = self.made.back_mut() {
             last.to = to;
+        }
+    }
+
+    /// With which epoch it has changed last, by what tells its journal from others; if all up to an epoch was told.
+    pub fn changed(&self, up_to: u64) -> Option<(u64, u64)> {
+        let recorder = self.recorder.as_ref();
+        let recorder = recorder.filter(|_| self.blocked.is_none() && self.at == up_to);
+        Some(recorder?.changed())
+    }
+
+    /// Tell subscribers that nothing more comes.
+    pub fn end(&self, why: Ended) {
+        if let Some(recorder) = &self.recorder {
+            recorder.end(why);
         }
     }
 
@@ -249,6 +297,7 @@ impl Flow {
                 Some(past) => Some(Content::Table(past.stand.content.clone())),
                 None => before.content.clone(),
             },
+            journal: self.recorder.as_ref().map(|r| r.journal().clone()),
             failing: past.map_or_else(|| before.failing.clone(), |past| past.failing.clone()),
             is_behind,
             as_of: look.as_of.clone(),

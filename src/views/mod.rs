@@ -30,23 +30,29 @@
 //! | `keeper/` | the thread: sources' steps, epochs, views' paces, checkpoints |
 //! | `flow.rs` | one view that is kept by change: how far it is, what of it is shown |
 //! | `running.rs` | its dataflow and its table |
+//! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
+//! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
+//! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was read is still so |
 //! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
 
 mod contract;
 mod flow;
 mod index;
+mod journal;
 mod keeper;
 mod reading;
 mod running;
 mod runs;
 mod schedule;
 mod shelf;
+mod subscription;
 mod table;
 mod versions;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,11 +68,16 @@ pub use contract::{Contract, OPTIONS, Upkeep};
 pub use index::indexes;
 pub use runs::Run;
 pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
+pub use subscription::{
+    ASKED, Asked, AskedQuery, Cursor, Order, Subscription, columns as subscription_columns,
+};
 pub use table::CopyTable;
 
 use self::keeper::{Command, Keeper};
 use self::runs::{Recomputed, Runs};
+use self::subscription::Subscribers;
 use self::versions::Versions;
+use self::watch::Watch;
 use crate::catalog::{Check, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::Compiled;
@@ -98,6 +109,8 @@ pub struct KeptView {
     pub indexes: Vec<Vec<usize>>,
     /// Of one that is kept by change; or why it cannot be any more.
     pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
+    /// Of one that is computed when it is read: the tables whose changes make it be computed anew; or why they cannot be told.
+    pub watched: Option<Result<Vec<Wanted>, Arc<str>>>,
 }
 
 /// How a view follows what it reads.
@@ -127,10 +140,15 @@ pub struct Views {
     recomputed: Mutex<BTreeMap<ObjectId, Arc<Recomputed>>>,
     /// By generation, of the views that are kept by change.
     plans: Mutex<BTreeMap<u64, Arc<FlowPlan>>>,
+    /// Of views that are computed when they are read: what tells that it is time, or why nothing does.
+    watches: Mutex<BTreeMap<ObjectId, Result<Arc<Watch>, Arc<str>>>>,
     /// Something is due sooner than it was.
     changed: Arc<Notify>,
     execute: OnceLock<Arc<dyn Execute>>,
     keeper: Keeper,
+    /// Queries that are kept while somebody subscribes to them.
+    pub asked: Asked,
+    pub subscribers: Arc<Subscribers>,
 }
 
 impl std::fmt::Debug for Views {
@@ -156,9 +174,12 @@ impl Views {
             runs: Runs::default(),
             recomputed: Mutex::default(),
             plans: Mutex::default(),
+            watches: Mutex::default(),
             changed: Arc::default(),
             execute: OnceLock::new(),
             keeper,
+            asked: Asked::default(),
+            subscribers: Arc::default(),
         })
     }
 
@@ -177,7 +198,10 @@ impl Views {
     }
 
     /// Keep these views, which read these sources, and no others. Those that are kept already go on.
-    pub fn settle(&self, views: Vec<KeptView>, sources: Vec<(String, Arc<dyn Source>)>) {
+    pub fn settle(&self, mut views: Vec<KeptView>, sources: Vec<(String, Arc<dyn Source>)>) {
+        // Locked to the end, so that none that is given up meanwhile is begun again.
+        let asked = self.asked.lock();
+        views.retain(|view| !Asked::is_one(&view.id) || asked.contains_key(&view.id));
         self.versions
             .retain(|g| views.iter().any(|v| v.generation == g));
         self.shelves.change(|shelf| {
@@ -186,6 +210,7 @@ impl Views {
                 views.iter().any(same)
             });
         });
+        let watches = self.settle_watches(&views);
         let mut flows = Vec::new();
         let mut recomputed = BTreeMap::new();
         for view in views.into_iter().map(Arc::new) {
@@ -227,8 +252,52 @@ impl Views {
             .iter()
             .map(|(view, plan)| (view.generation, plan.clone()));
         *self.plans() = plans.collect();
-        self.keeper.send(Command::Settle { flows, sources });
+        self.keeper.send(Command::Settle {
+            flows,
+            watches,
+            sources,
+        });
         self.changed.notify_one();
+    }
+
+    /// The watches of these views; those that are not among them tell nothing any more.
+    fn settle_watches(&self, views: &[KeptView]) -> Vec<Arc<Watch>> {
+        let mut watches = self.watches();
+        let mut old = std::mem::take(&mut *watches);
+        for view in views {
+            let watch = match &view.watched {
+                None => continue,
+                Some(Err(reason)) => Err(reason.clone()),
+                Some(Ok(tables)) => match old.remove(&view.id) {
+                    Some(Ok(same)) if same.tables == *tables => Ok(same),
+                    other => {
+                        if let Some(Ok(other)) = other {
+                            other.set_live(false);
+                        }
+                        Ok(Arc::new(Watch::new(tables.clone())))
+                    }
+                },
+            };
+            watches.insert(view.id.clone(), watch);
+        }
+        old.into_values()
+            .flatten()
+            .for_each(|gone| gone.set_live(false));
+        watches.values().flatten().cloned().collect()
+    }
+
+    fn watches(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<ObjectId, Result<Arc<Watch>, Arc<str>>>> {
+        self.watches
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Of a view that is computed when it is read: whether changes of what it reads make it be, or why its age has to.
+    pub fn is_watched(&self, id: &ObjectId) -> Option<Result<(), Arc<str>>> {
+        let watch = self.watches().get(id).cloned();
+        watch.map(|watch| watch.map(drop))
     }
 
     /// Put a view on the shelf that is not there yet.
@@ -247,9 +316,14 @@ impl Views {
                 None => State::Filling,
             },
             content: version.map(Content::Rows),
+            journal: None,
             failing: None,
             is_behind: false,
-            as_of,
+            // What has changed while nobody was told is not known.
+            as_of: match view.watched {
+                Some(Ok(_)) => AsOf::Never,
+                _ => as_of,
+            },
             progress: None,
         };
         self.shelves.change(|shelf| {

@@ -105,6 +105,17 @@ impl Views {
             return Some(Hindrance::Old(behind(id, shown)));
         }
         let contract = contract?;
+        if contract.upkeep == Upkeep::Read {
+            let is_due = match &shown.as_of {
+                AsOf::Watched(unchanged) => !unchanged.holds(),
+                AsOf::Never => true,
+                // Without a bound on its age, what tells of changes does not do so now.
+                AsOf::At(_) | AsOf::Following(_) => contract.max_staleness.is_none(),
+            };
+            if is_due {
+                return Some(Hindrance::Due(Instant::now()));
+            }
+        }
         let bound = contract.max_staleness?;
         let age = self.shelves().age(&shown.as_of);
         if age.is_some_and(|age| age <= bound) {

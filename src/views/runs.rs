@@ -179,8 +179,13 @@ impl Views {
     ) -> Result<u64> {
         let _only = kept.running.lock().await;
         let shown = self.shelves.newest().get(&kept.view.id).cloned();
+        let suffices = |as_of: &AsOf, enough| match as_of {
+            AsOf::At(at) => *at >= enough,
+            AsOf::Watched(unchanged) => unchanged.at >= enough,
+            _ => false,
+        };
         if let (Some(enough), Some(shown)) = (enough, shown)
-            && matches!(shown.as_of, AsOf::At(at) if at >= enough)
+            && suffices(&shown.as_of, enough)
             && let Some(content) = &shown.content
         {
             return Ok(content.row_count());
@@ -194,6 +199,9 @@ impl Views {
     /// Compute a view anew, and show it if its checks hold. Its caller sees to it that it is the only run.
     async fn run(&self, kept: &Recomputed, trigger: &'static str) -> Result<u64> {
         let (asked, started) = (Instant::now(), Utc::now());
+        // Before anything is read: what changes from here on is not in it, or is told all the same.
+        let watch = self.watches().get(&kept.view.id).cloned();
+        let unchanged = watch.and_then(|watch| watch.ok()?.begin(asked));
         let attempt = kept.due().failures + 1;
         let number = self.runs.begin(Run {
             view: kept.view.id.clone(),
@@ -227,7 +235,10 @@ impl Views {
                 self.shelves.change_one(id, generation, |shown| {
                     shown.state = State::Live;
                     shown.content = Some(content);
-                    shown.as_of = AsOf::At(asked);
+                    shown.as_of = match unchanged {
+                        Some(unchanged) => AsOf::Watched(Arc::new(unchanged)),
+                        None => AsOf::At(asked),
+                    };
                 });
                 *kept.due() = Due {
                     last: Some(started),

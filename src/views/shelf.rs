@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::index::RowIndex;
+use super::journal::Journal;
+use super::watch::Unchanged;
 use crate::catalog::ObjectId;
 use crate::incremental::Progress;
 use crate::store::{FileError, Pinned, Segment};
@@ -21,6 +23,8 @@ pub struct Shown {
     pub state: State,
     /// None: it was never filled.
     pub content: Option<Content>,
+    /// Of one that is kept by change: what has changed of late.
+    pub journal: Option<Arc<Journal>>,
     /// A row of what it reads that cannot be computed with: every read fails with this until it is gone (DESIGN §3.3).
     pub failing: Option<Arc<str>>,
     /// Somebody may have seen it younger, before the engine was started again: a source that it follows has not been read to where it
@@ -121,7 +125,7 @@ impl Rows {
 
 /// How old it is: on the engine's monotonic clock, from the moment at which a source was *asked* for what is in it
 /// (DESIGN §3.5).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum AsOf {
     /// It has never been filled.
     Never,
@@ -129,6 +133,20 @@ pub enum AsOf {
     At(Instant),
     /// It follows these sources.
     Following(Arc<[String]>),
+    /// It follows them, too, as long as nothing has changed that it was computed of.
+    Watched(Arc<Unchanged>),
+}
+
+impl PartialEq for AsOf {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Never, Self::Never) => true,
+            (Self::At(one), Self::At(other)) => one == other,
+            (Self::Following(one), Self::Following(other)) => one == other,
+            (Self::Watched(one), Self::Watched(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 impl Version {
@@ -149,6 +167,7 @@ impl Shown {
             generation,
             state: State::Live,
             content: Some(Content::Rows(version)),
+            journal: None,
             failing: None,
             is_behind: false,
             as_of: AsOf::Never,
@@ -289,12 +308,20 @@ impl Shelves {
         let asked = match as_of {
             AsOf::Never => return None,
             AsOf::At(asked) => *asked,
-            AsOf::Following(sources) => {
-                let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
-                let each = sources.iter().map(|source| reached.get(source).copied());
-                each.min().flatten()?
+            AsOf::Following(sources) => self.oldest(sources)?,
+            AsOf::Watched(unchanged) => {
+                let told = self.oldest(&unchanged.watch.sources);
+                let told = told.filter(|_| unchanged.holds());
+                told.map_or(unchanged.at, |told| told.max(unchanged.at))
             }
         };
         Some(asked.elapsed())
+    }
+
+    /// When the source of these was asked that was reached longest ago.
+    fn oldest(&self, sources: &[String]) -> Option<Instant> {
+        let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
+        let each = sources.iter().map(|source| reached.get(source).copied());
+        each.min().flatten()
     }
 }

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type};
@@ -241,4 +241,53 @@ fn a_reader_that_goes_away_is_no_failure_to_speak_of() {
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(141), 0));
+}
+
+#[test]
+fn a_subscription_is_shown_as_it_comes() {
+    let place = Place::new();
+    for format in ["table", "csv", "json"] {
+        let arguments = [
+            "sql",
+            "-c",
+            "CREATE SOURCE shop FROM 'sqlite:shop.db' WITH (changes = 'triggers')",
+            "-c",
+            "SUBSCRIBE TO (SELECT sku, name FROM shop.item)",
+            "--format",
+            format,
+        ];
+        let mut child = place.command(&arguments).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut until = |text: &str| {
+            let found = lines.find(|line| line.as_ref().unwrap().contains(text));
+            found.expect("it goes on").unwrap()
+        };
+        until("東京");
+        let shop = rusqlite::Connection::open(place.path("shop.db")).unwrap();
+        shop.busy_timeout(std::time::Duration::from_secs(10))
+            .unwrap();
+        let sql = format!("INSERT INTO item (sku, name) VALUES ('{format}', 'new {format}')");
+        shop.execute_batch(&sql).unwrap();
+        // Not at its end, which it does not have.
+        until(&format!("new {format}"));
+        let told = std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+    }
+    let create = "CREATE MATERIALIZED VIEW v AS SELECT sku FROM shop.item";
+    let more = [
+        "-c",
+        "SUBSCRIBE TO v",
+        "--format",
+        "parquet",
+        "-o",
+        "x.parquet",
+    ];
+    let said = place.ask(create, &more).failed();
+    assert!(
+        said.contains("a Parquet file is read from its end, and a subscription has none"),
+        "{said}"
+    );
 }

@@ -316,7 +316,6 @@ async fn later_statements_say_so() {
     let t = Fixture::new().await;
     for sql in [
         "CREATE INDEX ON v (a)",
-        "SUBSCRIBE TO v",
         "CREATE USER ana PASSWORD 'x'",
         "GRANT SELECT ON v TO ana",
         "SET max_staleness = '0s'",

@@ -253,7 +253,7 @@ async fn what_cannot_be_kept_is_refused() {
     assert_snapshot!(create("refresh = 'sometimes'", select).await, @"invalid: a view is not refreshed 'sometimes'. Write refresh = 'on change', 'on read', 'manual', 'every 1 hour', 'every 1 day at 02:00 Europe/Berlin' or 'cron 0 2 * * 1-5 Europe/Berlin'");
     assert_snapshot!(create("refesh = 'manual'", select).await, @"invalid: a materialized view has no option refesh. Did you mean refresh?");
     assert_snapshot!(create("key = 'name'", select).await, @"unknown_name: column name of the key of view v does not exist");
-    assert_snapshot!(create("refresh = 'on read'", select).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read. Add max_staleness = '5min'");
+    assert_snapshot!(create("refresh = 'on read'", select).await, @"invalid: a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads has changed: source erp does not tell what changes: changes = 'triggers' on the source writes triggers and a log table into the database; changes = 'poll' looks at its tables again and again, and writes nothing. Add max_staleness = '5min'");
     assert_snapshot!(create("keep = 3", "SELECT * FROM v").await, @"unknown_name: table or view v does not exist");
     assert_snapshot!(t.err("CREATE VIEW v WITH (keep = 3) AS SELECT 1 AS one").await, @"invalid: a virtual view has no option keep: it is computed when it is read. CREATE MATERIALIZED VIEW keeps its rows");
     assert_snapshot!(t.err("CREATE MATERIALIZED VIEW v CHECK c AS (SELECT nothing FROM v) AS SELECT 1 AS one").await, @"invalid: check c: No field named nothing. Valid fields are v.one");

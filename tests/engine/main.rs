@@ -18,6 +18,9 @@
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
+//! | `reads.rs` | materialized views that are computed when what they read has changed |
+//! | `subscribed.rs` | subscriptions over PostgreSQL under load: atomicity, crashes |
+//! | `subscriptions.rs` | `SUBSCRIBE TO` |
 //! | `systems.rs` | a view kept by change over PostgreSQL, MariaDB and SQLite |
 //! | `topn.rs` | a top-n above a join reads the first rows of one side |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
@@ -67,6 +70,8 @@ mod paced;
 mod places;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod reads;
 mod reference;
 mod restraint;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
@@ -76,6 +81,9 @@ mod shared;
 mod sick;
 mod sources;
 mod statements;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod subscribed;
+mod subscriptions;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod systems;
 mod topn;

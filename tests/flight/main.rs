@@ -6,6 +6,7 @@
 //! | `statements.rs` | queries, definitions, prepared statements, cancellation, sizes and types |
 //! | `metadata.rs` | every metadata command |
 //! | `sessions.rs` | login, sessions, settings, the client of `--connect` |
+//! | `subscriptions.rs` | `SUBSCRIBE TO`: streams that go on, over the wire |
 //! | `abuse.rs` | garbage, too many connections, too large messages, TLS, stopping |
 
 #![cfg(feature = "serve")]
@@ -14,4 +15,5 @@ mod abuse;
 mod metadata;
 mod sessions;
 mod statements;
+mod subscriptions;
 mod support;

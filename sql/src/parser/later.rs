@@ -36,7 +36,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["SET", "SESSION", "AUTHORIZATION"],
     &["SET", "SESSION", "CHARACTERISTICS"],
     &["SET", "TRANSACTION"],
-    &["SUBSCRIBE"],
     &["GRANT"],
     &["REVOKE"],
     &["BEGIN"],

@@ -6,6 +6,7 @@ mod define;
 mod later;
 mod session;
 mod standard;
+mod subscribe;
 
 use sqlparser::tokenizer::{Location, Token};
 
@@ -104,6 +105,7 @@ impl Cursor<'_> {
             Some("RESET") => self.reset(),
             Some("EXPLAIN") => self.explain(),
             Some("COPY") => self.copy(),
+            Some("SUBSCRIBE") => self.subscribe(),
             _ => self.standard(),
         }
     }

@@ -15,8 +15,24 @@ const NESTED_STATEMENTS: usize = 3;
 
 /// First words of statements, for "did you mean".
 const STATEMENTS: &[&str] = &[
-    "SELECT", "WITH", "VALUES", "CREATE", "ALTER", "DROP", "REFRESH", "COMMENT", "SHOW",
-    "DESCRIBE", "SET", "RESET", "EXPLAIN", "COPY", "INSERT", "UPDATE", "DELETE",
+    "SELECT",
+    "WITH",
+    "VALUES",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "REFRESH",
+    "COMMENT",
+    "SHOW",
+    "SUBSCRIBE",
+    "DESCRIBE",
+    "SET",
+    "RESET",
+    "EXPLAIN",
+    "COPY",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
 ];
 
 impl Cursor<'_> {

@@ -89,7 +89,10 @@ impl Shell<'_> {
             execute(self.target, &statement, &self.output).await?;
             if !matches!(
                 statement.statement,
-                Statement::Query(_) | Statement::Show(_) | Statement::Explain(_)
+                Statement::Query(_)
+                    | Statement::Show(_)
+                    | Statement::Explain(_)
+                    | Statement::Subscribe(_)
             ) {
                 self.learn().await;
             }

@@ -11,7 +11,7 @@
 //! | `keys.rs` | `system.keys` and the constraints of `information_schema` |
 //! | `information_schema.rs` | the rest of `information_schema` |
 //! | `lineage.rs` | `system.lineage` |
-//! | `queries.rs`, `settings.rs` | `system.queries`, `settings` |
+//! | `queries.rs`, `settings.rs` | `system.queries`, `fragments`, `subscriptions`, `settings` |
 //! | `types.rs` | types as SQL writes them |
 
 mod information_schema;
@@ -51,6 +51,7 @@ static ALL: &[Definition] = &[
     lineage::LINEAGE,
     queries::FRAGMENTS,
     queries::QUERIES,
+    queries::SUBSCRIPTIONS,
     settings::SETTINGS,
     sources::OWNERSHIP,
     sources::SOURCES,

@@ -5,6 +5,7 @@ use crate::catalog::SYSTEM;
 use crate::engine::log::RunState;
 use crate::engine::names::Names;
 use crate::federation::Outcome;
+use crate::views::Asked;
 
 /// The latest statements of all sessions, in the order in which they began.
 pub(super) const QUERIES: Definition = Definition {
@@ -95,5 +96,46 @@ fn fragments(names: &Names, rows: &mut Rows) {
                 error,
             ]);
         }
+    }
+}
+
+/// Who is told now what changes, in the order in which they began.
+pub(super) const SUBSCRIPTIONS: Definition = Definition {
+    schema: SYSTEM,
+    name: "subscriptions",
+    columns: &[
+        always("id", Kind::Count),
+        // Counted from 1, as sessions are opened.
+        always("session", Kind::Count),
+        // NULL: a query.
+        maybe("view", Kind::Text),
+        always("sql", Kind::Text),
+        always("since", Kind::Instant),
+        // All up to it was told.
+        maybe("epoch", Kind::Count),
+        always("rows", Kind::Count),
+        // Of changes that wait until it takes them.
+        always("waiting_rows", Kind::Count),
+        always("waiting_bytes", Kind::Count),
+    ],
+    rows: Fill::Known(subscriptions),
+};
+
+fn subscriptions(names: &Names, rows: &mut Rows) {
+    for subscriber in names.inner.views.subscribers.all() {
+        let order = &subscriber.order;
+        let (progress, waiting) = (subscriber.progress(), subscriber.waiting());
+        let view = (!Asked::is_one(&order.view)).then(|| order.view.to_string());
+        rows.push(row![
+            subscriber.number,
+            order.asker,
+            view,
+            &order.sql,
+            Value::Instant(subscriber.since.timestamp_micros()),
+            progress.epoch,
+            progress.rows,
+            waiting.0,
+            waiting.1,
+        ]);
     }
 }

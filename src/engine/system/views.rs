@@ -33,6 +33,8 @@ pub(super) const VIEWS: Definition = Definition {
         // While it is filled from what it reads: how many of its rows are done, of how many.
         maybe("input_rows_done", Kind::Count),
         maybe("input_rows", Kind::Count),
+        // Of one that is computed when it is read: a change of what it reads makes it be, or why its age has to.
+        maybe("mechanism", Kind::Text),
     ],
     rows: Fill::Known(views),
 };
@@ -164,8 +166,16 @@ fn views(names: &Names, rows: &mut Rows) {
             shown.and_then(|shown| age(names, &shown.as_of)),
             progress.map(|(done, _)| done),
             progress.map(|(_, all)| all),
+            mechanism(names, view),
         ]);
     }
+}
+
+fn mechanism(names: &Names, view: &ViewDefinition) -> Option<String> {
+    Some(match names.inner.views.is_watched(&view.id())? {
+        Ok(()) => "change".to_string(),
+        Err(reason) => format!("age: {reason}"),
+    })
 }
 
 fn freshness(names: &Names, rows: &mut Rows) {

@@ -44,6 +44,8 @@ const NAME: &str = "the checkpoint's manifest";
 pub(super) struct Manifest {
     pub(super) boundary: Boundary,
     pub(super) replicas: BTreeMap<String, Replica>,
+    #[serde(default)]
+    pub(super) note: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -131,6 +131,7 @@ impl Durable for Disk {
         let manifest = Manifest {
             boundary: checkpoint.boundary.clone(),
             replicas,
+            note: checkpoint.note.clone(),
         };
         self.commit.commit_manifest(&manifest.to_bytes()?)?;
         // From here on it is durable: what cannot be tidied up now is the next time, or at the next start.
@@ -161,6 +162,7 @@ impl Durable for Disk {
             checkpoint = Some(Checkpoint {
                 boundary: manifest.boundary,
                 replicas,
+                note: manifest.note,
             });
         }
         let recorded = self.log.recover(&boundary)?;

@@ -73,6 +73,7 @@ impl Bench {
                 source: "a".into(),
                 key: (captured.table.name == "keyed").then(|| vec![1]),
                 indexes: Vec::new(),
+                is_watched: false,
                 captured,
             };
             let name = wanted.captured.table.name.clone();

@@ -36,6 +36,7 @@ fn wanted(name: &str) -> Wanted {
         },
         key: (name == "keyed").then(|| vec![0]),
         indexes: vec![vec![1]],
+        is_watched: false,
     }
 }
 
@@ -100,6 +101,7 @@ fn checkpoint(epoch: u64, tables: &[Table; 2]) -> Checkpoint {
     Checkpoint {
         boundary: boundary(epoch),
         replicas: NAMES.iter().zip(tables).map(kept).collect(),
+        note: format!("of {epoch}"),
     }
 }
 
@@ -241,6 +243,7 @@ impl History {
                 assert_eq!(recorded, self.recorded);
                 let found = found.unwrap();
                 assert_eq!(found.boundary.epoch, self.kept.0);
+                assert_eq!(found.note, format!("of {}", self.kept.0));
                 let tables =
                     NAMES.map(|name| restored(name, &found.replicas[name], found.boundary.epoch));
                 for (table, kept) in tables.iter().zip(&self.kept.1) {

@@ -338,6 +338,7 @@ impl<'a> Simulation<'a> {
                 before: content.clone(),
                 change: None,
                 after: content.clone(),
+                is_touched: false,
             };
             (name.clone(), changed)
         };

@@ -97,6 +97,7 @@ impl Spec {
             captured: Captured { table, schema },
             key: self.key.map(<[usize]>::to_vec),
             indexes: self.indexes.iter().map(|index| index.to_vec()).collect(),
+            is_watched: false,
         }
     }
 }

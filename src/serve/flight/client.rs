@@ -20,7 +20,7 @@ pub use super::apply::RemoteChange;
 use super::apply::{APPLY, File, Reply, Request};
 use super::options::{self, GetResult, OptionValue, SetRequest, SetResult};
 use super::server::causes;
-use super::sql::{KIND, NOTICE};
+use super::sql::{KIND, NOTICE, SUBSCRIPTION};
 use super::status::{CODE, POSITION, SQLSTATE};
 
 const DEFAULT_PORT: u16 = 50051;
@@ -64,6 +64,8 @@ pub struct RemoteAnswer {
     pub notices: Vec<String>,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
+    /// It does not end by itself: a subscription's.
+    pub goes_on: bool,
 }
 
 impl RemoteSession {
@@ -118,6 +120,7 @@ impl RemoteSession {
         Ok(RemoteAnswer {
             schema: schema.into(),
             notices: notices.collect(),
+            goes_on: headers.get(KIND).is_some_and(|kind| kind == SUBSCRIPTION),
             is_query: headers.get(KIND).is_none_or(|kind| kind != "definition"),
             stream: stream.map_err(RemoteError::from).boxed(),
         })

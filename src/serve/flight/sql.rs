@@ -43,8 +43,10 @@ use crate::engine::Engine;
 
 /// Metadata of a `DoGet`: what the user should know besides the rows.
 pub(super) const NOTICE: &str = "belvedere-notice-bin";
-/// Metadata of a `DoGet`: `query`, or `definition` if its answer is one row, `status`.
+/// Metadata of a `DoGet`: `query`, [`SUBSCRIPTION`], or `definition` if its answer is one row, `status`.
 pub(super) const KIND: &str = "belvedere-statement";
+/// Its answer does not end by itself.
+pub(super) const SUBSCRIPTION: &str = "subscription";
 
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 const RENEW_FLIGHT_ENDPOINT: &str = "RenewFlightEndpoint";
@@ -264,10 +266,10 @@ impl FlightSqlService for FlightSql {
         let messages = wire::messages(work.schema().clone(), running.batches);
         let mut response: Response<<Self as FlightService>::DoGetStream> = Response::new(messages);
         noted(response.metadata_mut(), &running.notices);
-        let kind = if work.is_query() {
-            "query"
-        } else {
-            "definition"
+        let kind = match (work.is_query(), work.goes_on()) {
+            (false, _) => "definition",
+            (true, false) => "query",
+            (true, true) => SUBSCRIPTION,
         };
         response
             .metadata_mut()

@@ -114,6 +114,11 @@ impl Work {
         self.prepared.is_query
     }
 
+    /// Its answer does not end by itself.
+    pub fn goes_on(&self) -> bool {
+        self.prepared.goes_on
+    }
+
     /// It is carried out once, however often its ticket is presented.
     pub fn has_effect(&self) -> bool {
         self.prepared.has_effect
@@ -144,6 +149,11 @@ impl Work {
 
     /// Run it to its end; returns how many rows it gave or wrote, none for a definition.
     pub async fn count(self: &Arc<Self>) -> Result<i64, Status> {
+        if self.goes_on() {
+            return Err(Status::invalid_argument(
+                "a subscription has rows without end, and no count of them: send it as a query",
+            ));
+        }
         let mut running = self.run(self.session.clone()).await?;
         let mut rows = 0;
         while let Some(batch) = running.batches.try_next().await? {

@@ -30,18 +30,20 @@ pub(super) fn status(error: &Error) -> Status {
 
 fn grpc_code(error: &Error) -> Code {
     match error.code() {
-        "parse" | "invalid" | "plan" | "data" | "invalid_url" | "invalid_option"
-        | "invalid_secret" => Code::InvalidArgument,
+        "parse" | "invalid" | "cursor_foreign" | "plan" | "data" | "invalid_url"
+        | "invalid_option" | "invalid_secret" => Code::InvalidArgument,
         "unknown_name" | "source_table_missing" => Code::NotFound,
         "name_taken" | "target_exists" => Code::AlreadyExists,
         "not_in_this_version" => Code::Unimplemented,
         "in_use" | "source_authentication" | "malformed_file" => Code::FailedPrecondition,
         "source_permission_denied" => Code::PermissionDenied,
-        "source_schema_changed" => Code::Aborted,
-        "source_value_out_of_range" => Code::OutOfRange,
+        "source_schema_changed" | "subscription_ended" => Code::Aborted,
+        "source_value_out_of_range" | "cursor_expired" => Code::OutOfRange,
         "timeout" | "source_timeout" => Code::DeadlineExceeded,
         "cancelled" | "source_cancelled" => Code::Cancelled,
-        "memory" | "source_busy" | "source_limit_exceeded" => Code::ResourceExhausted,
+        "memory" | "source_busy" | "source_limit_exceeded" | "subscription_too_slow" => {
+            Code::ResourceExhausted
+        }
         "store" | "source_unreachable" | "source_refused" => Code::Unavailable,
         _ => match error.kind() {
             crate::Kind::Transient => Code::Unavailable,

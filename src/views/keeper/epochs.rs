@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use belvedere_connector::Position;
 
 use crate::incremental::Moved;
-use crate::replication::{Boundary, Epoch, Positions};
+use crate::replication::{Boundary, Epoch};
 use crate::store::{self, Pinned, ZSet};
+use crate::views::journal::At;
 
 /// For how long it is known when an epoch began; before that it counts as so long ago.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -59,7 +60,7 @@ impl Stand {
 /// What there was at an epoch.
 pub(crate) struct Record {
     pub epoch: u64,
-    positions: Positions,
+    pub at: Arc<At>,
     /// Replicas by name.
     pub tables: BTreeMap<String, Stand>,
     /// Sources that may have shown later states before the restart.
@@ -80,7 +81,7 @@ impl Epochs {
     pub fn new(boundary: &Boundary) -> Self {
         let first = Record {
             epoch: boundary.epoch,
-            positions: boundary.positions.clone(),
+            at: Arc::new(At::new(boundary)),
             tables: BTreeMap::new(),
             behind: Arc::default(),
             reached: BTreeMap::new(),
@@ -102,7 +103,7 @@ impl Epochs {
     /// A source was asked at a moment for a position: what has come to it is not older.
     pub fn reached(&mut self, source: &str, asked: Instant, position: &Position) {
         for record in &mut self.kept {
-            if (record.positions.get(source)).is_some_and(|reached| position <= reached) {
+            if (record.at.positions.get(source)).is_some_and(|reached| position <= reached) {
                 let last = record.reached.entry(source.to_string()).or_insert(asked);
                 *last = asked.max(*last);
             }
@@ -125,7 +126,7 @@ impl Epochs {
         let before = self.newest();
         let mut record = Record {
             epoch: number,
-            positions: epoch.boundary.positions,
+            at: Arc::new(At::new(&epoch.boundary)),
             tables: before.tables.clone(),
             behind: before.behind.clone(),
             reached: before.reached.clone(),
@@ -161,13 +162,13 @@ impl Epochs {
         }
     }
 
-    /// Keep what views have to stop at that are at these epochs, and those epochs.
-    pub fn retain(&mut self, ats: &BTreeSet<u64>) {
+    /// Keep what views have to stop at that are at these epochs, and those epochs; all of them up to `each`.
+    pub fn retain(&mut self, ats: &BTreeSet<u64>, each: u64) {
         let newest = self.newest().epoch;
         let is_needed = |epoch: u64| {
             let step = 1 << epoch.trailing_zeros().min(63);
             let first = epoch.saturating_sub(step);
-            epoch == newest || ats.range(first..=epoch).next().is_some()
+            epoch == newest || epoch <= each || ats.range(first..=epoch).next().is_some()
         };
         self.kept.retain(|record| is_needed(record.epoch));
         // Whoever is behind all of them has the content before.
@@ -230,7 +231,7 @@ mod tests {
                     goals[view] = roundest(before.filter(|epoch| *epoch > at)).unwrap();
                     until[view] = tick + rng.u64(1..=pace[view]);
                 }
-                epochs.retain(&ats.iter().chain(&goals).copied().collect());
+                epochs.retain(&ats.iter().chain(&goals).copied().collect(), 0);
                 assert!(epochs.kept().count() < 60);
             }
             let all = (64..3_800).step_by(64).all(|round| {

@@ -10,7 +10,9 @@ use super::Kept;
 use super::sources::Following;
 use crate::catalog::ObjectId;
 use crate::replication::{self, State as Followed, Wanted};
+use crate::store::checksum;
 use crate::views::flow::Flow;
+use crate::views::watch::Watch;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
 impl Kept {
@@ -18,6 +20,7 @@ impl Kept {
     pub(super) fn settle(
         &mut self,
         views: Vec<(Arc<KeptView>, Arc<FlowPlan>)>,
+        watches: Vec<Arc<Watch>>,
         sources: Vec<(String, Arc<dyn Source>)>,
     ) {
         let gone: Vec<String> = (self.sources.keys())
@@ -78,7 +81,10 @@ impl Kept {
                 }
             }
         }
-        let used: BTreeSet<&String> = self.flows.iter().flat_map(|flow| &flow.inputs).collect();
+        self.settle_watches(watches);
+        let flows = self.flows.iter().flat_map(|flow| &flow.inputs);
+        let watches = self.watches.iter().flat_map(|watching| &watching.inputs);
+        let used: BTreeSet<&String> = flows.chain(watches).collect();
         let unused: Vec<String> = (self.replication.wanted())
             .filter(|(name, ..)| !used.iter().any(|used| used == name))
             .map(|(name, ..)| name.to_string())
@@ -99,6 +105,17 @@ impl Kept {
         self.renew();
     }
 
+    /// Keep all but this one.
+    pub(super) fn forget_view(&mut self, id: &ObjectId) {
+        let others = self.flows.iter().filter(|flow| flow.view.id != *id);
+        let others = others.map(|flow| (flow.view.clone(), flow.plan.clone()));
+        let watches = self.watches.iter().map(|watching| watching.watch.clone());
+        let sources = self.sources.iter();
+        let sources = sources.map(|(name, followed)| (name.clone(), followed.source.clone()));
+        let (others, watches) = (others.collect(), watches.collect());
+        self.settle(others, watches, sources.collect());
+    }
+
     /// Whether views that it reads were kept, too.
     fn reads_the_same(&self, flow: &Flow, old: &[Flow]) -> bool {
         let views = flow.plan.inputs.iter().filter_map(|input| match input {
@@ -117,11 +134,14 @@ impl Kept {
     fn begin_flow(&mut self, view: Arc<KeptView>, plan: Arc<FlowPlan>) -> Flow {
         let mut sources = BTreeSet::new();
         let (mut inputs, mut blocked) = (Vec::new(), None);
+        let mut origin = view.generation.to_le_bytes().to_vec();
+        origin.extend(plan.fingerprint.as_bytes());
         for input in &plan.inputs {
             match input {
                 FlowInput::View(id) => {
                     let read = self.flows.iter().find(|flow| flow.view.id == *id);
                     sources.extend(read.iter().flat_map(|flow| flow.sources.iter().cloned()));
+                    origin.extend(read.iter().flat_map(|flow| flow.origin.to_le_bytes()));
                     inputs.push(id.to_string());
                 }
                 FlowInput::Table(wanted) => {
@@ -136,7 +156,8 @@ impl Kept {
         let sources = sources.into_iter().collect();
         self.begun += 1;
         let born = self.replication.epoch();
-        let mut flow = Flow::new(view, plan, inputs, sources, self.begun, born);
+        let journal = (checksum(&origin), self.marks.clone());
+        let mut flow = Flow::new(view, plan, inputs, sources, self.begun, born, journal);
         if let Some(reason) = blocked {
             flow.block(reason);
         }
@@ -144,11 +165,13 @@ impl Kept {
     }
 
     /// A replica that has what an input wants: one that is there, or another.
-    fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
+    pub(super) fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
         let captured = &wanted.captured;
         let has = |(_, kept, state): &(&str, &Wanted, &Followed)| {
             let is_followed = !matches!(state, Followed::Blocked { .. });
-            is_followed && kept.source == wanted.source && kept.captured.holds(captured)
+            let has_rows = wanted.is_watched || !kept.is_watched;
+            let is_same = kept.source == wanted.source && kept.captured.holds(captured);
+            is_followed && has_rows && is_same
         };
         let fits = self.replication.wanted().find(has);
         let fits = fits.map(|(name, kept, _)| (name.to_string(), kept.captured.schema.clone()));

@@ -10,6 +10,7 @@
 //! | `flows.rs` | the views: which there are, what they read |
 //! | `epochs.rs` | [`Epochs`]: what there was at epochs where views still have to stop |
 //! | `pace.rs` | bringing each view to the next epoch, and showing several together |
+//! | `watches.rs` | tables of which it is only told that they have changed |
 //! | `crew.rs` | [`Crew`]: threads |
 
 mod crew;
@@ -17,6 +18,7 @@ mod epochs;
 mod flows;
 mod pace;
 mod sources;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -33,8 +35,11 @@ use self::epochs::Epochs;
 pub(super) use self::epochs::{Record, Stand};
 use self::pace::Done;
 use self::sources::{ASK, Following, is_ready};
+use self::watches::Watching;
 use super::flow::Flow;
+use super::journal::{At, Ended, Marks};
 use super::shelf::Shelves;
+use super::watch::Watch;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
 use crate::replication::{self, Durable, Epoch, Replication};
@@ -51,10 +56,13 @@ pub(super) enum Command {
     /// Keep these views, with these sources.
     Settle {
         flows: Vec<(Arc<KeptView>, Arc<FlowPlan>)>,
+        watches: Vec<Arc<Watch>>,
         sources: Vec<(String, Arc<dyn Source>)>,
     },
     /// Compute a view anew.
     Refill(ObjectId, oneshot::Sender<()>),
+    /// Keep a view no longer.
+    Forget(ObjectId),
     Stop,
 }
 
@@ -126,6 +134,13 @@ struct Kept {
     unpublished: Option<Epoch>,
     /// The epoch that is shown of all views that keep up.
     together: u64,
+    /// The epoch that this process has begun with.
+    start: u64,
+    /// The last that was shown before it: up to there, views stop at each epoch, since somebody may have been told of it.
+    replays: u64,
+    /// Where epochs ended.
+    marks: Arc<Marks>,
+    watches: Vec<Watching>,
     crew: Crew,
     /// So many views are filled at a time: a processor is left for those that are.
     most_filling: usize,
@@ -158,10 +173,15 @@ impl Kept {
         runtime: &Handle,
     ) -> Option<Self> {
         // Sources are known with the first command: replicas of others are none's.
-        let (flows, sources) = loop {
+        let (flows, watches, sources) = loop {
             match runtime.block_on(inbox.recv())? {
-                Command::Settle { flows, sources } => break (flows, sources),
+                Command::Settle {
+                    flows,
+                    watches,
+                    sources,
+                } => break (flows, watches, sources),
                 Command::Refill(_, done) => drop(done),
+                Command::Forget(_) => {}
                 Command::Stop => return None,
             }
         };
@@ -176,6 +196,10 @@ impl Kept {
             tracing::warn!("replica {name} is copied anew: {reason}");
         }
         let boundary = replication.reader().published().boundary.clone();
+        // What another version has written says nothing.
+        let noted = serde_json::from_str(replication.note()).unwrap_or_default();
+        let marks = Marks::new(noted, boundary.epoch);
+        marks.add(&At::new(&boundary));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut kept = Self {
             replication,
@@ -186,6 +210,10 @@ impl Kept {
             epochs: Epochs::new(&boundary),
             unpublished: None,
             together: boundary.epoch,
+            start: boundary.epoch,
+            replays: boundary.epoch,
+            marks: Arc::new(marks),
+            watches: Vec::new(),
             crew: Crew::default(),
             most_filling: processors.saturating_sub(1).max(1),
             done: unbounded_channel(),
@@ -197,7 +225,8 @@ impl Kept {
             is_changed: false,
             began: Instant::now(),
         };
-        kept.settle(flows, sources);
+        kept.replays = (kept.replication.recorded()).unwrap_or(boundary.epoch);
+        kept.settle(flows, watches, sources);
         Some(kept)
     }
 
@@ -223,6 +252,7 @@ impl Kept {
         if self.is_changed {
             self.save();
         }
+        self.flows.iter().for_each(|flow| flow.end(Ended::Closed));
         // A runtime of one thread does nothing while that waits for this one to end.
         let until = match runtime.runtime_flavor() {
             RuntimeFlavor::CurrentThread => Instant::now(),
@@ -235,7 +265,7 @@ impl Kept {
     }
 
     async fn next(&mut self) -> Event {
-        if self.flows.is_empty() {
+        if self.flows.is_empty() && self.watches.is_empty() {
             return Event::Command(self.inbox.recv().await);
         }
         let now = Instant::now();
@@ -260,8 +290,13 @@ impl Kept {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Settle { flows, sources } => self.settle(flows, sources),
+            Command::Settle {
+                flows,
+                watches,
+                sources,
+            } => self.settle(flows, watches, sources),
             Command::Refill(id, done) => self.refill(&id, done),
+            Command::Forget(id) => self.forget_view(&id),
             Command::Stop => {}
         }
         // Other sources may be followed now.
@@ -278,6 +313,7 @@ impl Kept {
                 "a source has not come to where it was shown before the restart: others go on"
             );
             self.replication.give_up_recorded();
+            self.replays = self.start;
         }
         loop {
             match self.replication.cut() {
@@ -299,7 +335,11 @@ impl Kept {
                 break;
             }
             match self.unpublished.take() {
-                Some(epoch) => self.epochs.add(epoch, Instant::now()),
+                Some(epoch) => {
+                    self.touch(&epoch);
+                    self.epochs.add(epoch, Instant::now());
+                    self.marks.add(&self.epochs.newest().at);
+                }
                 None => break,
             }
             self.renew();
@@ -316,6 +356,13 @@ impl Kept {
 
     fn save(&mut self) {
         let begun = Instant::now();
+        let epoch = self.epochs.newest().epoch;
+        let changed = self.flows.iter().filter_map(|flow| flow.changed(epoch));
+        let note = self.marks.note(epoch, changed.collect());
+        match serde_json::to_string(&note) {
+            Ok(note) => self.replication.set_note(note),
+            Err(e) => tracing::error!("what has changed is not noted: {e}"),
+        }
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
             // What was in memory may lie in files now.

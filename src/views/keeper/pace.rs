@@ -50,6 +50,7 @@ impl Kept {
         let names = self.replication.wanted();
         let contents = names.filter_map(|(name, ..)| Some((name, self.replication.content(name)?)));
         self.epochs.renew(contents);
+        self.look_at_watches();
         let newest = self.epochs.newest();
         // Of views that wait for the next epoch, too: lest they keep what is nobody's else.
         for at in 0..self.flows.len() {
@@ -73,7 +74,12 @@ impl Kept {
             }
             while self.flows[at].blocked.is_none() {
                 match self.next_of(&self.flows[at]) {
-                    Next::Stay(to, pins) => self.flows[at].stays(to, pins),
+                    Next::Stay(to, pins) => {
+                        let is_replaying = to < self.replays;
+                        if let Some(record) = self.epochs.at(to) {
+                            self.flows[at].stays(&record.at, pins, is_replaying);
+                        }
+                    }
                     Next::Nothing => break,
                     Next::Fill(to, pins) => self.fill(at, to, pins),
                     Next::Step(to, stands) => self.step(at, to, stands),
@@ -124,6 +130,10 @@ impl Kept {
                 if self.flows.iter().filter(filling).count() >= self.most_filling {
                     return Next::Nothing;
                 }
+                // What was told before the engine was started again goes on from where that begins.
+                if let Some(stands) = self.stands_at_start(flow) {
+                    return Next::Fill(self.start, pins(stands));
+                }
                 let mut newer = epochs.rev().filter(|epoch| *epoch >= flow.born);
                 let found = newer.find_map(|epoch| Some((epoch, self.stands(flow, epoch)?)));
                 found.map_or(Next::Nothing, |(epoch, stands)| {
@@ -140,11 +150,22 @@ impl Kept {
                     let (epoch, stands) = possible.swap_remove(same);
                     return Next::Stay(epoch, pins(stands));
                 }
-                let next = roundest(possible.iter().map(|(epoch, _)| *epoch));
+                let mut each = possible.iter().map(|(epoch, _)| *epoch);
+                let next = match flow.at < self.replays {
+                    // Somebody may have been told of each: he goes on from there.
+                    true => each.next(),
+                    false => roundest(each),
+                };
                 let next = possible.into_iter().find(|(epoch, _)| Some(*epoch) == next);
                 next.map_or(Next::Nothing, |(epoch, stands)| Next::Step(epoch, stands))
             }
         }
+    }
+
+    /// What a view that was there when the engine was started can be filled from as of then.
+    fn stands_at_start(&self, flow: &Flow) -> Option<Vec<Stand>> {
+        let is_first = flow.born == self.start && matches!(flow.stage, Stage::Empty);
+        self.stands(flow, self.start).filter(|_| is_first)
     }
 
     fn fill(&mut self, at: usize, to: u64, pins: Vec<Pinned>) {
@@ -216,6 +237,8 @@ impl Kept {
 
     /// Something was done for a view. If it was begun anew meanwhile, that is nobody's.
     pub(super) fn done(&mut self, done: Done) {
+        let is_replaying = done.to < self.replays;
+        let at = self.epochs.at(done.to).map(|record| record.at.clone());
         let mut flows = self.flows.iter_mut();
         let Some(flow) = flows.find(|flow| flow.number == done.flow) else {
             return;
@@ -223,7 +246,10 @@ impl Kept {
         match done.outcome {
             Ok((running, made)) => {
                 flow.stage = Stage::Ready(running);
-                flow.came(done.to, done.pins, made);
+                // An epoch that somebody is brought to is kept.
+                if let Some(at) = at {
+                    flow.came(&at, done.pins, made, is_replaying);
+                }
             }
             Err(reason) => {
                 flow.stage = Stage::Empty;
@@ -235,13 +261,18 @@ impl Kept {
     /// Epochs at which no view will stop any more, and what views had there.
     fn forget(&mut self) {
         let mut ats = BTreeSet::from([self.together]);
+        let mut each = 0;
         for flow in self.flows.iter().filter(|flow| flow.blocked.is_none()) {
             ats.extend(flow.is_filled().then_some(flow.at));
             if let Stage::Filling(to, _) | Stage::Stepping(to, _) = &flow.stage {
                 ats.insert(*to);
             }
+            let is_first = self.stands_at_start(flow).is_some();
+            if is_first || (!matches!(flow.stage, Stage::Empty) && flow.at < self.replays) {
+                each = self.replays;
+            }
         }
-        self.epochs.retain(&ats);
+        self.epochs.retain(&ats, each);
         let kept: BTreeSet<u64> = self.epochs.kept().map(|record| record.epoch).collect();
         for flow in &mut self.flows {
             flow.retain(|from, to| kept.range(from..=to).next().is_some());

@@ -110,6 +110,7 @@ fn wanted(world: &World, captured: &Captured) -> Wanted {
         captured: captured.clone(),
         key: None,
         indexes: numbers.into_iter().collect(),
+        is_watched: false,
     }
 }
 

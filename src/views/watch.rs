@@ -1,0 +1,107 @@
+//! Views that are computed when they are read, and whether what they read has changed since.
+//!
+//! A watch has no rows. It counts what source's streams tell of its tables; what was computed while it stood at a count is what the
+//! query gives, as long as it stands there. The count is taken before the query runs: what is committed after that run has read is
+//! told later, and so counts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::replication::Wanted;
+
+/// The tables of a view, and whether something has changed in them.
+#[derive(Debug)]
+pub struct Watch {
+    pub tables: Vec<Wanted>,
+    pub sources: Arc<[String]>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    changes: u64,
+    /// All changes are told. If not, nothing can be said of what was computed.
+    is_live: bool,
+}
+
+/// What was computed while a watch stood at a count.
+#[derive(Debug)]
+pub struct Unchanged {
+    /// When the run began.
+    pub at: Instant,
+    pub watch: Arc<Watch>,
+    changes: u64,
+}
+
+impl Watch {
+    pub fn new(tables: Vec<Wanted>) -> Self {
+        let mut sources: Vec<String> = tables.iter().map(|wanted| wanted.source.clone()).collect();
+        sources.sort();
+        sources.dedup();
+        Self {
+            tables,
+            sources: sources.into(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Something has changed.
+    pub fn touch(&self) {
+        self.seen().changes += 1;
+    }
+
+    /// Whether all changes are told from now on. What changed while they were not is not known.
+    pub fn set_live(&self, is_live: bool) {
+        let mut seen = self.seen();
+        if seen.is_live != is_live {
+            seen.is_live = is_live;
+            seen.changes += 1;
+        }
+    }
+
+    /// What a run that begins now finds is unchanged from here on. None: that could not be told.
+    pub fn begin(self: &Arc<Self>, at: Instant) -> Option<Unchanged> {
+        let seen = self.seen();
+        seen.is_live.then(|| Unchanged {
+            at,
+            watch: self.clone(),
+            changes: seen.changes,
+        })
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unchanged {
+    pub fn holds(&self) -> bool {
+        let seen = self.watch.seen();
+        seen.is_live && seen.changes == self.changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_computed_holds_until_something_changes() {
+        let watch = Arc::new(Watch::new(Vec::new()));
+        let now = Instant::now();
+        assert!(watch.begin(now).is_none());
+        watch.set_live(true);
+        let first = watch.begin(now).unwrap();
+        assert!(first.holds());
+        watch.set_live(true);
+        assert!(first.holds());
+        watch.touch();
+        assert!(!first.holds());
+        // What changed while nobody told is not known afterwards.
+        let second = watch.begin(now).unwrap();
+        watch.set_live(false);
+        assert!(!second.holds());
+        watch.set_live(true);
+        assert!(!second.holds());
+    }
+}
