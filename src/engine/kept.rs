@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use belvedere_connector::{Capture, Captured, Table, TableRef};
+use belvedere_connector::{Capture, Captured, Source, Table, TableRef};
 use belvedere_sql::RefreshView;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::TableReference;
@@ -23,6 +23,7 @@ use super::watch;
 use super::world::{Inner, World};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
+use crate::federation::BACKGROUND;
 use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
@@ -320,31 +321,27 @@ pub(super) fn flow_input(world: &World, input: &Input) -> Result<FlowInput> {
         schema: schema.to_string(),
         name: name.to_string(),
     };
-    captured(
-        catalog,
-        table,
-        place.clone(),
-        source.identity(&place),
-        input,
-    )
+    captured(catalog, table, place, source.as_ref(), input)
 }
 
 /// The columns that a view wants, with those that tell rows apart.
 fn captured(
-    source: &str,
+    name: &str,
     table: &Table,
     place: TableRef,
-    identity: Option<Vec<String>>,
+    source: &dyn Source,
     input: &Input,
 ) -> Result<FlowInput> {
     let all = table.arrow_schema();
-    let identity = identity.unwrap_or_default();
+    let identity = source.identity(&place).unwrap_or_default();
+    let hidden = source.hidden(&place);
     let is_wanted = |name: &String| {
         input.columns.contains(name) || table.primary_key.contains(name) || identity.contains(name)
     };
     let mut fields: Vec<_> = all
         .fields()
         .iter()
+        .chain(&hidden)
         .filter(|f| is_wanted(f.name()))
         .cloned()
         .collect();
@@ -380,7 +377,7 @@ fn captured(
         }
     }
     Ok(FlowInput::Table(Wanted {
-        source: source.to_string(),
+        source: name.to_string(),
         captured: Captured {
             table: place,
             schema,
@@ -398,7 +395,8 @@ impl Executor {
     fn names(&self) -> Result<Names> {
         let inner = self.0.upgrade().ok_or(Error::Cancelled)?;
         let world = inner.world();
-        Ok(Names::new(inner, world, Settings::default(), false))
+        let names = Names::new(inner, world, Settings::default(), false);
+        Ok(names.asked_by(BACKGROUND))
     }
 }
 

@@ -19,7 +19,8 @@ const BREAKER_COOLDOWN: &str = "breaker_cooldown";
 const CHANGES: &str = "changes";
 const POLL: &str = "poll";
 const POLL_INTERVAL: &str = "poll_interval";
-const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// What a source may have to keep of its log, before it is let go.
+const MAX_LAG: &str = "max_lag";
 const LEAST_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Their names.
@@ -32,6 +33,7 @@ pub(super) const OPTIONS: &[&str] = &[
     BREAKER_FAILURES,
     BREAKER_COOLDOWN,
     POLL_INTERVAL,
+    MAX_LAG,
 ];
 
 /// Whether an option is of every source, and not its connector's.
@@ -39,20 +41,18 @@ pub(super) fn is_common(name: &str, value: &str) -> bool {
     OPTIONS.contains(&name) || (name == CHANGES && value == POLL)
 }
 
-/// How often a source's tables are looked at, if that is how its changes are found.
-pub(super) fn poll_interval(options: &BTreeMap<String, String>) -> Result<Option<Duration>> {
-    let is_polled = options.get(CHANGES).is_some_and(|how| how == POLL);
-    let interval = match options.get(POLL_INTERVAL) {
-        None => DEFAULT_POLL_INTERVAL,
-        Some(text) => parse_duration(text)
-            .filter(|interval| *interval >= LEAST_POLL_INTERVAL)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "option {POLL_INTERVAL} is a duration of at least 50ms, like '1s' or '5min', not '{text}'"
-                ))
-            })?,
-    };
-    Ok(is_polled.then_some(interval))
+/// Whether a source's tables are to be looked at again and again.
+pub(super) fn is_polled(options: &BTreeMap<String, String>) -> bool {
+    options.get(CHANGES).is_some_and(|how| how == POLL)
+}
+
+fn poll_interval(text: &str) -> Result<Duration> {
+    let interval = parse_duration(text).filter(|interval| *interval >= LEAST_POLL_INTERVAL);
+    interval.ok_or_else(|| {
+        Error::invalid(format!(
+            "option {POLL_INTERVAL} is a duration of at least 50ms, like '1s' or '5min', not '{text}'"
+        ))
+    })
 }
 
 /// The limits that a source's options set; others are as by default.
@@ -93,5 +93,13 @@ pub(super) fn limits(options: &BTreeMap<String, String>) -> Result<Limits> {
         retries: number(RETRIES, 0)?.unwrap_or(default.retries),
         breaker_failures: number(BREAKER_FAILURES, 0)?.unwrap_or(default.breaker_failures),
         breaker_cooldown: duration(BREAKER_COOLDOWN)?.unwrap_or(default.breaker_cooldown),
+        poll_interval: match options.get(POLL_INTERVAL) {
+            Some(text) => poll_interval(text)?,
+            None => default.poll_interval,
+        },
+        max_lag: match options.get(MAX_LAG) {
+            Some(text) => Some(bytes(MAX_LAG, text)? as u64).filter(|most| *most > 0),
+            None => None,
+        },
     })
 }

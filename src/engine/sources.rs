@@ -32,7 +32,6 @@ impl LiveSource {
         let limits = limits::limits(&definition.options)?;
         let mut options = definition.options.clone();
         options.retain(|name, value| !limits::is_common(name, value));
-        let interval = limits::poll_interval(&definition.options)?;
         let source = connector.open(SourceConfig {
             name: definition.name.clone(),
             url: definition.url.clone(),
@@ -43,9 +42,10 @@ impl LiveSource {
             let tables: Vec<Table> = known.tables.iter().map(|t| t.as_ref().clone()).collect();
             source.remember(&tables);
         }
-        let followed: Arc<dyn Source> = match interval {
-            Some(interval) => Arc::new(Polled::new(source.clone(), interval)),
-            None => source.clone(),
+        let is_polled = limits::is_polled(&definition.options) && !source.looks();
+        let followed: Arc<dyn Source> = match is_polled {
+            true => Arc::new(Polled::new(source.clone(), limits.poll_interval)),
+            false => source.clone(),
         };
         Ok(Self {
             followed,

@@ -8,6 +8,10 @@ use tokio::sync::oneshot;
 /// Whose scans take turns: a session's number.
 pub type Asker = u64;
 
+/// Whoever runs what nobody waits for: a view by its schedule. It leaves one place to those who are waited for, and goes behind
+/// them.
+pub const BACKGROUND: Asker = Asker::MAX;
+
 /// Where scans wait for a source that answers so many streams at once. Those who ask take turns, however many scans each
 /// has; one's own scans go in the order in which they came.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub struct Gate {
     state: Mutex<State>,
 }
 
-/// Nobody waits while a place is free.
+/// Nobody waits while a place is free, but [`BACKGROUND`] for the last one.
 #[derive(Debug, Default)]
 struct State {
     running: usize,
@@ -58,11 +62,11 @@ impl Gate {
         streams: usize,
         until: Instant,
     ) -> Result<Vec<Place>, Error> {
-        let first = match self.free_place() {
+        let first = match self.free_place(asker) {
             Some(place) => place,
             None => self.turn(asker, until).await?,
         };
-        let more = (1..streams).map_while(|_| self.free_place());
+        let more = (1..streams).map_while(|_| self.free_place(asker));
         Ok(std::iter::once(first).chain(more).collect())
     }
 
@@ -81,9 +85,19 @@ impl Gate {
         self.state().running
     }
 
-    fn free_place(self: &Arc<Self>) -> Option<Place> {
+    /// Places that somebody may have a part of. Of a single one all have.
+    fn most_for(&self, asker: Asker) -> usize {
+        match asker {
+            BACKGROUND if self.most > 1 => self.most - 1,
+            _ => self.most,
+        }
+    }
+
+    fn free_place(self: &Arc<Self>, asker: Asker) -> Option<Place> {
         let mut state = self.state();
-        let free = state.running < self.most && state.queues.is_empty();
+        let goes_before = |queue: &Queue| asker != BACKGROUND && queue.asker == BACKGROUND;
+        let is_free = state.running < self.most_for(asker);
+        let free = is_free && state.queues.iter().all(goes_before);
         free.then(|| {
             state.running += 1;
             Place(self.clone())
@@ -111,10 +125,13 @@ impl Gate {
 
     fn next(&self) -> Option<Waiter> {
         let mut state = self.state();
-        if state.running == self.most {
+        let is_waited_for = |queue: &Queue| queue.asker != BACKGROUND;
+        let at = state.queues.iter().position(is_waited_for).unwrap_or(0);
+        let asker = state.queues.get(at)?.asker;
+        if state.running >= self.most_for(asker) {
             return None;
         }
-        let mut queue = state.queues.pop_front()?;
+        let mut queue = state.queues.remove(at)?;
         let waiter = queue.waiters.pop_front()?;
         if !queue.waiters.is_empty() {
             state.queues.push_back(queue);
@@ -281,6 +298,35 @@ mod tests {
         let late = gate.enter(1, 1, Instant::now()).await.unwrap_err();
         assert_eq!(late.code, Code::Busy);
         assert_eq!((gate.running(), gate.waiting()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_leaves_a_place_and_goes_behind() {
+        let gate = Gate::new(3);
+        let scheduled = gate.enter(BACKGROUND, 8, some_day()).await.unwrap();
+        assert_eq!(scheduled.len(), 2);
+        let mut more: Entering = Box::pin(gate.enter(BACKGROUND, 1, some_day()));
+        assert!(poll(more.as_mut()).is_none());
+        // The last place is there for who is waited for, whoever else waits.
+        let asked = gate.enter(1, 8, some_day()).await.unwrap();
+        assert_eq!(asked.len(), 1);
+        let mut later: Entering = Box::pin(gate.enter(2, 2, some_day()));
+        assert!(poll(later.as_mut()).is_none());
+        drop(scheduled);
+        let later = poll(later.as_mut()).unwrap().unwrap();
+        assert_eq!((later.len(), gate.running()), (2, 3));
+        assert!(poll(more.as_mut()).is_none());
+        drop(later);
+        assert_eq!(poll(more.as_mut()).unwrap().unwrap().len(), 1);
+        // A single one is everybody's.
+        let gate = Gate::new(1);
+        let scheduled = gate.enter(BACKGROUND, 1, some_day()).await.unwrap();
+        let mut more: Entering = Box::pin(gate.enter(BACKGROUND, 1, some_day()));
+        assert!(poll(more.as_mut()).is_none());
+        let mut asked: Entering = Box::pin(gate.enter(1, 1, some_day()));
+        assert!(poll(asked.as_mut()).is_none());
+        drop(scheduled);
+        assert!(poll(asked.as_mut()).is_some_and(|places| places.is_ok()));
     }
 
     #[derive(Debug, Clone)]

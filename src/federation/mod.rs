@@ -71,7 +71,7 @@ pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use door::SourceDoor;
 pub use exec::FragmentExec;
-pub use gate::{Asker, Gate};
+pub use gate::{Asker, BACKGROUND, Gate};
 pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;

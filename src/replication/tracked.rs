@@ -71,13 +71,15 @@ impl Tracked {
         let Self {
             mut replicas,
             reached,
+            is_settled,
             ..
         } = self;
         replicas.values_mut().for_each(Replica::drop_copies);
         Self {
             feed: other.feed.from(reached.clone()),
             replicas,
-            is_settled: reached.is_none(),
+            // What was shown is what there is.
+            is_settled,
             reached,
             ..other
         }

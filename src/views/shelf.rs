@@ -214,6 +214,17 @@ pub struct Shelves {
     reached: RwLock<BTreeMap<String, Instant>>,
     /// Why a source's changes cannot be followed now.
     failing: RwLock<BTreeMap<String, Arc<str>>>,
+    /// What sources keep of their logs.
+    kept: RwLock<BTreeMap<String, LogKept>>,
+}
+
+/// What a source keeps of its log for what follows it.
+#[derive(Clone, Debug, Default)]
+pub struct LogKept {
+    /// Bytes, when it was last asked. None: it does not tell.
+    pub bytes: Option<u64>,
+    /// When it was let go last, since it was too much.
+    pub let_go: Option<DateTime<Utc>>,
 }
 
 impl Default for Shelves {
@@ -222,6 +233,7 @@ impl Default for Shelves {
             newest: watch::Sender::new(Arc::default()),
             reached: RwLock::default(),
             failing: RwLock::default(),
+            kept: RwLock::default(),
         }
     }
 }
@@ -273,6 +285,22 @@ impl Shelves {
     pub fn failure(&self, source: &str) -> Option<Arc<str>> {
         let failing = self.failing.read().unwrap_or_else(PoisonError::into_inner);
         failing.get(source).cloned()
+    }
+
+    /// A source keeps so much of its log, and was asked to let it go or was not.
+    pub fn kept(&self, source: &str, bytes: Option<u64>, is_let_go: bool) {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.entry(source.to_string()).or_default();
+        kept.bytes = bytes;
+        if is_let_go {
+            kept.let_go = Some(Utc::now());
+        }
+    }
+
+    /// What a source keeps of its log, as it was asked last.
+    pub fn log_kept(&self, source: &str) -> LogKept {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.get(source).cloned().unwrap_or_default()
     }
 
     /// How old a view's content is. None: nobody knows, or there is none.

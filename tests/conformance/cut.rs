@@ -9,6 +9,7 @@ use belvedere_connector::{
     OptionSpec, Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
     Transaction,
 };
+use datafusion::arrow::datatypes::FieldRef;
 
 #[derive(Debug, Clone)]
 pub struct Cutting {
@@ -98,6 +99,10 @@ impl Source for Cuttable {
 
     fn identity(&self, table: &TableRef) -> Option<Vec<String>> {
         self.source.identity(table)
+    }
+
+    fn hidden(&self, table: &TableRef) -> Vec<FieldRef> {
+        self.source.hidden(table)
     }
 
     async fn position(&self) -> Result<Position> {

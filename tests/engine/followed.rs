@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belvedere::{Engine, Session};
-use belvedere_connector::Change;
-use belvedere_memory::{LogFault, MemoryConnector, MemorySource, MemoryTable};
+use belvedere_connector::{Change, Code};
+use belvedere_memory::{Fault, LogFault, MemoryConnector, MemorySource, MemoryTable};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use insta::assert_snapshot;
@@ -408,4 +408,39 @@ async fn a_source_without_a_log_is_looked_at() {
     ");
     assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'somehow')").await, @"invalid_option: source erp: a SQLite file has no changes = 'somehow'. changes = 'triggers' writes triggers and a log into the database; changes = 'poll' looks at its tables again and again");
     assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"invalid: option poll_interval is a duration of at least 50ms, like '1s' or '5min', not '1ms'");
+}
+
+#[tokio::test]
+async fn after_a_restart_nobody_knows_its_age_until_the_source_answers() {
+    let shop = Shop::new().await;
+    shop.ok(&format!(
+        "CREATE MATERIALIZED VIEW sales WITH (refresh = 'on change') AS {SALES}"
+    ))
+    .await;
+    shop.until_same(
+        "SELECT * FROM sales ORDER BY sku",
+        &format!("{SALES} ORDER BY sku"),
+    )
+    .await;
+    shop.source.inject(Fault::Down(Code::Unreachable));
+    let shop = shop.restarted().await;
+    let known =
+        "SELECT age_ms IS NOT NULL AS known, problem IS NOT NULL AS told FROM system.freshness";
+    let asked = [
+        "+-------+------+",
+        "| known | told |",
+        "+-------+------+",
+        "| false | true |",
+        "+-------+------+",
+    ];
+    shop.until(known, &asked.join("\n")).await;
+    shop.source.inject(Fault::None);
+    let answered = [
+        "+-------+-------+",
+        "| known | told  |",
+        "+-------+-------+",
+        "| true  | false |",
+        "+-------+-------+",
+    ];
+    shop.until(known, &answered.join("\n")).await;
 }

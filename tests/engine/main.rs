@@ -9,9 +9,12 @@
 //! | `sources.rs` | sources that are down, come back, or change |
 //! | `durability.rs` | what is there after a restart |
 //! | `followed.rs` | materialized views that are kept by change |
+//! | `lag.rs` | how far views are behind their sources' logs, and logs that are let go |
+//! | `lake.rs` | views kept by change over files |
 //! | `kept.rs` | materialized views that are computed anew |
 //! | `limits.rs` | time, memory, and the size of a statement |
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
+//! | `matrix.rs` | what is cut × when, while views follow: nothing is lost, nothing is there twice |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
@@ -51,8 +54,14 @@ mod exact;
 mod fixture;
 mod followed;
 mod kept;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod lag;
+#[cfg(feature = "files")]
+mod lake;
 mod limits;
 mod lineage;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod matrix;
 mod metadata;
 mod names;
 #[cfg(all(feature = "mysql", feature = "postgres"))]

@@ -23,6 +23,11 @@ pub struct Limits {
     pub breaker_failures: u32,
     /// How long it is left alone at first.
     pub breaker_cooldown: Duration,
+    /// From one look at a source without a log to the next, where that is how its changes are found.
+    pub poll_interval: Duration,
+    /// Bytes of its log that it may have to keep for us. With more it is let go, and what is followed is copied anew; None: it
+    /// keeps what it takes.
+    pub max_lag: Option<u64>,
 }
 
 impl Limits {
@@ -39,6 +44,8 @@ impl Default for Limits {
             retries: 2,
             breaker_failures: 5,
             breaker_cooldown: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(5),
+            max_lag: None,
         }
     }
 }

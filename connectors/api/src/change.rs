@@ -62,6 +62,17 @@ pub struct Snapshot {
     pub streams: Vec<(TableRef, BatchStream)>,
 }
 
+/// How far who follows a log is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Bytes of log that it keeps since nobody has said them to be durable here; where it keeps its log as it likes, those that
+    /// were not read.
+    pub bytes: u64,
+    /// With more than these, [`Source::release`](crate::Source::release) is asked to let it go, before its disk is full. None:
+    /// it may keep what it takes, or it is not ours to let go.
+    pub most: Option<u64>,
+}
+
 /// A piece of a transaction, or of several that are taken in one step: a large one comes in several, so that no one need have
 /// it in memory whole. One without changes says that there is nothing up to its end: an idle source's copies stay young, and its
 /// log can be trimmed.

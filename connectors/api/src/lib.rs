@@ -41,7 +41,7 @@ mod window;
 pub use calm::Door;
 pub use calm::{Limits, StatementContext};
 pub use capability::{Capabilities, Differs, Support};
-pub use change::{Capture, Captured, Change, ChangeStream, Snapshot, Transaction, Unchanged};
+pub use change::{Capture, Captured, Change, ChangeStream, Lag, Snapshot, Transaction, Unchanged};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
 pub use error::{Code, Details, Error, Kind, Result};
 pub use export::{Export, ExportRequest, ExportWriter, Exported};

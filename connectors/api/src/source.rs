@@ -2,12 +2,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::FieldRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::capability::Capabilities;
-use crate::change::{Capture, Captured, ChangeStream, Snapshot};
+use crate::change::{Capture, Captured, ChangeStream, Lag, Snapshot};
 use crate::config::{OptionSpec, SourceConfig};
 use crate::error::{Code, Error, Result};
 use crate::export::{Export, ExportRequest};
@@ -107,6 +108,20 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
+    /// Columns that the table has not and its changes have, since its log names old rows by them: they are kept with the rows,
+    /// and nobody reads them.
+    ///
+    /// Files: which file a row is of.
+    fn hidden(&self, _table: &TableRef) -> Vec<FieldRef> {
+        Vec::new()
+    }
+
+    /// Whether it looks for changes by itself, every [`Limits::poll_interval`](crate::Limits::poll_interval): nobody else
+    /// needs to read all of it again and again.
+    fn looks(&self) -> bool {
+        false
+    }
+
     /// Where its log stands now: what was committed before it was asked is at or before it.
     async fn position(&self) -> Result<Position> {
         Err(self.no_capture())
@@ -126,6 +141,11 @@ pub trait Source: Debug + Send + Sync {
         _tables: &[Captured],
     ) -> Result<Box<dyn ChangeStream>> {
         Err(self.no_capture())
+    }
+
+    /// How far those who follow it are behind its log. None: it cannot tell.
+    async fn lag(&self) -> Result<Option<Lag>> {
+        Ok(None)
     }
 
     /// Nothing is followed any more: what capture made at the source is removed, and a stream that is open ends. What follows

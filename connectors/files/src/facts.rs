@@ -37,7 +37,7 @@ pub struct FileFacts {
 pub struct Facts {
     known: Mutex<HashMap<Path, (ObjectMeta, Arc<FileFacts>)>>,
     /// DataFusion's readers ask a session for their settings and caches.
-    state: SessionState,
+    pub state: SessionState,
 }
 
 impl Default for Facts {

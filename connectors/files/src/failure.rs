@@ -96,7 +96,7 @@ fn is_late(e: &object_store::Error) -> bool {
 }
 
 /// The first error of this type among the causes.
-fn cause<'a, T: std::error::Error + 'static>(
+pub fn cause<'a, T: std::error::Error + 'static>(
     e: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a T> {
     std::iter::successors(Some(e), |e| e.source()).find_map(|e| e.downcast_ref())

@@ -18,6 +18,7 @@
 //! | `source.rs` | the source: discovery, providers |
 //! | `table.rs` | the table provider: listing, pruning, one scan |
 //! | `reader.rs` | readers whose errors name the file |
+//! | `changes/` | what changes, found by listing files |
 //! | `export/` | what `COPY … TO` writes |
 //! | `keyed.rs` | Parquet of which keys are read first |
 //! | `failure.rs` | errors of stores and readers in our words |
@@ -27,6 +28,7 @@
 //! to the source's folder everywhere.
 
 mod calm;
+mod changes;
 mod connector;
 mod export;
 mod facts;

@@ -127,6 +127,16 @@ impl Settings {
         hasher.finish()
     }
 
+    /// What decides what rows the files have, as text: where they are, and how they are read.
+    pub fn reading(&self) -> String {
+        let of_place = |name: &str| {
+            name.contains("key") || name.contains("token") || name == "max_connections"
+        };
+        let options = self.config.options.iter();
+        let options: Vec<_> = options.filter(|(name, _)| !of_place(name)).collect();
+        format!("{} {options:?}", self.config.url)
+    }
+
     /// The URL as a person wrote it, for messages.
     pub fn url(&self) -> &str {
         &self.config.url

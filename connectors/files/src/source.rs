@@ -1,17 +1,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{FieldRef, Schema};
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Code, Column, Door, Error, Expr, Fragment, Rel, Result, ScanRequest,
-    Source, StatementContext, Support, Table, TableKind,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Column, Door, Error, Expr,
+    Fragment, Position, Rel, Result, ScanRequest, Snapshot, Source, StatementContext, Support,
+    Table, TableKind, TableRef,
 };
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::calm::CalmStore;
+use crate::changes::{self, Watch};
 use crate::facts::{Facts, merged};
 use crate::layout::{self, DataFile, Entry, TablePlace};
 use crate::settings::{Place, Settings};
@@ -30,6 +32,7 @@ const CONCURRENCY: usize = 4;
 #[derive(Debug)]
 pub struct FilesSource {
     shared: Arc<Shared>,
+    watch: Arc<Watch>,
 }
 
 /// What a source's tables share with it.
@@ -39,9 +42,23 @@ pub struct Shared {
     pub facts: Facts,
     store: Mutex<Option<Arc<dyn ObjectStore>>>,
     places: Mutex<HashMap<String, TablePlace>>,
+    /// What discovery found.
+    tables: Mutex<HashMap<String, Arc<Table>>>,
 }
 
 impl Shared {
+    /// A table as it was discovered.
+    pub fn table(&self, name: &str) -> Option<Arc<Table>> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.get(name).cloned()
+    }
+
+    fn remember(&self, tables: &[Table]) {
+        let by_name = |table: &Table| (table.name.clone(), Arc::new(table.clone()));
+        let mut known = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = tables.iter().map(by_name).collect();
+    }
+
     /// The store, made at its first use: secrets are resolved then.
     pub fn store(&self) -> Result<Arc<dyn ObjectStore>> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +97,7 @@ impl Shared {
     }
 
     /// Where a table's files are.
-    async fn place(&self, store: &Arc<dyn ObjectStore>, table: &str) -> Result<TablePlace> {
+    pub async fn place(&self, store: &Arc<dyn ObjectStore>, table: &str) -> Result<TablePlace> {
         let known = self
             .places
             .lock()
@@ -115,9 +132,12 @@ impl FilesSource {
             facts: Facts::default(),
             store: Mutex::default(),
             places: Mutex::default(),
+            tables: Mutex::default(),
         };
+        let shared = Arc::new(shared);
         Self {
-            shared: Arc::new(shared),
+            watch: Arc::new(Watch::new(shared.clone())),
+            shared,
         }
     }
 
@@ -260,11 +280,13 @@ impl Source for FilesSource {
             .collect()
             .await;
         let tables: Result<Vec<_>> = tables.into_iter().collect();
-        Ok(tables.map_err(located)?.into_iter().flatten().collect())
+        let tables: Vec<Table> = tables.map_err(located)?.into_iter().flatten().collect();
+        self.shared.remember(&tables);
+        Ok(tables)
     }
 
-    fn remember(&self, _tables: &[Table]) {
-        // A provider gets its table, and finds its files by listing.
+    fn remember(&self, tables: &[Table]) {
+        self.shared.remember(tables);
     }
 
     fn default_schema(&self) -> &str {
@@ -305,6 +327,41 @@ impl Source for FilesSource {
             Error::internal("files are read through their table provider, not as fragments")
                 .at_source(self.shared.settings.name()),
         )
+    }
+
+    fn capture(&self) -> Capture {
+        Capture::Snapshot
+    }
+
+    fn looks(&self) -> bool {
+        true
+    }
+
+    fn identity(&self, table: &TableRef) -> Option<Vec<String>> {
+        let hidden = self.hidden(table);
+        Some(hidden.iter().map(|field| field.name().clone()).collect())
+    }
+
+    fn hidden(&self, table: &TableRef) -> Vec<FieldRef> {
+        let known = self.shared.table(&table.name);
+        known.iter().map(|table| changes::mark(table)).collect()
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.watch.now().await
+    }
+
+    async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
+        self.watch.snapshot(tables).await
+    }
+
+    async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
+        self.watch.changes(from, tables).await
+    }
+
+    async fn release(&self) -> Result<()> {
+        self.watch.release();
+        Ok(())
     }
 
     async fn table_provider(

@@ -40,6 +40,9 @@ use crate::types;
 const STATISTICS_REMEMBERED: usize = 4096;
 const CONCURRENCY: usize = 16;
 
+/// A file, and its folders' values.
+pub type Placed = (DataFile, Vec<ScalarValue>);
+
 type KnownStatistics = HashMap<Path, (ObjectMeta, Arc<Statistics>)>;
 
 /// A table of files, listed anew by each scan.
@@ -105,13 +108,13 @@ impl FilesTable {
                 .all(|c| self.partitions.iter().any(|p| *p.name() == c.name))
     }
 
-    /// The files there are now that conditions on folders leave, with the folders' values.
-    async fn files(
+    /// The files there are now that conditions on folders leave.
+    pub async fn files(
         &self,
         state: &dyn Session,
         store: &Arc<dyn ObjectStore>,
         filters: Vec<Expr>,
-    ) -> Result<(Kind, Vec<(DataFile, Vec<ScalarValue>)>)> {
+    ) -> Result<(Kind, Vec<Placed>)> {
         let files = layout::files(&self.shared.settings, store, &self.place)
             .await
             .map_err(|e| self.failed(e))?;
@@ -159,6 +162,90 @@ impl FilesTable {
             chosen.push((file, values));
         }
         Ok((kind, chosen))
+    }
+
+    /// What is in these files.
+    pub async fn read(
+        &self,
+        state: &dyn Session,
+        store: &Arc<dyn ObjectStore>,
+        kind: Kind,
+        files: Vec<Placed>,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let url = ObjectStoreUrl::parse(format!(
+            "files://{:016x}",
+            self.shared.settings.fingerprint()
+        ))?;
+        // DataFusion wants one to be known, for all statements; it is not the one that is read.
+        let known = self.shared.store().map_err(|e| self.failed(e))?;
+        state
+            .runtime_env()
+            .register_object_store(url.as_ref(), known);
+        if files.is_empty() {
+            let schema = project_schema(&self.schema, projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let settings = &self.shared.settings;
+        let plain: Vec<DataFile> = files.iter().map(|(file, _)| file.clone()).collect();
+        let facts = self
+            .shared
+            .facts
+            .of(settings, store, &self.name, &plain)
+            .await
+            .map_err(|e| self.failed(e))?;
+        for (file, facts) in plain.iter().zip(&facts) {
+            self.check(file, facts).map_err(|e| self.failed(e))?;
+        }
+
+        let format = kind.format(&settings.csv);
+        let format_ref = &format;
+        let files: Vec<PartitionedFile> = stream::iter(files)
+            .map(|(file, values)| async move {
+                let mut read = PartitionedFile::from(file.meta.clone());
+                read.partition_values = values;
+                let statistics = match kind {
+                    Kind::Parquet => {
+                        self.file_statistics(state, store, format_ref, &file.meta)
+                            .await?
+                    }
+                    _ => Arc::new(Statistics::new_unknown(&self.file_schema)),
+                };
+                let own = statistics.column_statistics.len();
+                let mut read = read.with_statistics(statistics);
+                count_null_folders(&mut read, own);
+                Ok::<_, DataFusionError>(read)
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
+        let (groups, statistics) =
+            compute_all_files_statistics(groups, self.schema.clone(), true, false)?;
+
+        let columns = TableSchema::builder(self.file_schema.clone())
+            .with_table_partition_cols(self.partitions.clone())
+            .build();
+        let config = FileScanConfigBuilder::new(url, format.file_source(columns))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        let plan = format.create_physical_plan(state, config).await?;
+        let reading = Reading {
+            settings: settings.clone(),
+            table: self.name.clone(),
+            kind,
+            columns: self
+                .file_schema
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .collect(),
+        };
+        named(plan, reading, store.clone(), state)
     }
 
     fn changed(&self, message: impl Into<String>) -> Error {
@@ -285,87 +372,14 @@ impl TableProvider for FilesTable {
         let store = (self.shared)
             .store_behind(&self.door, statement.unwrap_or_default())
             .map_err(|e| self.failed(e))?;
-        let url = ObjectStoreUrl::parse(format!(
-            "files://{:016x}",
-            self.shared.settings.fingerprint()
-        ))?;
-        // DataFusion wants one to be known, for all statements; it is not the one that is read.
-        let known = self.shared.store().map_err(|e| self.failed(e))?;
-        state
-            .runtime_env()
-            .register_object_store(url.as_ref(), known);
-
         let on_folders = filters
             .iter()
             .filter(|f| self.is_on_folders(f))
             .cloned()
             .collect();
         let (kind, files) = self.files(state, &store, on_folders).await?;
-        if files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(
-                &self.schema,
-                projection,
-            )?)));
-        }
-        let settings = &self.shared.settings;
-        let plain: Vec<DataFile> = files.iter().map(|(file, _)| file.clone()).collect();
-        let facts = self
-            .shared
-            .facts
-            .of(settings, &store, &self.name, &plain)
+        self.read(state, &store, kind, files, projection, limit)
             .await
-            .map_err(|e| self.failed(e))?;
-        for (file, facts) in plain.iter().zip(&facts) {
-            self.check(file, facts).map_err(|e| self.failed(e))?;
-        }
-
-        let format = kind.format(&settings.csv);
-        let (state_ref, store_ref, format_ref) = (state, &store, &format);
-        let files: Vec<PartitionedFile> = stream::iter(files)
-            .map(|(file, values)| async move {
-                let mut read = PartitionedFile::from(file.meta.clone());
-                read.partition_values = values;
-                let statistics = match kind {
-                    Kind::Parquet => {
-                        self.file_statistics(state_ref, store_ref, format_ref, &file.meta)
-                            .await?
-                    }
-                    _ => Arc::new(Statistics::new_unknown(&self.file_schema)),
-                };
-                let own = statistics.column_statistics.len();
-                let mut read = read.with_statistics(statistics);
-                count_null_folders(&mut read, own);
-                Ok::<_, DataFusionError>(read)
-            })
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
-        let (groups, statistics) =
-            compute_all_files_statistics(groups, self.schema.clone(), true, false)?;
-
-        let columns = TableSchema::builder(self.file_schema.clone())
-            .with_table_partition_cols(self.partitions.clone())
-            .build();
-        let config = FileScanConfigBuilder::new(url, format.file_source(columns))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        let plan = format.create_physical_plan(state, config).await?;
-        let reading = Reading {
-            settings: settings.clone(),
-            table: self.name.clone(),
-            kind,
-            columns: self
-                .file_schema
-                .fields()
-                .iter()
-                .map(|f| f.name().clone())
-                .collect(),
-        };
-        named(plan, reading, store, state)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Position,
-    Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Lag,
+    Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 use futures::{StreamExt, stream};
@@ -203,5 +203,9 @@ impl Source for MysqlSource {
 
     async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
         self.capturing.changes(from, tables).await
+    }
+
+    async fn lag(&self) -> Result<Option<Lag>> {
+        self.capturing.lag().await
     }
 }

@@ -100,6 +100,8 @@ pub struct Settings {
     pub ssl_mode: SslMode,
     pub ssl_root_cert: Option<PathBuf>,
     pub max_connections: usize,
+    /// Bytes of its log that it may have to keep for us.
+    pub max_lag: Option<u64>,
     pub connect_timeout: Duration,
     pub application_name: String,
     /// Only these schemas; empty means all.
@@ -235,6 +237,7 @@ impl Settings {
             ssl_mode,
             ssl_root_cert,
             max_connections: config.number("max_connections", 4, 1)?,
+            max_lag: config.limits.max_lag,
             connect_timeout,
             application_name: option("application_name").unwrap_or_else(|| "belvedere".to_string()),
             schemas: config

@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use belvedere_connector::{
-    BatchStream, Capabilities, Capture, Captured, ChangeStream, Connector, Error, Fragment,
+    BatchStream, Capabilities, Capture, Captured, ChangeStream, Connector, Error, Fragment, Lag,
     OptionSpec, Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableKind,
     TableRef,
 };
@@ -209,6 +209,10 @@ impl Source for PostgresSource {
 
     async fn changes(&self, from: &Position, tables: &[Captured]) -> Result<Box<dyn ChangeStream>> {
         self.capturing.changes(from, tables).await
+    }
+
+    async fn lag(&self) -> Result<Option<Lag>> {
+        self.capturing.lag().await
     }
 
     async fn release(&self) -> Result<()> {

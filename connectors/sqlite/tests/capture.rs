@@ -229,6 +229,23 @@ async fn a_log_that_is_not_the_same() {
         .execute_batch("DELETE FROM belvedere_changes WHERE seq > 2")
         .unwrap();
     assert_eq!(follower.end().await, Code::LogRewound);
+    // It was emptied while nobody looked, and is longer now than it was read: its numbers are given again.
+    let mut follower = Follower::new(&file, &["t"]).await;
+    follower.stream = None;
+    file.owner
+        .execute_batch(
+            "UPDATE t SET n = n + 100; DELETE FROM belvedere_changes;
+             WITH RECURSIVE i(x) AS (SELECT 100 UNION ALL SELECT x + 1 FROM i WHERE x < 999)
+             INSERT INTO t SELECT x, x + 1000 FROM i",
+        )
+        .unwrap();
+    let lost = follower.reopen(&file).await.err();
+    assert_eq!(lost.map(|e| e.code), Some(Code::LogTruncated));
+    let mut follower = Follower::new(&file, &["t"]).await;
+    file.owner
+        .execute_batch("DELETE FROM t WHERE id > 500")
+        .unwrap();
+    follower.check(&file).await;
     // Another file.
     let mut follower = Follower::new(&file, &["t"]).await;
     let path = file.dir.path().join("shop.db");

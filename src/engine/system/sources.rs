@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belvedere_connector::Capture;
@@ -6,6 +7,7 @@ use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
 use crate::engine::names::Names;
 use crate::federation::{BreakerState, Gate, Health};
+use crate::views::AsOf;
 
 /// Sources, how they are, and who answers for them.
 pub(super) const SOURCES: Definition = Definition {
@@ -40,6 +42,11 @@ pub(super) const SOURCES: Definition = Definition {
         // How finely it tells what changes: transactional, snapshot, per row; or why it does not, and what to do.
         maybe("changes", Kind::Text),
         maybe("changes_problem", Kind::Text),
+        // How far what is kept of it is behind: by its log, where it tells; by the clock. When its log was let go last.
+        maybe("lag_bytes", Kind::Count),
+        maybe("lag_ms", Kind::Count),
+        maybe("max_lag", Kind::Count),
+        maybe("let_go_at", Kind::Instant),
     ],
     rows: Fill::Known(rows),
 };
@@ -81,6 +88,9 @@ fn rows(names: &Names, rows: &mut Rows) {
             Some(Capture::None(reason)) => (None, Some(reason)),
             None => (None, None),
         };
+        let shelves = names.inner.views.shelves();
+        let kept = shelves.log_kept(&source.name);
+        let age = shelves.age(&AsOf::Following(Arc::from([source.name.clone()])));
         let about = &source.about;
         let discovery = definitions.discoveries.get(&source.name);
         rows.push(row![
@@ -113,6 +123,10 @@ fn rows(names: &Names, rows: &mut Rows) {
             discovery.map(|d| Value::Instant(d.at_us)),
             changes,
             problem,
+            kept.bytes,
+            ms(age),
+            limits.and_then(|limits| limits.max_lag),
+            kept.let_go.map(|at| Value::Instant(at.timestamp_micros())),
         ]);
     }
 }

@@ -50,11 +50,14 @@ pub(super) const FRESHNESS: Definition = Definition {
         maybe("source", Kind::Text),
         maybe("age_ms", Kind::Count),
         maybe("max_staleness_ms", Kind::Count),
-        // Why the source cannot be followed now.
+        // Why the source cannot be followed now, or its age is not known.
         maybe("problem", Kind::Text),
     ],
     rows: Fill::Known(freshness),
 };
+
+/// Of copies that were there when the engine was started (DESIGN §3.5).
+const UNKNOWN_AGE: &str = "how old it is nobody knows: since the engine was started it has not come to where its source says it is";
 
 /// What ran to bring views up to date, newest first.
 pub(super) const REFRESHES: Definition = Definition {
@@ -184,12 +187,16 @@ fn freshness(names: &Names, rows: &mut Rows) {
             AsOf::Following(sources) => {
                 for source in sources.iter() {
                     let one = AsOf::Following(Arc::from([source.clone()]));
-                    let problem = shelves.failure(source);
+                    let age = age(names, &one);
+                    // What is kept is there at once, the source's answer is not.
+                    let is_unknown = age.is_none() && shown.content.is_some();
+                    let unknown = || Arc::from(UNKNOWN_AGE);
+                    let problem = shelves.failure(source).or_else(|| is_unknown.then(unknown));
                     rows.push(row![
                         &view.schema,
                         &view.name,
                         source.as_str(),
-                        age(names, &one),
+                        age,
                         bound,
                         problem.as_deref(),
                     ]);

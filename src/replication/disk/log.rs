@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use belvedere_connector::Position;
+
 use super::pieces::{name_of, number_of};
-use crate::replication::state::Boundary;
+use crate::replication::state::{Boundary, Positions};
 use crate::store::{FileError, FileKind, Folder, NewFile, checksum};
 
 const KIND: FileKind = FileKind {
     magic: *b"BELVEPOC",
-    format: 1,
+    format: 2,
 };
 const SUFFIX: &str = ".epochs";
 /// Bytes of a file.
@@ -28,6 +30,9 @@ pub(super) struct Log {
     files: BTreeMap<u64, u64>,
     next: u64,
     open: Option<Open>,
+    /// The last one that is durable, here or in a checkpoint: of the next only what is new is written. A position may be long,
+    /// and most epochs have one source that has moved.
+    last: Positions,
 }
 
 /// The file that boundaries are appended to. All that is in it is durable.
@@ -48,13 +53,21 @@ impl Log {
             next: files.keys().last().map_or(0, |last| last + 1),
             files,
             open: None,
+            last: Positions::new(),
         }
     }
 
     /// # Errors
     /// The disk's. It may be found all the same; the next one is in another file, and counts instead.
     pub(super) fn record(&mut self, boundary: &Boundary) -> Result<(), FileError> {
-        let json = serde_json::to_vec(boundary).map_err(|e| {
+        let is_new =
+            |(name, position): &(&String, &Position)| self.last.get(*name) != Some(*position);
+        let moved = boundary.positions.iter().filter(is_new);
+        let moved = Boundary {
+            epoch: boundary.epoch,
+            positions: moved.map(|(name, at)| (name.clone(), at.clone())).collect(),
+        };
+        let json = serde_json::to_vec(&moved).map_err(|e| {
             let place = self.folder.place("");
             FileError::io(&place, "written")(e.into())
         })?;
@@ -73,6 +86,7 @@ impl Log {
         written.map_err(FileError::io(&place, "written"))?;
         let len = len + frame.len();
         self.open = Some(Open { number, file, len });
+        self.last.extend(moved.positions);
         Ok(())
     }
 
@@ -94,8 +108,10 @@ impl Log {
         Ok(Open { number, file, len })
     }
 
-    /// Boundaries up to an epoch are not needed any more.
-    pub(super) fn forget(&mut self, epoch: u64) {
+    /// Boundaries up to this one are not needed any more: it is in a checkpoint.
+    pub(super) fn forget(&mut self, boundary: &Boundary) {
+        let epoch = boundary.epoch;
+        self.last = boundary.positions.clone();
         // A checkpoint takes its time: now is better than with some epoch that somebody waits for.
         if self
             .open
@@ -114,11 +130,11 @@ impl Log {
         });
     }
 
-    /// Those after an epoch. A file's end may be torn: nobody was told that it is durable.
+    /// Those after a checkpoint's. A file's end may be torn: nobody was told that it is durable.
     ///
     /// # Errors
     /// The disk's, and those of a newer format.
-    pub(super) fn recover(&mut self, epoch: u64) -> Result<Vec<Boundary>, FileError> {
+    pub(super) fn recover(&mut self, checkpoint: &Boundary) -> Result<Vec<Boundary>, FileError> {
         let mut boundaries: Vec<Boundary> = Vec::new();
         for (&number, newest) in &mut self.files {
             let name = name_of(number, SUFFIX);
@@ -147,6 +163,7 @@ impl Log {
                 tracing::warn!(file = place, "a log of epochs has a torn end");
             }
         }
+        let epoch = checkpoint.epoch;
         boundaries.retain(|boundary| boundary.epoch > epoch);
         // Behind one that is lost, none can be replayed as it was.
         let is_next = |(boundary, epoch): (&Boundary, u64)| boundary.epoch == epoch;
@@ -156,6 +173,11 @@ impl Log {
             .take_while(|pair| is_next(*pair));
         let whole = whole.count();
         boundaries.truncate(whole);
+        self.last = checkpoint.positions.clone();
+        for boundary in &mut boundaries {
+            self.last.extend(std::mem::take(&mut boundary.positions));
+            boundary.positions = self.last.clone();
+        }
         Ok(boundaries)
     }
 }

@@ -136,7 +136,7 @@ impl Durable for Disk {
         self.commit.commit_manifest(&manifest.to_bytes()?)?;
         // From here on it is durable: what cannot be tidied up now is the next time, or at the next start.
         self.pieces.keep(&manifest);
-        self.log.forget(checkpoint.boundary.epoch);
+        self.log.forget(&checkpoint.boundary);
         Ok(())
     }
 
@@ -149,10 +149,10 @@ impl Durable for Disk {
             Some(bytes) => Some(Manifest::from_bytes(&bytes)?),
             None => None,
         };
-        let mut epoch = 0;
+        let mut boundary = Boundary::default();
         let mut checkpoint = None;
         if let Some(manifest) = manifest {
-            epoch = manifest.boundary.epoch;
+            boundary = manifest.boundary.clone();
             self.pieces.keep(&manifest);
             let mut replicas = BTreeMap::new();
             for (name, replica) in manifest.replicas {
@@ -165,7 +165,7 @@ impl Durable for Disk {
                 note: manifest.note,
             });
         }
-        let recorded = self.log.recover(epoch)?;
+        let recorded = self.log.recover(&boundary)?;
         Ok((checkpoint, recorded))
     }
 }

@@ -16,7 +16,7 @@
 //! - A row that was changed and changed back between two looks was not changed.
 //!
 //! Limits: each table is scanned whole, by one stream. Tables of one look are read one after the other, so each is whole, and
-//! not all as of one moment. A source whose tables cannot be scanned by fragments (files) cannot be polled.
+//! not all as of one moment.
 //!
 //! | file | owns |
 //! |---|---|

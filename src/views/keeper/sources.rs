@@ -10,11 +10,14 @@ use futures::FutureExt;
 use super::Kept;
 use crate::replication;
 use crate::views::schedule::pause;
+use crate::views::shelf::Shelves;
 
 /// Steps of sources that one epoch takes, if they are there: one transaction goes straight through, a flood is batched.
 const STEPS_PER_EPOCH: usize = 4_096;
 /// How often a source is asked where its log stands.
 pub(super) const ASK: Duration = Duration::from_millis(500);
+/// How often a source is asked how much of its log it keeps.
+const MEASURE: Duration = Duration::from_secs(2);
 /// A source that failed is left alone: doubled with each failure, up to a limit.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(3);
@@ -31,6 +34,9 @@ pub(super) struct Following {
     pub asked: Option<(Instant, Position)>,
     /// When this was last looked at. None: at once.
     pub asked_at: Option<Instant>,
+    /// How much of its log it keeps.
+    measuring: Option<tokio::task::JoinHandle<()>>,
+    measured_at: Option<Instant>,
 }
 
 impl Kept {
@@ -119,6 +125,12 @@ impl Kept {
                     let at = Instant::now();
                     Some((at, asked.position().await.ok()?))
                 }));
+                if source.is_to_be_measured() {
+                    let measure =
+                        measure(name.clone(), source.source.clone(), self.shelves.clone());
+                    source.measured_at = Some(Instant::now());
+                    source.measuring = Some(self.runtime.spawn(measure));
+                }
             }
         }
     }
@@ -148,6 +160,8 @@ impl Following {
             asking: None,
             asked: None,
             asked_at: None,
+            measuring: None,
+            measured_at: None,
         }
     }
 
@@ -159,11 +173,47 @@ impl Following {
         }
     }
 
+    fn is_to_be_measured(&self) -> bool {
+        let is_measuring = self
+            .measuring
+            .as_ref()
+            .is_some_and(|one| !one.is_finished());
+        !is_measuring && self.measured_at.is_none_or(|at| at.elapsed() >= MEASURE)
+    }
+
     fn is_to_be_asked(&self) -> bool {
         let is_due = self.asked_at.is_none_or(|at| at.elapsed() >= ASK);
         let is_known = self.asking.is_some() || self.asked.is_some();
         is_due && !is_known && self.rests_until.is_none()
     }
+}
+
+/// Ask a source how much of its log it keeps. It is let go where that is too much: copies are made anew, but a source whose disk
+/// is full stands still.
+async fn measure(name: String, source: Arc<dyn Source>, shelves: Arc<Shelves>) {
+    let lag = match source.lag().await {
+        Ok(lag) => lag,
+        Err(_) => return,
+    };
+    let is_too_much = lag.is_some_and(|lag| lag.most.is_some_and(|most| lag.bytes > most));
+    let mut is_let_go = false;
+    if let Some(lag) = lag.filter(|_| is_too_much) {
+        match source.release().await {
+            Ok(()) => {
+                tracing::warn!(
+                    source = name,
+                    "its log held {} bytes for what follows it, more than max_lag: it was let go, and tables are copied anew",
+                    lag.bytes
+                );
+                is_let_go = true;
+            }
+            Err(e) => tracing::warn!(
+                source = name,
+                "its log holds too much, and is not let go: {e}"
+            ),
+        }
+    }
+    shelves.kept(&name, lag.map(|lag| lag.bytes), is_let_go);
 }
 
 pub(super) fn is_ready(sources: &BTreeMap<String, Following>, name: &str, now: Instant) -> bool {

@@ -31,7 +31,41 @@ pub struct Event {
     pub flags: u16,
     /// Which server it happened at.
     pub server: u32,
+    /// Where it ends in its file. 0: it is in none.
+    pub ends: u32,
     pub data: Vec<u8>,
+}
+
+/// How far into the server's files of log.
+#[derive(Debug, Clone, Default)]
+pub struct FilePlace {
+    /// Its name; a checksum may follow, where the server has made up the event that tells it.
+    file: String,
+    offset: u64,
+}
+
+impl FilePlace {
+    /// Behind an event.
+    pub fn pass(&mut self, event: &Event) {
+        const ROTATE: u8 = 4;
+        match (event.kind, event.data.split_first_chunk()) {
+            (ROTATE, Some((offset, name))) => {
+                self.offset = u64::from_le_bytes(*offset);
+                self.file = String::from_utf8_lossy(name).into_owned();
+            }
+            _ if event.ends > 0 => self.offset = event.ends.into(),
+            _ => {}
+        }
+    }
+
+    /// Bytes behind it in the server's files, which come in their order. None: it is in none of them.
+    pub fn bytes_behind(&self, files: &[(String, u64)]) -> Option<u64> {
+        let file = files
+            .iter()
+            .position(|(name, _)| self.file.starts_with(name))?;
+        let later: u64 = files[file + 1..].iter().map(|(_, size)| size).sum();
+        Some(files[file].1.saturating_sub(self.offset) + later)
+    }
 }
 
 /// Events, in order. Dropped, the connection closes.
@@ -116,6 +150,7 @@ async fn next(stream: &mut BinlogStream, settings: &Settings) -> Result<Event> {
         kind: header.event_type_raw(),
         flags: header.flags_raw(),
         server: header.server_id(),
+        ends: header.log_pos(),
         data: event.data().to_vec(),
     })
 }

@@ -49,13 +49,14 @@ mod value;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use belvedere_connector::{
-    Capture, Captured, ChangeStream, Code, Error, Position, Result, Snapshot,
+    Capture, Captured, ChangeStream, Code, Error, Lag, Position, Result, Snapshot,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tokio::sync::watch;
 
@@ -66,7 +67,7 @@ use crate::settings::Settings;
 
 use charset::Charsets;
 use copy::Tried;
-use log::Log;
+use log::{FilePlace, Log};
 use place::{Gtids, Timeline, rewound};
 use stream::{Followed, LogStream};
 
@@ -86,6 +87,8 @@ pub(crate) struct Capturing {
     asked: watch::Sender<u64>,
     /// The same, at the furthest that a stream gave.
     told: Arc<AtomicU64>,
+    /// Up to where a stream has read the server's files.
+    read: Arc<Mutex<FilePlace>>,
 }
 
 /// What a connection is asked.
@@ -108,6 +111,7 @@ impl Capturing {
             reader: RandomState::new().hash_one("reader") as u32 | 1 << 31,
             asked: watch::Sender::new(0),
             told: Arc::default(),
+            read: Arc::default(),
         }
     }
 
@@ -266,10 +270,34 @@ impl Capturing {
             has_case: standing.has_case,
             pool: self.pool.clone(),
             settings: settings.clone(),
+            read: self.read.clone(),
         };
         self.told.store(gtids.count(), Ordering::SeqCst);
         let (asked, told) = (self.asked.subscribe(), self.told.clone());
         let stream = LogStream::new(followed, standing.timeline, gtids, log, asked, told);
         Ok(Box::new(stream))
+    }
+
+    /// Where the user may not see the server's files, nobody knows.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn lag(&self) -> Result<Option<Lag>> {
+        const DENIED: u16 = 1227;
+        let files = self.ask(|lease| {
+            let asked = async {
+                let rows = lease.conn.query::<Row, _>("SHOW BINARY LOGS").await;
+                match rows {
+                    Err(mysql_async::Error::Server(e)) if e.code == DENIED => Ok(Vec::new()),
+                    rows => rows,
+                }
+            };
+            asked.boxed()
+        });
+        let file = |row: Row| Some((row.get_opt(0)?.ok()?, row.get_opt(1)?.ok()?));
+        let files: Vec<(String, u64)> = files.await?.into_iter().filter_map(file).collect();
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = read.bytes_behind(&files);
+        Ok(bytes.map(|bytes| Lag { bytes, most: None }))
     }
 }

@@ -1,8 +1,8 @@
 //! The log being read.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use super::bytes::{Bytes, malformed};
 use super::charset::Charsets;
 use super::event::{self, Parsed, Rows};
 use super::layout::Named;
-use super::log::{Event, Log};
+use super::log::{Event, FilePlace, Log};
 use super::piece::Piece;
 use super::place::{Gtid, Gtids, Timeline};
 use super::shape::Shape;
@@ -39,6 +39,8 @@ pub struct Followed {
     pub has_case: bool,
     pub pool: Arc<Pool>,
     pub settings: Arc<Settings>,
+    /// Up to where the log was taken.
+    pub read: Arc<Mutex<FilePlace>>,
 }
 
 /// One reader of the log.
@@ -137,6 +139,8 @@ impl LogStream {
     }
 
     fn take(&mut self, event: &Event) -> Result<()> {
+        let read = self.followed.read.lock();
+        read.unwrap_or_else(PoisonError::into_inner).pass(event);
         match event.parse()? {
             Parsed::Nothing => {}
             Parsed::Gtid {

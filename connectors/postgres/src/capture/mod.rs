@@ -53,7 +53,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use belvedere_connector::{
-    Capture, Captured, ChangeStream, Code, Error, Position, Result, Snapshot, TableRef,
+    Capture, Captured, ChangeStream, Code, Error, Lag, Position, Result, Snapshot, TableRef,
 };
 use tokio::sync::watch;
 
@@ -350,6 +350,16 @@ impl Capturing {
         let asked = self.asked.subscribe();
         let stream = LogStream::new(self.pool.clone(), timeline, log, place, tables, asked);
         Ok(Box::new(stream))
+    }
+
+    /// # Errors
+    /// The connection's.
+    pub async fn lag(&self) -> Result<Option<Lag>> {
+        let settings = &self.pool.settings;
+        let lease = self.pool.acquire_alive().await?;
+        let held = slot::held(lease.client()?, settings).await?;
+        let most = settings.max_lag.filter(|_| settings.names.slot.is_ours);
+        Ok(held.map(|bytes| Lag { bytes, most }))
     }
 
     /// # Errors

@@ -76,6 +76,25 @@ pub async fn look(client: &Client, settings: &Settings) -> Result<Option<Slot>> 
     }))
 }
 
+/// Where no log is written, it has come from elsewhere.
+const HELD: &str = "
+SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+             ELSE pg_catalog.pg_current_wal_insert_lsn() END - s.restart_lsn)::int8
+FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1";
+
+/// Bytes of log that the server keeps for the slot. None: there is none, or it keeps nothing any more.
+///
+/// # Errors
+/// The connection's.
+pub async fn held(client: &Client, settings: &Settings) -> Result<Option<u64>> {
+    let name = &settings.names.slot.text;
+    let failed = |e| failure(settings, None, e);
+    let row = client.query_opt(HELD, &[name]).await.map_err(failed)?;
+    let bytes = row.map(|row| row.try_get::<_, Option<i64>>(0));
+    let bytes = bytes.transpose().map_err(failed)?.flatten();
+    Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))
+}
+
 /// The statement that makes the slot.
 pub fn creation(name: &Name) -> String {
     format!(

@@ -7,7 +7,8 @@
 //! | `belvedere_capture` | one row: the timeline |
 //!
 //! A sequence without `AUTOINCREMENT`, which would leave a table that cannot be dropped, and costs each writer more: the last
-//! row is never trimmed, so the numbers only grow. A transaction that is rolled back takes its numbers back: they have no gaps,
+//! row is never trimmed, so the numbers only grow. Row 1 is ours, and of no table: where it is a table's, somebody else has emptied
+//! the log, and numbers that were given before are given again. A transaction that is rolled back takes its numbers back: they have no gaps,
 //! and a gap is something lost.
 
 use belvedere_connector::{Code, Error, Position, Result};
@@ -34,13 +35,16 @@ pub struct State {
     pub keeps_row_ids: bool,
     first: Option<i64>,
     last: Option<i64>,
+    /// Somebody has emptied the log, and it began again from 1.
+    is_renumbered: bool,
 }
 
 impl State {
     /// None: there is no log.
     pub fn read(connection: &Connection) -> Result<Option<Self>> {
         let sql = format!(
-            "SELECT timeline, rowid, (SELECT min(seq) FROM {CHANGES}), (SELECT max(seq) FROM {CHANGES}) FROM {CAPTURE}"
+            "SELECT timeline, rowid, (SELECT min(seq) FROM {CHANGES}), (SELECT max(seq) FROM {CHANGES}),
+               EXISTS (SELECT 1 FROM {CHANGES} WHERE seq = 1 AND tbl <> '') FROM {CAPTURE}"
         );
         let state = connection.prepare_cached(&sql).and_then(|mut statement| {
             let state = |row: &rusqlite::Row<'_>| {
@@ -49,6 +53,7 @@ impl State {
                     keeps_row_ids: row.get::<_, i64>(1)? == ROW_ID,
                     first: row.get(2)?,
                     last: row.get(3)?,
+                    is_renumbered: row.get(4)?,
                 })
             };
             statement.query_row([], state).optional()
@@ -64,8 +69,9 @@ impl State {
         self.last.unwrap_or_default()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.last.is_none()
+    /// Whether numbers of rows mean what they meant when the log was made.
+    pub fn is_whole(&self) -> bool {
+        self.last.is_some() && !self.is_renumbered
     }
 
     /// In a file of this number.
@@ -85,7 +91,7 @@ impl State {
         match (seq, self.first, self.last) {
             _ if position.timeline() != self.position(file).timeline() => Err(rewound()),
             (None, ..) => Err(rewound()),
-            (_, None, _) | (_, _, None) => Err(emptied()),
+            _ if !self.is_whole() => Err(emptied()),
             (Some(seq), _, Some(last)) if seq > last => Err(rewound()),
             (Some(seq), Some(first), _) if first > seq + 1 => Err(emptied()),
             (Some(seq), ..) => Ok(seq),
@@ -112,11 +118,12 @@ pub fn make(connection: &Connection) -> Result<()> {
          CREATE TABLE IF NOT EXISTS {CHANGES} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, op TEXT, k1)"
     );
     connection.execute_batch(&sql).map_err(failure::of)?;
-    let is_whole = State::read(connection)?.is_some_and(|state| !state.is_empty());
-    match is_whole {
-        true => Ok(()),
-        false => begin_anew(connection),
+    if State::read(connection)?.is_some_and(|state| state.is_whole()) {
+        return Ok(());
     }
+    let emptied = format!("DELETE FROM {CHANGES}");
+    connection.execute_batch(&emptied).map_err(failure::of)?;
+    begin_anew(connection)
 }
 
 /// Positions so far are no longer in the log.

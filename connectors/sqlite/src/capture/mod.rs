@@ -156,7 +156,7 @@ impl Capturing {
         self.blocking(|inner| {
             let mut lease = inner.pool.lease_at_once()?;
             let file = lease.file()?.number();
-            if let Some(state) = State::read(lease.connection()?)?.filter(|s| !s.is_empty()) {
+            if let Some(state) = State::read(lease.connection()?)?.filter(|s| s.is_whole()) {
                 return Ok(state.position(file));
             }
             inner.with_writer(|writer| {
