@@ -157,6 +157,8 @@ struct State {
 
 #[derive(Debug)]
 struct Entry {
+    /// Where the view was before: what changed on the way is not told apart.
+    from: u64,
     at: Arc<At>,
     change: Option<ZSet>,
     /// Why the view could not be read then.
@@ -226,6 +228,11 @@ impl Journal {
         }
         if !self.marks.has(epoch, mark) {
             return Err(Refused::Foreign);
+        }
+        // An earlier process stopped there, and this one went by.
+        let next = state.behind(epoch).next();
+        if next.is_some_and(|entry| entry.from < epoch) {
+            return Err(Refused::Expired);
         }
         drop(state);
         Ok(reader)
@@ -464,9 +471,12 @@ impl Recorder {
     ) {
         let slowest = self.0.slowest();
         self.0.state.send_modify(|state| {
-            if change.is_some() || state.failing.as_ref() != failing {
+            let from = state.told.epoch;
+            let is_a_leap = at.epoch > from + 1;
+            if change.is_some() || state.failing.as_ref() != failing || is_a_leap {
                 let bytes = |c: &ZSet| c.rows().get_array_memory_size() + 8 * c.len();
                 state.add(Entry {
+                    from,
                     at: at.clone(),
                     change: change.cloned(),
                     failing: failing.cloned(),

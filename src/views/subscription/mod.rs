@@ -160,6 +160,8 @@ fn begin(journal: &Arc<Journal>, order: &Order) -> Result<Option<(Log, Opening)>
                 Ok(Some((Log::Journal(reader), opening)))
             }
             Err(Step::Failing(reason)) => Err(failing(order, &reason)),
+            // It is begun anew, or about to leave the shelf.
+            Err(Step::Ended(Ended::Gone)) => Ok(None),
             Err(Step::Ended(why)) => Err(ended(order, &why)),
             Err(_) => Ok(None),
         };
