@@ -111,9 +111,10 @@ impl Replica {
         }
     }
 
-    /// Rows of the copy, with all columns that were asked for.
+    /// Rows of the copy, with all columns that were asked for. One that is whole, and waits for its epoch, is not of what is copied
+    /// now for another replica of the table.
     pub fn copy_rows(&mut self, rows: &RecordBatch) {
-        if let Some(copy) = &mut self.copy {
+        if let Some(copy) = self.copy.as_mut().filter(|copy| !copy.is_done) {
             match of_columns(rows, &self.wanted.captured.schema) {
                 Ok(rows) => copy.rows.push(rows),
                 Err(e) => self.block(None, e.to_string()),

@@ -137,6 +137,22 @@ fn a_table_that_ends_right_behind_its_copy_is_as_it_was_copied() {
     assert_eq!(rows(&published, T1), of(&[&[1, 1]]));
 }
 
+/// Found: a copy that was whole and waited for its epoch took the rows of the next copy of the same table, too.
+#[test]
+fn a_copy_that_waits_takes_nothing_of_another() {
+    let mut bench = Bench::new(&[T1]);
+    bench.commit(&[(T1, &[1, 1], 1), (T1, &[2, 2], 3)]);
+    while bench.advance() {}
+    let spec = &SPECS[T1];
+    bench.replication.add("another", spec.wanted(0)).unwrap();
+    let published = bench.catch_up();
+    assert_eq!(bench.source.snapshots(), 2);
+    let mut expected = of(&[&[1, 1], &[2, 2]]);
+    expected.insert(vec![Some(2), Some(2)], 3);
+    assert_eq!(rows(&published, T1), expected);
+    assert_eq!(bag(&published.tables["another"].1), expected);
+}
+
 #[test]
 fn the_stream_goes_on_while_a_late_table_is_copied() {
     let mut bench = Bench::new(&[T0]);

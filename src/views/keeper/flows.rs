@@ -203,6 +203,8 @@ impl Kept {
             }
         }
         self.unblock(id);
+        // A replica that others have read already may have got an index.
+        self.renew();
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.view.id == *id) {
             flow.waiting.push(done);
         }
