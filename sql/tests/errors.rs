@@ -32,13 +32,13 @@ fn near_misses_are_named() {
       |                   ^
       hint: did you mean FROM?
 
-    error: expected SOURCE, VIEW, SCHEMA or MATERIALIZED, found SUORCE
+    error: expected SOURCE, VIEW, SCHEMA, MATERIALIZED or INDEX, found SUORCE
       at line 1, column 8
       | CREATE SUORCE erp FROM 'x'
       |        ^
       hint: did you mean SOURCE?
 
-    error: expected SOURCE, VIEW, SCHEMA or MATERIALIZED, found VEIW
+    error: expected SOURCE, VIEW, SCHEMA, MATERIALIZED or INDEX, found VEIW
       at line 1, column 8
       | CREATE VEIW v AS SELECT 1
       |        ^
@@ -74,7 +74,7 @@ fn near_misses_are_named() {
       |         ^
       hint: did you mean SOURCE?
 
-    error: expected SOURCE, VIEW, SCHEMA or MATERIALIZED, found TALBE
+    error: expected SOURCE, VIEW, SCHEMA, MATERIALIZED or INDEX, found TALBE
       at line 1, column 6
       | DROP TALBE t
       |      ^
