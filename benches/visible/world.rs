@@ -7,6 +7,8 @@ use belvedere::serve::flight::{FlightOptions, FlightServer};
 use belvedere::{Engine, Session};
 use futures::TryStreamExt;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Statement};
 
 use super::Result;
@@ -138,7 +140,21 @@ pub struct Followed {
     engine: Engine,
     session: Session,
     pub address: SocketAddr,
+    server: Serving,
     folder: TempDir,
+}
+
+/// The Flight server, until it is told to stop.
+struct Serving {
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+impl Serving {
+    async fn end(self) -> Result<()> {
+        let _ = self.stop.send(());
+        Ok(self.done.await?)
+    }
 }
 
 impl Followed {
@@ -168,11 +184,16 @@ impl Followed {
         let any = "127.0.0.1:0".parse()?;
         let bound = FlightServer::bind(engine.clone(), any, FlightOptions::default()).await?;
         let address = bound.local_addr();
-        tokio::spawn(bound.run(std::future::pending()));
+        let (stop, stopped) = oneshot::channel();
+        let done = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            bound.run(stopped).await.expect("the server ends in order");
+        });
         Ok(Self {
             session: engine.session(),
             engine,
             address,
+            server: Serving { stop, done },
             folder,
         })
     }
@@ -208,9 +229,11 @@ impl Followed {
         let Self {
             engine,
             session,
+            server,
             folder,
             ..
         } = self;
+        server.end().await?;
         drop(session);
         engine.close().await?;
         let followed = Self::open(folder).await?;
@@ -221,6 +244,7 @@ impl Followed {
     /// Nothing is left of it at the source.
     pub async fn close(self) -> Result<()> {
         self.run("DROP SOURCE erp CASCADE").await?;
+        self.server.end().await?;
         drop(self.session);
         self.engine.close().await?;
         Ok(())
