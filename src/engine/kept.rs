@@ -28,7 +28,6 @@ use crate::incremental::{Compiled, Input, Refused};
 use crate::replication::{Disk, Durable, Forgetful, Wanted};
 use crate::views::{
     ASKED, Contract, CopyTable, Execute, FlowInput, FlowPlan, KeptView, Shown, Upkeep, Version,
-    indexes,
 };
 
 /// Where what views follow survives: in the data directory, or not at all.
@@ -59,26 +58,16 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
     let mut kept = Vec::new();
     let asked = inner.views.asked.all();
     for view in world.definitions.views.values().chain(&asked) {
-        let Some(materialized) = &view.materialized else {
+        let Some(Ok(bare)) = KeptView::new(view) else {
             continue;
         };
         kept.push(match kept_view(&names, view).await {
             Ok(kept) => kept,
             // It was one that could be kept when it was defined: what it reads has changed.
-            Err(e) => {
-                let Ok(contract) = Contract::new(&materialized.options) else {
-                    continue;
-                };
-                KeptView {
-                    id: view.id(),
-                    generation: materialized.generation,
-                    definition: view.clone(),
-                    indexes: indexes(view, &contract),
-                    contract,
-                    flow: Some(Err(e.to_string().into())),
-                    watched: None,
-                }
-            }
+            Err(e) => KeptView {
+                flow: Some(Err(e.to_string().into())),
+                ..bare
+            },
         });
     }
     let sources = world.live.iter();
@@ -91,11 +80,9 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
 /// # Errors
 /// If its contract cannot be: an option, its key, a query that cannot follow changes, a source that does not tell them.
 pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Result<KeptView> {
-    let materialized = view.materialized.as_ref();
-    let materialized =
-        materialized.ok_or_else(|| Error::Internal(format!("view {} is virtual", view.id())))?;
-    let contract = Contract::new(&materialized.options)?;
-    for column in &contract.key {
+    let virtual_view = || Error::Internal(format!("view {} is virtual", view.id()));
+    let mut kept = KeptView::new(view).ok_or_else(virtual_view)??;
+    for column in &kept.contract.key {
         if !view.columns.iter().any(|c| c.name == *column) {
             let near = super::nearest(column, view.columns.iter().map(|c| c.name.as_str()));
             return Err(Error::Unknown {
@@ -105,17 +92,15 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
             });
         }
     }
-    let flow = match contract.upkeep {
-        Upkeep::Change => Some(Ok(Arc::new(
-            flow_plan(names, view, materialized.generation).await?,
-        ))),
-        _ => None,
-    };
-    let watched = match contract.upkeep {
-        Upkeep::Read => Some(watch::tables(names, view).await),
-        _ => None,
-    };
-    if let (Some(Err(reason)), None) = (&watched, contract.max_staleness) {
+    match kept.contract.upkeep {
+        Upkeep::Change => {
+            let plan = flow_plan(names, view, kept.generation).await?;
+            kept.flow = Some(Ok(Arc::new(plan)));
+        }
+        Upkeep::Read => kept.watched = Some(watch::tables(names, view).await),
+        Upkeep::Schedule(_) | Upkeep::Manual => {}
+    }
+    if let (Some(Err(reason)), None) = (&kept.watched, kept.contract.max_staleness) {
         return Err(Error::invalid_with_help(
             format!(
                 "a view with refresh = 'on read' says how old it may be when it is read, where nothing tells that what it reads \
@@ -124,15 +109,7 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
             "Add max_staleness = '5min'",
         ));
     }
-    Ok(KeptView {
-        id: view.id(),
-        generation: materialized.generation,
-        definition: view.clone(),
-        indexes: indexes(view, &contract),
-        contract,
-        flow,
-        watched,
-    })
+    Ok(kept)
 }
 
 /// A check, planned over its view.
@@ -176,14 +153,8 @@ pub(super) async fn refresh(
 
 /// How a view that is kept by change follows what it reads.
 async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Result<FlowPlan> {
-    // In the query's own order of joins: what sources estimate changes, and what is kept does not.
-    let mut settings = names.settings.as_ref().clone();
-    settings.pushdown = false;
-    let names = names.with_settings(settings);
-    let plan = query::view_plan(&names, view).await?;
-    let plan = by_identity(plan, &names.world)?;
-    let fingerprint = plan.display_indent_schema().to_string();
-    let planned = Planned { plan, names };
+    let planned = identified(names, view).await?;
+    let fingerprint = planned.plan.display_indent_schema().to_string();
     let known = planned.names.inner.views.plan(generation);
     let compiled = match known.filter(|known| known.fingerprint == fingerprint) {
         // Each definition settles all views: what has not changed is not compiled again.
@@ -203,6 +174,17 @@ async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Res
         compiled,
         fingerprint,
     })
+}
+
+/// A view's query, its tables named by what they are; in its own order of joins: what sources estimate changes, and what is kept
+/// does not.
+pub(super) async fn identified(names: &Names, view: &ViewDefinition) -> Result<Planned> {
+    let mut settings = names.settings.as_ref().clone();
+    settings.pushdown = false;
+    let names = names.with_settings(settings);
+    let plan = query::view_plan(&names, view).await?;
+    let plan = by_identity(plan, &names.world)?;
+    Ok(Planned { plan, names })
 }
 
 /// What errors call a view that is kept, or a query that somebody subscribes to.
@@ -231,7 +213,7 @@ fn not_by_change(view: &ViewDefinition, Refused { operator, reason }: Refused) -
 
 /// The plan with each table named by what it is, and not by how the query names it: a name means another table in a view
 /// with another search path. Of the table itself only its outline is left.
-pub(super) fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
+fn by_identity(plan: LogicalPlan, world: &World) -> Result<LogicalPlan> {
     let named = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));

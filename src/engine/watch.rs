@@ -7,9 +7,8 @@ use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility};
 
-use super::kept::{by_identity, flow_input};
+use super::kept::{flow_input, identified};
 use super::names::Names;
-use super::query::{self, Planned};
 use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::Input;
@@ -30,16 +29,8 @@ pub(super) async fn tables(names: &Names, view: &ViewDefinition) -> Result<Vec<W
 }
 
 async fn find(names: &Names, view: &ViewDefinition) -> Result<Vec<Wanted>> {
-    let mut settings = names.settings.as_ref().clone();
-    settings.pushdown = false;
-    let names = names.with_settings(settings);
-    let plan = query::view_plan(&names, view).await?;
-    let plan = by_identity(plan, &names.world)?;
-    let (plan, _) = Planned {
-        plan,
-        names: names.clone(),
-    }
-    .kept()?;
+    let planned = identified(names, view).await?;
+    let (plan, _) = planned.kept()?;
     let (scans, fickle) = scanned(&plan)?;
     if let Some(function) = fickle {
         return Err(Error::invalid(format!(

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::journal::{At, Ended, Marks, Recorder};
+use super::journal::{Ended, Recorder};
 use super::keeper::{Record, Stand};
+use super::marks::{At, Marks};
 use super::running::{Made, Running};
 use super::shelf::{AsOf, Content, Shown, State};
 use super::{FlowPlan, KeptView};

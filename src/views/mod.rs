@@ -31,6 +31,7 @@
 //! | `flow.rs` | one view that is kept by change: how far it is, what of it is shown |
 //! | `running.rs` | its dataflow and its table |
 //! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
+//! | `marks.rs` | where epochs ended that were shown |
 //! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `index.rs` | rows of a version found by the values of columns |
@@ -44,6 +45,7 @@ mod flow;
 mod index;
 mod journal;
 mod keeper;
+mod marks;
 mod reading;
 mod running;
 mod runs;
@@ -111,6 +113,26 @@ pub struct KeptView {
     pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
     /// Of one that is computed when it is read: the tables whose changes make it be computed anew; or why they cannot be told.
     pub watched: Option<Result<Vec<Wanted>, Arc<str>>>,
+}
+
+impl KeptView {
+    /// As it is before it is known what it follows. None: the view is virtual.
+    ///
+    /// # Errors
+    /// If its options are no contract.
+    pub fn new(definition: &Arc<ViewDefinition>) -> Option<Result<Self>> {
+        let kept = definition.materialized.as_ref()?;
+        let contract = Contract::new(&kept.options);
+        Some(contract.map(|contract| Self {
+            id: definition.id(),
+            generation: kept.generation,
+            definition: definition.clone(),
+            indexes: indexes(definition, &contract),
+            contract,
+            flow: None,
+            watched: None,
+        }))
+    }
 }
 
 /// How a view follows what it reads.
@@ -286,12 +308,8 @@ impl Views {
         watches.values().flatten().cloned().collect()
     }
 
-    fn watches(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<ObjectId, Result<Arc<Watch>, Arc<str>>>> {
-        self.watches
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn watches(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Result<Arc<Watch>, Arc<str>>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of a view that is computed when it is read: whether changes of what it reads make it be, or why its age has to.

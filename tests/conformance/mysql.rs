@@ -368,7 +368,10 @@ impl Changing for Mysql {
             match writers.get(&writer) {
                 Some(conn) => conn.clone(),
                 None => {
-                    let conn = Arc::new(Mutex::new(self.connect(DATABASE).await));
+                    let mut conn = self.connect(DATABASE).await;
+                    let patience = "SET lock_wait_timeout = 2, innodb_lock_wait_timeout = 2";
+                    conn.query_drop(patience).await.unwrap();
+                    let conn = Arc::new(Mutex::new(conn));
                     writers.insert(writer, conn.clone());
                     conn
                 }
@@ -382,8 +385,12 @@ impl Changing for Mysql {
                 for statement in of(edit, table) {
                     match conn.query_drop(&statement).await {
                         Ok(()) => {}
-                        // It was chosen to give way, and is rolled back.
-                        Err(mysql_async::Error::Server(e)) if e.code == 1213 => continue 'again,
+                        // It was chosen to give way, or waits in a circle of rows and whole tables, which the server does
+                        // not see.
+                        Err(mysql_async::Error::Server(e)) if [1205, 1213].contains(&e.code) => {
+                            conn.query_drop("ROLLBACK").await.unwrap();
+                            continue 'again;
+                        }
                         Err(e) => panic!("{statement:.300}: {e}"),
                     }
                 }

@@ -3,23 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use belvedere::{Engine, Session};
-use belvedere_connector::{Change, Code};
-use belvedere_memory::{Fault, LogFault, MemoryConnector, MemorySource, MemoryTable};
+use belvedere_connector::Code;
+use belvedere_memory::{Fault, LogFault, MemorySource, MemoryTable};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use insta::assert_snapshot;
 
 use crate::fixture::{shown, until};
+use crate::memory::{InMemory, commit, rows};
 
 /// How long a change may take to be seen, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Shop {
-    source: MemorySource,
-    session: Session,
-    engine: Engine,
-    dir: tempfile::TempDir,
+struct Shop(InMemory);
+
+impl std::ops::Deref for Shop {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.0
+    }
 }
 
 fn orders() -> SchemaRef {
@@ -54,11 +57,6 @@ fn item(rows: &[(&str, i64)]) -> RecordBatch {
     RecordBatch::try_new(items(), columns.to_vec()).unwrap()
 }
 
-fn rows(rows: RecordBatch, weight: i64) -> Change {
-    let weights = vec![weight; rows.num_rows()];
-    Change::Rows { rows, weights }
-}
-
 impl Shop {
     async fn new() -> Self {
         let table =
@@ -71,23 +69,7 @@ impl Shop {
         let source = MemorySource::new("shop")
             .with_table("orders", table(orders(), first, "id"))
             .with_table("item", table(items(), item(&[("a", 5), ("b", 7)]), "sku"));
-        let dir = tempfile::tempdir().unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        let shop = Self {
-            source,
-            session,
-            engine,
-            dir,
-        };
-        shop.ok("CREATE SOURCE shop FROM 'memory:shop'").await;
-        shop
-    }
-
-    async fn ok(&self, sql: &str) -> String {
-        shown(&self.session, sql)
-            .await
-            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+        Self(InMemory::new(source).await)
     }
 
     async fn err(&self, sql: &str) -> String {
@@ -95,13 +77,6 @@ impl Shop {
             Ok(answer) => panic!("{sql} succeeded:\n{answer}"),
             Err(e) => e.to_string(),
         }
-    }
-
-    fn commit(&self, changes: Vec<(&str, Change)>) {
-        let changes = changes
-            .into_iter()
-            .map(|(table, change)| (table.to_string(), change));
-        self.source.commit(changes.collect()).unwrap();
     }
 
     /// The view is what its query is.
@@ -113,35 +88,6 @@ impl Shop {
     async fn until(&self, sql: &str, expected: &str) {
         until(&self.session, sql, expected, PATIENCE).await;
     }
-
-    async fn restarted(self) -> Self {
-        let Self {
-            source,
-            session,
-            engine,
-            dir,
-        } = self;
-        drop(session);
-        engine.close().await.unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        Self {
-            source,
-            session,
-            engine,
-            dir,
-        }
-    }
-}
-
-async fn open(source: &MemorySource, dir: &tempfile::TempDir) -> Engine {
-    let connector = Arc::new(MemoryConnector::new().with(source.clone()));
-    let builder = Engine::builder().connector(connector);
-    builder
-        .data_dir(dir.path().join("data"))
-        .open()
-        .await
-        .unwrap()
 }
 
 const SALES: &str = "SELECT i.sku, count(*) AS orders, sum(o.qty * i.price) AS total
@@ -228,30 +174,15 @@ async fn a_restart_goes_on_without_another_copy() {
     shop.commit(vec![("orders", rows(order(&[(4, Some("b"), Some(3))]), 1))]);
     shop.until_same(view, &query).await;
     let copies = shop.source.snapshots();
-    let shop = shop.restarted().await;
+    let shop = Shop(shop.0.restarted().await);
     shop.until_same(view, &query).await;
     shop.commit(vec![("orders", rows(order(&[(5, Some("a"), Some(4))]), 1))]);
     shop.until_same(view, &query).await;
     assert_eq!(shop.source.snapshots(), copies);
     // What was committed while nobody was there is read from the log.
-    let Shop {
-        source,
-        session,
-        engine,
-        dir,
-    } = shop;
-    drop(session);
-    engine.close().await.unwrap();
     let gone = rows(order(&[(5, Some("a"), Some(4))]), -1);
-    source.commit(vec![("orders".to_string(), gone)]).unwrap();
-    let engine = open(&source, &dir).await;
-    let session = engine.session();
-    let shop = Shop {
-        source,
-        session,
-        engine,
-        dir,
-    };
+    let meanwhile = |source: &MemorySource| commit(source, vec![("orders", gone)]);
+    let shop = Shop(shop.0.restarted_after(meanwhile).await);
     shop.until_same(view, &query).await;
     assert_eq!(shop.source.snapshots(), copies);
     // A log that is gone is a new copy behind what is shown.
@@ -282,7 +213,7 @@ async fn an_index_is_made_of_what_is_kept_already() {
     let over = format!("SELECT orders, total FROM ({SALES}) q ORDER BY 1, 2");
     shop.until_same("SELECT * FROM over ORDER BY 1, 2", &over)
         .await;
-    let shop = shop.restarted().await;
+    let shop = Shop(shop.0.restarted().await);
     shop.until_same(by_orders, &query).await;
     until_index(&shop, by_orders, "orders").await;
     shop.ok("DROP INDEX sales_orders_idx").await;
@@ -423,7 +354,7 @@ async fn after_a_restart_nobody_knows_its_age_until_the_source_answers() {
     )
     .await;
     shop.source.inject(Fault::Down(Code::Unreachable));
-    let shop = shop.restarted().await;
+    let shop = Shop(shop.0.restarted().await);
     let known =
         "SELECT age_ms IS NOT NULL AS known, problem IS NOT NULL AS told FROM system.freshness";
     let asked = [

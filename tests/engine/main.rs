@@ -3,6 +3,8 @@
 //! | file | owns |
 //! |---|---|
 //! | `fixture.rs` | [`Fixture`](fixture::Fixture): a folder of databases, an engine and a session |
+//! | `memory.rs` | [`InMemory`](memory::InMemory): an engine over a source in memory, whose commits the test makes |
+//! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
 //! | `apply.rs` | several files as one change |
 //! | `names.rs` | how names are resolved |
@@ -53,6 +55,7 @@ mod dynamic;
 mod exact;
 mod fixture;
 mod followed;
+mod follower;
 mod kept;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod lag;
@@ -62,6 +65,7 @@ mod limits;
 mod lineage;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod matrix;
+mod memory;
 mod metadata;
 mod names;
 #[cfg(all(feature = "mysql", feature = "postgres"))]

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use belvedere::{Engine, Session};
-use belvedere_connector::Change;
-use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
+use belvedere_memory::{MemorySource, MemoryTable};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use crate::fixture::{shown, until};
+use crate::fixture::until;
+use crate::memory::{InMemory, rows as changed};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A source with tables of one column, `n`: `many` has numbers up to a thousand, the others nothing.
-struct Numbers {
-    source: MemorySource,
-    session: Session,
-    engine: Engine,
-    dir: tempfile::TempDir,
+struct Numbers(InMemory);
+
+impl std::ops::Deref for Numbers {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.0
+    }
 }
 
 fn schema() -> SchemaRef {
@@ -30,56 +32,14 @@ fn numbers(rows: impl IntoIterator<Item = i64>) -> RecordBatch {
     RecordBatch::try_new(schema(), vec![column]).unwrap()
 }
 
-async fn open(source: &MemorySource, dir: &tempfile::TempDir) -> Engine {
-    let connector = Arc::new(MemoryConnector::new().with(source.clone()));
-    let builder = Engine::builder().connector(connector);
-    let data = dir.path().join("data");
-    builder.data_dir(data).open().await.unwrap()
-}
-
 impl Numbers {
     async fn new() -> Self {
         let table = |rows| MemoryTable::new(schema(), vec![rows]).with_primary_key(&["n"]);
-        let source = MemorySource::new("numbers")
+        let source = MemorySource::new("s")
             .with_table("many", table(numbers(0..1_000)))
             .with_table("few", table(numbers([])))
             .with_table("other", table(numbers([])));
-        let dir = tempfile::tempdir().unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        let numbers = Self {
-            source,
-            session,
-            engine,
-            dir,
-        };
-        numbers.ok("CREATE SOURCE s FROM 'memory:numbers'").await;
-        numbers
-    }
-
-    async fn restarted(self) -> Self {
-        let Self {
-            source,
-            session,
-            engine,
-            dir,
-        } = self;
-        drop(session);
-        engine.close().await.unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        Self {
-            source,
-            session,
-            engine,
-            dir,
-        }
-    }
-
-    async fn ok(&self, sql: &str) -> String {
-        shown(&self.session, sql)
-            .await
-            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+        Self(InMemory::new(source).await)
     }
 
     async fn create(&self, view: &str, query: &str) {
@@ -94,12 +54,7 @@ impl Numbers {
     }
 
     fn change(&self, table: &str, rows: impl IntoIterator<Item = i64>, weight: i64) {
-        let rows = numbers(rows);
-        let weights = vec![weight; rows.num_rows()];
-        let change = Change::Rows { rows, weights };
-        self.source
-            .commit(vec![(table.to_string(), change)])
-            .unwrap();
+        self.commit(vec![(table, changed(numbers(rows), weight))]);
     }
 
     async fn until_same(&self, view: &str, query: &str) {
@@ -147,7 +102,7 @@ async fn a_fill_stops_no_other_view() {
     // So does one that goes on while the engine ends, and begins again.
     t.create("endless", ENDLESS).await;
     until(&t.session, sql, begun, PATIENCE).await;
-    let t = t.restarted().await;
+    let t = Numbers(t.0.restarted().await);
     t.insert("few", [100]);
     t.until_same("SELECT * FROM before", "SELECT count(*) AS n FROM s.few")
         .await;

@@ -14,8 +14,8 @@ use belvedere::{Engine, Session};
 use futures::StreamExt;
 
 use crate::fixture::shown;
+use crate::follower::{Follower, Rows, Sum};
 use crate::servers::postgres;
-use crate::subscriptions::{Follower, Rows, Sum};
 
 const ACCOUNTS: &str = "
     CREATE TABLE account (id bigint PRIMARY KEY, branch text NOT NULL, balance bigint NOT NULL);

@@ -1,168 +1,18 @@
 //! Subscriptions: rows as they are, then each change, so that whoever adds them up has what the view has.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use belvedere::{Answer, Engine, Error, Session};
-use belvedere_connector::Change;
-use belvedere_memory::{LogFault, MemoryConnector, MemorySource, MemoryTable};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use futures::StreamExt;
+use belvedere_memory::{LogFault, MemorySource, MemoryTable};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use insta::assert_snapshot;
 
 use crate::fixture::{Fixture, database, shown};
+use crate::follower::{Follower, Rows, rows};
+use crate::memory::{InMemory, rows as changed};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Rows by their values, as text, and how many there are of each.
-pub type Rows = BTreeMap<Vec<String>, i64>;
-
-/// Someone who adds up what he is told.
-pub struct Follower {
-    pub answer: Answer,
-    pub sum: Sum,
-}
-
-/// What was told, added up.
-pub struct Sum {
-    /// As of the last epoch that was told whole.
-    pub rows: Rows,
-    /// Of an epoch that is not.
-    pub open: Vec<(Vec<String>, i64)>,
-    epoch: i64,
-    pub cursor: String,
-    /// Epochs that were told whole.
-    pub told: usize,
-    /// What holds at the end of each.
-    pub whole: fn(&Rows),
-}
-
-impl Follower {
-    pub async fn of(session: &Session, sql: &str) -> Self {
-        Self::going_on(session, sql, Rows::new()).await
-    }
-
-    pub async fn going_on(session: &Session, sql: &str, rows: Rows) -> Self {
-        let answer = session.execute(sql).await;
-        Self {
-            answer: answer.unwrap_or_else(|e| panic!("{sql}: {e}")),
-            sum: Sum::of(rows, |_| {}),
-        }
-    }
-
-    /// What comes next is taken.
-    async fn next(&mut self) -> Result<(), Error> {
-        let next = tokio::time::timeout(PATIENCE, self.answer.stream.next());
-        let batch = next
-            .await
-            .expect("something is told")
-            .expect("it goes on")?;
-        self.sum.take(&batch);
-        Ok(())
-    }
-
-    /// Until what was told adds up to what a query gives.
-    pub async fn until_same(&mut self, session: &Session, query: &str) {
-        let wait = async {
-            loop {
-                self.next().await.unwrap();
-                if self.rows == rows(session, query).await {
-                    return;
-                }
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        assert!(waited.is_ok(), "{query}: {:?}", self.rows);
-    }
-
-    /// Until it fails.
-    async fn until_error(&mut self) -> Error {
-        loop {
-            if let Err(e) = self.next().await {
-                return e;
-            }
-        }
-    }
-}
-
-impl std::ops::Deref for Follower {
-    type Target = Sum;
-
-    fn deref(&self) -> &Sum {
-        &self.sum
-    }
-}
-
-impl Sum {
-    pub fn of(rows: Rows, whole: fn(&Rows)) -> Self {
-        Self {
-            rows,
-            open: Vec::new(),
-            epoch: 0,
-            cursor: String::new(),
-            told: 0,
-            whole,
-        }
-    }
-
-    pub fn take(&mut self, batch: &RecordBatch) {
-        let format = FormatOptions::default().with_null("NULL");
-        let columns: Vec<_> = batch.columns()[4..]
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref(), &format).unwrap())
-            .collect();
-        let epochs = batch.column(0).as_primitive::<Int64Type>();
-        let changes = batch.column(1).as_primitive::<Int64Type>();
-        let cursors = batch.column(2).as_string::<i32>();
-        for row in 0..batch.num_rows() {
-            let epoch = epochs.value(row);
-            assert!(epoch >= self.epoch, "epochs come in order");
-            if changes.is_valid(row) {
-                assert!(cursors.is_null(row), "a row is no end");
-                let values = columns.iter().map(|column| column.value(row).to_string());
-                self.open.push((values.collect(), changes.value(row)));
-                continue;
-            }
-            for (values, change) in self.open.drain(..) {
-                let count = self.rows.entry(values.clone()).or_default();
-                *count += change;
-                if *count == 0 {
-                    self.rows.remove(&values);
-                }
-            }
-            assert!(
-                self.rows.values().all(|count| *count > 0),
-                "what was there goes"
-            );
-            self.epoch = epoch;
-            self.cursor = cursors.value(row).to_string();
-            self.told += 1;
-            (self.whole)(&self.rows);
-        }
-    }
-}
-
-/// What a query gives.
-async fn rows(session: &Session, query: &str) -> Rows {
-    let batches = session.execute(query).await.unwrap().collect().await;
-    let format = FormatOptions::default().with_null("NULL");
-    let mut rows = Rows::new();
-    for batch in batches.unwrap_or_else(|e| panic!("{query}: {e}")) {
-        for row in 0..batch.num_rows() {
-            let value = |column: &ArrayRef| {
-                let column = ArrayFormatter::try_new(column.as_ref(), &format).unwrap();
-                column.value(row).to_string()
-            };
-            *rows
-                .entry(batch.columns().iter().map(value).collect())
-                .or_default() += 1;
-        }
-    }
-    rows
-}
 
 fn orders() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -181,12 +31,14 @@ fn order(rows: &[(i64, &str, i64)]) -> RecordBatch {
     RecordBatch::try_new(orders(), columns.to_vec()).unwrap()
 }
 
-/// A source in memory, whose commits the test makes, and an engine over it.
-struct Shop {
-    source: MemorySource,
-    session: Session,
-    engine: Engine,
-    dir: tempfile::TempDir,
+struct Shop(InMemory);
+
+impl std::ops::Deref for Shop {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.0
+    }
 }
 
 impl Shop {
@@ -194,22 +46,7 @@ impl Shop {
         let rows = order(&[(1, "a", 2), (2, "b", 1), (3, "b", 1)]);
         let table = MemoryTable::new(orders(), vec![rows]).with_primary_key(&["id"]);
         let source = MemorySource::new("shop").with_table("orders", table);
-        let dir = tempfile::tempdir().unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        let shop = Self {
-            source,
-            session,
-            engine,
-            dir,
-        };
-        shop.ok("CREATE SOURCE shop FROM 'memory:shop'").await;
-        shop
-    }
-
-    async fn ok(&self, sql: &str) -> String {
-        let answer = shown(&self.session, sql).await;
-        answer.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        Self(InMemory::new(source).await)
     }
 
     /// Code and message.
@@ -221,39 +58,9 @@ impl Shop {
     }
 
     fn commit(&self, rows: &[(i64, &str, i64)], weight: i64) {
-        let weights = vec![weight; rows.len()];
-        let rows = order(rows);
-        let change = Change::Rows { rows, weights };
-        self.source
-            .commit(vec![("orders".to_string(), change)])
-            .unwrap();
+        self.0
+            .commit(vec![("orders", changed(order(rows), weight))]);
     }
-
-    async fn restarted(self) -> Self {
-        let Self {
-            source,
-            session,
-            engine,
-            dir,
-        } = self;
-        drop(session);
-        engine.close().await.unwrap();
-        let engine = open(&source, &dir).await;
-        let session = engine.session();
-        Self {
-            source,
-            session,
-            engine,
-            dir,
-        }
-    }
-}
-
-async fn open(source: &MemorySource, dir: &tempfile::TempDir) -> Engine {
-    let connector = Arc::new(MemoryConnector::new().with(source.clone()));
-    let builder = Engine::builder().connector(connector);
-    let builder = builder.data_dir(dir.path().join("data"));
-    builder.open().await.unwrap()
 }
 
 const SALES: &str = "SELECT sku, count(*) AS orders, sum(qty) AS qty FROM shop.orders GROUP BY sku";
@@ -329,7 +136,7 @@ async fn a_cursor_goes_on_where_it_was() {
     }
     // After a restart the newest goes on, also with what was committed meanwhile.
     drop(first);
-    let shop = shop.restarted().await;
+    let shop = Shop(shop.0.restarted().await);
     // So does any of a view that has not changed since.
     let sql = format!("SUBSCRIBE TO large WITH (cursor = '{}')", quiet.cursor);
     let mut quiet = Follower::going_on(&shop.session, &sql, Rows::new()).await;
@@ -476,11 +283,7 @@ async fn what_is_gone_ends_its_subscriptions() {
     let mut told = Follower::of(&shop.session, "SUBSCRIBE TO v").await;
     told.next().await.unwrap();
     // It holds no engine.
-    let Shop {
-        session, engine, ..
-    } = shop;
-    drop(session);
-    engine.close().await.unwrap();
+    shop.0.close().await;
     assert_eq!(told.until_error().await.code(), "cancelled");
 }
 

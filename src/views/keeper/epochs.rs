@@ -14,7 +14,7 @@ use belvedere_connector::Position;
 use crate::incremental::Moved;
 use crate::replication::{Boundary, Epoch};
 use crate::store::{self, Pinned, ZSet};
-use crate::views::journal::At;
+use crate::views::marks::At;
 
 /// For how long it is known when an epoch began; before that it counts as so long ago.
 const REMEMBERED: Duration = Duration::from_secs(60);

@@ -23,6 +23,14 @@ impl Kept {
         watches: Vec<Arc<Watch>>,
         sources: Vec<(String, Arc<dyn Source>)>,
     ) {
+        self.settle_sources(sources);
+        self.settle_flows(views);
+        self.settle_watches(watches);
+        self.remove_unused();
+        self.renew();
+    }
+
+    fn settle_sources(&mut self, sources: Vec<(String, Arc<dyn Source>)>) {
         let gone: Vec<String> = (self.sources.keys())
             .filter(|name| !sources.iter().any(|(n, _)| n == *name))
             .cloned()
@@ -51,8 +59,11 @@ impl Kept {
             }
             self.sources.insert(name, Following::new(source));
         }
+    }
+
+    /// Those that are kept already go on.
+    fn settle_flows(&mut self, mut wanted: Vec<(Arc<KeptView>, Arc<FlowPlan>)>) {
         let mut old = std::mem::take(&mut self.flows);
-        let mut wanted = views;
         // Each after those it reads.
         while !wanted.is_empty() {
             let waits = |input: &FlowInput| match input {
@@ -81,7 +92,10 @@ impl Kept {
                 }
             }
         }
-        self.settle_watches(watches);
+    }
+
+    /// Replicas that nobody reads, and what following their sources has made there.
+    fn remove_unused(&mut self) {
         let flows = self.flows.iter().flat_map(|flow| &flow.inputs);
         let watches = self.watches.iter().flat_map(|watching| &watching.inputs);
         let used: BTreeSet<&String> = flows.chain(watches).collect();
@@ -102,7 +116,6 @@ impl Kept {
                 self.release(name, source);
             }
         }
-        self.renew();
     }
 
     /// Keep all but this one.

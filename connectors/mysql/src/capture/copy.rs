@@ -23,6 +23,11 @@ use crate::snapshot;
 const BATCH_ROWS: usize = 8192;
 /// A table has been altered since the snapshot was taken.
 const ALTERED: u16 = 1412;
+/// A lock was waited for too long.
+const LOCKED: u16 = 1205;
+/// Seconds that a snapshot waits for one who alters a table. All others who want the tables wait for him, too, and he may wait
+/// for the snapshot.
+const PATIENCE: u64 = 10;
 
 /// A connection with a snapshot, and where the log was when it was taken.
 pub struct Begun {
@@ -76,10 +81,18 @@ async fn open(lease: &mut Lease, all: &[Captured]) -> mysql_async::Result<Result
     };
     let name = |name: &str| format!("`{}`", name.replace('`', "``"));
     for Captured { table, .. } in all {
-        let (schema, table) = (name(&table.schema), name(&table.name));
+        let place = format!("{}.{}", name(&table.schema), name(&table.name));
         // It cannot be altered from here on, and is known not to have been.
-        let look = format!("SELECT 1 FROM {schema}.{table} LIMIT 1");
-        lease.conn.query_drop(look).await?;
+        let look = format!(
+            "SET STATEMENT lock_wait_timeout = {PATIENCE} FOR SELECT 1 FROM {place} LIMIT 1"
+        );
+        match lease.conn.query_drop(look).await {
+            Err(mysql_async::Error::Server(e)) if e.code == LOCKED => {
+                let message = format!("it was locked by another session for {PATIENCE} s");
+                return Ok(Err(Error::new(Code::Busy, message).at_table(&table.name)));
+            }
+            looked => looked?,
+        }
     }
     let numbered: Vec<_> = all.iter().cloned().enumerate().collect();
     let wrong = tables::check(&mut lease.conn, &numbered).await?;
