@@ -139,6 +139,8 @@ impl Fixture for Mysql {
     }
 
     async fn clear(&self) {
+        // What failed may have left a transaction open, which keeps its tables.
+        self.writers.lock().await.clear();
         self.execute("SET foreign_key_checks = 0").await;
         for table in self.tables().await {
             self.remove(&table).await;

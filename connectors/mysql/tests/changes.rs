@@ -195,6 +195,7 @@ async fn what_is_told_is_what_is_read() {
     drift(&server).await;
     prepared_and_rolled_back(&server).await;
     settings(&server).await;
+    locked(&server).await;
     lost(&server).await;
 }
 
@@ -342,6 +343,23 @@ async fn settings(server: &Server) {
     let captured = captured(&source, "t").await;
     let error = source.snapshot(&[captured]).await.err().expect("an error");
     assert!(error.to_string().contains("ENGINE = InnoDB"), "{error}");
+}
+
+/// A table that somebody else has: its name is told, and it is not waited for without end.
+async fn locked(server: &Server) {
+    server
+        .database("locked", &["CREATE TABLE t (id INT)"])
+        .await;
+    let source = server.source("locked", &[]);
+    let captured = captured(&source, "t").await;
+    let mut conn = server.connection_in("locked").await;
+    conn.query_drop("LOCK TABLES t WRITE").await.unwrap();
+    let tables = std::slice::from_ref(&captured);
+    let error = source.snapshot(tables).await.err().expect("an error");
+    assert_eq!(error.code, Code::Busy, "{error}");
+    assert_eq!(error.table.as_deref(), Some("t"));
+    conn.query_drop("UNLOCK TABLES").await.unwrap();
+    source.snapshot(tables).await.expect("a snapshot");
 }
 
 /// A log that was reset.

@@ -204,11 +204,18 @@ impl Writers {
         Self { is_over, tasks }
     }
 
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        for task in self.tasks {
+        for task in std::mem::take(&mut self.tasks) {
             task.await.expect("the system takes what is written");
         }
+    }
+}
+
+/// Of a behaviour that fails.
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(|task| task.abort());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use belvedere_connector::{BatchStream, Captured, Code, Error, Fragment, Rel, Result, TableRef};
 use belvedere_sqlgen::render;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
 
@@ -16,7 +17,7 @@ use crate::dialect::MysqlDialect;
 use crate::error::{client_error, is_dead_connection};
 use crate::pool::{Lease, Pool};
 use crate::read::{Batches, Reading, Render, stream};
-use crate::session::Flavor;
+use crate::session::{self, Flavor};
 use crate::settings::Settings;
 use crate::snapshot;
 
@@ -50,7 +51,14 @@ pub async fn begin(pool: &Arc<Pool>, settings: &Settings, all: &[Captured]) -> R
     let mut fresh = false;
     loop {
         let mut lease = pool.lease(None, fresh).await?;
-        match open(&mut lease, all).await {
+        let kept = match keep(settings, all).await {
+            Ok(kept) => kept,
+            Err(e) => {
+                lease.give_back().await;
+                return Err(e);
+            }
+        };
+        match open(&mut lease, kept, all).await {
             Ok(Ok(gtids)) => return Ok(Tried::Begun(Begun { lease, gtids })),
             Ok(Err(e)) => {
                 lease.give_back().await;
@@ -73,26 +81,57 @@ pub async fn begin(pool: &Arc<Pool>, settings: &Settings, all: &[Captured]) -> R
     }
 }
 
-async fn open(lease: &mut Lease, all: &[Captured]) -> mysql_async::Result<Result<Gtids>> {
-    lease.limit(None).await?;
-    let Some((file, offset)) = snapshot::one(lease).await? else {
-        let message = "the server does not tell where its log was when a snapshot was taken";
-        return Ok(Err(Error::new(Code::NoChangeCapture, message)));
+/// A connection in whose transaction the tables are neither altered nor emptied.
+///
+/// What TRUNCATE does is seen by others before it is in the log: a snapshot that is taken in between has the table without its
+/// rows, at a place where the log still has them.
+async fn keep(settings: &Settings, all: &[Captured]) -> Result<Conn> {
+    let (mut conn, _) = session::connect(settings, None).await?;
+    let begun = async {
+        conn.query_drop("START TRANSACTION").await?;
+        look(&mut conn, all).await
     };
+    match begun.await {
+        Ok(Ok(())) => Ok(conn),
+        Ok(Err(e)) => Err(e.at_source(&settings.source)),
+        Err(e) => Err(client_error(e, settings)),
+    }
+}
+
+/// Tables that are looked at in a transaction are not altered until it ends.
+async fn look(conn: &mut Conn, all: &[Captured]) -> mysql_async::Result<Result<()>> {
     let name = |name: &str| format!("`{}`", name.replace('`', "``"));
     for Captured { table, .. } in all {
         let place = format!("{}.{}", name(&table.schema), name(&table.name));
-        // It cannot be altered from here on, and is known not to have been.
         let look = format!(
             "SET STATEMENT lock_wait_timeout = {PATIENCE} FOR SELECT 1 FROM {place} LIMIT 1"
         );
-        match lease.conn.query_drop(look).await {
+        match conn.query_drop(look).await {
             Err(mysql_async::Error::Server(e)) if e.code == LOCKED => {
                 let message = format!("it was locked by another session for {PATIENCE} s");
                 return Ok(Err(Error::new(Code::Busy, message).at_table(&table.name)));
             }
             looked => looked?,
         }
+    }
+    Ok(Ok(()))
+}
+
+async fn open(
+    lease: &mut Lease,
+    kept: Conn,
+    all: &[Captured],
+) -> mysql_async::Result<Result<Gtids>> {
+    lease.limit(None).await?;
+    let taken = snapshot::one(lease).await;
+    // Who waits to alter a table goes first: then the snapshot is too old, and says so below.
+    drop(kept);
+    let Some((file, offset)) = taken? else {
+        let message = "the server does not tell where its log was when a snapshot was taken";
+        return Ok(Err(Error::new(Code::NoChangeCapture, message)));
+    };
+    if let Err(e) = look(&mut lease.conn, all).await? {
+        return Ok(Err(e));
     }
     let numbered: Vec<_> = all.iter().cloned().enumerate().collect();
     let wrong = tables::check(&mut lease.conn, &numbered).await?;
