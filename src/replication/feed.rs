@@ -64,6 +64,8 @@ struct Copy {
 
 /// A whole transaction, or nothing up to its end.
 pub(super) struct Received {
+    /// Where the one before it ended.
+    pub before: Position,
     pub end: Position,
     pub changes: Vec<(TableRef, Change)>,
 }
@@ -123,6 +125,12 @@ impl Feed {
 
     pub fn is_copying(&self) -> bool {
         self.copy.is_some()
+    }
+
+    /// What came after this is to come again, of those tables that are wanted then.
+    pub fn again(&mut self, from: Position) {
+        self.received = Some(from);
+        self.stream = None;
     }
 
     /// What is durable here. Said with the next step.
@@ -262,7 +270,7 @@ impl Feed {
     }
 
     fn piece(&mut self, piece: Transaction) -> Result<Arrived> {
-        let (Some(open), Some(received)) = (&mut self.stream, &self.received) else {
+        let (Some(open), Some(received)) = (&mut self.stream, &mut self.received) else {
             return Ok(Arrived::Moved);
         };
         open.pieces.extend(piece.changes);
@@ -270,7 +278,7 @@ impl Feed {
             return Ok(Arrived::Moved);
         };
         let changes = std::mem::take(&mut open.pieces);
-        match end.partial_cmp(received) {
+        match end.partial_cmp(&*received) {
             Some(Ordering::Greater) => {}
             // It came before the connection broke.
             Some(_) => return Ok(Arrived::Moved),
@@ -279,8 +287,12 @@ impl Feed {
                 return self.broken(Error::new(Code::LogRewound, message));
             }
         }
-        self.received = Some(end.clone());
-        Ok(Arrived::Transaction(Received { end, changes }))
+        let before = std::mem::replace(received, end.clone());
+        Ok(Arrived::Transaction(Received {
+            before,
+            end,
+            changes,
+        }))
     }
 
     fn copying(

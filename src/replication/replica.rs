@@ -27,8 +27,8 @@ struct Copy {
 
 /// What a transaction does to one table.
 pub(super) struct Step {
-    /// Where the transaction before it ended; None: it is the first there is.
-    pub before: Option<Position>,
+    /// Where the transaction before it ended.
+    pub before: Position,
     pub end: Position,
     pub changes: Vec<Change>,
 }
@@ -212,7 +212,7 @@ impl Replica {
                 self.state = State::Live;
                 self.lost = None;
                 if let Some((at, reason)) = ended {
-                    self.block(at, reason);
+                    self.block(Some(at), reason);
                 }
                 Some(change)
             }
@@ -256,7 +256,7 @@ fn push(
     from: Option<Position>,
     schema: &SchemaRef,
     pending: &mut Pending,
-) -> Result<Option<(Option<Position>, String)>> {
+) -> Result<Option<(Position, String)>> {
     for step in steps {
         let ends = step.changes.iter().find_map(|change| match change {
             Change::Ends(error) => Some(error.to_string()),
@@ -264,8 +264,8 @@ fn push(
         });
         if let Some(reason) = ends {
             // A copy may be newer than the transaction before.
-            let at = from.filter(|from| !step.before.as_ref().is_some_and(|b| from <= b));
-            return Ok(Some((at.or(step.before), reason)));
+            let at = from.filter(|from| *from > step.before);
+            return Ok(Some((at.unwrap_or(step.before), reason)));
         }
         let mut changes = step.changes.into_iter();
         changes.try_for_each(|change| pending.push(narrowed(change, schema)?))?;

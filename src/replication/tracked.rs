@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use belvedere_connector::{Captured, Change, Position, TableRef};
+use belvedere_connector::{Captured, Change, Error, Position, TableRef};
 
 use super::feed::{Arrived, Feed, Received};
 use super::replica::{Replica, Step};
 use super::state::State;
-use crate::replication::Error;
 use crate::store::{Pinned, ZSet};
 
 /// Rows of transactions that wait for an epoch: with more, the source is read no further. A transaction alone may have more.
@@ -85,7 +84,7 @@ impl Tracked {
         }
     }
 
-    pub async fn advance(&mut self) -> Result<Progress, Error> {
+    pub async fn advance(&mut self) -> Result<Progress, crate::replication::Error> {
         let of = |is_of: fn(&Replica) -> bool| {
             let replicas = self.replicas.values().filter(move |replica| is_of(replica));
             together(replicas.map(Replica::captured))
@@ -121,6 +120,11 @@ impl Tracked {
             }
             Arrived::Moved => {}
             Arrived::Transaction(transaction) => {
+                if self.ends_for_some(&transaction) {
+                    // The others' changes of it were not told any more.
+                    self.feed.again(transaction.before);
+                    return Progress::Told;
+                }
                 self.queued_rows += rows(&transaction);
                 self.queue.push_back(transaction);
             }
@@ -139,9 +143,11 @@ impl Tracked {
             }
             Arrived::Copied { tables } => self.each(&tables, Replica::end_copy),
             Arrived::Refused { table, error } => {
-                let reached = self.reached.clone();
-                let reason = error.to_string();
-                self.each(&[table], |r| r.block(reached.clone(), reason.clone()));
+                if !self.block_some(&table, &error) {
+                    let reached = self.reached.clone();
+                    let reason = error.to_string();
+                    self.each(&[table], |r| r.block(reached.clone(), reason.clone()));
+                }
                 return Progress::Told;
             }
             Arrived::Lost => {
@@ -163,6 +169,45 @@ impl Tracked {
             replica.state().is_followed() && tables.iter().any(|table| replica.is_of(table))
         };
         replicas.filter(of).for_each(act);
+    }
+
+    /// Whether a transaction ends tables for some of their replicas alone. Those are blocked.
+    fn ends_for_some(&mut self, transaction: &Received) -> bool {
+        let mut has_ended = false;
+        for (table, change) in &transaction.changes {
+            if let Change::Ends(error) = change {
+                has_ended |= self.block_some(table, error);
+            }
+        }
+        has_ended
+    }
+
+    /// Block those replicas of a table that have the column which is wrong. False: that are none of them, or all.
+    fn block_some(&mut self, table: &TableRef, error: &Error) -> bool {
+        let Some(column) = &error.column else {
+            return false;
+        };
+        let has_it = |replica: &Replica| {
+            let schema = &replica.captured().schema;
+            schema.column_with_name(column).is_some()
+        };
+        let (mut with, mut without) = (0, 0);
+        self.each(std::slice::from_ref(table), |replica| {
+            match has_it(replica) {
+                true => with += 1,
+                false => without += 1,
+            }
+        });
+        if with == 0 || without == 0 {
+            return false;
+        }
+        let (reached, reason) = (self.reached.clone(), error.to_string());
+        self.each(std::slice::from_ref(table), |replica| {
+            if has_it(replica) {
+                replica.block(reached.clone(), reason.clone());
+            }
+        });
+        true
     }
 
     /// Where an epoch can have it now.
@@ -194,9 +239,12 @@ impl Tracked {
             self.queued_rows -= rows(&next);
             taken.push(next);
         }
-        let mut before = self.reached.clone();
-        for Received { end, changes } in taken {
-            let before = before.replace(end.clone());
+        for Received {
+            before,
+            end,
+            changes,
+        } in taken
+        {
             for (name, replica) in &self.replicas {
                 let mine = changes.iter().filter(|(table, _)| replica.is_of(table));
                 let mine: Vec<Change> = mine.map(|(_, change)| change.clone()).collect();

@@ -137,7 +137,11 @@ fn wanted(
             Change::Ends(_) if is_wanted => continue,
             Change::Ends(error) => {
                 ended.insert(name);
-                Change::Ends(error.clone())
+                let lost = commit.tables.get(name).and_then(|is| is.misses(schema));
+                Change::Ends(match lost {
+                    Some(column) => error.clone().at_column(column),
+                    None => error.clone(),
+                })
             }
             Change::Rows { rows, weights } => {
                 // A column more is in rows of a commit that adds it.

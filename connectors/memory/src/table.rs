@@ -1,4 +1,4 @@
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use belvedere_connector::{Code, Column, Error, Result, Table, TableKind};
@@ -67,10 +67,17 @@ impl MemoryTable {
 
     /// Whether it has these columns, with their types.
     pub(crate) fn has(&self, columns: &SchemaRef) -> bool {
-        columns.fields().iter().all(|field| {
+        self.misses(columns).is_none()
+    }
+
+    /// The first of them that it does not have.
+    pub(crate) fn misses<'c>(&self, columns: &'c SchemaRef) -> Option<&'c str> {
+        let has = |field: &Field| {
             let found = self.schema.field_with_name(field.name());
             found.is_ok_and(|found| found.data_type() == field.data_type())
-        })
+        };
+        let mut fields = columns.fields().iter().filter(|field| !has(field));
+        Some(fields.next()?.name())
     }
 
     /// Rows of it, of some columns.

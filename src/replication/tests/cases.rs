@@ -193,6 +193,57 @@ fn a_change_that_does_not_fit_blocks_its_table_alone() {
     assert!(!bench.published().tables.contains_key("t0"));
 }
 
+/// Some columns of a table in a replica of its own.
+fn narrow(bench: &mut Bench) {
+    let mut wanted = SPECS[T0].wanted(0);
+    wanted.captured.schema = Arc::new(wanted.captured.schema.project(&[0, 1]).unwrap());
+    bench.replication.add("narrow", wanted).unwrap();
+}
+
+/// Found: whoever reads a table was blocked by a column that only others use.
+#[test]
+fn a_column_that_goes_blocks_those_that_have_it() {
+    for is_behind in [false, true] {
+        let mut bench = Bench::new(&[T0]);
+        narrow(&mut bench);
+        bench.commit(&[(T0, &[1, 1, 1], 1)]);
+        bench.catch_up();
+        // It may come behind others that wait for their epoch.
+        bench.commit(&[(T0, &[2, 2, 2], 1)]);
+        let before = match is_behind {
+            true => bench.published().boundary.positions["a"].clone(),
+            false => bench.catch_up().boundary.positions["a"].clone(),
+        };
+        let rows_of = |rows: &[Row]| SPECS[T0].batch(0, rows.iter());
+        let all = rows_of(&[vec![Some(2); 3], vec![Some(3); 3]]);
+        let without = all.project(&[0, 1]).unwrap();
+        let table = MemoryTable::new(without.schema(), vec![without]);
+        bench.source.put("t0", table.with_primary_key(&["c0"]));
+        let published = bench.catch_up();
+        let State::Blocked { at, reason } = &published.tables["t0"].0 else {
+            panic!("{published:?}");
+        };
+        assert_eq!(*at, Some(before));
+        assert!(reason.contains("other columns now"), "{reason}");
+        assert_eq!(published.tables["narrow"].0, State::Live);
+        let is = bag(&published.tables["narrow"].1);
+        assert_eq!(is, of(&[&[2, 2], &[3, 3]]));
+        assert_eq!(bench.source.snapshots(), 1);
+        // It is told what comes then, too, also after a restart.
+        let more = rows_of(&[vec![Some(4); 3]]).project(&[0, 1]).unwrap();
+        let weights = vec![1];
+        let more = Change::Rows {
+            rows: more,
+            weights,
+        };
+        bench.source.commit(vec![("t0".into(), more)]).unwrap();
+        bench.restart();
+        let published = bench.catch_up();
+        let is = bag(&published.tables["narrow"].1);
+        assert_eq!(is, of(&[&[2, 2], &[3, 3], &[4, 4]]));
+    }
+}
+
 #[test]
 fn a_name_is_given_once() {
     let mut bench = Bench::new(&[T0]);

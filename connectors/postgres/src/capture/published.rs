@@ -33,9 +33,17 @@ const OWNED: &str = "
 SELECT FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_roles r ON r.oid = p.pubowner
 WHERE p.pubname = $1 AND r.rolname = current_user";
 
+/// Before version 18 the columns have generated ones among them, which are in no log.
 const TABLES: &str = "
-SELECT schemaname::text, tablename::text, attnames::text[], rowfilter IS NOT NULL
-FROM pg_catalog.pg_publication_tables WHERE pubname = $1";
+SELECT p.schemaname::text, p.tablename::text, ARRAY(
+         SELECT a.attname::text FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = c.oid AND a.attname = ANY(p.attnames)
+           AND (a.attgenerated = '' OR pg_catalog.current_setting('server_version_num')::int >= 180000)),
+       p.rowfilter IS NOT NULL
+FROM pg_catalog.pg_publication_tables p
+JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+WHERE p.pubname = $1";
 
 /// A table as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,8 +275,11 @@ impl<'a> Publication<'a> {
                 let message = format!(
                     "publication {name} does not have this column: it is generated, or left out of its list"
                 );
-                cannot(message, format!("{again}; a generated column is in no log"))
-                    .map_err(|e| e.at_column(field.name()))
+                let help = format!(
+                    "{again}. What is generated is in no log: compute it in the view, or recompute the view on a schedule. From \
+                     PostgreSQL 18 on also ALTER PUBLICATION {name} SET (publish_generated_columns = stored)"
+                );
+                cannot(message, help).map_err(|e| e.at_column(field.name()))
             }
         }
     }
