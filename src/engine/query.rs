@@ -359,9 +359,13 @@ fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan>
             false => fields.iter().position(|f| f.name() == &column.name),
         };
         let from = from.ok_or_else(|| {
+            let kind = match view.materialized {
+                Some(_) => "MATERIALIZED VIEW",
+                None => "VIEW",
+            };
             Error::invalid_with_help(
                 format!("its column {} is no longer there", column.name),
-                "CREATE OR REPLACE VIEW defines it anew",
+                format!("CREATE OR REPLACE {kind} defines it anew"),
             )
         })?;
         let (qualifier, field) = plan.schema().qualified_field(from);

@@ -384,10 +384,17 @@ impl Views {
         match recomputed {
             Some(kept) => self.run_next(&kept, "manual", None).await,
             None => {
-                if full {
+                let shelf = self.shelves.watch().borrow().clone();
+                let has_failed = shelf.get(id).is_some_and(|shown| {
+                    shown.content.is_none() && matches!(shown.state, State::Blocked { .. })
+                });
+                if full || has_failed {
                     self.keeper.refill(id.clone()).await;
                 }
                 let shown = self.filled(id).await?;
+                if let State::Blocked { reason } = &shown.state {
+                    return Err(reading::blocked(id, reason));
+                }
                 Ok(shown.content.as_ref().map_or(0, Content::row_count))
             }
         }

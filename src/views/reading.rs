@@ -141,6 +141,13 @@ pub(super) fn never_filled(id: &ObjectId, reason: &str) -> Error {
     )
 }
 
+pub(super) fn blocked(id: &ObjectId, reason: &str) -> Error {
+    Error::invalid_with_help(
+        format!("materialized view {id} shows what it had, and cannot go on: {reason}"),
+        format!("Once that is mended: REFRESH MATERIALIZED VIEW {id} FULL"),
+    )
+}
+
 fn behind(id: &ObjectId, shown: &Shown) -> Error {
     let sources = match &shown.as_of {
         AsOf::Following(sources) => sources.join(", "),

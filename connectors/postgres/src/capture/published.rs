@@ -33,13 +33,12 @@ const OWNED: &str = "
 SELECT FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_roles r ON r.oid = p.pubowner
 WHERE p.pubname = $1 AND r.rolname = current_user";
 
-/// Before version 18 the columns have generated ones among them, which are in no log.
+/// Of generated columns, before version 18 those that it does not have, though it says so.
 const TABLES: &str = "
-SELECT p.schemaname::text, p.tablename::text, ARRAY(
-         SELECT a.attname::text FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = c.oid AND a.attname = ANY(p.attnames)
-           AND (a.attgenerated = '' OR pg_catalog.current_setting('server_version_num')::int >= 180000)),
-       p.rowfilter IS NOT NULL
+SELECT p.schemaname::text, p.tablename::text, p.attnames::text[], p.rowfilter IS NOT NULL,
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attgenerated <> ''
+               AND (a.attname <> ALL(p.attnames) OR pg_catalog.current_setting('server_version_num')::int < 180000))
 FROM pg_catalog.pg_publication_tables p
 JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
@@ -61,8 +60,16 @@ pub struct Publication<'a> {
     is_there: bool,
     is_via_root: bool,
     is_of_all: bool,
-    /// Columns by table, and whether some rows are left out.
-    tables: HashMap<TableRef, (Vec<String>, bool)>,
+    tables: HashMap<TableRef, Has>,
+}
+
+/// What it has of a table.
+struct Has {
+    columns: Vec<String>,
+    /// Some rows are left out.
+    is_filtered: bool,
+    /// Columns that are generated, and in no log.
+    generated: Vec<String>,
 }
 
 /// The tables that can be followed, as they are, and why the others cannot.
@@ -212,7 +219,12 @@ impl<'a> Publication<'a> {
                     schema: row.try_get(0)?,
                     name: row.try_get(1)?,
                 };
-                Ok((table, (row.try_get(2)?, row.try_get(3)?)))
+                let has = Has {
+                    columns: row.try_get(2)?,
+                    is_filtered: row.try_get(3)?,
+                    generated: row.try_get(4)?,
+                };
+                Ok((table, has))
             };
             let (table, has) = read().map_err(failed)?;
             publication.tables.insert(table, has);
@@ -229,7 +241,7 @@ impl<'a> Publication<'a> {
     /// # Errors
     /// If some are left out, and the statement to run.
     pub fn check(&self, captured: &Captured, relation: &Relation) -> Result<()> {
-        let Some((columns, is_filtered)) = self.tables.get(&captured.table) else {
+        let Some(has) = self.tables.get(&captured.table) else {
             return Ok(());
         };
         let name = quoted(&self.name.text);
@@ -261,27 +273,29 @@ impl<'a> Publication<'a> {
         let again = format!(
             "ALTER PUBLICATION {name} DROP TABLE {table}; ALTER PUBLICATION {name} ADD TABLE {table}"
         );
-        if *is_filtered {
+        if has.is_filtered {
             return cannot(
                 format!("publication {name} leaves out some of its rows"),
                 again,
             );
         }
-        let fields = captured.schema.fields().iter();
-        let mut missing = fields.filter(|field| !columns.contains(field.name()));
-        match missing.next() {
-            None => Ok(()),
-            Some(field) => {
-                let message = format!(
-                    "publication {name} does not have this column: it is generated, or left out of its list"
-                );
+        for field in captured.schema.fields() {
+            let column = field.name();
+            if has.generated.contains(column) {
+                let message = "the column is generated, and in no log";
                 let help = format!(
-                    "{again}. What is generated is in no log: compute it in the view, or recompute the view on a schedule. From \
-                     PostgreSQL 18 on also ALTER PUBLICATION {name} SET (publish_generated_columns = stored)"
+                    "Compute it in the view, or recompute the view on a schedule. From PostgreSQL 18 on also, at the source: \
+                     ALTER PUBLICATION {name} SET (publish_generated_columns = stored)"
                 );
-                cannot(message, help).map_err(|e| e.at_column(field.name()))
+                let error = Error::new(Code::NoChangeCapture, message).help(help);
+                return Err(at(self.settings, captured, error.at_column(column)));
+            }
+            if !has.columns.contains(column) {
+                let message = format!("publication {name} does not have this column");
+                return cannot(message, again).map_err(|e| e.at_column(column));
             }
         }
+        Ok(())
     }
 
     /// Let it have a table.
