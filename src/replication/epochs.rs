@@ -84,7 +84,8 @@ impl Replication {
         };
         let tracked = |(name, source): (String, Arc<dyn Source>)| {
             let reached = boundary.positions.get(&name).cloned();
-            (name, Tracked::new(source, reached))
+            let tracked = Tracked::new(&name, source, reached);
+            (name, tracked)
         };
         let mut sources: BTreeMap<String, Tracked> = sources.into_iter().map(tracked).collect();
         for (name, kept) in &replicas {
@@ -131,7 +132,7 @@ impl Replication {
     /// One more source, or another in place of one: its log is gone on with where it is the same, else its tables are copied
     /// anew.
     pub fn add_source(&mut self, name: &str, source: Arc<dyn Source>) {
-        let mut tracked = Tracked::new(source, None);
+        let mut tracked = Tracked::new(name, source, None);
         if let Some(old) = self.sources.remove(name) {
             tracked = old.on(tracked);
         }

@@ -15,6 +15,7 @@ use crate::store::{Pinned, ZSet};
 const MOST_QUEUED_ROWS: usize = 1 << 20;
 
 pub(super) struct Tracked {
+    name: String,
     feed: Feed,
     pub replicas: BTreeMap<String, Replica>,
     /// Received, and in no epoch yet.
@@ -50,10 +51,12 @@ pub(super) struct Applied {
 
 impl Tracked {
     pub fn new(
+        name: &str,
         source: std::sync::Arc<dyn belvedere_connector::Source>,
         reached: Option<Position>,
     ) -> Self {
         Self {
+            name: name.to_string(),
             feed: Feed::new(source, reached.clone()),
             replicas: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -119,7 +122,12 @@ impl Tracked {
                 return Progress::Told;
             }
             Arrived::Moved => {}
-            Arrived::Transaction(transaction) => {
+            Arrived::Transaction(mut transaction) => {
+                for (table, change) in &mut transaction.changes {
+                    if let Change::Ends(error) = change {
+                        *error = self.located(table, error);
+                    }
+                }
                 if self.ends_for_some(&transaction) {
                     // The others' changes of it were not told any more.
                     self.feed.again(transaction.before);
@@ -143,6 +151,7 @@ impl Tracked {
             }
             Arrived::Copied { tables } => self.each(&tables, Replica::end_copy),
             Arrived::Refused { table, error } => {
+                let error = self.located(&table, &error);
                 if !self.block_some(&table, &error) {
                     let reached = self.reached.clone();
                     let reason = error.to_string();
@@ -169,6 +178,11 @@ impl Tracked {
             replica.state().is_followed() && tables.iter().any(|table| replica.is_of(table))
         };
         replicas.filter(of).for_each(act);
+    }
+
+    fn located(&self, table: &TableRef, error: &Error) -> Error {
+        let error = error.clone().at_source(&self.name);
+        error.at_table(&table.name)
     }
 
     /// Whether a transaction ends tables for some of their replicas alone. Those are blocked.

@@ -23,6 +23,7 @@
 //! | `reads.rs` | materialized views that are computed when what they read has changed |
 //! | `subscribed.rs` | subscriptions over PostgreSQL under load: atomicity, crashes |
 //! | `subscriptions.rs` | `SUBSCRIBE TO` |
+//! | `drift.rs` | views of other columns of one table, and a column that goes |
 //! | `systems.rs` | a view kept by change over PostgreSQL, MariaDB and SQLite |
 //! | `topn.rs` | a top-n above a join reads the first rows of one side |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
@@ -50,6 +51,8 @@ mod bucket;
 mod calm;
 mod copy;
 mod definitions;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod drift;
 mod durability;
 mod dynamic;
 mod exact;

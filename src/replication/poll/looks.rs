@@ -149,13 +149,14 @@ impl Looks {
         };
         for captured in tables {
             let known = locked(&self.state).tables.get(&captured.table).cloned();
-            let is_known = |known: &Known| {
-                known.since < looked.number && *locked(&known.seen).captured() == captured
-            };
             // Else it is being copied, or has ended.
-            let Some(Known { seen, .. }) = known.filter(is_known) else {
+            let Some(Known { seen, .. }) = known.filter(|known| known.since < looked.number) else {
                 continue;
             };
+            if *locked(&seen).captured() != captured {
+                let message = "what a table had at the last look is known of other columns than are wanted now";
+                return Err(Error::new(Code::LogTruncated, message).at_table(&captured.table.name));
+            }
             match self.compare(&captured, &seen).await {
                 Ok(mut found) => {
                     let change = found.change.take();

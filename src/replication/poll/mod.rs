@@ -14,6 +14,7 @@
 //! - A look becomes the last one when it is given, and not before: a reader whose stream broke is given the same again.
 //! - A table is looked at once its snapshot was read to the end; what the looks before found of it, nobody is told.
 //! - A row that was changed and changed back between two looks was not changed.
+//! - What a table had is compared with the same columns of it: where others are wanted, all is copied anew.
 //!
 //! Limits: each table is scanned whole, by one stream. Tables of one look are read one after the other, so each is whole, and
 //! not all as of one moment.

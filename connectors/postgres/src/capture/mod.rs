@@ -53,7 +53,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use belvedere_connector::{
-    Capture, Captured, ChangeStream, Code, Error, Lag, Position, Result, Snapshot, TableRef,
+    Capture, Captured, ChangeStream, Code, Error, Kind, Lag, Position, Result, Snapshot, TableRef,
 };
 use tokio::sync::watch;
 
@@ -232,18 +232,27 @@ impl Capturing {
         let settings = &self.pool.settings;
         let mut all = relations(lease.client()?, settings, tables).await?;
         let mut publication = Publication::read(lease.client()?, settings).await?;
+        let mut has_more = false;
+        for (captured, relation) in tables.iter().zip(&mut all) {
+            if relation.is_err() || publication.has(&captured.table) {
+                continue;
+            }
+            match publication.add(lease, captured).await {
+                Ok(()) => has_more = true,
+                Err(e) if e.kind() == Kind::Definite => *relation = Err(e),
+                Err(e) => return Err(e),
+            }
+        }
+        if has_more {
+            publication = Publication::read(lease.client()?, settings).await?;
+        }
         for (captured, relation) in tables.iter().zip(&mut all) {
             let Ok(found) = relation else {
                 continue;
             };
-            let done = match publication.has(&captured.table) {
-                true => publication.check(captured, found),
-                false => publication.add(lease, captured).await,
-            };
-            match done {
+            match publication.check(captured, found) {
                 Ok(()) => self.known(&captured.table),
-                Err(e) if e.kind() == belvedere_connector::Kind::Definite => *relation = Err(e),
-                Err(e) => return Err(e),
+                Err(e) => *relation = Err(e),
             }
         }
         Ok(all)
