@@ -1,5 +1,6 @@
 //! Kept views, as `views` wants them: definitions become contracts and dataflows, and what it has to run runs here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -134,15 +135,23 @@ pub(super) async fn refresh(
     let world = inner.world();
     let (schema, name) = existing_view(&world, settings, &refresh.name)?;
     let id = ObjectId::new([CATALOG, &schema, &name]);
-    let is_kept = world
-        .definitions
-        .view(&schema, &name)
-        .is_some_and(|v| v.materialized.is_some());
-    if !is_kept {
+    let view = world.definitions.view(&schema, &name);
+    let Some(view) = view.filter(|view| view.materialized.is_some()) else {
         return Err(Error::invalid_with_help(
             format!("{id} is a virtual view"),
             "It is computed when it is read: there is nothing to refresh",
         ));
+    };
+    if refresh.full && inner.views.is_blocked(&id) {
+        // Most often because tables are not what they were.
+        let sources = view.depends_on.iter().filter_map(|table| table.0.first());
+        let sources: BTreeSet<&str> = sources
+            .map(String::as_str)
+            .filter(|name| world.live.contains_key(*name))
+            .collect();
+        for source in sources {
+            inner.refresh(source).await?;
+        }
     }
     let rows = inner.views.refresh(&id, refresh.full).await?;
     Ok((
@@ -154,6 +163,19 @@ pub(super) async fn refresh(
 /// How a view that is kept by change follows what it reads.
 async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Result<FlowPlan> {
     let planned = identified(names, view).await?;
+    for (field, column) in planned.plan.schema().fields().iter().zip(&view.columns) {
+        let (is, was) = (field.data_type(), &column.data_type);
+        if is != was {
+            return Err(Error::invalid_with_help(
+                format!(
+                    "column {} of {} is {is} now, and was defined as {was}",
+                    column.name,
+                    called(view)
+                ),
+                "CREATE OR REPLACE MATERIALIZED VIEW defines it anew",
+            ));
+        }
+    }
     let fingerprint = planned.plan.display_indent_schema().to_string();
     let known = planned.names.inner.views.plan(generation);
     let compiled = match known.filter(|known| known.fingerprint == fingerprint) {

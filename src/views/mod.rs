@@ -384,11 +384,9 @@ impl Views {
         match recomputed {
             Some(kept) => self.run_next(&kept, "manual", None).await,
             None => {
-                let shelf = self.shelves.watch().borrow().clone();
-                let has_failed = shelf.get(id).is_some_and(|shown| {
-                    shown.content.is_none() && matches!(shown.state, State::Blocked { .. })
-                });
-                if full || has_failed {
+                let shelf = self.shelves.newest();
+                let has_content = shelf.get(id).is_some_and(|shown| shown.content.is_some());
+                if full || (self.is_blocked(id) && !has_content) {
                     self.keeper.refill(id.clone()).await;
                 }
                 let shown = self.filled(id).await?;
@@ -398,6 +396,13 @@ impl Views {
                 Ok(shown.content.as_ref().map_or(0, Content::row_count))
             }
         }
+    }
+
+    /// Whether a view does not go on.
+    pub fn is_blocked(&self, id: &ObjectId) -> bool {
+        let shelf = self.shelves.newest();
+        let shown = shelf.get(id);
+        shown.is_some_and(|shown| matches!(shown.state, State::Blocked { .. }))
     }
 
     /// What is shown of a view that is computed when it is read, if that is older than it may be.

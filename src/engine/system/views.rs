@@ -4,7 +4,7 @@ use super::relations::{Relation, relations};
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::{SYSTEM, ViewDefinition};
 use crate::engine::names::Names;
-use crate::views::{AsOf, Content, Contract, Shown};
+use crate::views::{AsOf, Content, Contract, Shown, State};
 
 /// Our own views: who answers for them, how they are kept, and how they are.
 pub(super) const VIEWS: Definition = Definition {
@@ -145,7 +145,7 @@ fn views(names: &Names, rows: &mut Rows) {
             written.map_or("manual", String::as_str)
         });
         let progress = shown.and_then(|shown| Some(shown.progress.as_ref()?.rows()));
-        let reason = shown.and_then(|shown| shown.failing.as_ref().or(shown.state.reason()));
+        let reason = shown.and_then(|shown| reason(names, view, shown));
         rows.push(row![
             &view.schema,
             &view.name,
@@ -160,7 +160,7 @@ fn views(names: &Names, rows: &mut Rows) {
             depends_on.join(", "),
             refresh,
             shown.map(|shown| shown.state.name()),
-            reason.map(|reason| reason.as_ref()),
+            reason,
             content.map(Content::row_count),
             version,
             shown.and_then(|shown| age(names, &shown.as_of)),
@@ -169,6 +169,20 @@ fn views(names: &Names, rows: &mut Rows) {
             mechanism(names, view),
         ]);
     }
+}
+
+/// Why it is not what it should be, and what mends that.
+fn reason(names: &Names, view: &ViewDefinition, shown: &Shown) -> Option<String> {
+    let reason = shown.failing.as_ref().or(shown.state.reason())?;
+    // One that nobody follows has its way out in the reason.
+    let is_followed = names.inner.views.plan(shown.generation).is_some();
+    Some(match &shown.state {
+        State::Blocked { .. } if is_followed => format!(
+            "{reason}. Once that is mended: REFRESH MATERIALIZED VIEW {} FULL",
+            view.id()
+        ),
+        _ => reason.to_string(),
+    })
 }
 
 fn mechanism(names: &Names, view: &ViewDefinition) -> Option<String> {

@@ -121,7 +121,7 @@ impl Shape {
             };
             let native = field.metadata().get(NATIVE_TYPE);
             let was = native.map(|native| native.strip_suffix(NULL_WHERE_UNFIT).unwrap_or(native));
-            if let Some(was) = was.filter(|was| *was != described.declared) {
+            if let Some(was) = was.filter(|was| !holds(&described.declared, was)) {
                 let message = format!("it was {was} and is {} now", described.declared);
                 return Err(changed(message, field));
             }
@@ -141,6 +141,18 @@ impl Shape {
         });
         Ok(Self { rows, old })
     }
+}
+
+/// Whether a type has all values of another, in the same form: texts may get longer.
+fn holds(now: &str, was: &str) -> bool {
+    let longest = |name: &str| match name {
+        "text" | "character varying" => Some(u32::MAX),
+        _ => {
+            let length = name.strip_prefix("character varying(")?;
+            length.strip_suffix(')')?.parse().ok()
+        }
+    };
+    now == was || longest(was).is_some_and(|was| longest(now).is_some_and(|now| now >= was))
 }
 
 /// The columns that name old rows, in the table's order.
