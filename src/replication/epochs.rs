@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use belvedere_connector::{Position, Source};
+use belvedere_connector::{Change, Position, Source, TableRef};
 use futures::FutureExt;
 use futures::future::select_all;
 
@@ -41,6 +41,8 @@ pub struct Epoch {
     pub boundary: Boundary,
     /// Of all replicas, by name.
     pub replicas: BTreeMap<String, Changed>,
+    /// What sources have told, by name: each of their transactions' changes, one after the other.
+    pub told: BTreeMap<String, Vec<(TableRef, Change)>>,
 }
 
 /// A replica before and after an epoch.
@@ -51,8 +53,17 @@ pub struct Changed {
     /// None: it is the same, but that it may have become readable with nothing in it.
     pub change: Option<ZSet>,
     pub after: Pinned,
-    /// Something has changed in the table, or may have; also where its rows are not kept.
-    pub is_touched: bool,
+    pub touched: Touched,
+}
+
+/// Whether something has changed in a table; also where its rows are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    No,
+    /// What the epoch was told of it.
+    Told,
+    /// A copy has joined: it may have changed while nobody told how.
+    Anew,
 }
 
 /// What others read: a handle on the newest epoch.
@@ -329,17 +340,19 @@ impl Replication {
             }
             self.durable.record(&boundary)?;
         }
-        let mut replicas = BTreeMap::new();
+        let (mut replicas, mut told) = (BTreeMap::new(), BTreeMap::new());
         for (name, source) in &mut self.sources {
             let Some(position) = boundary.positions.get(name) else {
                 continue;
             };
+            let taken = source.apply(boundary.epoch, position, !is_replay);
+            told.insert(name.clone(), taken.told);
             for Applied {
                 name,
                 before,
                 change,
-                is_touched,
-            } in source.apply(boundary.epoch, position, !is_replay)
+                touched,
+            } in taken.applied
             {
                 let Some(replica) = source.replicas.get(&name) else {
                     continue;
@@ -350,7 +363,7 @@ impl Replication {
                     before,
                     change,
                     after,
-                    is_touched,
+                    touched,
                 };
                 replicas.insert(name, changed);
             }
@@ -358,7 +371,11 @@ impl Replication {
         self.epoch = boundary.epoch;
         self.recorded.pop_front();
         self.unpublished = Some(is_joined);
-        Ok(Some(Epoch { boundary, replicas }))
+        Ok(Some(Epoch {
+            boundary,
+            replicas,
+            told,
+        }))
     }
 
     /// Show the epoch that was cut last. Before that, if copies have joined it, it is made durable.

@@ -69,7 +69,7 @@ mod unchanged;
 
 pub use disk::{CommitPoint, Disk};
 pub use durable::{Durable, Forgetful, Recovered};
-pub use epochs::{Changed, Epoch, Reader, Replication};
+pub use epochs::{Changed, Epoch, Reader, Replication, Touched};
 pub use error::{Error, Result};
 pub use poll::Polled;
 pub use state::{Boundary, Checkpoint, Kept, Positions, Published, State, Wanted};

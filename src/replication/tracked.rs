@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use belvedere_connector::{Captured, Change, Error, Position, TableRef};
 
+use super::epochs::Touched;
 use super::feed::{Arrived, Feed, Received};
 use super::replica::{Replica, Step};
 use super::state::State;
@@ -41,12 +42,18 @@ pub(super) enum Progress {
     Told,
 }
 
+/// What an epoch has of a source, and what it did to replicas.
+pub(super) struct Taken {
+    pub told: Vec<(TableRef, Change)>,
+    pub applied: Vec<Applied>,
+}
+
 /// What an epoch did to a replica.
 pub(super) struct Applied {
     pub name: String,
     pub before: Pinned,
     pub change: Option<ZSet>,
-    pub is_touched: bool,
+    pub touched: Touched,
 }
 
 impl Tracked {
@@ -246,13 +253,14 @@ impl Tracked {
     }
 
     /// Bring replicas to a position. Those whose copy has waited for it join, unless the epoch is one that is replayed.
-    pub fn apply(&mut self, epoch: u64, to: &Position, may_join: bool) -> Vec<Applied> {
+    pub fn apply(&mut self, epoch: u64, to: &Position, may_join: bool) -> Taken {
         let mut steps: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
         let mut taken = Vec::new();
         while let Some(next) = self.queue.pop_front_if(|next| next.end <= *to) {
             self.queued_rows -= rows(&next);
             taken.push(next);
         }
+        let mut told = Vec::new();
         for Received {
             before,
             end,
@@ -270,6 +278,7 @@ impl Tracked {
                     });
                 }
             }
+            told.extend(changes);
         }
         let mut steps: BTreeMap<String, Vec<Step>> = steps
             .into_iter()
@@ -279,15 +288,18 @@ impl Tracked {
             let steps = steps.remove(name).unwrap_or_default();
             let is_joining = may_join && replica.joins(to);
             let before = replica.content();
-            // One that joins may have changed while nobody told.
-            let is_touched = !steps.is_empty() || is_joining;
+            let touched = match (is_joining, steps.is_empty()) {
+                (true, _) => Touched::Anew,
+                (false, false) => Touched::Told,
+                (false, true) => Touched::No,
+            };
             let change = replica.apply(epoch, steps, self.reached.as_ref(), is_joining);
             let name = name.clone();
             Applied {
                 name,
                 before,
                 change,
-                is_touched,
+                touched,
             }
         });
         let applied = applied.collect();
@@ -298,7 +310,7 @@ impl Tracked {
         }
         self.reached = Some(to.clone());
         self.settle();
-        applied
+        Taken { told, applied }
     }
 
     fn settle(&mut self) {

@@ -37,9 +37,11 @@
 //! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
 //! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was read is still so |
+//! | `conditions.rs` | [`Conditions`]: which changes of a table it is not so after |
 //! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
 
+mod conditions;
 mod contract;
 mod flow;
 mod index;
@@ -66,6 +68,7 @@ use belvedere_connector::Source;
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
+pub use conditions::Conditions;
 pub use contract::{Contract, OPTIONS, Upkeep};
 pub use index::indexes;
 pub use runs::Run;
@@ -74,12 +77,12 @@ pub use subscription::{
     ASKED, Asked, AskedQuery, Cursor, Order, Subscription, columns as subscription_columns,
 };
 pub use table::CopyTable;
+pub use watch::{Watch, Watched};
 
 use self::keeper::{Command, Keeper};
 use self::runs::{Recomputed, Runs};
 use self::subscription::Subscribers;
 use self::versions::Versions;
-use self::watch::Watch;
 use crate::catalog::{Check, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::Compiled;
@@ -112,7 +115,7 @@ pub struct KeptView {
     /// Of one that is kept by change; or why it cannot be any more.
     pub flow: Option<Result<Arc<FlowPlan>, Arc<str>>>,
     /// Of one that is computed when it is read: the tables whose changes make it be computed anew; or why they cannot be told.
-    pub watched: Option<Result<Vec<Wanted>, Arc<str>>>,
+    pub watched: Option<Result<Vec<Watched>, Arc<str>>>,
 }
 
 impl KeptView {
@@ -312,10 +315,9 @@ impl Views {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of a view that is computed when it is read: whether changes of what it reads make it be, or why its age has to.
-    pub fn is_watched(&self, id: &ObjectId) -> Option<Result<(), Arc<str>>> {
-        let watch = self.watches().get(id).cloned();
-        watch.map(|watch| watch.map(drop))
+    /// Of a view that is computed when it is read: what tells that it is to be, or why its age has to.
+    pub fn watch(&self, id: &ObjectId) -> Option<Result<Arc<Watch>, Arc<str>>> {
+        self.watches().get(id).cloned()
     }
 
     /// Put a view on the shelf that is not there yet.

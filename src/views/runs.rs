@@ -200,7 +200,7 @@ impl Views {
     async fn run(&self, kept: &Recomputed, trigger: &'static str) -> Result<u64> {
         let (asked, started) = (Instant::now(), Utc::now());
         // Before anything is read: what changes from here on is not in it, or is told all the same.
-        let watch = self.watches().get(&kept.view.id).cloned();
+        let watch = self.watch(&kept.view.id);
         let unchanged = watch.and_then(|watch| watch.ok()?.begin(asked));
         let attempt = kept.due().failures + 1;
         let number = self.runs.begin(Run {

@@ -1,18 +1,28 @@
 //! Views that are computed when they are read, and whether what they read has changed since.
 //!
-//! A watch has no rows. It counts what source's streams tell of its tables; what was computed while it stood at a count is what the
-//! query gives, as long as it stands there. The count is taken before the query runs: what is committed after that run has read is
-//! told later, and so counts.
+//! A watch has no rows. It counts what sources' streams tell of rows that its query reads; what was computed while it stood at a
+//! count is what the query gives, as long as it stands there. The count is taken before the query runs: what is committed after that
+//! run has read is told later, and so counts. Since a run may have read between any two transactions, each of their rows is looked at,
+//! not what an epoch has changed on the whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::conditions::Conditions;
+use crate::catalog::ObjectId;
 use crate::replication::Wanted;
+
+/// A table whose changes are told, and which of them count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    pub wanted: Wanted,
+    pub conditions: Conditions,
+}
 
 /// The tables of a view, and whether something has changed in them.
 #[derive(Debug)]
 pub struct Watch {
-    pub tables: Vec<Wanted>,
+    pub tables: Vec<Watched>,
     pub sources: Arc<[String]>,
     seen: Mutex<Seen>,
 }
@@ -34,8 +44,9 @@ pub struct Unchanged {
 }
 
 impl Watch {
-    pub fn new(tables: Vec<Wanted>) -> Self {
-        let mut sources: Vec<String> = tables.iter().map(|wanted| wanted.source.clone()).collect();
+    pub fn new(tables: Vec<Watched>) -> Self {
+        let sources = tables.iter().map(|table| table.wanted.source.clone());
+        let mut sources: Vec<String> = sources.collect();
         sources.sort();
         sources.dedup();
         Self {
@@ -67,6 +78,21 @@ impl Watch {
             watch: self.clone(),
             changes: seen.changes,
         })
+    }
+
+    /// The tables of which not each change counts, and which do.
+    pub fn conditions(&self) -> Option<String> {
+        let narrowed = self
+            .tables
+            .iter()
+            .filter(|table| !table.conditions.is_every_row());
+        let narrowed = narrowed.map(|Watched { wanted, conditions }| {
+            let table = &wanted.captured.table;
+            let id = ObjectId::new([&*wanted.source, &*table.schema, &*table.name]);
+            format!("{id} where {conditions}")
+        });
+        let narrowed: Vec<String> = narrowed.collect();
+        (!narrowed.is_empty()).then(|| narrowed.join(", "))
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {

@@ -99,6 +99,32 @@ async fn until_same(t: &Fixture) {
     }
 }
 
+/// Each change of a file counts: which of its rows are others is not told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_computed_when_it_is_read_is_told_too() {
+    let t = Fixture::empty().await;
+    lake(&t).await;
+    t.ok("CREATE SOURCE lake FROM 'lake' WITH (poll_interval = '50ms')")
+        .await;
+    let query = "SELECT count(*) AS n FROM lake.parquet WHERE qty > 15";
+    t.ok(&format!(
+        "CREATE MATERIALIZED VIEW dear WITH (refresh = 'on read') AS {query}"
+    ))
+    .await;
+    assert_snapshot!(t.ok("SELECT mechanism FROM system.views").await, @r"
+    +--------------------------------------------+
+    | mechanism                                  |
+    +--------------------------------------------+
+    | change: lake.public.parquet where qty > 15 |
+    +--------------------------------------------+
+    ");
+    for number in 1..3 {
+        write(&t, &file(&t, "parquet", number), &[(3, 30, "c")]).await;
+        let expected = t.ok(query).await;
+        until(&t.session, "SELECT * FROM dear", &expected, PATIENCE).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_come_change_and_go_are_followed() {
     let seed = std::env::var("BELVEDERE_LAKE_SEED").ok();

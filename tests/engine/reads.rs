@@ -11,13 +11,13 @@ use crate::servers::postgres;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn ok(session: &Session, sql: &str) -> String {
+pub async fn ok(session: &Session, sql: &str) -> String {
     let answer = shown(session, sql).await;
     answer.unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
 /// How often a view was computed.
-async fn runs(session: &Session, view: &str) -> String {
+pub async fn runs(session: &Session, view: &str) -> String {
     let sql = format!(
         "SELECT count(*) AS n FROM system.refreshes WHERE view = '{view}' AND error IS NULL"
     );
@@ -25,7 +25,7 @@ async fn runs(session: &Session, view: &str) -> String {
 }
 
 /// Until reads of a view compute it no more: what it reads is watched.
-async fn watched(session: &Session, view: &str) -> String {
+pub async fn watched(session: &Session, view: &str) -> String {
     let wait = async {
         loop {
             ok(session, &format!("SELECT count(*) FROM {view}")).await;

@@ -186,8 +186,11 @@ fn reason(names: &Names, view: &ViewDefinition, shown: &Shown) -> Option<String>
 }
 
 fn mechanism(names: &Names, view: &ViewDefinition) -> Option<String> {
-    Some(match names.inner.views.is_watched(&view.id())? {
-        Ok(()) => "change".to_string(),
+    Some(match names.inner.views.watch(&view.id())? {
+        Ok(watch) => match watch.conditions() {
+            Some(conditions) => format!("change: {conditions}"),
+            None => "change".to_string(),
+        },
         Err(reason) => format!("age: {reason}"),
     })
 }

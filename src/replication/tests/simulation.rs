@@ -338,13 +338,14 @@ impl<'a> Simulation<'a> {
                 before: content.clone(),
                 change: None,
                 after: content.clone(),
-                is_touched: false,
+                touched: crate::replication::Touched::No,
             };
             (name.clone(), changed)
         };
         let epoch = Epoch {
             boundary: published.boundary.clone(),
             replicas: published.tables.iter().map(changed).collect(),
+            told: BTreeMap::new(),
         };
         if epoch.boundary.epoch > 0 {
             self.flow(&epoch);

@@ -218,8 +218,12 @@ mod tests {
                     epoch: tick,
                     positions: BTreeMap::new(),
                 };
-                let replicas = BTreeMap::new();
-                epochs.add(Epoch { boundary, replicas }, Instant::now());
+                let epoch = Epoch {
+                    boundary,
+                    replicas: BTreeMap::new(),
+                    told: BTreeMap::new(),
+                };
+                epochs.add(epoch, Instant::now());
                 for view in 0..3 {
                     if until[view] > tick {
                         continue;

@@ -11,8 +11,8 @@ use super::sources::Following;
 use crate::catalog::ObjectId;
 use crate::replication::{self, State as Followed, Wanted};
 use crate::store::checksum;
+use crate::views::Watch;
 use crate::views::flow::Flow;
-use crate::views::watch::Watch;
 use crate::views::{FlowInput, FlowPlan, KeptView};
 
 impl Kept {

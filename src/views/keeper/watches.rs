@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use belvedere_connector::Capture;
+
 use super::Kept;
-use crate::replication::{Epoch, State};
-use crate::views::watch::Watch;
+use crate::replication::{Epoch, State, Touched};
+use crate::views::{Watch, Watched};
 
 /// A watch, and the replicas that tell it: those of its tables that are kept anyway, and such without rows.
 pub(super) struct Watching {
@@ -21,7 +23,8 @@ impl Kept {
                 self.watches.push(kept);
                 continue;
             }
-            let inputs = watch.tables.iter().map(|wanted| self.replica(wanted));
+            let inputs = watch.tables.iter();
+            let inputs = inputs.map(|table| self.replica(&table.wanted));
             match inputs.collect() {
                 Ok(inputs) => self.watches.push(Watching { watch, inputs }),
                 // Nothing is told: reads compute it, as often as they come.
@@ -33,14 +36,33 @@ impl Kept {
     /// Count what an epoch has changed.
     pub(super) fn touch(&mut self, epoch: &Epoch) {
         for Watching { watch, inputs } in &self.watches {
-            let touched = inputs.iter().any(|input| {
-                let changed = epoch.replicas.get(input);
-                changed.is_some_and(|changed| changed.is_touched)
-            });
-            if touched {
+            let mut tables = watch.tables.iter().zip(inputs);
+            if tables.any(|(table, input)| self.is_touched(table, input, epoch)) {
                 watch.touch();
             }
         }
+    }
+
+    /// Whether an epoch may have changed rows of a table that are read.
+    fn is_touched(&self, table: &Watched, input: &str, epoch: &Epoch) -> bool {
+        let Watched { wanted, conditions } = table;
+        let changed = epoch.replicas.get(input);
+        let touched = changed.map_or(Touched::No, |changed| changed.touched);
+        let (Touched::Told, Some(changed)) = (touched, changed) else {
+            return touched == Touched::Anew;
+        };
+        let told = epoch.told.get(&wanted.source).into_iter().flatten();
+        let told = told.filter(|(of, _)| *of == wanted.captured.table);
+        // Others do not tell what was there between two looks, and a run may have read that.
+        let source = self.sources.get(&wanted.source);
+        let is_each_told =
+            source.is_some_and(|followed| followed.source.capture() == Capture::Transactional);
+        let rows = changed.change.as_ref().filter(|_| is_each_told);
+        conditions.may_meet(
+            told.map(|(_, change)| change),
+            is_each_told,
+            rows.map(|rows| rows.rows()),
+        )
     }
 
     /// Whether all of their changes are told now.

@@ -6,6 +6,7 @@
 //! | `kept.rs` | a query that is kept, beside the same recomputed |
 //! | `queries.rs`, `words.rs` | random queries, and what they are made of |
 //! | `tpch.rs` | the queries of TPC-H |
+//! | `watched.rs` | which changes a query is told of that is computed when it is read |
 //! | `named.rs` | queries by name: each operator, refusals, what random ones have found |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` says how long random queries are tried, `BELVEDERE_ORACLE_SEED` which is the first; a
@@ -15,6 +16,7 @@ mod kept;
 mod named;
 mod queries;
 mod tpch;
+mod watched;
 mod words;
 mod world;
 
@@ -51,12 +53,17 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     Ok(compared)
 }
 
+/// The first seed, and until when others follow: so many seconds, unless it is said.
+fn budget(seconds: u64) -> (u64, Instant) {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let seconds = number("BELVEDERE_ORACLE_SECONDS").unwrap_or(seconds);
+    let first = number("BELVEDERE_ORACLE_SEED").unwrap_or(1);
+    (first, Instant::now() + Duration::from_secs(seconds))
+}
+
 #[test]
 fn random_queries() {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let seconds = number("BELVEDERE_ORACLE_SECONDS").unwrap_or(5);
-    let first = number("BELVEDERE_ORACLE_SEED").unwrap_or(1);
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let (first, end) = budget(5);
     let (mut kept, mut compared, mut unplanned) = (0, 0, 0);
     let (mut refused, mut failed) = (Vec::new(), Vec::new());
     for seed in first.. {

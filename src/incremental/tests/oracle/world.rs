@@ -14,7 +14,7 @@ pub(super) type Row = Vec<ScalarValue>;
 pub(super) struct Kept {
     pub(super) name: &'static str,
     pub(super) schema: SchemaRef,
-    key: Vec<usize>,
+    pub(super) key: Vec<usize>,
     pub(super) table: Table,
     pub(super) rows: Vec<Row>,
     pub(super) change: Vec<(Row, i64)>,
