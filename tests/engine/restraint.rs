@@ -312,9 +312,7 @@ async fn sessions_take_turns() {
     }
     let other = bench.ask(&one, "m.u");
     bench.until("waiting = 4").await;
-    let sent = "SELECT count(*) FILTER (WHERE text LIKE '%main.t%') AS t, count(*) FILTER (WHERE text LIKE '%main.u%') AS u
-                FROM system.fragments WHERE attempts > 0";
-    assert_snapshot!(bench.ok(sent).await, @r"
+    assert_snapshot!(bench.ok(SENT).await, @r"
     +---+---+
     | t | u |
     +---+---+
@@ -323,7 +321,7 @@ async fn sessions_take_turns() {
     ");
     asked.remove(0).abort();
     bench.until_scans(2).await;
-    assert_snapshot!(bench.ok(sent).await, @r"
+    assert_snapshot!(bench.ok(SENT).await, @r"
     +---+---+
     | t | u |
     +---+---+
@@ -332,7 +330,7 @@ async fn sessions_take_turns() {
     ");
     asked.remove(0).abort();
     bench.until_scans(3).await;
-    assert_snapshot!(bench.ok(sent).await, @r"
+    assert_snapshot!(bench.ok(SENT).await, @r"
     +---+---+
     | t | u |
     +---+---+
@@ -351,6 +349,72 @@ async fn sessions_take_turns() {
         );
     }
     bench.until("running = 0 AND waiting = 0").await;
+}
+
+const SENT: &str = "SELECT count(*) FILTER (WHERE text LIKE '%main.t%') AS t, count(*) FILTER (WHERE text LIKE '%main.u%') AS u
+    FROM system.fragments WHERE attempts > 0";
+
+/// A view that asks for `m.t` three times, by its schedule: at once, since it was never computed.
+async fn scheduled(bench: &Bench) {
+    let query =
+        (1..=3).map(|n| format!("SELECT count(*) AS n FROM (SELECT n FROM m.t LIMIT {n}) AS t"));
+    let query = query.collect::<Vec<_>>().join(" UNION ALL ");
+    bench
+        .ok(&format!(
+            "CREATE MATERIALIZED VIEW v WITH (refresh = 'every 1 hour') AS {query}"
+        ))
+        .await;
+}
+
+/// What a view computes by its schedule waits for those who are waited for, though it asked before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scheduled_goes_behind_what_is_read() {
+    let bench = Bench::new("max_concurrent_fragments = 1, queue_timeout = '10min'").await;
+    let held = bench.hold().await;
+    scheduled(&bench).await;
+    bench.until("waiting = 3").await;
+    let read = bench.ask(&bench.engine.session(), "m.u");
+    bench.until("waiting = 4").await;
+    assert_snapshot!(bench.ok(SENT).await, @r"
+    +---+---+
+    | t | u |
+    +---+---+
+    | 1 | 0 |
+    +---+---+
+    ");
+    held.abort();
+    bench.until_scans(2).await;
+    assert_snapshot!(bench.ok(SENT).await, @r"
+    +---+---+
+    | t | u |
+    +---+---+
+    | 1 | 1 |
+    +---+---+
+    ");
+    // Then it is its turn.
+    bench.source.inject(Fault::None);
+    read.abort();
+    assert_snapshot!(bench.ok("SELECT sum(n) AS n FROM v").await, @r"
+    +---+
+    | n |
+    +---+
+    | 6 |
+    +---+
+    ");
+}
+
+/// Of several places it leaves one free: whoever reads has it at once, though a run is long.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scheduled_leaves_a_place() {
+    let bench = Bench::new("max_concurrent_fragments = 2, queue_timeout = '10min'").await;
+    bench.source.inject(Fault::HangAfter(0));
+    scheduled(&bench).await;
+    bench.until("running = 1 AND waiting = 2").await;
+    bench.source.until_open_streams(1).await;
+    bench.source.inject(Fault::None);
+    let read = bench.ask(&bench.engine.session(), "m.u");
+    assert_eq!(answer(read).await, "| 20000 |");
+    bench.until("running = 1 AND waiting = 2").await;
 }
 
 /// What waits while the source is busy is asked once, for all who ask it.
