@@ -7,13 +7,13 @@ use std::time::Instant;
 use belvedere_connector::{Code, StatementContext};
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{ViewTable, provider_as_source, source_as_provider};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -250,7 +250,37 @@ fn copy_of(node: &LogicalPlan) -> Option<CopyTable> {
 
 /// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.
 pub(crate) fn kept_plan(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    Ok(upstream::before_planner(optimized(plan, state)?)?)
+    let in_place = match reads_clock(&plan)? {
+        true => Some(with_clock_in_place(state)),
+        false => None,
+    };
+    let plan = optimized(plan, in_place.as_ref().unwrap_or(state))?;
+    Ok(upstream::before_planner(plan)?)
+}
+
+/// Whether what a plan gives depends on when it is run.
+fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            reads |= expr.exists(|expr| {
+                Ok(matches!(expr, Expr::ScalarFunction(call)
+                    if call.func.signature().volatility == Volatility::Stable))
+            })?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(reads)
+}
+
+/// The state without the rule that makes a column of what stands twice in a node: with a column for `now()` it could not be seen
+/// that rows are compared with the clock.
+fn with_clock_in_place(state: &SessionState) -> SessionState {
+    let rules = state.optimizers().iter().cloned();
+    let rules = rules.filter(|rule| rule.name() != "common_sub_expression_eliminate");
+    SessionStateBuilder::new_from_existing(state.clone())
+        .with_optimizer_rules(rules.collect())
+        .build()
 }
 
 fn optimized(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {

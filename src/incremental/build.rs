@@ -17,6 +17,7 @@ use super::plan::{Plan, partners};
 use super::reading::Reading;
 use super::relation::Relation;
 use super::single::Single;
+use super::timed::Timed;
 use super::whole::{Kitchen, Whole};
 use crate::store::Shape;
 
@@ -37,6 +38,10 @@ impl Builder<'_> {
                 Box::new(Scanned(self.relation(plan, &[])?))
             }
             Plan::Map { .. } => self.mapped(plan)?,
+            Plan::Timed { input, key, bounds } => {
+                let input = self.build(input)?;
+                Box::new(Timed::new(input, key.clone(), bounds.clone())?)
+            }
             Plan::Join { inputs, on, schema } => {
                 let all: Vec<usize> = (0..schema.fields().len()).collect();
                 self.join(inputs, on, &all)?

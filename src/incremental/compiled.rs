@@ -75,6 +75,11 @@ impl Compiled {
         &self.inputs
     }
 
+    /// Whether it changes as time passes, though no table does.
+    pub fn is_timed(&self) -> bool {
+        self.plan.is_timed()
+    }
+
     /// The view's columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -1,6 +1,6 @@
 //! A view's operators, put together, and an epoch that goes through them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 
 use arrow::datatypes::SchemaRef;
@@ -37,15 +37,20 @@ pub struct Dataflow {
     /// How often each input is read.
     reads: Vec<u64>,
     is_first: bool,
+    /// When the clock itself changes something next.
+    due: Option<i64>,
 }
 
 /// An epoch as operators see it.
 pub(super) struct Epoch<'a> {
     pub(super) inputs: &'a [Moved],
+    /// Nanoseconds since 1970 in UTC: what `now()` is.
+    pub(super) clock: i64,
     /// The dataflow's first: all that is there comes now.
     pub(super) is_first: bool,
     progress: &'a Progress,
     errors: RefCell<Errors>,
+    due: Cell<Option<i64>>,
 }
 
 /// Where an operator's output goes, piece by piece.
@@ -63,6 +68,12 @@ impl Epoch<'_> {
     /// A row for which an expression has failed comes or goes.
     pub(super) fn failed(&self, message: String, weight: i64) {
         self.errors.borrow_mut().add(message, weight);
+    }
+
+    /// When the clock comes to this, something changes though no input does.
+    pub(super) fn is_due(&self, clock: i64) {
+        let first = self.due.get().map_or(clock, |due| due.min(clock));
+        self.due.set(Some(first));
     }
 
     /// Some of an input's rows have been taken, as often as it is read.
@@ -84,6 +95,7 @@ impl Dataflow {
             schema,
             reads,
             is_first: true,
+            due: None,
         }
     }
 
@@ -93,20 +105,34 @@ impl Dataflow {
         rows.map(|(reads, input)| reads * input.row_count()).sum()
     }
 
+    /// When the clock changes something next, if no input does before: nanoseconds since 1970.
+    pub fn due(&self) -> Option<i64> {
+        self.due
+    }
+
     /// What an epoch changes: each input's change, with the input before and after it, in the order of
-    /// [`Compiled::inputs`](super::Compiled::inputs). The first step is given what is there as a change of nothing.
+    /// [`Compiled::inputs`](super::Compiled::inputs). The first step is given what is there as a change of nothing. `clock`:
+    /// what the epoch takes for now, in nanoseconds since 1970; it never goes back.
     ///
     /// # Errors
     /// If memory does not suffice, a change takes away what was not there, or it is cancelled: the state is no longer of use.
-    pub fn step(&mut self, epoch: u64, inputs: &[Moved], progress: &Progress) -> Result<Output> {
+    pub fn step(
+        &mut self,
+        epoch: u64,
+        clock: i64,
+        inputs: &[Moved],
+        progress: &Progress,
+    ) -> Result<Output> {
         if inputs.len() != self.reads.len() {
             return exec_err!("epoch {epoch} is of {} inputs", inputs.len());
         }
         let epoch = Epoch {
             inputs,
+            clock,
             is_first: std::mem::take(&mut self.is_first),
             progress,
             errors: RefCell::default(),
+            due: Cell::default(),
         };
         let mut rows = Vec::new();
         let has_changed = inputs.iter().any(|input| {
@@ -115,7 +141,8 @@ impl Dataflow {
                 .as_ref()
                 .is_some_and(|change| !change.is_empty())
         });
-        if has_changed || epoch.is_first {
+        let is_due = self.due.is_some_and(|due| due <= clock);
+        if has_changed || is_due || epoch.is_first {
             let schema = &self.schema;
             self.root.step(&epoch, &mut |piece| {
                 if !piece.is_empty() {
@@ -125,6 +152,7 @@ impl Dataflow {
                 }
                 Ok(())
             })?;
+            self.due = epoch.due.get();
         }
         Ok(Output {
             rows,

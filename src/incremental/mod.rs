@@ -25,9 +25,13 @@
 //! need not be kept. Whole numbers and decimals wrap as DataFusion's sums do, which is arithmetic of a ring: their
 //! order does not matter, and taking away undoes adding, also beyond the range.
 //!
+//! *The clock is an input*, too, where rows are compared with `now()`: an epoch has a moment that it takes for now, later than
+//! those before it. Of the rows that wait for their time it knows the order: those that come or go when the clock goes on are
+//! looked up, and the dataflow says when that is ([`Dataflow::due`]).
+//!
 //! Invariants:
-//! - *Incremental is recomputed*: after each epoch, the changes so far add up to the view over the tables' content
-//!   (`tests/` compares).
+//! - *Incremental is recomputed*: after each epoch, the changes so far add up to the view over the tables' content, `now()`
+//!   being the epoch's clock (`tests/` compares).
 //! - Expressions are DataFusion's and deterministic. NULL joins nothing, and is a group. Equal floats are one, in keys
 //!   of joins and groups.
 //! - An expression that fails fails the step before any state has changed. (Errors of rows as data, guarantee 3, come
@@ -39,9 +43,11 @@
 //! |---|---|
 //! | `join.rs`, `path.rs` | [`Join`]: inner joins of tables; in which order and by which index others are looked up |
 //! | `map.rs` | [`Map`]: filter and projection |
+//! | `timed.rs`, `bound.rs` | filters by the clock: rows ordered by when they come and go |
 //! | `group.rs` | [`GroupBy`]: count, sum of whole numbers and decimals |
 
 mod aggregate;
+mod bound;
 mod build;
 mod compile;
 mod compiled;
@@ -62,6 +68,7 @@ mod relation;
 mod single;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod whole;
 
 pub use aggregate::Aggregate;

@@ -1,12 +1,15 @@
 //! A dataflow before there are tables: what it reads, and what each operator is to do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::aggregate::Aggregate;
+use super::bound::Bound;
 use super::group::GroupBy;
 use super::map::{Map, column};
 use super::path::Of;
@@ -24,6 +27,12 @@ pub(super) enum Plan {
     Map {
         input: Box<Plan>,
         map: Map,
+    },
+    /// The rows whose key lies within bounds, which move with the clock.
+    Timed {
+        input: Box<Plan>,
+        key: Arc<dyn PhysicalExpr>,
+        bounds: Vec<Bound>,
     },
     /// All columns of all inputs, one input after the other.
     Join {
@@ -96,7 +105,7 @@ impl Plan {
     pub(super) fn schema(&self) -> &SchemaRef {
         match self {
             Self::Map { map, .. } => map.schema(),
-            Self::First { input, .. } => input.schema(),
+            Self::First { input, .. } | Self::Timed { input, .. } => input.schema(),
             Self::Constant(rows) => rows.schema_ref(),
             Self::Scan { schema, .. }
             | Self::Join { schema, .. }
@@ -195,10 +204,16 @@ impl Plan {
         inputs.try_for_each(|input| input.check(kitchen))
     }
 
+    /// Whether it changes as time passes.
+    pub(super) fn is_timed(&self) -> bool {
+        matches!(self, Self::Timed { .. }) || self.inputs().into_iter().any(Self::is_timed)
+    }
+
     fn inputs(&self) -> Vec<&Self> {
         match self {
             Self::Scan { .. } | Self::Constant(_) => Vec::new(),
             Self::Map { input, .. }
+            | Self::Timed { input, .. }
             | Self::Group { input, .. }
             | Self::EachRow { input, .. }
             | Self::First { input, .. }

@@ -24,6 +24,11 @@ pub struct Replication {
     durable: Box<dyn Durable>,
     /// The newest, published or not.
     epoch: u64,
+    /// What it takes for now.
+    clock: i64,
+    /// What the next one takes for now, and whether it is to end though no source has anything new.
+    now: i64,
+    is_due: bool,
     /// Recorded before the process began, and not reached yet.
     recorded: VecDeque<Boundary>,
     /// The newest is to be published, and before that, with `true`, to be made durable with all there is.
@@ -116,6 +121,9 @@ impl Replication {
             sources,
             durable,
             epoch: boundary.epoch,
+            clock: boundary.clock,
+            now: boundary.clock,
+            is_due: false,
             recorded: recorded.into(),
             unpublished: None,
             note,
@@ -274,6 +282,7 @@ impl Replication {
     pub fn give_up_recorded(&mut self) {
         if let Some(last) = self.recorded.back() {
             self.epoch = last.epoch;
+            self.clock = self.clock.max(last.clock);
             self.recorded.clear();
         }
     }
@@ -281,6 +290,13 @@ impl Replication {
     /// The last epoch that was recorded before the process began, and has not come again.
     pub fn recorded(&self) -> Option<u64> {
         self.recorded.back().map(|boundary| boundary.epoch)
+    }
+
+    /// What the clock says, in nanoseconds since 1970: the next epoch takes it for now, unless one before it was later. `is_due`: it
+    /// is to end even if no source has anything new.
+    pub fn tick(&mut self, clock: i64, is_due: bool) {
+        self.now = clock;
+        self.is_due |= is_due;
     }
 
     /// Whether epochs that were recorded before the process began are yet to come.
@@ -305,7 +321,7 @@ impl Replication {
         Ok(progress != Progress::Idle)
     }
 
-    /// End an epoch where sources are now, if there is anything new; after a restart first those that were recorded, as they were. None:
+    /// End an epoch where sources are now, if there is anything new, or the clock wants one ([`Replication::tick`]); after a restart first those that were recorded, as they were. None:
     /// there is nothing, or not yet all that a recorded one has, or the last one is not published.
     ///
     /// # Errors
@@ -325,6 +341,9 @@ impl Replication {
         let boundary = Boundary {
             epoch: recorded.map_or(self.epoch + 1, |boundary| boundary.epoch),
             positions,
+            clock: recorded
+                .map_or(self.now, |boundary| boundary.clock)
+                .max(self.clock),
         };
         let is_replay = recorded.is_some();
         // A copy is in no log: what it joins is durable by a checkpoint, or a replay would have to make it as it was.
@@ -335,7 +354,7 @@ impl Replication {
                 .filter_map(|(name, source)| Some((source, boundary.positions.get(name)?)))
                 .any(|(source, position)| source.is_joined(position));
         if !is_replay && !is_joined {
-            if boundary.positions == self.positions() {
+            if boundary.positions == self.positions() && !self.is_due {
                 return Ok(None);
             }
             self.durable.record(&boundary)?;
@@ -369,6 +388,8 @@ impl Replication {
             }
         }
         self.epoch = boundary.epoch;
+        self.clock = boundary.clock;
+        self.is_due &= is_replay;
         self.recorded.pop_front();
         self.unpublished = Some(is_joined);
         Ok(Some(Epoch {
@@ -443,6 +464,7 @@ impl Replication {
         Boundary {
             epoch: self.epoch,
             positions: self.positions(),
+            clock: self.clock,
         }
     }
 

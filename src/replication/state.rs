@@ -91,12 +91,15 @@ impl State {
     }
 }
 
-/// An epoch: where it ends in each source's log.
+/// An epoch: where it ends in each source's log, and in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boundary {
     /// Counts from 1.
     pub epoch: u64,
     pub positions: Positions,
+    /// What it takes for now: nanoseconds since 1970 in UTC, not before those of the epochs before it.
+    #[serde(default)]
+    pub clock: i64,
 }
 
 /// All there is after an epoch: what a restart begins with.

@@ -178,7 +178,7 @@ impl Flow {
         }
         let since = self.made.back().map_or(to, |last| last.stand.from);
         self.made.push_back(Past {
-            stand: Stand::new(since, to, made.content, made.change),
+            stand: Stand::new(since, to, made.content, made.change).due(made.due),
             to,
             failing: made.failing,
         });
@@ -211,6 +211,11 @@ impl Flow {
         if let Some(recorder) = &self.recorder {
             recorder.end(why);
         }
+    }
+
+    /// When it changes next though no source does, nanoseconds since 1970.
+    pub fn due(&self) -> Option<i64> {
+        self.made.back()?.stand.due
     }
 
     /// What it had at an epoch, if that is known.
@@ -301,6 +306,7 @@ impl Flow {
             journal: self.recorder.as_ref().map(|r| r.journal().clone()),
             failing: past.map_or_else(|| before.failing.clone(), |past| past.failing.clone()),
             is_behind,
+            due: with_others.and_then(|past| past.stand.due),
             as_of: look.as_of.clone(),
             progress: self.progress(),
         };

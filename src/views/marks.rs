@@ -18,7 +18,9 @@ const NOTED_EPOCHS: usize = 1 << 10;
 pub struct At {
     pub epoch: u64,
     pub positions: Positions,
-    /// Of the positions: an epoch of this number that ended elsewhere has another.
+    /// What it takes for now.
+    pub clock: i64,
+    /// Of the positions and the clock: an epoch of this number that ended elsewhere has another.
     pub mark: u64,
 }
 
@@ -31,8 +33,13 @@ impl At {
                 bytes.extend(part);
             }
         }
+        // Epochs of before there was a clock in them are known by what was told of them then.
+        if boundary.clock != 0 {
+            bytes.extend(boundary.clock.to_le_bytes());
+        }
         Self {
             epoch: boundary.epoch,
+            clock: boundary.clock,
             positions: boundary.positions.clone(),
             mark: checksum(&bytes),
         }
@@ -127,6 +134,7 @@ mod tests {
             At::new(&Boundary {
                 epoch,
                 positions: Positions::from([("a".to_string(), position)]),
+                clock: 0,
             })
         };
         let epochs = Marks::new(Note::default(), 0);

@@ -13,7 +13,8 @@
 //! *Kept by change* (`refresh = 'on change'`): one thread has all replicas of the engine, takes what sources tell, and ends
 //! epochs. Each view goes from epoch to epoch at its own pace, on a thread of its own while there is something to compute, by
 //! the change from one pinned epoch of what it reads to another. What is shown is the newest epoch that all have come to, so
-//! that several views are read as of one; one that is more than 10 s behind is not waited for. Replicas are durable, by
+//! that several views are read as of one; one that is more than 10 s behind is not waited for. A view that compares rows with the clock says
+//! when it changes by itself: an epoch ends then. Replicas are durable, by
 //! checkpoint; what views compute of them is not, and is computed again at start.
 //! *Computed anew* (schedule, read, manual): a run's rows are a version, written to a file before any of it shows.
 //!
@@ -339,6 +340,7 @@ impl Views {
             journal: None,
             failing: None,
             is_behind: false,
+            due: None,
             // What has changed while nobody was told is not known.
             as_of: match view.watched {
                 Some(Ok(_)) => AsOf::Never,
@@ -448,4 +450,9 @@ impl Views {
     fn execute(&self) -> Result<&Arc<dyn Execute>> {
         self.execute.get().ok_or(Error::Cancelled)
     }
+}
+
+/// What the clock says: nanoseconds since 1970 in UTC.
+fn clock() -> i64 {
+    chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AsOf, Contract, Shelf, Shown, State, Upkeep, Views};
+use super::{AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 
@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long until it is looked at again: ages change without a new shelf.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long for one that is to change as time passes: then it is read as it is, as one that cannot keep up.
+const MOST_LATE: Duration = Duration::from_secs(10);
 
 /// Why a view may not be read.
 enum Hindrance {
@@ -21,6 +23,8 @@ enum Hindrance {
     Old(Error),
     /// A read brings it up to date.
     Due(Instant),
+    /// It has to change by itself, and is about to.
+    Late,
     /// Waiting does not help.
     For(Error),
 }
@@ -37,20 +41,27 @@ impl Views {
         deadline: Option<Instant>,
     ) -> Result<Arc<Shelf>> {
         let mut watch = self.shelves().watch();
-        let patience = Instant::now() + PATIENCE;
+        let (arrived, time) = (Instant::now(), clock());
+        let patience = arrived + PATIENCE;
         // So that there is time for an answer.
         let deadline = deadline.map(|at| at.checked_sub(5 * PAUSE).unwrap_or(at));
+        let most_late = arrived + MOST_LATE;
+        let awaited = deadline.map_or(most_late, |at| at.min(most_late));
         let mut renewed = BTreeSet::new();
         loop {
             let shelf = watch.borrow_and_update().clone();
+            let now = Instant::now();
+            let is_patient = now < awaited;
             let hindered = wanted.iter().find_map(|(id, contract)| {
                 let contract = (!renewed.contains(id)).then_some(contract);
-                Some((id, self.hindrance(shelf.get(id), id, contract)?))
+                let shown = shelf.get(id);
+                let is_late = is_patient && shown.is_some_and(|shown| shown.is_late(time));
+                let late = is_late.then_some(Hindrance::Late);
+                Some((id, late.or_else(|| self.hindrance(shown, id, contract))?))
             });
             let Some((id, hindrance)) = hindered else {
                 return Ok(shelf);
             };
-            let now = Instant::now();
             match hindrance {
                 Hindrance::For(e) => return Err(e),
                 Hindrance::Due(since) => {
@@ -67,7 +78,7 @@ impl Views {
                         "system.views says how far it is; a larger statement_timeout waits longer",
                     ));
                 }
-                Hindrance::Old(_) | Hindrance::Unfilled => {}
+                Hindrance::Old(_) | Hindrance::Unfilled | Hindrance::Late => {}
             }
             let _ = tokio::time::timeout(PAUSE, watch.changed()).await;
         }

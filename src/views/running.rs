@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 
+use super::marks::At;
 use super::{FlowPlan, KeptView};
 use crate::incremental::{Dataflow, Moved, Output, Progress};
 use crate::store::{self, Pinned, Shape, Table, ZSet};
@@ -25,17 +26,27 @@ pub(super) struct Made {
     pub content: Pinned,
     /// Why it cannot be read.
     pub failing: Option<Arc<str>>,
+    /// When it changes next though nothing that it reads does.
+    pub due: Option<i64>,
+}
+
+impl Made {
+    /// The same, if what it reads is due then.
+    pub fn no_later(self, due: Option<i64>) -> Self {
+        let due = [self.due, due].into_iter().flatten().min();
+        Self { due, ..self }
+    }
 }
 
 pub(super) type Failure = Arc<str>;
 
 impl Running {
-    /// Compute a view from what its inputs have: the change from nothing to that.
+    /// Compute a view from what its inputs have at an epoch: the change from nothing to that.
     pub fn filled(
         view: &KeptView,
         plan: &FlowPlan,
         inputs: &[Pinned],
-        epoch: u64,
+        at: &At,
         progress: &Progress,
     ) -> Result<(Self, Made), Failure> {
         let shapes: Vec<Arc<Shape>> = inputs.iter().map(|input| input.shape().clone()).collect();
@@ -63,7 +74,7 @@ impl Running {
             errors: BTreeMap::new(),
             doubles: Doubles::new(key),
         };
-        let made = running.step(epoch, &moved, progress)?;
+        let made = running.step(at, &moved, progress)?;
         Ok((running, made))
     }
 
@@ -88,18 +99,19 @@ impl Running {
             change,
             content: self.table.snapshot(),
             failing: message.or_else(|| self.doubles.failing()),
+            due: self.dataflow.due(),
         }
     }
 
     /// Go on to an epoch.
     pub fn step(
         &mut self,
-        epoch: u64,
+        at: &At,
         inputs: &[Moved],
         progress: &Progress,
     ) -> Result<Made, Failure> {
-        let Output { rows, errors } =
-            (self.dataflow.step(epoch, inputs, progress)).map_err(said)?;
+        let output = self.dataflow.step(at.epoch, at.clock, inputs, progress);
+        let Output { rows, errors } = output.map_err(said)?;
         let messages = errors.rows().column(0).as_string::<i32>();
         for (i, weight) in errors.weights().iter().enumerate() {
             let message = messages.value(i);
@@ -112,7 +124,7 @@ impl Running {
         let change = ZSet::concat(self.table.shape().schema(), &rows);
         let change = change.and_then(|rows| rows.consolidated()).map_err(said)?;
         if !change.is_empty() {
-            self.table.apply(epoch, &change).map_err(said)?;
+            self.table.apply(at.epoch, &change).map_err(said)?;
             // Tidying up, as much as has come; it can as well be done the next time.
             let _ = self.table.compact(change.len());
             let looked_at = self.doubles.look(&self.table.snapshot(), &change);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::index::RowIndex;
 use super::journal::Journal;
+use super::keeper::TICK;
 use super::watch::Unchanged;
 use crate::catalog::ObjectId;
 use crate::incremental::Progress;
@@ -30,6 +31,8 @@ pub struct Shown {
     /// Somebody may have seen it younger, before the engine was started again: a source that it follows has not been read to where it
     /// stood at the start (DESIGN §3.7).
     pub is_behind: bool,
+    /// Until when it is what its query gives though nothing that it reads changes: nanoseconds since 1970. None: for good.
+    pub due: Option<i64>,
     pub as_of: AsOf,
     /// How far its first content is, while it is computed from what it reads.
     pub progress: Option<Arc<Progress>>,
@@ -170,9 +173,16 @@ impl Shown {
             journal: None,
             failing: None,
             is_behind: false,
+            due: None,
             as_of: AsOf::Never,
             progress: None,
         }
+    }
+
+    /// Whether it should have changed by itself, as time passes, more than [`TICK`] before this time.
+    pub fn is_late(&self, time: i64) -> bool {
+        let late = self.due.map_or(0, |due| time.saturating_sub(due));
+        late > TICK.as_nanos() as i64
     }
 }
 

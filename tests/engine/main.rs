@@ -11,6 +11,7 @@
 //! | `sources.rs` | sources that are down, come back, or change |
 //! | `durability.rs` | what is there after a restart |
 //! | `followed.rs` | materialized views that are kept by change |
+//! | `clock.rs` | those that change as time passes |
 //! | `lag.rs` | how far views are behind their sources' logs, and logs that are let go |
 //! | `lake.rs` | views kept by change over files |
 //! | `kept.rs` | materialized views that are computed anew |
@@ -50,6 +51,7 @@ mod bank;
 #[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]
 mod bucket;
 mod calm;
+mod clock;
 mod copy;
 mod definitions;
 #[cfg(all(feature = "mysql", feature = "postgres"))]

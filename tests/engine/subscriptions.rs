@@ -372,7 +372,7 @@ async fn what_cannot_be_subscribed_to_says_so() {
     SUBSCRIBE TO (SELECT id FROM shop.orders LIMIT 1)
       invalid: the query cannot be kept by change: LIMIT without ORDER BY: it is any rows, and others each time. Add ORDER BY. Subscribe to a materialized view of it, which is refreshed on a schedule
     SUBSCRIBE TO (SELECT now() AS t, id FROM shop.orders)
-      invalid: the query cannot be kept by change: now(): its value may change while no table does. Subscribe to a materialized view of it, which is refreshed on a schedule
+      invalid: the query cannot be kept by change: now(): its value changes while no table does. It can be kept in conditions that compare rows with it, as in WHERE ordered_at > now() - INTERVAL '1 hour': <, <=, >, >=, = or BETWEEN, with the row on one side, and on the other now() or current_date, plus or minus intervals, cast to a date or timestamp, in date_trunc() or date_bin(). Subscribe to a materialized view of it, which is refreshed on a schedule
     SUBSCRIBE TO (SELECT id FROM shop.orders WHERE id = $1)
       invalid: a query that is subscribed to takes no parameters
     SUBSCRIBE TO (SELECT id AS epoch FROM shop.orders)

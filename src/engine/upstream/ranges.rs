@@ -25,10 +25,11 @@ pub fn unfollowed_ranges(plan: LogicalPlan) -> Result<LogicalPlan> {
             let Expr::BinaryExpr(mut test) = expr else {
                 return Ok(Transformed::no(expr));
             };
-            // Of what a subquery finds no range is known; a source may be sent it as a bound of what is computed.
-            let hides = test.op.supports_propagation()
-                && !test.left.contains_scalar_subquery()
-                && !test.right.contains_scalar_subquery();
+            // Of what a subquery finds no range is known; a source may be sent it as a bound of what is computed. Nor of what is
+            // now, in a view that is kept by change.
+            let is_known = |side: &Expr| !side.contains_scalar_subquery() && !reads_clock(side);
+            let hides =
+                test.op.supports_propagation() && is_known(&test.left) && is_known(&test.right);
             let hides = [&mut test.left, &mut test.right].map(|side| hides && hide(side));
             Ok(Transformed::new_transformed(
                 Expr::BinaryExpr(test),
@@ -43,6 +44,14 @@ pub fn unfollowed_ranges(plan: LogicalPlan) -> Result<LogicalPlan> {
         ))
     })?;
     Ok(plan.data)
+}
+
+fn reads_clock(side: &Expr) -> bool {
+    let reads = side.exists(|expr| {
+        Ok(matches!(expr, Expr::ScalarFunction(call)
+            if call.func.signature().volatility == Volatility::Stable))
+    });
+    reads.unwrap_or(true)
 }
 
 fn hide(side: &mut Expr) -> bool {

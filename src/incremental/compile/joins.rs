@@ -41,8 +41,7 @@ impl Compiler<'_> {
         let left = self.side(&join.left, &left, "__left")?;
         let right = self.side(&join.right, &right, "__right")?;
         // In an inner join the condition over both is a filter behind it.
-        let is_null_equal = join.null_equality == NullEquality::NullEqualsNull;
-        if join.join_type == JoinType::Inner && (join.on.is_empty() || !is_null_equal) {
+        if has_filter_behind(join) {
             return self.inner(join, left, right);
         }
         if join.null_aware && join.on.len() == 1 && join.filter.is_none() {
@@ -167,11 +166,7 @@ impl Compiler<'_> {
         let plan = joined.plan().columns(&kept.collect::<Vec<_>>())?;
         match &join.filter {
             None => Ok(plan),
-            Some(filter) => {
-                let predicate = self.physical(filter, &join.schema)?;
-                let map = Map::filter(plan.schema(), predicate)?;
-                Ok(plan.mapped(map))
-            }
+            Some(filter) => self.filtered(plan, filter, &join.schema),
         }
     }
 
@@ -213,6 +208,12 @@ impl Compiler<'_> {
         };
         Ok(plan.columns(&kept)?)
     }
+}
+
+/// Whether a join's condition over both sides is a filter of what it gives.
+pub(super) fn has_filter_behind(join: &Join) -> bool {
+    let is_null_equal = join.null_equality == NullEquality::NullEqualsNull;
+    join.join_type == JoinType::Inner && (join.on.is_empty() || !is_null_equal)
 }
 
 /// Whether a join only asks if its right has rows.

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `mod.rs` | [`Compiler`]: tables, filters, projections, unions |
+//! | `times.rs` | filters by the clock |
 //! | `refusals.rs` | what cannot be kept, and why |
 //! | `subqueries.rs` | subqueries in the place of values, as joins |
 //! | `joins.rs` | joins: of many tables at once, and by whole keys |
@@ -15,6 +16,7 @@ mod joins;
 mod orders;
 mod refusals;
 mod subqueries;
+mod times;
 mod wholes;
 
 use std::collections::BTreeSet;
@@ -90,9 +92,7 @@ impl<'a> Compiler<'a> {
             LogicalPlan::Repartition(repartition) => self.plan(&repartition.input),
             LogicalPlan::Filter(filter) => {
                 let input = self.plan(&filter.input)?;
-                let predicate = self.physical(&filter.predicate, filter.input.schema())?;
-                let map = Map::filter(input.schema(), predicate)?;
-                Ok(input.mapped(map))
+                self.filtered(input, &filter.predicate, filter.input.schema())
             }
             LogicalPlan::Projection(projection) => {
                 let input = self.plan(&projection.input)?;
@@ -205,9 +205,8 @@ impl<'a> Compiler<'a> {
             schema: schema.clone(),
         };
         let named = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &schema)?;
-        for filter in &scan.filters {
-            let map = Map::filter(&schema, self.physical(filter, &named)?)?;
-            plan = plan.mapped(map);
+        for filter in times::together(&scan.filters) {
+            plan = self.filtered(plan, &filter, &named)?;
         }
         let wanted: Vec<usize> = (0..wanted).collect();
         Ok(plan.columns(&wanted)?)

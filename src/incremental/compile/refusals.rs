@@ -1,10 +1,11 @@
 //! What cannot be kept by its changes, in words that a user of SQL understands.
 
+use datafusion::common::Result as Done;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WindowFunctionDefinition};
 
-use super::{Result, refused};
+use super::{Result, joins, refused, times};
 
 /// Aggregates that say in which order their rows came.
 const ORDERED: [&str; 5] = [
@@ -25,15 +26,32 @@ const NUMBERED: [&str; 7] = [
     "nth_value",
 ];
 
-/// Refuse a plan with an expression whose value is not a function of tables.
+/// Refuse a plan with an expression whose value is not a function of tables, unless it is one of the clock that can be kept.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
+    checked(plan, true)?
+}
+
+/// `has_clock`: it is not DataFusion that runs it, which would read the clock once.
+fn checked(plan: &LogicalPlan, has_clock: bool) -> Done<Result<()>> {
     let mut found = Ok(());
     plan.apply_with_subqueries(|node| {
+        if has_clock && matches!(node, LogicalPlan::RecursiveQuery(_)) {
+            found = checked(node, false)?;
+            return Ok(match found {
+                Ok(()) => TreeNodeRecursion::Jump,
+                Err(_) => TreeNodeRecursion::Stop,
+            });
+        }
+        let is_filter = match node {
+            LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) => has_clock,
+            LogicalPlan::Join(join) => has_clock && joins::has_filter_behind(join),
+            _ => false,
+        };
         let inputs = node.inputs();
         let columns = inputs
             .first()
             .map_or(0, |input| input.schema().fields().len());
-        node.apply_expressions(|expr| {
+        let mut check = |expr: &Expr| {
             expr.apply(|expr| {
                 found = expression(expr, columns);
                 Ok(match found {
@@ -41,9 +59,20 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
                     Err(_) => TreeNodeRecursion::Stop,
                 })
             })
+        };
+        node.apply_expressions(|expr| match times::of_rows(expr).filter(|_| is_filter) {
+            None => check(expr),
+            Some(parts) => {
+                for part in &parts {
+                    if check(part)? == TreeNodeRecursion::Stop {
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            }
         })
     })?;
-    found
+    Ok(found)
 }
 
 pub(super) fn limit<T>() -> Result<T> {
@@ -58,7 +87,10 @@ fn expression(expr: &Expr, columns: usize) -> Result<()> {
     match expr {
         Expr::ScalarFunction(call) => {
             let name = call.func.name();
-            volatility(name, call.func.signature().volatility)
+            match times::is_clock(call) {
+                true => times::refused_clock(name),
+                false => volatility(name, call.func.signature().volatility),
+            }
         }
         Expr::AggregateFunction(call) => aggregate(call),
         Expr::WindowFunction(call) => window(call, columns),

@@ -66,6 +66,7 @@ impl Log {
         let moved = Boundary {
             epoch: boundary.epoch,
             positions: moved.map(|(name, at)| (name.clone(), at.clone())).collect(),
+            clock: boundary.clock,
         };
         let json = serde_json::to_vec(&moved).map_err(|e| {
             let place = self.folder.place("");

@@ -334,3 +334,44 @@ fn a_damaged_file_costs_its_replica_alone_which_is_copied_anew() {
     assert_eq!(rows(&published, T1), of(&[&[2, 2]]));
     assert!(bench.replication.lost().is_empty());
 }
+
+#[test]
+fn epochs_that_the_clock_ends_are_replayed_as_of_then() {
+    for disk in [Disk::default(), Disk::files()] {
+        let mut bench = Bench::on(disk, &[T0]);
+        bench.catch_up();
+        bench.replication.checkpoint().unwrap();
+        let mut ended = Vec::new();
+        // Nothing is due; something is, also after the clock was put back; and with what comes from the source.
+        for (clock, is_due, row) in [
+            (5, false, None),
+            (7, true, None),
+            (3, true, None),
+            (4, false, Some(1)),
+            (9, false, Some(2)),
+        ] {
+            if let Some(n) = row {
+                bench.commit(&[(T0, &[n, n, n], 1)]);
+                while bench.advance() {}
+            }
+            bench.replication.tick(clock, is_due);
+            let cut = bench.replication.cut().unwrap();
+            bench.replication.publish().unwrap();
+            ended.extend(cut.map(|epoch| epoch.boundary));
+        }
+        let clocks: Vec<i64> = ended.iter().map(|boundary| boundary.clock).collect();
+        assert_eq!(clocks, [7, 7, 7, 9]);
+        bench.restart();
+        bench.replication.tick(20, true);
+        let mut again = Vec::new();
+        while again.len() <= ended.len() {
+            while bench.advance() {}
+            let cut = bench.replication.cut().unwrap();
+            bench.replication.publish().unwrap();
+            again.extend(cut.map(|epoch| epoch.boundary));
+        }
+        let last = again.pop().unwrap();
+        assert_eq!(again, ended);
+        assert_eq!(last.clock, 20);
+    }
+}

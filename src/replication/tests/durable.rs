@@ -83,6 +83,7 @@ fn boundary(epoch: u64) -> Boundary {
     Boundary {
         epoch,
         positions: BTreeMap::from([("a".to_string(), at)]),
+        clock: 10 * epoch as i64,
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Stand {
     /// Where the stand before it begins.
     since: u64,
     pub from: u64,
+    /// When it changes next though nothing else does: nanoseconds since 1970.
+    pub due: Option<i64>,
     pub content: Pinned,
     /// What makes it of the one before, while anybody needs that.
     change: Option<ZSet>,
@@ -37,9 +39,15 @@ impl Stand {
         Self {
             since,
             from,
+            due: None,
             content,
             change,
         }
+    }
+
+    /// The same, which changes by itself then.
+    pub fn due(self, due: Option<i64>) -> Self {
+        Self { due, ..self }
     }
 
     /// How it differs from what was there at an earlier epoch.
@@ -217,6 +225,7 @@ mod tests {
                 let boundary = Boundary {
                     epoch: tick,
                     positions: BTreeMap::new(),
+                    clock: 0,
                 };
                 let epoch = Epoch {
                     boundary,

@@ -9,6 +9,7 @@
 //! | `sources.rs` | sources' steps: what each tells, and how it answers |
 //! | `flows.rs` | the views: which there are, what they read |
 //! | `epochs.rs` | [`Epochs`]: what there was at epochs where views still have to stop |
+//! | `ticks.rs` | epochs that the clock ends |
 //! | `pace.rs` | bringing each view to the next epoch, and showing several together |
 //! | `watches.rs` | tables of which it is only told that they have changed |
 //! | `crew.rs` | [`Crew`]: threads |
@@ -18,6 +19,7 @@ mod epochs;
 mod flows;
 mod pace;
 mod sources;
+mod ticks;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ use self::epochs::Epochs;
 pub(super) use self::epochs::{Record, Stand};
 use self::pace::Done;
 use self::sources::{ASK, Following, is_ready};
+pub(super) use self::ticks::TICK;
 use self::watches::Watching;
 use super::flow::Flow;
 use super::journal::Ended;
@@ -139,6 +142,8 @@ struct Kept {
     start: u64,
     /// The last that was shown before it: up to there, views stop at each epoch, since somebody may have been told of it.
     replays: u64,
+    /// When the clock was the last to end one.
+    ticked: Instant,
     /// Where epochs ended.
     marks: Arc<Marks>,
     watches: Vec<Watching>,
@@ -213,6 +218,7 @@ impl Kept {
             together: boundary.epoch,
             start: boundary.epoch,
             replays: boundary.epoch,
+            ticked: Instant::now(),
             marks: Arc::new(marks),
             watches: Vec::new(),
             crew: Crew::default(),
@@ -274,7 +280,8 @@ impl Kept {
             .sources
             .values()
             .filter_map(|source| source.rests_until);
-        let timer = rests.chain([now + ASK]).min().unwrap_or(now + ASK);
+        let others = self.next_tick(now).into_iter().chain([now + ASK]);
+        let timer = rests.chain(others).min().unwrap_or(now + ASK);
         let timer = tokio::time::sleep_until(timer.max(now + Duration::from_millis(1)).into());
         let sources = &self.sources;
         let step = self
@@ -316,6 +323,7 @@ impl Kept {
             self.replication.give_up_recorded();
             self.replays = self.start;
         }
+        self.tick();
         loop {
             match self.replication.cut() {
                 Ok(Some(epoch)) => {

@@ -12,6 +12,7 @@ use crate::replication::State as Followed;
 use crate::store::{self, Pinned};
 use crate::views::FlowInput;
 use crate::views::flow::{Flow, Stage};
+use crate::views::marks::At;
 use crate::views::running::{Failure, Made, Running};
 
 /// How far a view may be behind others that are shown with it (`max_view_lag`).
@@ -25,6 +26,11 @@ pub(super) struct Done {
     outcome: Result<(Box<Running>, Made), Failure>,
 }
 
+/// When what a view reads changes by itself.
+fn first_due(stands: &[Stand]) -> Option<i64> {
+    stands.iter().filter_map(|stand| stand.due).min()
+}
+
 fn pins(stands: Vec<Stand>) -> Vec<Pinned> {
     stands.into_iter().map(|stand| stand.content).collect()
 }
@@ -35,8 +41,8 @@ enum Next {
     /// Up to an epoch nothing changes for it.
     Stay(u64, Vec<Pinned>),
     /// What it reads is there.
-    Fill(u64, Vec<Pinned>),
-    Step(u64, Vec<Stand>),
+    Fill(Arc<At>, Vec<Stand>),
+    Step(Arc<At>, Vec<Stand>),
     /// Its rows are to be found by other columns, too.
     Index,
 }
@@ -81,7 +87,7 @@ impl Kept {
                         }
                     }
                     Next::Nothing => break,
-                    Next::Fill(to, pins) => self.fill(at, to, pins),
+                    Next::Fill(to, stands) => self.fill(at, to, stands),
                     Next::Step(to, stands) => self.step(at, to, stands),
                     Next::Index => self.index(at),
                 }
@@ -122,7 +128,7 @@ impl Kept {
     }
 
     fn next_of(&self, flow: &Flow) -> Next {
-        let epochs = self.epochs.kept().map(|record| record.epoch);
+        let epochs = self.epochs.kept().map(|record| &record.at);
         match &flow.stage {
             Stage::Filling(..) | Stage::Stepping(..) => Next::Nothing,
             Stage::Empty => {
@@ -131,35 +137,43 @@ impl Kept {
                     return Next::Nothing;
                 }
                 // What was told before the engine was started again goes on from where that begins.
-                if let Some(stands) = self.stands_at_start(flow) {
-                    return Next::Fill(self.start, pins(stands));
+                let start = self.stands_at_start(flow).zip(self.epochs.at(self.start));
+                if let Some((stands, record)) = start {
+                    return Next::Fill(record.at.clone(), stands);
                 }
-                let mut newer = epochs.rev().filter(|epoch| *epoch >= flow.born);
-                let found = newer.find_map(|epoch| Some((epoch, self.stands(flow, epoch)?)));
-                found.map_or(Next::Nothing, |(epoch, stands)| {
-                    Next::Fill(epoch, pins(stands))
-                })
+                let mut newer = epochs.rev().filter(|at| at.epoch >= flow.born);
+                let found = newer.find_map(|at| Some((at.clone(), self.stands(flow, at.epoch)?)));
+                found.map_or(Next::Nothing, |(at, stands)| Next::Fill(at, stands))
             }
             Stage::Ready(running) if !running.is_indexed(&flow.view) => Next::Index,
             Stage::Ready(_) => {
-                let later = epochs.filter(|epoch| *epoch > flow.at);
-                let possible = later.filter_map(|epoch| Some((epoch, self.stands(flow, epoch)?)));
-                let mut possible: Vec<(u64, Vec<Stand>)> = possible.collect();
-                let is_same = |stands: &[Stand]| stands.iter().all(|stand| stand.from <= flow.at);
-                if let Some(same) = possible.iter().rposition(|(_, stands)| is_same(stands)) {
-                    let (epoch, stands) = possible.swap_remove(same);
-                    return Next::Stay(epoch, pins(stands));
+                let later = epochs.filter(|at| at.epoch > flow.at);
+                let possible = later.filter_map(|at| Some((at, self.stands(flow, at.epoch)?)));
+                let mut possible: Vec<(&Arc<At>, Vec<Stand>)> = possible.collect();
+                let is_same = |(at, stands): &(&Arc<At>, Vec<Stand>)| {
+                    let is_due = flow.due().is_some_and(|due| due <= at.clock);
+                    !is_due && stands.iter().all(|stand| stand.from <= flow.at)
+                };
+                if let Some(same) = possible.iter().rposition(is_same) {
+                    let (at, stands) = possible.swap_remove(same);
+                    return Next::Stay(at.epoch, pins(stands));
                 }
-                let mut each = possible.iter().map(|(epoch, _)| *epoch);
+                let mut each = possible.iter().map(|(at, _)| at.epoch);
                 let next = match flow.at < self.replays {
                     // Somebody may have been told of each: he goes on from there.
                     true => each.next(),
                     false => roundest(each),
                 };
-                let next = possible.into_iter().find(|(epoch, _)| Some(*epoch) == next);
-                next.map_or(Next::Nothing, |(epoch, stands)| Next::Step(epoch, stands))
+                let next = possible.into_iter().find(|(at, _)| Some(at.epoch) == next);
+                next.map_or(Next::Nothing, |(at, stands)| Next::Step(at.clone(), stands))
             }
         }
+    }
+
+    /// Whether all is there that a view reads, as of now.
+    pub(super) fn can_be_filled(&self, flow: &Flow) -> bool {
+        let newest = self.epochs.newest().epoch;
+        self.stands_at_start(flow).is_none() && self.stands(flow, newest).is_some()
     }
 
     /// What a view that was there when the engine was started can be filled from as of then.
@@ -168,33 +182,35 @@ impl Kept {
         self.stands(flow, self.start).filter(|_| is_first)
     }
 
-    fn fill(&mut self, at: usize, to: u64, pins: Vec<Pinned>) {
+    fn fill(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>) {
         let flow = &mut self.flows[at];
         let (view, plan) = (flow.view.clone(), flow.plan.clone());
         let progress = Arc::new(Progress::default());
-        flow.stage = Stage::Filling(to, progress.clone());
-        self.have(at, to, pins, move |pins| {
-            let (running, made) = Running::filled(&view, &plan, pins, to, &progress)?;
-            Ok((Box::new(running), made))
+        flow.stage = Stage::Filling(to.epoch, progress.clone());
+        let due = first_due(&stands);
+        self.have(at, to.epoch, pins(stands), move |pins| {
+            let (running, made) = Running::filled(&view, &plan, pins, &to, &progress)?;
+            Ok((Box::new(running), made.no_later(due)))
         });
     }
 
-    fn step(&mut self, at: usize, to: u64, stands: Vec<Stand>) {
+    fn step(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>) {
         let flow = &mut self.flows[at];
         let progress = Arc::new(Progress::default());
-        let working = Stage::Stepping(to, progress.clone());
+        let working = Stage::Stepping(to.epoch, progress.clone());
         let Stage::Ready(mut running) = std::mem::replace(&mut flow.stage, working) else {
             return;
         };
         let (from, before) = (flow.at, std::mem::take(&mut flow.pins));
         let pins = stands.iter().map(|stand| stand.content.clone()).collect();
-        self.have(at, to, pins, move |_| {
+        let due = first_due(&stands);
+        self.have(at, to.epoch, pins, move |_| {
             let moved = stands.iter().zip(&before);
             let moved = moved.map(|(stand, before)| stand.moved(from, before));
             let moved = moved.collect::<store::Result<Vec<Moved>>>();
             let moved = moved.map_err(|e| Failure::from(e.to_string()))?;
-            let made = running.step(to, &moved, &progress)?;
-            Ok((running, made))
+            let made = running.step(&to, &moved, &progress)?;
+            Ok((running, made.no_later(due)))
         });
     }
 

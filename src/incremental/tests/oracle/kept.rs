@@ -19,7 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::executor::block_on;
 
-use super::world::World;
+use super::world::{DAY, SECOND, World};
 use crate::engine::kept_plan;
 use crate::incremental::map::batch;
 use crate::incremental::{Compiled, Dataflow, Moved, Progress, Refused};
@@ -83,7 +83,8 @@ impl Catalog {
             .unwrap();
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(options.default_catalog, Arc::new(catalog));
-        let config = base.config().clone().with_target_partitions(2);
+        let mut config = base.config().clone().with_target_partitions(2);
+        config.options_mut().execution.time_zone = Some("UTC".to_string());
         let state = SessionStateBuilder::new_from_existing(base)
             .with_catalog_list(Arc::new(list))
             .with_config(config)
@@ -91,9 +92,13 @@ impl Catalog {
         Self { state, contents }
     }
 
-    pub(super) fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        let plan = block_on(self.state.create_logical_plan(sql))?;
-        let plan = kept_plan(plan, &self.state);
+    /// The plan that is kept; with a clock, the one that is run then.
+    pub(super) fn plan(&self, sql: &str, clock: Option<i64>) -> Result<LogicalPlan> {
+        let mut state = self.state.clone();
+        state.execution_props_mut().query_execution_start_time =
+            clock.map(chrono::DateTime::from_timestamp_nanos);
+        let plan = block_on(state.create_logical_plan(sql))?;
+        let plan = kept_plan(plan, &state);
         plan.map_err(|e| DataFusionError::External(Box::new(e)))
     }
 
@@ -142,13 +147,16 @@ impl Kept {
         let tables = world.tables.iter();
         let tables = tables.map(|table| (table.name.to_string(), table.schema.clone()));
         let catalog = Catalog::new(tables);
-        let plan = catalog.plan(sql);
+        let plan = catalog.plan(sql, None);
         let plan = plan.map_err(|e| Not::Planned(e.to_string()))?;
         let compiled = match Compiled::new(&plan, &catalog.state) {
             Ok(compiled) => compiled,
             Err(e) => {
                 // What DataFusion does not run either is not ours to keep.
-                let ran = catalog.run(&plan).map_err(crate::error::Error::from);
+                let plan = catalog.plan(sql, Some(world.clock));
+                let ran = plan
+                    .and_then(|plan| catalog.run(&plan))
+                    .map_err(crate::error::Error::from);
                 return Err(match ran {
                     Ok(_) | Err(crate::error::Error::Data { .. }) => Not::Kept(e),
                     Err(e) => Not::Planned(e.to_string()),
@@ -215,7 +223,7 @@ impl Kept {
         self.is_first = false;
         let output = self
             .dataflow
-            .step(world.epoch, &moved, &Progress::default());
+            .step(world.epoch, world.clock, &moved, &Progress::default());
         let output = output.unwrap_or_else(|e| panic!("{}\n{e}", self.sql));
         let mut all = vec![self.view.clone()];
         all.extend(output.rows);
@@ -238,7 +246,21 @@ impl Kept {
             self.sql,
             self.shown(&self.view)
         );
-        self.compare(world)
+        let is_equal = self.compare(world, world.clock);
+        if is_equal && self.compiled.is_timed() {
+            // Until it is due it is what it has to be, whatever time it is.
+            let due = self.dataflow.due().unwrap_or(world.clock + (40 * DAY));
+            assert!(due > world.clock, "{}", self.sql);
+            let last = (due - 1).div_euclid(SECOND) * SECOND;
+            self.compare(world, last.max(world.clock));
+        }
+        is_equal
+    }
+
+    /// The second with which it changes by itself.
+    pub(super) fn due(&self) -> Option<i64> {
+        let due = self.dataflow.due()?;
+        Some((due + SECOND - 1).div_euclid(SECOND) * SECOND)
     }
 
     /// Rows that the view has.
@@ -246,11 +268,15 @@ impl Kept {
         self.view.len()
     }
 
-    fn compare(&mut self, world: &World) -> bool {
+    fn compare(&mut self, world: &World, clock: i64) -> bool {
         for table in &world.tables {
             self.catalog.put(table.name, vec![table.batch(&table.rows)]);
         }
-        let rows = match self.catalog.run(&self.plan) {
+        let plan = match self.compiled.is_timed() {
+            true => self.catalog.plan(&self.sql, Some(clock)).unwrap(),
+            false => self.plan.clone(),
+        };
+        let rows = match self.catalog.run(&plan) {
             Ok(rows) => rows,
             // Of a batch; row by row it need not.
             Err(e) => {
@@ -277,7 +303,7 @@ impl Kept {
         let difference = ZSet::concat(schema, &all).unwrap().consolidated().unwrap();
         assert!(
             difference.is_empty(),
-            "epoch {}: {}\ntoo much (+) or missing (-):\n{}\n{}",
+            "epoch {}, at {clock}: {}\ntoo much (+) or missing (-):\n{}\n{}",
             world.epoch,
             self.sql,
             self.shown(&difference),

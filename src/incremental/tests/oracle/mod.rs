@@ -42,6 +42,7 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     for _ in 0..epochs {
         let most = [1, 1, 3, 12][random.usize(0..4)];
         world.change(&mut random, most);
+        world.pass(&mut random);
         if random.u8(0..4) == 0 {
             world.compact(&mut random);
         }

@@ -228,9 +228,241 @@ fn what_is_refused() {
         refused("SELECT a FROM t LIMIT 3").starts_with("LIMIT without ORDER BY: it is any rows")
     );
     assert!(refused("SELECT random() FROM t").starts_with("random(): its value is another"));
-    assert!(refused("SELECT now(), a FROM t").starts_with("now(): its value may change"));
-    assert!(refused("SELECT a FROM t WHERE day < current_date").starts_with("current_date()"));
     assert!(refused("SELECT array_agg(a) FROM t").starts_with("array_agg() without ORDER BY"));
     assert!(refused("SELECT id, row_number() OVER () FROM t").starts_with("row_number() without"));
     assert!(refused("SELECT id FROM t WHERE a > (SELECT random())").starts_with("random()"));
+}
+
+/// By the clock, only conditions are kept that rows come into and fall out of as time passes.
+#[test]
+fn what_is_refused_of_the_clock() {
+    let refused = |sql: &str| match run(1, sql, 1) {
+        Err(Not::Kept(e)) => assert!(e.reason.starts_with("its value changes"), "{sql}: {e}"),
+        other => panic!("{sql}: {other:?}"),
+    };
+    refused("SELECT now(), a FROM t");
+    refused("WITH x AS (SELECT id, now() AS t FROM u) SELECT id, t FROM x WHERE t > '1970-01-01'");
+    refused("SELECT id FROM u WHERE at <> now()");
+    refused("SELECT id FROM u WHERE at NOT BETWEEN now() - INTERVAL '1 day' AND now()");
+    refused("SELECT id FROM u WHERE now() - at < INTERVAL '1 day'");
+    refused("SELECT id FROM u WHERE at > now() OR at < now() - INTERVAL '1 day'");
+    refused("SELECT id FROM u WHERE a > date_part('hour', now())");
+    refused("SELECT id FROM u WHERE current_date > DATE '2020-01-01'");
+    refused(
+        "SELECT s FROM w WHERE until > (now() AT TIME ZONE 'Europe/Berlin') - INTERVAL '1 day'",
+    );
+    refused("SELECT count(*) FILTER (WHERE at > now()) FROM u");
+    refused("SELECT CASE WHEN at > now() THEN 1 ELSE 2 END FROM u");
+    refused("SELECT t.id, u.id FROM t LEFT JOIN u ON t.id = u.id AND t.day > current_date");
+    refused("SELECT id, sum(a) OVER (PARTITION BY at > now()) FROM u");
+    refused(
+        "WITH RECURSIVE r(id) AS (SELECT id FROM u WHERE at > now() UNION ALL \
+         SELECT u.id FROM r JOIN u ON u.a = r.id WHERE r.id < 4) SELECT id FROM r",
+    );
+}
+
+/// The same as [`keeps`], which takes longer by the clock: all is planned anew for each epoch.
+fn keeps_its_time(sql: &str) {
+    run(sql.len() as u64, sql, 8).unwrap_or_else(|e| panic!("{sql}\n{e:?}"));
+}
+
+#[test]
+fn rows_of_their_time() {
+    for compare in ["<", "<=", ">", ">=", "="] {
+        keeps_its_time(&format!(
+            "SELECT id, day FROM t WHERE day {compare} current_date"
+        ));
+        keeps_its_time(&format!(
+            "SELECT s, until FROM w WHERE until {compare} now()"
+        ));
+        keeps_its_time(&format!(
+            "SELECT id, at FROM u WHERE now() - INTERVAL '2 hours' {compare} at"
+        ));
+        keeps_its_time(&format!("SELECT id, day FROM t WHERE day {compare} now()"));
+    }
+    keeps_its_time("SELECT id FROM u WHERE at BETWEEN now() - INTERVAL '1 day' AND now()");
+    keeps_its_time("SELECT id FROM u WHERE now() BETWEEN at AND at + INTERVAL '3 hours'");
+    keeps_its_time(
+        "SELECT id FROM u WHERE at > now() - INTERVAL '1 hour' AND at < now() + INTERVAL '1 hour'",
+    );
+    // Never: a window without a place.
+    keeps_its_time("SELECT id FROM u WHERE at > now() AND at < now() - INTERVAL '1 hour'");
+    keeps_its_time("SELECT s FROM w WHERE until = date_trunc('day', now()) OR a = 1");
+    keeps_its_time("SELECT s FROM w WHERE until IS NULL OR until > now()");
+}
+
+#[test]
+fn moments_of_the_clock() {
+    for moment in [
+        "now()",
+        "current_timestamp",
+        "now() - INTERVAL '1 month'",
+        "now() - INTERVAL '1 month' - INTERVAL '1 month'",
+        "INTERVAL '11 months' + now()",
+        "now() - INTERVAL '1 year 2 days'",
+        "CAST(now() AS TIMESTAMP)",
+        "CAST(now() AS TIMESTAMP) - INTERVAL '1 month'",
+        "CAST(now() - INTERVAL '1 month' AS DATE)",
+        "current_date",
+        "current_date - 1",
+        "current_date - INTERVAL '1 month'",
+        "date_trunc('hour', now())",
+        "date_trunc('month', now())",
+        "date_trunc('month', now() - INTERVAL '1 month')",
+        "date_trunc('week', now()) + INTERVAL '12 hours'",
+        "date_bin(INTERVAL '2 hours', now() - INTERVAL '1 month')",
+        "now() AT TIME ZONE 'America/New_York'",
+        "CAST(now() AT TIME ZONE 'Asia/Kathmandu' AS DATE)",
+        "date_trunc('day', now() AT TIME ZONE 'America/New_York')",
+        "to_local_time(now() AT TIME ZONE 'America/New_York')",
+    ] {
+        // As a time in the zone it is compared with, DataFusion takes it for one in UTC.
+        keeps_its_time(&format!(
+            "SELECT id, at FROM u WHERE at AT TIME ZONE 'UTC' > {moment}"
+        ));
+        keeps_its_time(&format!("SELECT id, day FROM t WHERE day <= {moment}"));
+        keeps_its_time(&format!("SELECT s, until FROM w WHERE {moment} = until"));
+    }
+}
+
+#[test]
+fn rows_of_their_time_above_and_below() {
+    keeps_its_time(
+        "SELECT s, count(*), max(at) FROM u WHERE at > now() - INTERVAL '2 hours' GROUP BY s",
+    );
+    keeps_its_time("SELECT count(*) FROM u WHERE at <= now()");
+    keeps_its_time(
+        "SELECT s, max(at) FROM u GROUP BY s HAVING max(at) > now() - INTERVAL '2 hours'",
+    );
+    keeps_its_time(
+        "SELECT t.id, u.id FROM t JOIN u ON t.a = u.a WHERE u.at > now() AND t.day < current_date",
+    );
+    keeps_its_time(
+        "SELECT u.id, w.a FROM u JOIN w ON u.a = w.a AND u.at + INTERVAL '1 hour' > now()",
+    );
+    keeps_its_time(
+        "SELECT u.id, w.a FROM u JOIN w ON u.a = w.a WHERE greatest(u.at, w.until) > now()",
+    );
+    keeps_its_time("SELECT t.id, u.at FROM t LEFT JOIN u ON t.a = u.a AND u.at > now()");
+    keeps_its_time(
+        "SELECT id FROM t WHERE a IN (SELECT a FROM u WHERE at BETWEEN now() AND now() + INTERVAL '1 day')",
+    );
+    keeps_its_time(
+        "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM w WHERE w.a = t.a AND until > now())",
+    );
+    keeps_its_time("SELECT id, at FROM u WHERE at > now() ORDER BY at LIMIT 2");
+    keeps_its_time(
+        "SELECT id, row_number() OVER (PARTITION BY s ORDER BY at) FROM u WHERE at > now()",
+    );
+    keeps_its_time(
+        "SELECT id FROM (SELECT id, at, rank() OVER (ORDER BY a) AS r FROM u) WHERE at > now() AND r < 4",
+    );
+    keeps_its_time(
+        "SELECT at FROM u WHERE at > now() UNION SELECT until FROM w WHERE until > now()",
+    );
+    keeps_its_time(
+        "SELECT id FROM u WHERE at > now() EXCEPT SELECT id FROM t WHERE day > current_date",
+    );
+    keeps_its_time(
+        "WITH x AS (SELECT *, now() - INTERVAL '1 hour' AS since FROM u) SELECT id FROM x WHERE at > since",
+    );
+    keeps_its_time("SELECT id FROM u WHERE (SELECT max(until) FROM w) > now()");
+    keeps_its_time("SELECT id FROM u WHERE at > now() AND 10 / a > 1");
+    keeps_its_time("SELECT id FROM u WHERE 10 / a > 1 AND at > now() AND s <> 'a'");
+    keeps_its_time("SELECT count(*) FROM t WHERE CAST(s AS DATE) < now()");
+}
+
+/// Where clocks are set, and where months end: hour by hour, each row comes and goes as it has to.
+#[test]
+fn hours_that_are_there_twice() {
+    const HOUR: i64 = 3600 * 1_000_000_000;
+    for (begin, sql) in [
+        // Into the 29th of March and the 27th of September 1981.
+        (
+            4_104 * 24 + 16,
+            "SELECT at FROM u WHERE at > to_local_time(now() AT TIME ZONE 'Europe/Berlin')",
+        ),
+        (
+            4_286 * 24 + 16,
+            "SELECT at FROM u WHERE at > to_local_time(now() AT TIME ZONE 'Europe/Berlin')",
+        ),
+        (
+            4_286 * 24 + 16,
+            "SELECT at FROM u WHERE at AT TIME ZONE 'UTC' < date_trunc('hour', now() AT TIME ZONE 'Europe/Berlin')",
+        ),
+        (
+            4_286 * 24 + 16,
+            "SELECT at FROM u WHERE at AT TIME ZONE 'UTC' < (now() AT TIME ZONE 'Europe/Berlin') + INTERVAL '24 hours'",
+        ),
+        (
+            4_286 * 24 + 16,
+            "SELECT at FROM u WHERE CAST(at AS DATE) = CAST(now() AT TIME ZONE 'Europe/Berlin' AS DATE)",
+        ),
+        // The end of the 28th of March: a month before each of the days until the 31st is the 28th of February.
+        (
+            4_104 * 24 + 16,
+            "SELECT at FROM u WHERE at + INTERVAL '1 month' > now()",
+        ),
+        (
+            4_104 * 24 + 16,
+            "SELECT at FROM u WHERE at > now() - INTERVAL '1 month'",
+        ),
+        (
+            4_104 * 24 + 16,
+            "SELECT at FROM u WHERE at <= now() - INTERVAL '1 month'",
+        ),
+    ] {
+        let mut world = World::new();
+        world.clock = begin * HOUR;
+        let row = |i: i64| {
+            let at = (begin - 32 * 24) * 3_600_000_000 + i * 1_800_000_000;
+            let at = ScalarValue::TimestampMicrosecond(Some(at), None);
+            let null = |of: DataType| ScalarValue::try_from(&of).unwrap();
+            vec![
+                ScalarValue::from(i),
+                null(DataType::Int64),
+                null(DataType::Utf8),
+                null(DataType::Float64),
+                at,
+            ]
+        };
+        world.tables[1].fill((0..40 * 48).map(row).collect());
+        let mut kept = Kept::new(&mut world, sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert!(kept.step(&mut world), "{sql}");
+        for _ in 0..45 {
+            world.clock = kept.due().unwrap().min(world.clock + 2 * HOUR);
+            assert!(kept.step(&mut world), "{sql}");
+        }
+    }
+}
+
+/// What is looked at when the clock goes on: the rows that come and go.
+#[test]
+fn a_tick_costs_what_it_changes() {
+    let mut world = World::new();
+    let begin = world.clock / 1000;
+    let row = |i: i64| {
+        let at = ScalarValue::TimestampMicrosecond(Some(begin + i * 1_000_000), None);
+        let null = |of: DataType| ScalarValue::try_from(&of).unwrap();
+        vec![
+            ScalarValue::from(i),
+            null(DataType::Int64),
+            null(DataType::Utf8),
+            null(DataType::Float64),
+            at,
+        ]
+    };
+    world.tables[1].fill((-500..500).map(row).collect());
+    let sql = "SELECT id FROM u WHERE at BETWEEN now() - INTERVAL '1 minute' AND now()";
+    let mut kept = Kept::new(&mut world, sql).unwrap();
+    assert!(kept.step(&mut world));
+    assert_eq!(kept.rows(), 61);
+    // Each second one comes, and another goes.
+    for _ in 0..20 {
+        READ.set(0);
+        world.clock = kept.due().unwrap();
+        assert!(kept.step(&mut world));
+        assert_eq!(READ.get(), 2);
+    }
+    assert_eq!(kept.rows(), 61);
 }

@@ -108,6 +108,10 @@ impl Writer {
         if self.one_in(4) {
             conditions.push(self.membership(from, depth.saturating_sub(1)));
         }
+        if self.one_in(4) {
+            conditions.extend(self.timed(from));
+        }
+        self.random.shuffle(&mut conditions);
         match conditions.is_empty() {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),

@@ -146,7 +146,7 @@ fn history(seed: u64, sql: &str, seen: &mut Seen) {
     let mut world = World::new();
     let tables = world.tables.iter();
     let catalog = Catalog::new(tables.map(|table| (table.name.to_string(), table.schema.clone())));
-    let Ok(plan) = catalog.plan(sql) else {
+    let Ok(plan) = catalog.plan(sql, Some(world.clock)) else {
         return;
     };
     let read = Read::of(&plan, &catalog.state).unwrap();

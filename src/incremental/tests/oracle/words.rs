@@ -9,9 +9,10 @@ pub(super) enum Type {
     Decimal,
     Float,
     Date,
+    Time,
 }
 
-pub(super) use Type::{Date, Decimal, Float, Int, Text};
+pub(super) use Type::{Date, Decimal, Float, Int, Text, Time};
 
 /// What stands in FROM, and what can be said of it.
 pub(super) struct From {
@@ -59,9 +60,21 @@ impl Writer {
                     ("day", Date),
                 ],
             ),
-            1 => ("u", &[("id", Int), ("a", Int), ("s", Text), ("f", Float)]),
+            1 => (
+                "u",
+                &[
+                    ("id", Int),
+                    ("a", Int),
+                    ("s", Text),
+                    ("f", Float),
+                    ("at", Time),
+                ],
+            ),
             2 => ("v", &[("a", Int), ("s", Text), ("d", Decimal)]),
-            _ => ("w", &[("s", Text), ("a", Int), ("day", Date)]),
+            _ => (
+                "w",
+                &[("s", Text), ("a", Int), ("day", Date), ("until", Time)],
+            ),
         };
         let name = self.name();
         From {
@@ -88,6 +101,7 @@ impl Writer {
                     .pick(&["CAST(0.5 AS DOUBLE)", "CAST('NaN' AS DOUBLE)"])
                     .to_string(),
                 Date => "DATE '1970-02-01'".to_string(),
+                Time => "TIMESTAMP '1970-03-01 00:30:00'".to_string(),
             };
         }
         let depth = depth - 1;
@@ -132,7 +146,8 @@ impl Writer {
     }
 
     pub(super) fn any_type(&mut self) -> Type {
-        [Int, Int, Int, Text, Text, Decimal, Float, Float, Date][self.random.usize(0..9)]
+        let types = [Int, Int, Int, Text, Text, Decimal, Float, Float, Date, Time];
+        types[self.random.usize(0..types.len())]
     }
 
     pub(super) fn condition(&mut self, from: &From, depth: usize) -> String {
@@ -158,6 +173,51 @@ impl Writer {
                 )
             }
         }
+    }
+
+    /// A moment that is computed of the clock.
+    fn moment(&mut self) -> &'static str {
+        self.pick(&[
+            "now()",
+            "current_timestamp",
+            "current_date",
+            "now() - INTERVAL '1 day'",
+            "now() + INTERVAL '90 minutes'",
+            "now() - INTERVAL '1 month'",
+            "INTERVAL '1 year 1 month' + now()",
+            "current_date - 1",
+            "current_date - INTERVAL '1 month'",
+            "CAST(now() AS DATE)",
+            "CAST(now() AS TIMESTAMP)",
+            "CAST(now() AT TIME ZONE 'Europe/Berlin' AS DATE)",
+            "date_trunc('day', now())",
+            "date_trunc('month', now())",
+            "date_trunc('hour', now() - INTERVAL '1 month')",
+            "date_bin(INTERVAL '15 minutes', now())",
+        ])
+    }
+
+    /// A condition of the clock. None: there is nothing to be compared with it.
+    pub(super) fn timed(&mut self, from: &From) -> Option<String> {
+        let of = match (from.of(Date).is_empty(), from.of(Time).is_empty()) {
+            (true, true) => return None,
+            (false, true) => Date,
+            (true, false) => Time,
+            (false, false) => [Date, Time][self.random.usize(0..2)],
+        };
+        let depth = usize::from(self.one_in(4));
+        let (a, b) = (self.expr(from, of, depth), self.expr(from, of, 0));
+        let (now, then) = (self.moment(), self.moment());
+        let compare = self.pick(&["<", "<=", ">", ">=", "="]);
+        Some(match self.random.u8(0..8) {
+            0 => format!("{now} {compare} {a}"),
+            1 => format!("{a} BETWEEN {now} AND {then}"),
+            2 => format!("{now} BETWEEN {a} AND {b}"),
+            3 => format!("({a} IS NULL OR {a} {compare} {now})"),
+            4 => format!("({} OR {a} {compare} {now})", self.condition(from, 0)),
+            5 => format!("{a} {compare} {now} AND {b} > {then}"),
+            _ => format!("{a} {compare} {now}"),
+        })
     }
 
     /// Columns of both that can be equal; None if there are none.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
 
 use crate::store::{Shape, Table, ZSet};
@@ -23,7 +23,15 @@ pub(super) struct Kept {
 pub(super) struct World {
     pub(super) tables: Vec<Kept>,
     pub(super) epoch: u64,
+    /// What is taken for now: nanoseconds since 1970.
+    pub(super) clock: i64,
 }
+
+pub(super) const SECOND: i64 = 1_000_000_000;
+const HOUR: i64 = 3600 * SECOND;
+pub(super) const DAY: i64 = 24 * HOUR;
+/// The 27th of February 1970, 22:00: a month ends soon.
+const BEGIN: i64 = 57 * DAY + 22 * HOUR;
 
 fn decimal() -> DataType {
     DataType::Decimal128(10, 2)
@@ -31,7 +39,7 @@ fn decimal() -> DataType {
 
 impl World {
     pub(super) fn new() -> Self {
-        use DataType::{Date32, Float64, Int64, Utf8};
+        use DataType::{Date32, Float64, Int64, Timestamp, Utf8};
         let table = |name, columns: &[(&str, DataType)], key: &[usize]| {
             let field = |(i, (name, of)): (usize, &(&str, DataType))| {
                 Field::new(*name, of.clone(), !key.contains(&i))
@@ -55,17 +63,44 @@ impl World {
             ),
             table(
                 "u",
-                &[("id", Int64), ("a", Int64), ("s", Utf8), ("f", Float64)],
+                &[
+                    ("id", Int64),
+                    ("a", Int64),
+                    ("s", Utf8),
+                    ("f", Float64),
+                    ("at", Timestamp(TimeUnit::Microsecond, None)),
+                ],
                 &[0],
             ),
             table("v", &[("a", Int64), ("s", Utf8), ("d", decimal())], &[]),
-            table("w", &[("s", Utf8), ("a", Int64), ("day", Date32)], &[0, 1]),
+            table(
+                "w",
+                &[
+                    ("s", Utf8),
+                    ("a", Int64),
+                    ("day", Date32),
+                    ("until", Timestamp(TimeUnit::Second, Some("UTC".into()))),
+                ],
+                &[0, 1],
+            ),
         ];
         Self::of(tables)
     }
 
     pub(super) fn of(tables: Vec<Kept>) -> Self {
-        Self { tables, epoch: 0 }
+        Self {
+            tables,
+            epoch: 0,
+            clock: BEGIN,
+        }
+    }
+
+    /// Time passes: none, little, or much. In whole seconds, since DataFusion rounds a constant that is finer than the column which
+    /// it is compared with.
+    pub(super) fn pass(&mut self, random: &mut fastrand::Rng) {
+        let most = [0, 1, 2, 3600, 7 * 3600, 86_400, 3 * 86_400, 29 * 86_400];
+        let most = most[random.usize(0..most.len())];
+        self.clock += random.i64(0..=most) * SECOND;
     }
 
     /// Up to `most` rows of each table come, go or are replaced, sometimes none.
@@ -217,7 +252,25 @@ impl Kept {
                     2.5,
                 ],
             )),
-            _ => ScalarValue::Date32(Some(pick::<i32>(random, &[0, 1, 31, 59, 10_000]))),
+            DataType::Timestamp(unit, zone) => {
+                let hours = pick::<i64>(
+                    random,
+                    &[-30, -1, 0, 0, 1, 2, 2, 3, 23, 26, 27, 50, 90, 700],
+                );
+                // As is written where there is no end.
+                let seconds = match random.u8(0..12) {
+                    0 => 253_402_300_799,
+                    _ => (BEGIN + hours * HOUR) / SECOND + random.i64(-1..=1),
+                };
+                match unit {
+                    TimeUnit::Second => ScalarValue::TimestampSecond(Some(seconds), zone.clone()),
+                    _ => ScalarValue::TimestampMicrosecond(Some(seconds * 1_000_000), zone.clone()),
+                }
+            }
+            _ => {
+                let days = [0, 1, 31, 28, 56, 57, 58, 59, 60, 90, 10_000];
+                ScalarValue::Date32(Some(pick::<i32>(random, &days)))
+            }
         };
         match is_null {
             true => ScalarValue::try_from(field.data_type()).unwrap(),
