@@ -57,6 +57,9 @@ pub(super) trait Operator: Debug + Send {
 
     /// Take an epoch over.
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()>;
+
+    /// What it keeps in memory, with its inputs.
+    fn bytes(&self) -> usize;
 }
 
 impl Epoch<'_> {
@@ -68,6 +71,14 @@ impl Epoch<'_> {
     /// Some of an input's rows have been taken, as often as it is read.
     pub(super) fn took(&self, rows: u64) {
         self.progress.took(rows);
+    }
+
+    /// So many bytes are kept, or wait to be.
+    ///
+    /// # Errors
+    /// If there is no room for them.
+    pub(super) fn takes(&self, bytes: usize) -> Result<()> {
+        self.progress.takes(bytes)
     }
 
     /// # Errors
@@ -91,6 +102,11 @@ impl Dataflow {
     pub fn rows(&self, inputs: &[Pinned]) -> u64 {
         let rows = self.reads.iter().zip(inputs);
         rows.map(|(reads, input)| reads * input.row_count()).sum()
+    }
+
+    /// What operators keep in memory.
+    pub fn bytes(&self) -> usize {
+        self.root.bytes()
     }
 
     /// What an epoch changes: each input's change, with the input before and after it, in the order of
@@ -119,6 +135,7 @@ impl Dataflow {
             let schema = &self.schema;
             self.root.step(&epoch, &mut |piece| {
                 if !piece.is_empty() {
+                    epoch.takes(piece.bytes())?;
                     let columns = piece.rows().columns().to_vec();
                     let named = batch(schema, columns, piece.len())?;
                     rows.push(ZSet::new(named, piece.weights_buffer().clone())?);

@@ -40,6 +40,7 @@
 //! | `join.rs`, `path.rs` | [`Join`]: inner joins of tables; in which order and by which index others are looked up |
 //! | `map.rs` | [`Map`]: filter and projection |
 //! | `group.rs` | [`GroupBy`]: count, sum of whole numbers and decimals |
+//! | `progress.rs` | [`Progress`]: how far a step is, and what it may take |
 
 mod aggregate;
 mod build;
