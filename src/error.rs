@@ -68,6 +68,9 @@ pub enum Error {
         "the statement needs more memory than its limit allows: {0}. SET memory_limit to allow more"
     )]
     Memory(String),
+    /// What is kept by change has no room for more. The message says what would make some.
+    #[error("{0}")]
+    KeptMemory(String),
     /// The data directory or catalog.
     #[error("{message}{}", hinted(help))]
     Store {
@@ -167,6 +170,7 @@ impl Error {
             Self::Timeout { .. } => "timeout",
             Self::Cancelled => "cancelled",
             Self::Memory(_) => "memory",
+            Self::KeptMemory(_) => "kept_memory",
             Self::Store { .. } => "store",
             Self::Subscription { why, .. } => why.code(),
             Self::Internal(_) => "internal",
@@ -211,7 +215,7 @@ impl Error {
                 _ => "58000",
             },
             Self::Timeout { .. } | Self::Cancelled => "57014",
-            Self::Memory(_) => "53200",
+            Self::Memory(_) | Self::KeptMemory(_) => "53200",
             Self::Store { .. } => "58030",
             Self::Subscription { why, .. } => why.sqlstate(),
             Self::Internal(_) => "XX000",

@@ -25,6 +25,7 @@
 //! | [`replication`] | a source's snapshot and stream of changes → epochs |
 //! | [`incremental`] | operators on changes of tables, and their state |
 //! | [`store`] | tables that change by epochs while they are read |
+//! | `memory` | how much may be kept by change, and who has how much of it |
 //!
 //! *Invariant:* arrows point one way, downwards in this table.
 
@@ -38,6 +39,7 @@ pub mod federation;
 // Not an embedder's, as `store`: public for `benches/incremental`, a package of its own.
 #[doc(hidden)]
 pub mod incremental;
+mod memory;
 #[doc(hidden)]
 pub mod replication;
 #[cfg(feature = "serve")]

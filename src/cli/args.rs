@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Format;
+use crate::engine::bytes;
 
 /// One SQL over the systems a company runs on: databases and files become catalogs of tables, and a query joins them
 /// where they live.
@@ -74,6 +75,7 @@ pub struct Demo {
 Examples:
   belvedere serve --data ./data
   belvedere serve --data ./data --flight 127.0.0.1:6000
+  belvedere serve --data ./data --kept-memory-limit 16GB
   belvedere serve --data ./data --tls-cert server.pem --tls-key server.key
   belvedere serve --data ./data --flight 0.0.0.0:50051 --insecure
 
@@ -99,6 +101,9 @@ pub struct Serve {
     /// Serve other machines although everybody is the administrator.
     #[arg(long)]
     pub insecure: bool,
+    /// What all views that are kept by change may have in memory; 0 for no limit. Half of the machine's is a good value.
+    #[arg(long, value_name = "SIZE", default_value = "4GB", value_parser = size)]
+    pub kept_memory_limit: usize,
 }
 
 /// Ask: a shell, or statements from the command line and from files.
@@ -197,6 +202,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     };
     text.parse()
         .map_err(|_| "write an IP address and a port: 127.0.0.1:50051 or [::1]:50051".to_string())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    bytes("it", text).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

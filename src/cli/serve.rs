@@ -4,7 +4,7 @@ use super::args::Serve;
 use super::failure::{Failure, Result};
 use super::output::say;
 use super::script::cancellable;
-use super::target::Local;
+use crate::Engine;
 use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
 
 /// `belvedere serve`
@@ -14,8 +14,10 @@ pub async fn run(arguments: Serve) -> Result<()> {
         insecure: arguments.insecure,
         ..FlightOptions::default()
     };
-    let local = cancellable(Local::open(Some(arguments.data.clone()))).await?;
-    let bound = FlightServer::bind(local.engine.clone(), arguments.flight, options).await?;
+    let builder = Engine::builder().data_dir(&arguments.data);
+    let builder = builder.kept_memory_limit(arguments.kept_memory_limit);
+    let engine = cancellable(async { Ok(builder.open().await?) }).await?;
+    let bound = FlightServer::bind(engine, arguments.flight, options).await?;
     let (url, data) = (bound.url(), arguments.data.display());
     // Who started it may have stopped reading; the clients have not.
     let _ = say(&format!(

@@ -16,6 +16,7 @@ use super::{Engine, connectors, kept, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
+use crate::memory::{DEFAULT_LIMIT, Memory};
 use crate::views::Views;
 
 /// Opens an [`Engine`].
@@ -24,6 +25,7 @@ pub struct EngineBuilder {
     data_dir: Option<PathBuf>,
     base_dir: Option<PathBuf>,
     memory_limit: Option<usize>,
+    kept_memory_limit: Option<usize>,
     connectors: Vec<Arc<dyn Connector>>,
     functions: Vec<ScalarUDF>,
 }
@@ -48,6 +50,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Bytes that all that is kept by change may take: indexes of tables, their newest rows, what views remember. A view that needs
+    /// more waits, with what it had. 4 GB by default; 0 for no limit.
+    #[must_use]
+    pub fn kept_memory_limit(mut self, bytes: usize) -> Self {
+        self.kept_memory_limit = Some(bytes);
         self
     }
 
@@ -93,7 +103,9 @@ impl EngineBuilder {
             world.live.insert(name.clone(), Arc::new(live));
         }
         let durable = kept::durable(&store, self.data_dir.as_deref())?;
-        let views = Arc::new(Views::new(self.data_dir.as_deref(), durable)?);
+        let limit = self.kept_memory_limit.unwrap_or(DEFAULT_LIMIT);
+        let memory = Memory::new(limit);
+        let views = Arc::new(Views::new(self.data_dir.as_deref(), durable, memory)?);
         let inner = Inner::new(store, connectors, base_dir, state, views, world);
         let inner = Arc::new(inner);
         kept::start(&inner).await;

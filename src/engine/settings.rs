@@ -237,7 +237,8 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     with_unit(text, &units).map(Duration::from_millis)
 }
 
-pub(super) fn bytes(name: &str, text: &str) -> Result<usize> {
+/// `512MB`, `2GB`; a number alone is bytes.
+pub(crate) fn bytes(name: &str, text: &str) -> Result<usize> {
     let units = [
         ("", 1),
         ("B", 1),

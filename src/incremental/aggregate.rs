@@ -108,6 +108,14 @@ impl Aggregate {
         }
     }
 
+    /// What a total has outside of itself.
+    pub(super) fn boxed_bytes(&self) -> usize {
+        match &self.0 {
+            Kind::Floats(_, _) => size_of::<Running>(),
+            _ => 0,
+        }
+    }
+
     pub(super) fn field(&self, input: &Schema, name: &str) -> Result<Field> {
         use DataType::{Decimal128, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
         let expr = match &self.0 {

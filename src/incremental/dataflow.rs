@@ -62,6 +62,9 @@ pub(super) trait Operator: Debug + Send {
 
     /// Take an epoch over.
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()>;
+
+    /// What it keeps in memory, with its inputs.
+    fn bytes(&self) -> usize;
 }
 
 impl Epoch<'_> {
@@ -79,6 +82,14 @@ impl Epoch<'_> {
     /// Some of an input's rows have been taken, as often as it is read.
     pub(super) fn took(&self, rows: u64) {
         self.progress.took(rows);
+    }
+
+    /// So many bytes are kept, or wait to be.
+    ///
+    /// # Errors
+    /// If there is no room for them.
+    pub(super) fn takes(&self, bytes: usize) -> Result<()> {
+        self.progress.takes(bytes)
     }
 
     /// # Errors
@@ -108,6 +119,11 @@ impl Dataflow {
     /// When the clock changes something next, if no input does before: nanoseconds since 1970.
     pub fn due(&self) -> Option<i64> {
         self.due
+    }
+
+    /// What operators keep in memory.
+    pub fn bytes(&self) -> usize {
+        self.root.bytes()
     }
 
     /// What an epoch changes: each input's change, with the input before and after it, in the order of
@@ -146,6 +162,7 @@ impl Dataflow {
             let schema = &self.schema;
             self.root.step(&epoch, &mut |piece| {
                 if !piece.is_empty() {
+                    epoch.takes(piece.bytes())?;
                     let columns = piece.rows().columns().to_vec();
                     let named = batch(schema, columns, piece.len())?;
                     rows.push(ZSet::new(named, piece.weights_buffer().clone())?);

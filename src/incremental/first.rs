@@ -12,7 +12,7 @@ use super::map::batch;
 use super::reading::taken;
 use super::relation::Relation;
 use super::whole::Whole;
-use crate::store::ZSet;
+use crate::store::{ZSet, bytes_of};
 
 /// Rows that are kept beyond those asked for: so many may go before all of the input is read again.
 const SPARE: usize = 64;
@@ -134,5 +134,9 @@ impl Operator for First {
         let weights = vec![-1; before.num_rows()];
         let both = [ZSet::inserts(self.given()), ZSet::new(before, weights)?];
         out(ZSet::concat(self.schema(), &both)?.consolidated()?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.input.bytes() + bytes_of(&self.kept)
     }
 }

@@ -18,6 +18,8 @@ use crate::store::{ZSet, canonical_floats};
 
 /// The state is a hash table in parts, so that none is large when it grows: growing moves some thousands of groups.
 const PARTS: usize = 256;
+/// What an allocator takes for itself, most of the time.
+const ALLOCATION: usize = 8;
 
 /// Groups and their aggregates. Its state is in memory, and read by nobody else.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct GroupBy {
     schema: SchemaRef,
     converter: RowConverter,
     parts: Vec<Part>,
+    /// What keys take, each allocated alone.
+    key_bytes: usize,
     /// Groups that the epoch has changed, as they were.
     touched: Vec<Touched>,
 }
@@ -86,6 +90,7 @@ impl GroupBy {
             schema: Arc::new(Schema::new(fields)),
             converter: RowConverter::new(sort_fields)?,
             parts: (0..PARTS).map(|_| Part::default()).collect(),
+            key_bytes: 0,
             touched: Vec::new(),
         };
         if groups.keys.is_empty() {
@@ -157,6 +162,7 @@ impl GroupBy {
                     part.groups.len() as u32 - 1
                 });
                 part.by_key.insert(key.into(), id);
+                self.key_bytes += allocated(key);
                 id
             }
         };
@@ -205,6 +211,7 @@ impl GroupBy {
             }
             if !group.is_shown {
                 part.by_key.remove(&touched.key);
+                self.key_bytes -= allocated(&touched.key);
                 part.free.push(touched.group);
             }
         }
@@ -260,6 +267,20 @@ impl GroupBy {
         })
     }
 
+    /// What groups take in memory. Counted by parts: groups are not looked at.
+    pub(super) fn bytes(&self) -> usize {
+        let floats: usize = self.aggregates.iter().map(Aggregate::boxed_bytes).sum();
+        let parts = self.parts.iter().map(|part| {
+            // As the table has it: seven eighths of its places, a byte more for each.
+            let places = part.by_key.capacity() * 8 / 7;
+            places * (size_of::<(Box<[u8]>, u32)>() + 1)
+                + part.groups.capacity() * size_of::<Group>()
+                + part.totals.capacity() * size_of::<Total>()
+                + part.groups.len() * floats
+        });
+        parts.sum::<usize>() + self.key_bytes
+    }
+
     /// Groups there are.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.by_key.len()).sum()
@@ -267,5 +288,13 @@ impl GroupBy {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What a key takes that is allocated alone.
+fn allocated(key: &[u8]) -> usize {
+    match key.len() {
+        0 => 0,
+        len => (len + ALLOCATION).next_multiple_of(16).max(32),
     }
 }

@@ -20,6 +20,8 @@ use crate::store::{Pinned, Shape, Table, ZSet, canonical_floats};
 
 /// Groups that are computed at once.
 const GROUPS: usize = 8192;
+/// What a group that has failed takes besides its key: its message, most of all.
+const FAILED_BYTES: usize = 128;
 
 /// Any node of a plan whose output is that of its groups, each computed from the rows that have its key, and no others:
 /// aggregates by their groups, windows by their partitions, joins by what they equate. A node without such a key is one
@@ -292,6 +294,7 @@ impl Operator for Keyed {
             given.extend(self.after(&keys, &moves, epoch)?);
             let change = ZSet::concat(self.whole.schema(), &given)?.consolidated()?;
             if let Some(outputs) = &mut self.outputs {
+                epoch.takes(change.bytes())?;
                 outputs.apply(&change)?;
             }
             for start in (0..change.len()).step_by(PIECE_ROWS) {
@@ -299,5 +302,13 @@ impl Operator for Keyed {
             }
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let inputs = self.inputs.iter().map(|input| input.relation.bytes());
+        let outputs = self.outputs.as_ref();
+        let outputs = outputs.map_or(0, |outputs| outputs.table.snapshot().bytes());
+        let failed = self.failed.keys().map(|key| key.len() + FAILED_BYTES);
+        inputs.sum::<usize>() + outputs + failed.sum::<usize>()
     }
 }

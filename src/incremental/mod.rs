@@ -45,6 +45,7 @@
 //! | `map.rs` | [`Map`]: filter and projection |
 //! | `timed.rs`, `bound.rs` | filters by the clock: rows ordered by when they come and go |
 //! | `group.rs` | [`GroupBy`]: count, sum of whole numbers and decimals |
+//! | `progress.rs` | [`Progress`]: how far a step is, and what it may take |
 
 mod aggregate;
 mod bound;

@@ -27,6 +27,10 @@ impl Operator for Scanned {
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
         self.0.step(epoch)?.change.into_iter().try_for_each(out)
     }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }
 
 /// Filters and projections, one after the other.
@@ -54,6 +58,10 @@ impl Operator for Mapped {
             }
         })
     }
+
+    fn bytes(&self) -> usize {
+        self.input.bytes()
+    }
 }
 
 /// Rows of several inputs with the same columns.
@@ -79,6 +87,10 @@ impl Operator for Union {
         }
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        self.inputs.iter().map(|input| input.bytes()).sum()
+    }
 }
 
 /// Rows that are always there.
@@ -95,6 +107,10 @@ impl Operator for Constant {
             true => out(ZSet::inserts(self.0.clone())),
             false => Ok(()),
         }
+    }
+
+    fn bytes(&self) -> usize {
+        0
     }
 }
 
@@ -134,6 +150,10 @@ impl Operator for Joined {
         }
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        self.inputs.iter().map(Relation::bytes).sum()
+    }
 }
 
 /// A change, in pieces that are not empty.
@@ -159,8 +179,11 @@ impl Operator for Grouped {
     fn step(&mut self, epoch: &Epoch, out: &mut Sink) -> Result<()> {
         let sets = &mut self.sets;
         self.input.step(epoch, &mut |piece| {
-            sets.iter_mut()
-                .try_for_each(|(groups, _)| groups.push(&piece))
+            sets.iter_mut().try_for_each(|(groups, _)| {
+                let before = groups.bytes();
+                groups.push(&piece)?;
+                epoch.takes(groups.bytes().saturating_sub(before))
+            })
         })?;
         for (groups, output) in sets {
             let mut change = groups.finish()?;
@@ -172,6 +195,11 @@ impl Operator for Grouped {
             out(ZSet::new(rows, change.weights_buffer().clone())?)?;
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let groups = self.sets.iter().map(|(groups, _)| groups.bytes());
+        self.input.bytes() + groups.sum::<usize>()
     }
 }
 
@@ -227,5 +255,9 @@ impl Operator for EachRow {
             )?)?;
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.input.bytes()
     }
 }

@@ -106,6 +106,7 @@ impl Relation {
                 let before = table.snapshot();
                 let mut change = Vec::new();
                 from.step(epoch, &mut |piece| {
+                    epoch.takes(piece.bytes())?;
                     change.push(piece);
                     Ok(())
                 })?;
@@ -143,6 +144,14 @@ impl Relation {
         let repeated = (0..).zip(counts);
         let repeated = repeated.flat_map(|(i, count)| std::iter::repeat_n(i, count as usize));
         taken(&rows, repeated.collect())
+    }
+
+    /// What is kept here.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.kept {
+            Kept::Input(_) => 0,
+            Kept::Own { from, table, .. } => from.bytes() + table.snapshot().bytes(),
+        }
     }
 
     pub(super) fn shape(&self) -> &Arc<Shape> {

@@ -61,4 +61,8 @@ impl Operator for Single {
         put(&moves.after, 1)?;
         out(ZSet::concat(&self.schema, &pieces)?.consolidated()?)
     }
+
+    fn bytes(&self) -> usize {
+        self.input.bytes()
+    }
 }

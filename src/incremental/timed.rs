@@ -25,6 +25,8 @@ use crate::store::ZSet;
 const QUARTER: i64 = 15 * 60 * 1_000_000_000;
 /// How far it is looked ahead: a day.
 const QUARTERS: i64 = 96;
+/// What a row takes besides its bytes: its place in the map, with the room beside it, and the pointer to them.
+const ROW_BYTES: usize = 64;
 /// Moments that are computed at once where one is looked for between two.
 const SAMPLES: i64 = 64;
 
@@ -47,6 +49,8 @@ pub(super) struct Timed {
     codec: Codec,
     /// By key and bytes, how often each row is there.
     rows: BTreeMap<(i64, Box<[u8]>), i64>,
+    /// What they take in memory.
+    row_bytes: usize,
     /// Rows before this key are not kept: nothing will change for them.
     kept_from: i128,
     /// Where the last epoch has left it.
@@ -86,6 +90,7 @@ impl Timed {
             codec: Codec::new(schema)?,
             input,
             rows: BTreeMap::new(),
+            row_bytes: 0,
             kept_from: i128::MIN,
             now: None,
             next: None,
@@ -157,7 +162,8 @@ impl Timed {
             if i128::from(first.key().0) >= self.kept_from {
                 break;
             }
-            first.remove();
+            let ((_, row), _) = first.remove_entry();
+            self.row_bytes -= bytes_of(&row);
         }
         Ok(())
     }
@@ -170,6 +176,7 @@ impl Timed {
             keyed,
             codec,
             rows,
+            row_bytes,
             kept_from,
             ..
         } = self;
@@ -190,10 +197,18 @@ impl Timed {
             let kept = codec.encoded(&filtered(&columns, &waits)?, &waits)?;
             let waiting = (0..waits.len()).filter(|&i| waits[i]);
             for (i, row) in waiting.zip(kept) {
+                let bytes = bytes_of(&row);
                 match rows.entry((keys[i], row)) {
-                    Entry::Vacant(entry) => drop(entry.insert(weights[i])),
+                    Entry::Vacant(entry) => {
+                        epoch.takes(bytes)?;
+                        *row_bytes += bytes;
+                        entry.insert(weights[i]);
+                    }
                     Entry::Occupied(mut entry) => match entry.get() + weights[i] {
-                        0 => drop(entry.remove()),
+                        0 => {
+                            *row_bytes -= bytes;
+                            entry.remove();
+                        }
                         count => *entry.get_mut() = count,
                     },
                 }
@@ -300,6 +315,14 @@ impl Operator for Timed {
         }
         Ok(())
     }
+
+    fn bytes(&self) -> usize {
+        self.input.bytes() + self.row_bytes
+    }
+}
+
+fn bytes_of(row: &[u8]) -> usize {
+    row.len() + ROW_BYTES
 }
 
 impl Edges {

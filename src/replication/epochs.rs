@@ -243,6 +243,50 @@ impl Replication {
         (self.sources.values()).find_map(|source| source.replicas.get(name))
     }
 
+    /// What a source's tables take in memory. Looks at each chunk.
+    pub fn table_bytes(&self, source: &str) -> usize {
+        self.sources.get(source).map_or(0, Tracked::table_bytes)
+    }
+
+    /// What a source's changes take that are in no epoch yet.
+    pub fn stream_bytes(&self, source: &str) -> usize {
+        self.sources.get(source).map_or(0, Tracked::stream_bytes)
+    }
+
+    /// Replicas of a source of which there is a copy that has not joined, and what that takes.
+    pub fn copies(&self, source: &str) -> impl Iterator<Item = (&str, usize)> {
+        let replicas = self.sources.get(source).into_iter();
+        let replicas = replicas.flat_map(|source| &source.replicas);
+        let bytes = replicas.map(|(name, replica)| (name.as_str(), replica.copy_bytes()));
+        bytes.filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Whether there is a copy of a replica that is not whole.
+    pub fn is_copying(&self, name: &str) -> bool {
+        self.replica(name).is_some_and(Replica::is_copying)
+    }
+
+    /// Whether a replica is to be copied, or is being copied.
+    pub fn is_uncopied(&self, name: &str) -> bool {
+        let state = self.state(name);
+        matches!(state, Some(State::Asked | State::Lost))
+    }
+
+    /// Copy nothing of a table now, or go on to. What was copied of it is given up, unless it is all.
+    pub fn hold(&mut self, name: &str, is_held: bool) {
+        let mut sources = self.sources.values_mut();
+        if let Some(source) = sources.find(|source| source.replicas.contains_key(name)) {
+            source.hold(name, is_held);
+        }
+    }
+
+    /// Give up what has come of a source's transaction that is not whole. It comes again, with the next step.
+    pub fn drop_pieces(&mut self, source: &str) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.drop_pieces();
+        }
+    }
+
     /// The newest epoch, published or not.
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -12,6 +12,8 @@ use futures::future::{BoxFuture, Either, select};
 use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, StreamExt};
 
+use super::replica::change_bytes;
+
 /// A source's stream, and a copy beside it.
 pub(super) struct Feed {
     source: Arc<dyn Source>,
@@ -54,6 +56,7 @@ struct Open {
     tables: Vec<Captured>,
     /// Pieces of a transaction whose end has not come.
     pieces: Vec<(TableRef, Change)>,
+    piece_bytes: usize,
 }
 
 struct Copy {
@@ -68,6 +71,8 @@ pub(super) struct Received {
     pub before: Position,
     pub end: Position,
     pub changes: Vec<(TableRef, Change)>,
+    /// In memory.
+    pub bytes: usize,
 }
 
 /// One step's outcome.
@@ -121,6 +126,29 @@ impl Feed {
 
     pub fn received(&self) -> Option<&Position> {
         self.received.as_ref()
+    }
+
+    /// What pieces of a transaction take whose end has not come.
+    pub fn piece_bytes(&self) -> usize {
+        self.stream.as_ref().map_or(0, |open| open.piece_bytes)
+    }
+
+    /// Give up pieces of a transaction whose end has not come: all of them come again.
+    pub fn drop_pieces(&mut self) {
+        self.stream.take_if(|open| !open.pieces.is_empty());
+    }
+
+    /// All is to be copied first, and nothing is yet.
+    pub fn begin_again(&mut self) {
+        self.received = None;
+        self.stream = None;
+        self.copy = None;
+        self.asked = None;
+    }
+
+    /// Nobody wants what is copied.
+    pub fn drop_copy(&mut self) {
+        self.copy = None;
     }
 
     pub fn is_copying(&self) -> bool {
@@ -248,6 +276,7 @@ impl Feed {
                     changes,
                     tables,
                     pieces,
+                    piece_bytes: 0,
                 });
                 Ok(Arrived::Moved)
             }
@@ -273,11 +302,14 @@ impl Feed {
         let (Some(open), Some(received)) = (&mut self.stream, &mut self.received) else {
             return Ok(Arrived::Moved);
         };
+        let changes = piece.changes.iter();
+        open.piece_bytes += changes.map(|(_, c)| change_bytes(c)).sum::<usize>();
         open.pieces.extend(piece.changes);
         let Some(end) = piece.end else {
             return Ok(Arrived::Moved);
         };
         let changes = std::mem::take(&mut open.pieces);
+        let bytes = std::mem::take(&mut open.piece_bytes);
         match end.partial_cmp(&*received) {
             Some(Ordering::Greater) => {}
             // It came before the connection broke.
@@ -292,6 +324,7 @@ impl Feed {
             before,
             end,
             changes,
+            bytes,
         }))
     }
 

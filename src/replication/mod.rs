@@ -36,7 +36,8 @@
 //! - A position of another timeline is neither before nor after: it is never taken for progress.
 //! - An error of one table blocks that table. An error of the disk shows nothing; one of a source stops that source.
 //!
-//! Limits: a transaction is in memory whole, and so is an epoch's change; a copy, and what is held for it, until it joins.
+//! Limits: a transaction is in memory whole, and so is an epoch's change; a copy, and what is held for it, until it joins. Their owner
+//! asks how much that is ([`Replication::stream_bytes`], [`Replication::copies`]), and can have none begun ([`Replication::hold`]).
 //! A restart reads all rows, to check them and to index them; indexes are in memory. While recorded epochs are replayed, all sources of them are waited for.
 //!
 //! | file | owns |

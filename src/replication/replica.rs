@@ -6,19 +6,23 @@ use belvedere_connector::{Captured, Change, Position, TableRef, Unchanged};
 
 use super::pending::Pending;
 use super::state::{Kept, State, Wanted};
-use crate::store::{Error, Mapped, Pinned, Result, Table, ZSet};
+use crate::store::{Error, Mapped, Pinned, Result, Table, ZSet, bytes_of};
 
 pub(super) struct Replica {
     wanted: Wanted,
     table: Table,
     state: State,
     copy: Option<Copy>,
+    /// No copy of it is begun.
+    is_held: bool,
     lost: Option<String>,
 }
 
 /// Rows as of a position, and what came after it.
 struct Copy {
     at: Position,
+    /// In memory.
+    bytes: usize,
     rows: Vec<RecordBatch>,
     /// Changes of epochs that had not reached `at`, or for which the rows were not all there: those after `at` alone.
     held: Vec<Step>,
@@ -40,6 +44,7 @@ impl Replica {
             wanted,
             state: State::Asked,
             copy: None,
+            is_held: false,
             lost: None,
         }
     }
@@ -97,13 +102,36 @@ impl Replica {
     }
 
     pub fn is_uncopied(&self) -> bool {
-        matches!(self.state, State::Asked | State::Lost) && self.copy.is_none()
+        let is_wanted = matches!(self.state, State::Asked | State::Lost);
+        is_wanted && self.copy.is_none() && !self.is_held
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    pub fn is_copying(&self) -> bool {
+        self.copy.as_ref().is_some_and(|copy| !copy.is_done)
+    }
+
+    /// What its copy takes until it joins: it is put together then, once more.
+    pub fn copy_bytes(&self) -> usize {
+        self.copy.as_ref().map_or(0, |copy| 2 * copy.bytes)
+    }
+
+    /// Begin no copy, or begin one after all. What there is of one that is not whole is given up.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        if is_held {
+            self.drop_copy();
+        }
     }
 
     pub fn begin_copy(&mut self, at: Position) {
         if self.is_uncopied() {
             self.copy = Some(Copy {
                 at,
+                bytes: 0,
                 rows: Vec::new(),
                 held: Vec::new(),
                 is_done: false,
@@ -116,7 +144,10 @@ impl Replica {
     pub fn copy_rows(&mut self, rows: &RecordBatch) {
         if let Some(copy) = self.copy.as_mut().filter(|copy| !copy.is_done) {
             match of_columns(rows, &self.wanted.captured.schema) {
-                Ok(rows) => copy.rows.push(rows),
+                Ok(rows) => {
+                    copy.bytes += bytes_of(&rows);
+                    copy.rows.push(rows);
+                }
                 Err(e) => self.block(None, e.to_string()),
             }
         }
@@ -191,6 +222,9 @@ impl Replica {
                 // The rows have what was committed up to `at`.
                 let is_in_rows = |step: &Step| step.end <= copy.at;
                 let after = steps.into_iter().filter(|step| !is_in_rows(step));
+                let after: Vec<Step> = after.collect();
+                let changes = after.iter().flat_map(|step| &step.changes);
+                copy.bytes += changes.map(change_bytes).sum::<usize>();
                 copy.held.extend(after);
                 let copy = self.copy.take_if(|_| is_joining)?;
                 pending.clear();
@@ -271,6 +305,15 @@ fn push(
         changes.try_for_each(|change| pending.push(narrowed(change, schema)?))?;
     }
     Ok(None)
+}
+
+/// In memory.
+pub(super) fn change_bytes(change: &Change) -> usize {
+    match change {
+        Change::Rows { rows, weights } => bytes_of(rows) + size_of_val(weights.as_slice()),
+        Change::ByKey { keys, rows, .. } => bytes_of(keys) + bytes_of(rows),
+        Change::Truncate | Change::Ends(_) => 0,
+    }
 }
 
 /// What a change that is told of more columns does to some of them.

@@ -22,6 +22,7 @@ pub(super) struct Tracked {
     /// Received, and in no epoch yet.
     queue: VecDeque<Received>,
     queued_rows: usize,
+    queued_bytes: usize,
     /// Where the newest epoch has it. At or before what was received, while that is of the same log.
     pub reached: Option<Position>,
     /// What was reached is not in its log any more: until copies have joined, it stays where it is.
@@ -68,6 +69,7 @@ impl Tracked {
             replicas: BTreeMap::new(),
             queue: VecDeque::new(),
             queued_rows: 0,
+            queued_bytes: 0,
             is_settled: reached.is_none(),
             reached,
             is_lost: false,
@@ -100,7 +102,10 @@ impl Tracked {
             together(replicas.map(Replica::captured))
         };
         let followed = of(|replica| replica.state().is_followed());
-        let uncopied = of(Replica::is_uncopied);
+        let uncopied = match self.is_held() {
+            true => Vec::new(),
+            false => of(Replica::is_uncopied),
+        };
         // Rows that nobody keeps are not asked for.
         let unread = |captured: &&Captured| {
             let mut of_it =
@@ -141,6 +146,7 @@ impl Tracked {
                     return Progress::Told;
                 }
                 self.queued_rows += rows(&transaction);
+                self.queued_bytes += transaction.bytes;
                 self.queue.push_back(transaction);
             }
             Arrived::Copying { at, tables } => {
@@ -170,6 +176,7 @@ impl Tracked {
                 self.is_lost = true;
                 self.queue.clear();
                 self.queued_rows = 0;
+                self.queued_bytes = 0;
                 self.replicas.values_mut().for_each(Replica::lose);
                 return Progress::Told;
             }
@@ -258,6 +265,7 @@ impl Tracked {
         let mut taken = Vec::new();
         while let Some(next) = self.queue.pop_front_if(|next| next.end <= *to) {
             self.queued_rows -= rows(&next);
+            self.queued_bytes -= next.bytes;
             taken.push(next);
         }
         let mut told = Vec::new();
@@ -265,6 +273,7 @@ impl Tracked {
             before,
             end,
             changes,
+            ..
         } in taken
         {
             for (name, replica) in &self.replicas {
@@ -322,6 +331,43 @@ impl Tracked {
     /// Whether somebody may have seen a later state of it than there is. For good, where its log was lost and all is blocked.
     pub fn is_behind(&self) -> bool {
         !self.is_settled
+    }
+
+    /// What its tables take in memory.
+    pub fn table_bytes(&self) -> usize {
+        let replicas = self.replicas.values();
+        replicas.map(|replica| replica.content().bytes()).sum()
+    }
+
+    /// Begin no copy of a replica, or begin one after all.
+    pub fn hold(&mut self, name: &str, is_held: bool) {
+        if let Some(replica) = self.replicas.get_mut(name) {
+            replica.hold(is_held);
+        }
+        if self.is_lost && is_held {
+            self.queue.clear();
+            self.queued_rows = 0;
+            self.queued_bytes = 0;
+            self.replicas.values_mut().for_each(Replica::drop_copies);
+            self.feed.begin_again();
+        } else if !self.replicas.values().any(Replica::is_copying) {
+            self.feed.drop_copy();
+        }
+    }
+
+    /// Copies that take the place of what the log does not go on from come to one position together, or not at all.
+    fn is_held(&self) -> bool {
+        self.is_lost && self.replicas.values().any(Replica::is_held)
+    }
+
+    /// What changes take that are in no epoch yet.
+    pub fn stream_bytes(&self) -> usize {
+        self.queued_bytes + self.feed.piece_bytes()
+    }
+
+    /// Give up what has come of a transaction that is not whole, since there is no room for it.
+    pub fn drop_pieces(&mut self) {
+        self.feed.drop_pieces();
     }
 
     /// What was reached is durable.

@@ -7,11 +7,14 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 
 use super::bits::{Bits, BitsMut};
+use super::bytes_of;
 use super::content::{Mapped, address};
 
 /// Pieces of the tail of one size that become one of the next: a row that comes alone is copied five times until its
 /// chunk of 65,536 is full, and the tail has at most 35 pieces.
 const FAN: usize = 8;
+/// What a column of a piece takes besides its values.
+const COLUMN_BYTES: usize = 200;
 
 /// As a version sees it: immutable. A change makes another, which shares what is the same.
 #[derive(Clone, Debug)]
@@ -29,6 +32,21 @@ pub(super) struct Chunk {
 pub(super) struct Piece {
     pub(super) start: usize,
     pub(super) rows: Arc<RecordBatch>,
+    /// What it is in memory, or would be.
+    bytes: usize,
+    /// Its rows lie in a file.
+    is_mapped: bool,
+}
+
+impl Piece {
+    pub(super) fn new(start: usize, rows: Arc<RecordBatch>, is_mapped: bool) -> Self {
+        Self {
+            start,
+            bytes: bytes_of(&rows) + COLUMN_BYTES * rows.num_columns(),
+            rows,
+            is_mapped,
+        }
+    }
 }
 
 /// Offsets of rows.
@@ -67,6 +85,27 @@ impl Chunk {
 
     pub(super) fn live_rows(&self) -> usize {
         self.live_rows
+    }
+
+    /// In memory.
+    pub(super) fn bytes(&self) -> usize {
+        let live = self.live.as_ref().map_or(0, |live| live.bytes().len());
+        let pieces = self.pieces.iter().filter(|piece| !piece.is_mapped);
+        size_of::<Self>() + live + pieces.map(|piece| piece.bytes).sum::<usize>()
+    }
+
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn recounted(&self) -> usize {
+        let pieces = self.pieces.iter().filter(|piece| !piece.is_mapped);
+        let anew = pieces.map(|piece| Piece::new(0, piece.rows.clone(), false).bytes);
+        let live = self.live.as_ref().map_or(0, |live| live.bytes().len());
+        size_of::<Self>() + live + anew.sum::<usize>()
+    }
+
+    /// What its rows would be in memory, the dead ones, too.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes).sum()
     }
 
     pub(super) fn is_live(&self, offset: usize) -> bool {
@@ -121,6 +160,7 @@ impl Chunk {
             let same = mapped.get(&address(&piece.rows));
             if let Some(rows) = same.filter(|rows| rows.num_rows() == piece.rows.num_rows()) {
                 piece.rows = rows.clone();
+                piece.is_mapped = true;
             }
         }
     }
@@ -142,8 +182,7 @@ impl Chunk {
     pub(super) fn append(&mut self, rows: RecordBatch, capacity: usize) {
         let added = rows.num_rows();
         let start = self.rows;
-        let rows = Arc::new(rows);
-        self.pieces.push(Piece { start, rows });
+        self.pieces.push(Piece::new(start, Arc::new(rows), false));
         self.rows += added;
         self.live_rows += added;
         if self.rows == capacity {
@@ -178,7 +217,7 @@ impl Chunk {
         let start = self.pieces[first].start;
         let rows = Arc::new(without_foreign_text(rows));
         self.pieces.truncate(first);
-        self.pieces.push(Piece { start, rows });
+        self.pieces.push(Piece::new(start, rows, false));
         true
     }
 }

@@ -67,10 +67,8 @@ impl Chunked {
 
     fn chunk(&self, capacity: usize) -> Chunk {
         let pieces = self.pieces.iter().scan(0, |start, rows| {
-            let piece = Piece {
-                start: *start,
-                rows: rows.clone(),
-            };
+            // What is restored lies in files.
+            let piece = Piece::new(*start, rows.clone(), true);
             *start += rows.num_rows();
             Some(piece)
         });

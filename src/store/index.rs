@@ -36,6 +36,8 @@ pub(super) struct Shard {
 pub(super) struct Directory {
     bits: u32,
     shards: Vec<Arc<Shard>>,
+    /// Of all shards, each once.
+    shard_bytes: usize,
 }
 
 /// What the writer knows of a shard.
@@ -67,6 +69,11 @@ pub(super) struct Index {
 impl Directory {
     fn place(&self, hash: u32) -> usize {
         (u64::from(hash) >> (32 - self.bits)) as usize
+    }
+
+    /// In memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.shard_bytes + size_of::<Arc<Shard>>() * self.shards.len()
     }
 
     /// The beginnings of many chains, for [`Directory::from`]: found one after the other, with nothing in between, so
@@ -109,6 +116,10 @@ impl Shard {
             id,
             depth,
         }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<AtomicU64>() * (self.slots.len() + self.entries.len())
     }
 
     /// The slot that has the hash, or the empty one where it belongs; and its word.
@@ -159,6 +170,7 @@ impl Index {
         Self {
             directory: Arc::new(Directory {
                 bits: 0,
+                shard_bytes: shard.bytes(),
                 shards: vec![shard],
             }),
             fills: vec![Fill {
@@ -233,6 +245,20 @@ impl Index {
         }
     }
 
+    /// What [`Directory::bytes`] is, counted anew.
+    #[cfg(test)]
+    pub(super) fn recounted(&self) -> usize {
+        let shards = self.directory.shards.iter();
+        let mut each: Vec<_> = shards
+            .clone()
+            .map(|s| (Arc::as_ptr(s), s.bytes()))
+            .collect();
+        each.sort();
+        each.dedup();
+        let lists = size_of::<Arc<Shard>>() * shards.len();
+        lists + each.iter().map(|(_, bytes)| bytes).sum::<usize>()
+    }
+
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {
         let shards = self.directory.shards.iter();
@@ -282,6 +308,11 @@ impl Index {
     fn replace(&mut self, place: usize, depth: u32, halves: [Arc<Shard>; 2]) {
         let directory = Arc::make_mut(&mut self.directory);
         let mut place = place;
+        directory.shard_bytes -= directory.shards[place].bytes();
+        directory.shard_bytes += halves[0].bytes();
+        if !Arc::ptr_eq(&halves[0], &halves[1]) {
+            directory.shard_bytes += halves[1].bytes();
+        }
         if halves[0].depth > directory.bits {
             let doubled = directory.shards.iter().flat_map(|s| [s.clone(), s.clone()]);
             directory.shards = doubled.collect();

@@ -359,6 +359,13 @@ impl Table {
         Ok(moved)
     }
 
+    /// What [`Pinned::bytes`] is, counted anew.
+    #[cfg(test)]
+    pub(super) fn recounted(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|(_, chunk)| chunk.recounted()).sum();
+        chunks + self.indexes.iter().map(Index::recounted).sum::<usize>()
+    }
+
     /// The room of the key's shards.
     #[cfg(test)]
     pub(super) fn entries(&self) -> usize {

@@ -134,6 +134,20 @@ impl Pinned {
         self.version.rows
     }
 
+    /// What it takes in memory: rows that lie in files take nothing there. Sums up chunks and indexes.
+    pub fn bytes(&self) -> usize {
+        let chunks = self.version.chunks.iter();
+        let indexes = self.version.indexes.iter();
+        let rows: usize = chunks.map(|(_, chunk)| chunk.bytes()).sum();
+        rows + indexes.map(|index| index.bytes()).sum::<usize>()
+    }
+
+    /// What all of its rows take that have them in memory.
+    pub fn row_bytes(&self) -> usize {
+        let chunks = self.version.chunks.iter();
+        chunks.map(|(_, chunk)| chunk.row_bytes()).sum()
+    }
+
     /// All rows, with the dead ones marked: nothing is copied.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let chunks = self.version.chunks.iter();

@@ -1,9 +1,9 @@
 //! Rows with weights: a change, or the content of a table.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::key::{Same, hashes, rows_equal};
 use super::{Error, Result};
@@ -80,6 +80,11 @@ impl ZSet {
         self.weights.is_empty()
     }
 
+    /// In memory.
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.rows) + size_of::<i64>() * self.len()
+    }
+
     /// Some of the rows. Copies none.
     pub fn slice(&self, start: usize, len: usize) -> Self {
         let rows = self.rows.slice(start, len);
@@ -122,6 +127,19 @@ impl ZSet {
         let weights = weights.into();
         Ok(Self { rows, weights })
     }
+}
+
+/// What a batch holds of its own, where that can be told: of a slice, what is its own of the whole.
+pub(crate) fn bytes_of(rows: &RecordBatch) -> usize {
+    let columns = rows.columns().iter().map(|column| {
+        let own = match column.data_type() {
+            // Whose text is not counted with a slice.
+            DataType::Utf8View | DataType::BinaryView => None,
+            _ => column.to_data().get_slice_memory_size().ok(),
+        };
+        own.unwrap_or_else(|| column.get_array_memory_size())
+    });
+    columns.sum()
 }
 
 pub(super) fn overflow() -> Error {

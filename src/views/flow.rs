@@ -13,6 +13,7 @@ use super::running::{Made, Running};
 use super::shelf::{AsOf, Content, Shown, State};
 use super::{FlowPlan, KeptView};
 use crate::incremental::Progress;
+use crate::memory::Share;
 use crate::store::Pinned;
 
 /// A view that goes from epoch to epoch at its own pace.
@@ -36,6 +37,18 @@ pub(super) struct Flow {
     /// What it had where others may still stop, oldest first.
     made: VecDeque<Past>,
     pub blocked: Option<Arc<str>>,
+    /// What is in memory for it.
+    pub share: Arc<Share>,
+    /// What it needs to go on. Until there is room it stays where it is.
+    pub needs: Option<Need>,
+    /// What it needed the last time that there was no room.
+    pub wanted: usize,
+    /// Why it does not go on, or what it reads does not: there is no room.
+    pub waits: Option<Arc<str>>,
+    /// What it keeps, without its journal.
+    has: usize,
+    /// What it kept when there was room for more.
+    calm: usize,
     /// The view, its query, and those of the views that it reads.
     pub origin: u64,
     marks: Arc<Marks>,
@@ -63,6 +76,14 @@ pub(super) enum Stage {
     Stepping(u64, Arc<Progress>),
 }
 
+/// Memory that there was no room for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    pub bytes: usize,
+    /// Rows of what it reads, by then: with fewer it needs less.
+    pub rows: u64,
+}
+
 struct Past {
     stand: Stand,
     /// The last epoch at which it was so.
@@ -88,11 +109,17 @@ impl Flow {
         sources: Arc<[String]>,
         number: u64,
         born: u64,
-        (origin, marks): (u64, Arc<Marks>),
+        (origin, marks, share): (u64, Arc<Marks>, Arc<Share>),
     ) -> Self {
         Self {
             origin,
             marks,
+            share,
+            needs: None,
+            wanted: 0,
+            waits: None,
+            has: 0,
+            calm: 0,
             recorder: None,
             number,
             name: view.id.to_string(),
@@ -127,12 +154,55 @@ impl Flow {
         self.waiting.clear();
     }
 
-    /// Begin anew at the next occasion. What is shown stays until then.
-    pub fn empty(&mut self, number: u64) {
+    /// Whether it is brought to epochs.
+    pub fn goes_on(&self) -> bool {
+        self.blocked.is_none() && self.needs.is_none()
+    }
+
+    /// It stays where it is until there is room. What it took for the step is given back.
+    pub fn stop(&mut self, needs: Need) {
+        self.needs = Some(needs);
+        self.wanted = needs.bytes;
+        self.is_member = false;
+        self.waiting.clear();
+        self.weigh();
+    }
+
+    /// While it stays where it is, changes are not retained for longer.
+    pub fn trim(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.trim(self.view.contract.retain);
+        }
+        self.weigh();
+    }
+
+    /// How many rows it has.
+    pub fn row_count(&self) -> Option<u64> {
+        Some(self.made.back()?.stand.content.row_count())
+    }
+
+    /// How much more what is computed would have needed, if there was no room for it.
+    pub fn refused(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Filling(_, progress) | Stage::Stepping(_, progress) => {
+                progress.taking()?.refused()
+            }
+            _ => None,
+        }
+    }
+
+    /// Begin anew at the next occasion, with another share: what is computed still has the old one. What is shown stays until then.
+    pub fn empty(&mut self, number: u64, share: Arc<Share>) {
         self.cancel();
         self.number = number;
         self.stage = Stage::Empty;
         self.recorder = None;
+        self.needs = None;
+        let shown = self.made.back();
+        self.has = shown.map_or(self.has, |last| last.stand.content.bytes());
+        self.share = share;
+        self.shown = None;
+        self.weigh();
         self.made.clear();
         self.pins.clear();
         self.blocked = None;
@@ -167,6 +237,12 @@ impl Flow {
                 ));
             }
         }
+        if !self.is_filled() {
+            self.calm = made.bytes;
+        }
+        self.has = made.bytes;
+        self.wanted = 0;
+        self.weigh();
         if self.is_filled() && !self.is_member {
             self.joins();
         }
@@ -192,11 +268,25 @@ impl Flow {
         if let Some(recorder) = &mut self.recorder {
             recorder.same(at, retain, is_replaying);
         }
+        self.weigh();
         self.at = to;
         self.pins = pins;
         if let Some(last) = self.made.back_mut() {
             last.to = to;
         }
+    }
+
+    fn weigh(&self) {
+        let journal = self.recorder.as_ref().map(|r| r.journal().bytes());
+        self.share.set(self.has + journal.unwrap_or_default());
+    }
+
+    /// By how much it has grown since there was room, or what it has while there is.
+    pub fn growth(&mut self, is_room: bool) -> usize {
+        if is_room {
+            self.calm = self.has;
+        }
+        self.has.saturating_sub(self.calm)
     }
 
     /// With which epoch it has changed last, by what tells its journal from others; if all up to an epoch was told.
@@ -263,8 +353,11 @@ impl Flow {
     /// What readers find, `together` being the epoch that is shown of several; nothing if it is what they have. `before`: what they found.
     pub fn shown(&mut self, together: &Record, before: &Shown) -> Option<Shown> {
         let with_others = self.past(together.epoch).filter(|_| self.is_member);
-        let state = match (&self.blocked, &self.stage) {
+        let state = match (&self.blocked, &self.waits) {
             (Some(reason), _) => State::Blocked {
+                reason: reason.clone(),
+            },
+            (None, Some(reason)) => State::Paused {
                 reason: reason.clone(),
             },
             _ if with_others.is_some() => State::Live,
@@ -275,7 +368,7 @@ impl Flow {
             _ if self.is_shown => return None,
             _ => State::Filling,
         };
-        let is_own = self.blocked.is_some() || self.is_shown;
+        let is_own = self.blocked.is_some() || self.waits.is_some() || self.is_shown;
         let past = with_others.or_else(|| self.made.back().filter(|_| is_own));
         let mut sources = self.sources.iter();
         let (is_behind, as_of) = match with_others {
@@ -309,6 +402,7 @@ impl Flow {
             due: with_others.and_then(|past| past.stand.due),
             as_of: look.as_of.clone(),
             progress: self.progress(),
+            share: Arc::downgrade(&self.share),
         };
         self.shown = Some(look);
         Some(shown)

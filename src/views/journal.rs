@@ -153,6 +153,11 @@ impl Journal {
         waiting
     }
 
+    /// In memory.
+    pub fn bytes(&self) -> usize {
+        self.state.borrow().bytes
+    }
+
     /// Up to which epoch everyone has taken it.
     fn slowest(&self) -> u64 {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -378,14 +383,13 @@ impl Recorder {
             let from = state.told.epoch;
             let is_a_leap = at.epoch > from + 1;
             if change.is_some() || state.failing.as_ref() != failing || is_a_leap {
-                let bytes = |c: &ZSet| c.rows().get_array_memory_size() + 8 * c.len();
                 state.add(Entry {
                     from,
                     at: at.clone(),
                     change: change.cloned(),
                     failing: failing.cloned(),
                     since: Instant::now(),
-                    bytes: change.map_or(0, bytes) + ENTRY_BYTES,
+                    bytes: change.map_or(0, ZSet::bytes) + ENTRY_BYTES,
                 });
             }
             state.content = content.clone();
@@ -402,6 +406,15 @@ impl Recorder {
             let is_news = state.is_replaying != is_replaying;
             state.come(at, retain, slowest, is_replaying);
             is_news
+        });
+    }
+
+    /// Give up what is not retained any more, of a view that stays where it is.
+    pub fn trim(&self, retain: Duration) {
+        let slowest = self.0.slowest();
+        self.0.state.send_if_modified(|state| {
+            state.trim(retain, slowest);
+            false
         });
     }
 

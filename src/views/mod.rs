@@ -21,6 +21,7 @@
 //! Invariants:
 //! - A shelf is never changed: a reader has what it took for as long as it likes.
 //! - A view shows a run's rows once they are whole, durable and checked, or those of the run before.
+//! - What there is no room for is not done: the view waits, with what it has, until there is.
 //! - Runs of one view do not overlap. A view that cannot go on stays as it is, and hurts no other.
 //!
 //! | file | owns |
@@ -61,7 +62,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -87,6 +88,7 @@ use self::versions::Versions;
 use crate::catalog::{Check, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::incremental::Compiled;
+use crate::memory::Memory;
 use crate::replication::{Durable, Wanted};
 
 /// What runs statements for views: the engine's, without what a session sets.
@@ -184,13 +186,17 @@ impl std::fmt::Debug for Views {
 }
 
 impl Views {
-    /// With what is durable. Nothing begins before [`Views::start`].
+    /// With what is durable, and with what may be kept in memory. Nothing begins before [`Views::start`].
     ///
     /// # Errors
     /// If no thread can be made.
-    pub fn new(data_dir: Option<&Path>, durable: Box<dyn Durable>) -> Result<Self> {
+    pub fn new(
+        data_dir: Option<&Path>,
+        durable: Box<dyn Durable>,
+        memory: Arc<Memory>,
+    ) -> Result<Self> {
         let shelves = Arc::new(Shelves::default());
-        let keeper = Keeper::begin(durable, shelves.clone()).map_err(|e| Error::Store {
+        let keeper = Keeper::begin(durable, shelves.clone(), memory).map_err(|e| Error::Store {
             message: format!("no thread can be made for views: {e}"),
             help: None,
         })?;
@@ -347,6 +353,7 @@ impl Views {
                 _ => as_of,
             },
             progress: None,
+            share: Weak::new(),
         };
         self.shelves.change(|shelf| {
             let old = shelf.get(&view.id).map(|old| old.generation);
@@ -394,8 +401,10 @@ impl Views {
                     self.keeper.refill(id.clone()).await;
                 }
                 let shown = self.filled(id).await?;
-                if let State::Blocked { reason } = &shown.state {
-                    return Err(reading::blocked(id, reason));
+                match &shown.state {
+                    State::Blocked { reason } => return Err(reading::blocked(id, reason)),
+                    State::Paused { reason } => return Err(reading::paused(id, reason)),
+                    _ => {}
                 }
                 Ok(shown.content.as_ref().map_or(0, Content::row_count))
             }
@@ -439,6 +448,7 @@ impl Views {
                 (None, State::Blocked { reason } | State::Failed { reason }) => {
                     return Err(reading::never_filled(id, reason));
                 }
+                (None, State::Paused { reason }) => return Err(reading::no_room(id, reason)),
                 _ => {}
             }
             if watch.changed().await.is_err() {

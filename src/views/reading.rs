@@ -103,6 +103,7 @@ impl Views {
                 State::Blocked { reason } | State::Failed { reason } => {
                     Hindrance::For(never_filled(id, reason))
                 }
+                State::Paused { reason } => Hindrance::For(no_room(id, reason)),
                 State::Filling | State::Live => Hindrance::Unfilled,
             });
         }
@@ -136,7 +137,12 @@ impl Views {
             let now = Instant::now();
             return Some(Hindrance::Due(now.checked_sub(bound).unwrap_or(now)));
         }
-        let e = too_old(id, age, bound);
+        let e = match &shown.state {
+            State::Paused { reason } => {
+                Error::KeptMemory(format!("{}: {reason}", age_of(id, age, bound)))
+            }
+            _ => too_old(id, age, bound),
+        };
         Some(match shown.as_of {
             // Waiting makes nothing younger that waits for its time.
             AsOf::At(_) => Hindrance::For(e),
@@ -159,6 +165,18 @@ pub(super) fn blocked(id: &ObjectId, reason: &str) -> Error {
     )
 }
 
+pub(super) fn paused(id: &ObjectId, reason: &str) -> Error {
+    Error::KeptMemory(format!(
+        "materialized view {id} shows what it had: {reason}"
+    ))
+}
+
+pub(super) fn no_room(id: &ObjectId, reason: &str) -> Error {
+    Error::KeptMemory(format!(
+        "materialized view {id} is not filled yet: {reason}"
+    ))
+}
+
 fn behind(id: &ObjectId, shown: &Shown) -> Error {
     let sources = match &shown.as_of {
         AsOf::Following(sources) => sources.join(", "),
@@ -172,15 +190,17 @@ fn behind(id: &ObjectId, shown: &Shown) -> Error {
     )
 }
 
-fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
+fn age_of(id: &ObjectId, age: Option<Duration>, bound: Duration) -> String {
     let age = age.map_or("of unknown age".to_string(), |age| {
         format!("{} ms old", age.as_millis())
     });
+    let bound = bound.as_millis();
+    format!("materialized view {id} is {age}, and may be {bound} ms old")
+}
+
+fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
     Error::invalid_with_help(
-        format!(
-            "materialized view {id} is {age}, and may be {} ms old",
-            bound.as_millis()
-        ),
+        age_of(id, age, bound),
         format!(
             "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …) \
              allows more"

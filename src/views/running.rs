@@ -28,6 +28,8 @@ pub(super) struct Made {
     pub failing: Option<Arc<str>>,
     /// When it changes next though nothing that it reads does.
     pub due: Option<i64>,
+    /// What is kept in memory for it.
+    pub bytes: usize,
 }
 
 impl Made {
@@ -39,6 +41,9 @@ impl Made {
 }
 
 pub(super) type Failure = Arc<str>;
+
+/// What an entry of an index takes, with the room beside it.
+const ENTRY_BYTES: usize = 32;
 
 impl Running {
     /// Compute a view from what its inputs have at an epoch: the change from nothing to that.
@@ -52,6 +57,11 @@ impl Running {
         let shapes: Vec<Arc<Shape>> = inputs.iter().map(|input| input.shape().clone()).collect();
         let dataflow = plan.compiled.start(&shapes).map_err(said)?;
         progress.begin(dataflow.rows(inputs));
+        // They are in memory while it is computed.
+        let bytes = inputs.iter().map(Pinned::row_bytes).sum();
+        if !reserved(progress, bytes) {
+            return Err("there is no room to compute it".into());
+        }
         let moved = inputs.iter().map(|after| {
             Ok(Moved {
                 before: Table::new(after.shape().as_ref().clone()).snapshot(),
@@ -100,7 +110,27 @@ impl Running {
             content: self.table.snapshot(),
             failing: message.or_else(|| self.doubles.failing()),
             due: self.dataflow.due(),
+            bytes: self.bytes(),
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.dataflow.bytes() + self.table.snapshot().bytes()
+    }
+
+    /// Whether there is room for a step, as far as can be told before: for the change, and for each row that comes as much as is kept
+    /// for those that there are. If not, nothing was done.
+    pub fn has_room(&self, inputs: &[Moved], progress: &Progress) -> bool {
+        let changes = || inputs.iter().filter_map(|input| input.change.as_ref());
+        let growth: i64 = changes().flat_map(ZSet::weights).sum();
+        if let Some(taking) = progress.taking().filter(|_| growth < 0) {
+            taking.shrinks();
+        }
+        let rows: u64 = inputs.iter().map(|input| input.before.row_count()).sum();
+        let per_row = self.bytes() as u64 / rows.max(1);
+        let kept = per_row.saturating_mul(growth.max(0).unsigned_abs());
+        let bytes: usize = changes().map(ZSet::bytes).sum();
+        reserved(progress, bytes.saturating_add(kept as usize))
     }
 
     /// Go on to an epoch.
@@ -124,6 +154,8 @@ impl Running {
         let change = ZSet::concat(self.table.shape().schema(), &rows);
         let change = change.and_then(|rows| rows.consolidated()).map_err(said)?;
         if !change.is_empty() {
+            let entries = change.len() * self.table.shape().index_count();
+            progress.takes(ENTRY_BYTES * entries).map_err(said)?;
             self.table.apply(at.epoch, &change).map_err(said)?;
             // Tidying up, as much as has come; it can as well be done the next time.
             let _ = self.table.compact(change.len());
@@ -190,6 +222,10 @@ impl Doubles {
         };
         Some(format!("{what} several rows, and the view's key is to tell them apart").into())
     }
+}
+
+fn reserved(progress: &Progress, bytes: usize) -> bool {
+    (progress.taking()).is_none_or(|taking| taking.reserve(bytes))
 }
 
 /// All rows of a table, as the change from nothing.

@@ -1,7 +1,7 @@
 //! What readers find of each kept view.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -14,6 +14,7 @@ use super::keeper::TICK;
 use super::watch::Unchanged;
 use crate::catalog::ObjectId;
 use crate::incremental::Progress;
+use crate::memory::Share;
 use crate::store::{FileError, Pinned, Segment};
 
 /// A kept view as one reader sees it: nothing in it changes.
@@ -36,13 +37,16 @@ pub struct Shown {
     pub as_of: AsOf,
     /// How far its first content is, while it is computed from what it reads.
     pub progress: Option<Arc<Progress>>,
+    /// Of one that is kept by change: what it has in memory, as long as it is kept.
+    pub share: Weak<Share>,
 }
 
 /// The life of a kept view.
 ///
 /// ```text
 ///   CREATE ──▶ Filling ──first content──▶ Live ──▶ Blocked ──REFRESH … FULL, or it has caught up──▶ Filling, Live
-///                 └───────────────────────────────▶ Failed ──the next run──▶ Live
+///                 │                        ├─────▶ Failed ──the next run──▶ Live
+///                 └────────────────────────┴─────▶ Paused ──there is room──▶ Filling, Live
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -57,6 +61,9 @@ pub enum State {
     /// gone, a column with another type. Ended by a new definition, or by REFRESH MATERIALIZED VIEW … FULL. Also one that takes
     /// too long to keep up with others: it goes on by itself, and is live again once it has caught up.
     Blocked { reason: Arc<str> },
+    /// It needs more memory than there is; its content stays as it is. Set by a fill or a step that was refused, or has grown where
+    /// nothing may. It goes on by itself. Not persisted.
+    Paused { reason: Arc<str> },
 }
 
 /// Its rows.
@@ -176,6 +183,7 @@ impl Shown {
             due: None,
             as_of: AsOf::Never,
             progress: None,
+            share: Weak::new(),
         }
     }
 
@@ -183,6 +191,11 @@ impl Shown {
     pub fn is_late(&self, time: i64) -> bool {
         let late = self.due.map_or(0, |due| time.saturating_sub(due));
         late > TICK.as_nanos() as i64
+    }
+
+    /// What is in memory for it; of one that is kept by change.
+    pub fn bytes(&self) -> Option<usize> {
+        Some(self.share.upgrade()?.bytes())
     }
 }
 
@@ -202,13 +215,16 @@ impl State {
             Self::Live => "live",
             Self::Failed { .. } => "failed",
             Self::Blocked { .. } => "blocked",
+            Self::Paused { .. } => "paused",
         }
     }
 
     pub fn reason(&self) -> Option<&Arc<str>> {
         match self {
             Self::Filling | Self::Live => None,
-            Self::Failed { reason } | Self::Blocked { reason } => Some(reason),
+            Self::Failed { reason } | Self::Blocked { reason } | Self::Paused { reason } => {
+                Some(reason)
+            }
         }
     }
 }
@@ -226,6 +242,8 @@ pub struct Shelves {
     failing: RwLock<BTreeMap<String, Arc<str>>>,
     /// What sources keep of their logs.
     kept: RwLock<BTreeMap<String, LogKept>>,
+    /// What there is in memory of sources' tables.
+    shares: RwLock<BTreeMap<String, Weak<Share>>>,
 }
 
 /// What a source keeps of its log for what follows it.
@@ -244,6 +262,7 @@ impl Default for Shelves {
             reached: RwLock::default(),
             failing: RwLock::default(),
             kept: RwLock::default(),
+            shares: RwLock::default(),
         }
     }
 }
@@ -311,6 +330,18 @@ impl Shelves {
     pub fn log_kept(&self, source: &str) -> LogKept {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         kept.get(source).cloned().unwrap_or_default()
+    }
+
+    /// What is kept of a source's tables has this share.
+    pub fn shares(&self, source: &str, share: &Arc<Share>) {
+        let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
+        shares.insert(source.to_string(), Arc::downgrade(share));
+    }
+
+    /// What there is in memory of a source's tables. None: none of them is kept.
+    pub fn bytes(&self, source: &str) -> Option<usize> {
+        let shares = self.shares.read().unwrap_or_else(PoisonError::into_inner);
+        Some(shares.get(source)?.upgrade()?.bytes()).filter(|bytes| *bytes > 0)
     }
 
     /// How old a view's content is. None: nobody knows, or there is none.

@@ -16,6 +16,7 @@
 //! | `lake.rs` | views kept by change over files |
 //! | `kept.rs` | materialized views that are computed anew |
 //! | `limits.rs` | time, memory, and the size of a statement |
+//! | `room.rs` | views kept by change that need more memory than there is |
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `matrix.rs` | what is cut × when, while views follow: nothing is lost, nothing is there twice |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
@@ -84,6 +85,7 @@ mod proxy;
 mod reads;
 mod reference;
 mod restraint;
+mod room;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 mod shared;

@@ -13,29 +13,38 @@ pub struct InMemory {
     pub session: Session,
     engine: Engine,
     dir: TempDir,
+    /// What may be kept by change; 0: as much as there is.
+    limit: usize,
 }
 
 impl InMemory {
     /// The source is defined by its own name.
     pub async fn new(source: MemorySource) -> Self {
+        Self::within(source, 0).await
+    }
+
+    /// With so much memory for what is kept by change.
+    pub async fn within(source: MemorySource, limit: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let new = Self::open(source, dir).await;
+        let new = Self::open(source, dir, limit).await;
         let name = new.source.name();
         new.ok(&format!("CREATE SOURCE {name} FROM 'memory:{name}'"))
             .await;
         new
     }
 
-    async fn open(source: MemorySource, dir: TempDir) -> Self {
+    async fn open(source: MemorySource, dir: TempDir, limit: usize) -> Self {
         let connector = Arc::new(MemoryConnector::new().with(source.clone()));
         let builder = Engine::builder().connector(connector);
         let builder = builder.data_dir(dir.path().join("data"));
+        let builder = builder.kept_memory_limit(limit);
         let engine = builder.open().await.unwrap();
         Self {
             source,
             session: engine.session(),
             engine,
             dir,
+            limit,
         }
     }
 
@@ -54,9 +63,16 @@ impl InMemory {
 
     /// With what happens at the source while nobody is there.
     pub async fn restarted_after(self, meanwhile: impl FnOnce(&MemorySource)) -> Self {
+        let limit = self.limit;
         let (source, dir) = self.close().await;
         meanwhile(&source);
-        Self::open(source, dir).await
+        Self::open(source, dir, limit).await
+    }
+
+    /// With another limit.
+    pub async fn restarted_within(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self.restarted().await
     }
 
     pub async fn close(self) -> (MemorySource, TempDir) {

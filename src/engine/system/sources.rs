@@ -47,6 +47,8 @@ pub(super) const SOURCES: Definition = Definition {
         maybe("lag_ms", Kind::Count),
         maybe("max_lag", Kind::Count),
         maybe("let_go_at", Kind::Instant),
+        // What is in memory of its tables, for what is kept by change.
+        maybe("memory_bytes", Kind::Count),
     ],
     rows: Fill::Known(rows),
 };
@@ -127,6 +129,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             ms(age),
             limits.and_then(|limits| limits.max_lag),
             kept.let_go.map(|at| Value::Instant(at.timestamp_micros())),
+            shelves.bytes(&source.name).map(|bytes| bytes as u64),
         ]);
     }
 }

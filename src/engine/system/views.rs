@@ -24,7 +24,7 @@ pub(super) const VIEWS: Definition = Definition {
         always("depends_on", Kind::Text),
         // Of materialized ones alone, as are those below.
         maybe("refresh", Kind::Text),
-        // filling, live, failed, blocked; and why.
+        // filling, live, failed, blocked, paused; and why.
         maybe("state", Kind::Text),
         maybe("reason", Kind::Text),
         maybe("rows", Kind::Count),
@@ -35,6 +35,8 @@ pub(super) const VIEWS: Definition = Definition {
         maybe("input_rows", Kind::Count),
         // Of one that is computed when it is read: a change of what it reads makes it be, or why its age has to.
         maybe("mechanism", Kind::Text),
+        // Of one that is kept by change: what is in memory for it.
+        maybe("memory_bytes", Kind::Count),
     ],
     rows: Fill::Known(views),
 };
@@ -167,6 +169,9 @@ fn views(names: &Names, rows: &mut Rows) {
             progress.map(|(done, _)| done),
             progress.map(|(_, all)| all),
             mechanism(names, view),
+            shown
+                .and_then(|shown| shown.bytes())
+                .map(|bytes| bytes as u64),
         ]);
     }
 }

@@ -11,6 +11,7 @@ pub struct Seen {
     pub blocked: usize,
     pub disk_faults: usize,
     pub source_faults: usize,
+    pub held: usize,
 }
 
 impl Seen {
@@ -26,6 +27,7 @@ impl Seen {
             blocked: self.blocked + other.blocked,
             disk_faults: self.disk_faults + other.disk_faults,
             source_faults: self.source_faults + other.source_faults,
+            held: self.held + other.held,
         }
     }
 
@@ -40,6 +42,7 @@ impl Seen {
             self.blocked,
             self.disk_faults,
             self.source_faults,
+            self.held,
         ];
         all.iter().all(|count| *count > 0)
     }

@@ -134,6 +134,7 @@ impl<'a> Simulation<'a> {
             93 | 94 => self.world(name).source.keep_alive(),
             95 => self.set_log(name),
             96 => self.remove(),
+            97 => self.room(name),
             _ => {
                 for name in ["a", "b"] {
                     self.world(name).source.inject(Fault::None);
@@ -175,6 +176,24 @@ impl<'a> Simulation<'a> {
         self.tell(|| format!("{name}: {log:?} {fault:?}"));
         self.world(name).source.inject_log(log);
         self.world(name).source.inject(fault);
+    }
+
+    /// There is no room for what comes, or there is again.
+    fn room(&mut self, name: &str) {
+        let states = self.replication.states();
+        let replica = states.keys().nth(self.rng.usize(0..states.len().max(1)));
+        match (self.rng.usize(0..4), replica) {
+            (0 | 1, Some(replica)) => {
+                self.tell(|| format!("hold {replica}"));
+                self.replication.hold(replica, true);
+                self.seen.held += 1;
+            }
+            (2, Some(replica)) => self.replication.hold(replica, false),
+            _ => {
+                self.tell(|| format!("drop pieces of {name}"));
+                self.replication.drop_pieces(name);
+            }
+        }
     }
 
     fn disk_fault(&mut self) {
@@ -463,6 +482,9 @@ impl<'a> Simulation<'a> {
             world.source.inject_log(LogFault::None);
         }
         self.disk.heal();
+        for name in self.replication.states().into_keys() {
+            self.replication.hold(&name, false);
+        }
         for round in 0.. {
             assert!(round < 200, "it does not come to rest");
             let mut is_moved = false;

@@ -41,9 +41,11 @@ fn grpc_code(error: &Error) -> Code {
         "source_value_out_of_range" | "cursor_expired" => Code::OutOfRange,
         "timeout" | "source_timeout" => Code::DeadlineExceeded,
         "cancelled" | "source_cancelled" => Code::Cancelled,
-        "memory" | "source_busy" | "source_limit_exceeded" | "subscription_too_slow" => {
-            Code::ResourceExhausted
-        }
+        "memory"
+        | "kept_memory"
+        | "source_busy"
+        | "source_limit_exceeded"
+        | "subscription_too_slow" => Code::ResourceExhausted,
         "store" | "source_unreachable" | "source_refused" => Code::Unavailable,
         _ => match error.kind() {
             crate::Kind::Transient => Code::Unavailable,

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use twox_hash::XxHash3_64;
@@ -13,6 +13,7 @@ use super::folder::{Folder, NewFile, UNFINISHED};
 use super::layout::UNIT;
 use super::segment::{KIND, SegmentMeta};
 use super::{FileError, blocks};
+use crate::store::bytes_of;
 
 /// Rows of a block at least, but for the last and where they are wide.
 const LEAST_ROWS: usize = 8192;
@@ -244,13 +245,4 @@ fn refused(file: &str, what: &str) -> FileError {
 
 fn unfinished(name: &str) -> String {
     format!("{name}{UNFINISHED}")
-}
-
-/// What a batch holds of its own, where that can be told.
-fn bytes_of(batch: &RecordBatch) -> usize {
-    let columns = batch.columns().iter().map(|column| {
-        let own = column.to_data().get_slice_memory_size();
-        own.unwrap_or_else(|_| column.get_array_memory_size())
-    });
-    columns.sum()
 }

@@ -278,3 +278,29 @@ fn a_hot_key_and_many_keys() {
     while table.compact(1_000).unwrap() > 0 {}
     assert_eq!(count(&table), [27_000, 60, 0]);
 }
+
+#[test]
+fn what_a_table_takes_in_memory_goes_with_its_rows() {
+    const ROWS: usize = 10_000;
+    let shape = || {
+        let shape = Shape::new("t", schema()).with_key(&[0]).with_index(&[1]);
+        shape.with_chunk_bits(8)
+    };
+    let mut table = Table::new(shape());
+    let all = |weight| {
+        let rows = (0..ROWS as i64).map(|n| (row(n, "some text", 1.0), weight));
+        zset(&rows.collect::<Vec<_>>())
+    };
+    table.apply(1, &all(1)).unwrap();
+    let full = table.snapshot();
+    // Two numbers, an offset and a text; two entries of indexes with room beside them.
+    let row_bytes = ROWS * (8 + 8 + 4 + 9);
+    assert!(full.bytes() > row_bytes + ROWS * 2 * 16);
+    assert!(full.bytes() < row_bytes + ROWS * 2 * 48);
+    // What is restored lies in files: what finds it is in memory.
+    let restored = Table::restore(shape(), 1, &full.content()).unwrap();
+    assert!(restored.snapshot().bytes() < full.bytes() - row_bytes);
+    assert_eq!(restored.snapshot().row_bytes(), full.row_bytes());
+    table.apply(2, &all(-1)).unwrap();
+    assert!(table.snapshot().bytes() < full.bytes() / 10);
+}

@@ -166,6 +166,7 @@ impl Run {
             }
         }
         check(&self.table.snapshot(), &self.content);
+        assert_eq!(self.table.snapshot().bytes(), self.table.recounted());
         for (pinned, content) in &self.pins {
             check(pinned, content);
             self.check_since(pinned, content);

@@ -7,6 +7,7 @@ use belvedere_connector::Source;
 use tokio::sync::oneshot;
 
 use super::Kept;
+use super::room::Intake;
 use super::sources::Following;
 use crate::catalog::ObjectId;
 use crate::replication::{self, State as Followed, Wanted};
@@ -27,6 +28,7 @@ impl Kept {
         self.settle_flows(views);
         self.settle_watches(watches);
         self.remove_unused();
+        self.weigh_tables();
         self.renew();
     }
 
@@ -57,7 +59,13 @@ impl Kept {
             if self.sources.contains_key(&name) || !self.replication.has_source(&name) {
                 self.replication.add_source(&name, source.clone());
             }
-            self.sources.insert(name, Following::new(source));
+            // What there is of its tables goes on, if only its options have changed.
+            let intake = match self.sources.remove(&name) {
+                Some(old) => old.intake,
+                None => Intake::new(self.memory.share()),
+            };
+            self.shelves.shares(&name, intake.share());
+            self.sources.insert(name, Following::new(source, intake));
         }
     }
 
@@ -169,8 +177,8 @@ impl Kept {
         let sources = sources.into_iter().collect();
         self.begun += 1;
         let born = self.replication.epoch();
-        let journal = (checksum(&origin), self.marks.clone());
-        let mut flow = Flow::new(view, plan, inputs, sources, self.begun, born, journal);
+        let kept = (checksum(&origin), self.marks.clone(), self.memory.share());
+        let mut flow = Flow::new(view, plan, inputs, sources, self.begun, born, kept);
         if let Some(reason) = blocked {
             flow.block(reason);
         }
@@ -207,19 +215,24 @@ impl Kept {
 
     /// Begin a view anew, and those that read it. `done` is told once it has content again, or cannot have any.
     pub(super) fn refill(&mut self, id: &ObjectId, done: oneshot::Sender<()>) {
-        let mut emptied = BTreeSet::from([id.to_string()]);
-        for flow in &mut self.flows {
-            if emptied.contains(&flow.name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
-                self.begun += 1;
-                flow.empty(self.begun);
-                emptied.insert(flow.name.clone());
-            }
-        }
+        self.empty(id);
         self.unblock(id);
         // A replica that others have read already may have got an index.
         self.renew();
         if let Some(flow) = self.flows.iter_mut().find(|flow| flow.view.id == *id) {
             flow.waiting.push(done);
+        }
+    }
+
+    /// A view has to be computed anew, and with it those that read it.
+    pub(super) fn empty(&mut self, id: &ObjectId) {
+        let mut emptied = BTreeSet::from([id.to_string()]);
+        for flow in &mut self.flows {
+            if emptied.contains(&flow.name) || flow.inputs.iter().any(|i| emptied.contains(i)) {
+                self.begun += 1;
+                flow.empty(self.begun, self.memory.share());
+                emptied.insert(flow.name.clone());
+            }
         }
     }
 

@@ -12,12 +12,14 @@
 //! | `ticks.rs` | epochs that the clock ends |
 //! | `pace.rs` | bringing each view to the next epoch, and showing several together |
 //! | `watches.rs` | tables of which it is only told that they have changed |
+//! | `room.rs` | where memory is scarce: who waits, who goes on |
 //! | `crew.rs` | [`Crew`]: threads |
 
 mod crew;
 mod epochs;
 mod flows;
 mod pace;
+mod room;
 mod sources;
 mod ticks;
 mod watches;
@@ -46,6 +48,7 @@ use super::shelf::Shelves;
 use super::watch::Watch;
 use super::{FlowPlan, KeptView};
 use crate::catalog::ObjectId;
+use crate::memory::Memory;
 use crate::replication::{self, Durable, Epoch, Replication};
 
 /// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
@@ -77,13 +80,17 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub fn begin(durable: Box<dyn Durable>, shelves: Arc<Shelves>) -> std::io::Result<Self> {
+    pub fn begin(
+        durable: Box<dyn Durable>,
+        shelves: Arc<Shelves>,
+        memory: Arc<Memory>,
+    ) -> std::io::Result<Self> {
         let (commands, inbox) = unbounded_channel();
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("views".to_string())
             .spawn(move || {
-                if let Some(mut kept) = Kept::begin(durable, shelves, inbox, &runtime) {
+                if let Some(mut kept) = Kept::begin(durable, shelves, memory, inbox, &runtime) {
                     kept.run();
                 }
             })?;
@@ -128,6 +135,7 @@ impl Drop for Keeper {
 struct Kept {
     replication: Replication,
     shelves: Arc<Shelves>,
+    memory: Arc<Memory>,
     inbox: UnboundedReceiver<Command>,
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
@@ -175,6 +183,7 @@ impl Kept {
     fn begin(
         durable: Box<dyn Durable>,
         shelves: Arc<Shelves>,
+        memory: Arc<Memory>,
         mut inbox: UnboundedReceiver<Command>,
         runtime: &Handle,
     ) -> Option<Self> {
@@ -210,6 +219,7 @@ impl Kept {
         let mut kept = Self {
             replication,
             shelves,
+            memory,
             inbox,
             flows: Vec::new(),
             begun: 0,
@@ -351,6 +361,7 @@ impl Kept {
                 }
                 None => break,
             }
+            self.weigh_tables();
             self.renew();
         }
         self.reached();
@@ -375,6 +386,7 @@ impl Kept {
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
             // What was in memory may lie in files now.
+            self.weigh_tables();
             self.renew();
         }
         self.took = begun.elapsed();

@@ -12,6 +12,7 @@ use crate::replication::State as Followed;
 use crate::store::{self, Pinned};
 use crate::views::FlowInput;
 use crate::views::flow::{Flow, Stage};
+use crate::views::journal::Ended;
 use crate::views::marks::At;
 use crate::views::running::{Failure, Made, Running};
 
@@ -23,13 +24,16 @@ pub(super) struct Done {
     flow: u64,
     to: u64,
     pins: Vec<Pinned>,
-    outcome: Result<(Box<Running>, Made), Failure>,
+    outcome: Worked,
 }
 
 /// When what a view reads changes by itself.
 fn first_due(stands: &[Stand]) -> Option<i64> {
     stands.iter().filter_map(|stand| stand.due).min()
 }
+
+/// What is made of a view; nothing, and it is as it was, where there is no room for a step.
+type Worked = Result<(Box<Running>, Option<Made>), Failure>;
 
 fn pins(stands: Vec<Stand>) -> Vec<Pinned> {
     stands.into_iter().map(|stand| stand.content).collect()
@@ -72,13 +76,22 @@ impl Kept {
 
     /// Have whatever can be done for views done.
     pub(super) fn pace(&mut self) {
+        self.make_room();
         for at in 0..self.flows.len() {
             let blocked = self.is_blocked_by(&self.flows[at]);
+            let waits = self.waits_for(&self.flows[at]);
             let flow = &mut self.flows[at];
             if let Some(reason) = blocked.filter(|reason| flow.blocked.as_ref() != Some(reason)) {
                 flow.block(reason);
             }
-            while self.flows[at].blocked.is_none() {
+            flow.waits = waits;
+        }
+        // Who was there first is filled first: there may not be room for all.
+        let mut order = self.by_age();
+        order.retain(|at| matches!(self.flows[*at].stage, Stage::Empty));
+        order.extend(0..self.flows.len());
+        for at in order {
+            while self.flows[at].goes_on() {
                 match self.next_of(&self.flows[at]) {
                     Next::Stay(to, pins) => {
                         let is_replaying = to < self.replays;
@@ -112,7 +125,7 @@ impl Kept {
         reasons.next()
     }
 
-    fn flow(&self, name: &str) -> Option<&Flow> {
+    pub(super) fn flow(&self, name: &str) -> Option<&Flow> {
         self.flows.iter().find(|flow| flow.name == name)
     }
 
@@ -159,10 +172,12 @@ impl Kept {
                     return Next::Stay(at.epoch, pins(stands));
                 }
                 let mut each = possible.iter().map(|(at, _)| at.epoch);
-                let next = match flow.at < self.replays {
+                let next = match (flow.wanted > 0, flow.at < self.replays) {
+                    // What there was no room for may have gone by now.
+                    (true, _) => each.next_back(),
                     // Somebody may have been told of each: he goes on from there.
-                    true => each.next(),
-                    false => roundest(each),
+                    (false, true) => each.next(),
+                    (false, false) => roundest(each),
                 };
                 let next = possible.into_iter().find(|(at, _)| Some(at.epoch) == next);
                 next.map_or(Next::Nothing, |(at, stands)| Next::Step(at.clone(), stands))
@@ -185,23 +200,29 @@ impl Kept {
     fn fill(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>) {
         let flow = &mut self.flows[at];
         let (view, plan) = (flow.view.clone(), flow.plan.clone());
-        let progress = Arc::new(Progress::default());
+        let taking = flow.share.taking();
+        // Before others take what it has waited for.
+        if !taking.reserve(flow.wanted) {
+            let wanted = flow.wanted;
+            return self.stop(at, wanted);
+        }
+        let progress = Arc::new(Progress::within(taking));
         flow.stage = Stage::Filling(to.epoch, progress.clone());
         let due = first_due(&stands);
         self.have(at, to.epoch, pins(stands), move |pins| {
             let (running, made) = Running::filled(&view, &plan, pins, &to, &progress)?;
-            Ok((Box::new(running), made.no_later(due)))
+            Ok((Box::new(running), Some(made.no_later(due))))
         });
     }
 
     fn step(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>) {
         let flow = &mut self.flows[at];
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::within(flow.share.taking()));
         let working = Stage::Stepping(to.epoch, progress.clone());
         let Stage::Ready(mut running) = std::mem::replace(&mut flow.stage, working) else {
             return;
         };
-        let (from, before) = (flow.at, std::mem::take(&mut flow.pins));
+        let (from, before) = (flow.at, flow.pins.clone());
         let pins = stands.iter().map(|stand| stand.content.clone()).collect();
         let due = first_due(&stands);
         self.have(at, to.epoch, pins, move |_| {
@@ -209,8 +230,11 @@ impl Kept {
             let moved = moved.map(|(stand, before)| stand.moved(from, before));
             let moved = moved.collect::<store::Result<Vec<Moved>>>();
             let moved = moved.map_err(|e| Failure::from(e.to_string()))?;
+            if !running.has_room(&moved, &progress) {
+                return Ok((running, None));
+            }
             let made = running.step(&to, &moved, &progress)?;
-            Ok((running, made.no_later(due)))
+            Ok((running, Some(made.no_later(due))))
         });
     }
 
@@ -223,7 +247,7 @@ impl Kept {
         };
         self.have(at, to, pins, move |_| {
             let made = running.index(&view)?;
-            Ok((running, made))
+            Ok((running, Some(made)))
         });
     }
 
@@ -233,7 +257,7 @@ impl Kept {
         at: usize,
         to: u64,
         pins: Vec<Pinned>,
-        work: impl FnOnce(&[Pinned]) -> Result<(Box<Running>, Made), Failure> + Send + 'static,
+        work: impl FnOnce(&[Pinned]) -> Worked + Send + 'static,
     ) {
         let flow = self.flows[at].number;
         let done = self.done.0.clone();
@@ -255,19 +279,29 @@ impl Kept {
     pub(super) fn done(&mut self, done: Done) {
         let is_replaying = done.to < self.replays;
         let at = self.epochs.at(done.to).map(|record| record.at.clone());
-        let mut flows = self.flows.iter_mut();
-        let Some(flow) = flows.find(|flow| flow.number == done.flow) else {
+        let mut flows = self.flows.iter();
+        let Some(place) = flows.position(|flow| flow.number == done.flow) else {
             return;
         };
-        match done.outcome {
-            Ok((running, made)) => {
+        let flow = &mut self.flows[place];
+        match (done.outcome, flow.refused()) {
+            (Ok((running, Some(made))), _) => {
                 flow.stage = Stage::Ready(running);
                 // An epoch that somebody is brought to is kept.
                 if let Some(at) = at {
                     flow.came(&at, done.pins, made, is_replaying);
                 }
+                self.look_at_room(place);
             }
-            Err(reason) => {
+            (Ok((running, None)), refused) => {
+                flow.stage = Stage::Ready(running);
+                self.stop(place, refused.unwrap_or_default());
+            }
+            (Err(reason), Some(refused)) => {
+                flow.end(Ended::Blocked(reason));
+                self.begin_again(place, refused);
+            }
+            (Err(reason), None) => {
                 flow.stage = Stage::Empty;
                 flow.block(reason);
             }
@@ -278,7 +312,8 @@ impl Kept {
     fn forget(&mut self) {
         let mut ats = BTreeSet::from([self.together]);
         let mut each = 0;
-        for flow in self.flows.iter().filter(|flow| flow.blocked.is_none()) {
+        // One that waits for room goes on with the newest there is then.
+        for flow in self.flows.iter().filter(|flow| flow.goes_on()) {
             ats.extend(flow.is_filled().then_some(flow.at));
             if let Stage::Filling(to, _) | Stage::Stepping(to, _) = &flow.stage {
                 ats.insert(*to);
@@ -311,7 +346,7 @@ impl Kept {
                 // Once it is about to catch up, others wait for it.
                 false => MAX_LAG / 2,
             };
-            flow.is_member = flow.is_filled() && behind <= most;
+            flow.is_member = flow.is_filled() && flow.waits.is_none() && behind <= most;
         }
         let members = || self.flows.iter().filter(|flow| flow.is_member);
         let mut newer = (self.epochs.kept().rev()).take_while(|r| r.epoch >= self.together);

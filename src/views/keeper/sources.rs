@@ -8,6 +8,7 @@ use belvedere_connector::{Kind, Position, Source};
 use futures::FutureExt;
 
 use super::Kept;
+use super::room::Intake;
 use crate::replication;
 use crate::views::schedule::pause;
 use crate::views::shelf::Shelves;
@@ -25,6 +26,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3);
 /// A source, and how it has answered.
 pub(super) struct Following {
     pub source: Arc<dyn Source>,
+    pub intake: Intake,
     /// It has nothing until an epoch has ended.
     pub is_idle: bool,
     pub failures: u32,
@@ -82,6 +84,7 @@ impl Kept {
             }
         }
         self.shelves.failing(name, None);
+        self.weigh(name);
     }
 
     /// Sources that there are replicas of.
@@ -151,9 +154,10 @@ impl Kept {
 }
 
 impl Following {
-    pub fn new(source: Arc<dyn Source>) -> Self {
+    pub fn new(source: Arc<dyn Source>, intake: Intake) -> Self {
         Self {
             source,
+            intake,
             is_idle: false,
             failures: 0,
             rests_until: None,
@@ -218,6 +222,7 @@ async fn measure(name: String, source: Arc<dyn Source>, shelves: Arc<Shelves>) {
 
 pub(super) fn is_ready(sources: &BTreeMap<String, Following>, name: &str, now: Instant) -> bool {
     sources.get(name).is_some_and(|source| {
-        !source.is_idle && source.rests_until.is_none_or(|until| until <= now)
+        let is_rested = source.rests_until.is_none_or(|until| until <= now);
+        !source.is_idle && !source.intake.waits() && is_rested
     })
 }

@@ -119,6 +119,9 @@ impl Views {
                 (None, State::Blocked { reason } | State::Failed { reason }) => {
                     return Err(reading::never_filled(&order.view, reason));
                 }
+                (None, State::Paused { reason }) => {
+                    return Err(reading::no_room(&order.view, reason));
+                }
                 // Nobody is told what is older than what may have been seen.
                 _ if shown.is_behind && order.cursor.is_none() => None,
                 (_, state) => match (&shown.journal, state) {

@@ -22,7 +22,8 @@ use futures::executor::block_on;
 use super::world::{DAY, SECOND, World};
 use crate::engine::kept_plan;
 use crate::incremental::map::batch;
-use crate::incremental::{Compiled, Dataflow, Moved, Progress, Refused};
+use crate::incremental::{Compiled, Dataflow, Moved, Output, Progress, Refused};
+use crate::memory::{Memory, Taking};
 use crate::store::{Pinned, Shape, Table, ZSet};
 
 /// A table as DataFusion reads it.
@@ -139,6 +140,22 @@ pub(super) struct Kept {
     is_first: bool,
     /// Epochs in which rows had errors that DataFusion did not come upon.
     pub(super) stricter: usize,
+    /// How often there was no room.
+    pub(super) refused: usize,
+}
+
+/// Memory that suffices for small changes of small views.
+const LITTLE: usize = 32 << 10;
+
+fn no_errors() -> ZSet {
+    ZSet::empty(Arc::new(arrow::datatypes::Schema::empty()))
+}
+
+fn started(compiled: &Compiled, world: &World, inputs: &[(usize, Pinned)]) -> Dataflow {
+    let shapes = inputs.iter().map(|(i, _)| world.tables[*i].table.shape());
+    let shapes: Vec<_> = shapes.cloned().collect();
+    let started = compiled.start(&shapes);
+    started.unwrap_or_else(|e| panic!("{e}"))
 }
 
 impl Kept {
@@ -178,26 +195,31 @@ impl Kept {
             let empty = Table::new(Shape::clone(table.table.shape())).snapshot();
             inputs.push((number, empty));
         }
-        let shapes = inputs
-            .iter()
-            .map(|(i, _)| world.tables[*i].table.shape().clone());
-        let shapes: Vec<_> = shapes.collect();
-        let dataflow = compiled
-            .start(&shapes)
-            .unwrap_or_else(|e| panic!("{sql}\n{e}"));
-        let view = ZSet::empty(compiled.schema().clone());
         Ok(Self {
             sql: sql.to_string(),
             catalog,
             plan,
+            dataflow: started(&compiled, world, &inputs),
+            view: ZSet::empty(compiled.schema().clone()),
             compiled,
-            dataflow,
             inputs,
-            view,
-            errors: ZSet::empty(Arc::new(arrow::datatypes::Schema::empty())),
+            errors: no_errors(),
             is_first: true,
             stricter: 0,
+            refused: 0,
         })
+    }
+
+    /// Forget all that was computed.
+    fn begin_again(&mut self, world: &World) {
+        self.dataflow = started(&self.compiled, world, &self.inputs);
+        self.view = ZSet::empty(self.compiled.schema().clone());
+        self.errors = no_errors();
+        self.is_first = true;
+        self.refused += 1;
+        for (_, before) in &mut self.inputs {
+            *before = Table::new(Shape::clone(before.shape())).snapshot();
+        }
     }
 
     /// Take over what has happened, and compare. False if there is nothing to compare: rows have errors.
@@ -205,26 +227,19 @@ impl Kept {
         world.epoch += 1;
         let changes = world.tables.iter_mut();
         let changes: Vec<Option<ZSet>> = changes.map(|table| table.apply(world.epoch)).collect();
-        let mut moved = Vec::new();
-        for (number, before) in &mut self.inputs {
-            let table = &world.tables[*number];
-            let change = match self.is_first {
-                true => Some(ZSet::inserts(table.batch(&table.rows))),
-                false => changes[*number].clone(),
-            };
-            let after = table.table.snapshot();
-            let before = std::mem::replace(before, after.clone());
-            moved.push(Moved {
-                before,
-                change,
-                after,
-            });
-        }
-        self.is_first = false;
-        let output = self
-            .dataflow
-            .step(world.epoch, world.clock, &moved, &Progress::default());
-        let output = output.unwrap_or_else(|e| panic!("{}\n{e}", self.sql));
+        // Now and then there is little room: what is refused begins anew, with all there is.
+        let limit = match world.epoch % 3 {
+            0 => LITTLE,
+            _ => 0,
+        };
+        let output = match self.output(world, &changes, limit) {
+            Some(output) => output,
+            None => {
+                self.begin_again(world);
+                let output = self.output(world, &changes, 0);
+                output.expect("there is room without a limit")
+            }
+        };
         let mut all = vec![self.view.clone()];
         all.extend(output.rows);
         self.view = ZSet::concat(self.compiled.schema(), &all)
@@ -261,6 +276,37 @@ impl Kept {
     pub(super) fn due(&self) -> Option<i64> {
         let due = self.dataflow.due()?;
         Some((due + SECOND - 1).div_euclid(SECOND) * SECOND)
+    }
+
+    /// What follows from changes; nothing if there is no room for it.
+    fn output(&mut self, world: &World, changes: &[Option<ZSet>], limit: usize) -> Option<Output> {
+        let mut moved = Vec::new();
+        for (number, before) in &mut self.inputs {
+            let table = &world.tables[*number];
+            let change = match self.is_first {
+                true => Some(ZSet::inserts(table.batch(&table.rows))),
+                false => changes[*number].clone(),
+            };
+            let after = table.table.snapshot();
+            let before = std::mem::replace(before, after.clone());
+            moved.push(Moved {
+                before,
+                change,
+                after,
+            });
+        }
+        self.is_first = false;
+        let share = Memory::new(limit).share();
+        share.set(self.dataflow.bytes());
+        let progress = Progress::within(share.taking());
+        match self
+            .dataflow
+            .step(world.epoch, world.clock, &moved, &progress)
+        {
+            Ok(output) => Some(output),
+            Err(_) if progress.taking().and_then(Taking::refused).is_some() => None,
+            Err(e) => panic!("{}\n{e}", self.sql),
+        }
     }
 
     /// Rows that the view has.

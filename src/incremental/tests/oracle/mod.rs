@@ -51,6 +51,9 @@ fn run(seed: u64, sql: &str, epochs: usize) -> Result<usize, Not> {
     if kept.stricter > 0 {
         println!("stricter: {sql}");
     }
+    if kept.refused > 0 {
+        println!("begun again: {sql}");
+    }
     Ok(compared)
 }
 
