@@ -287,9 +287,9 @@ async fn a_file_that_is_no_file_yet_is_waited_for() {
     +-+-+
     | name | reason |
     +-+-+
-    | parquet_by_sku | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
-    | parquet_count | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
-    | parquet_joined | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged |
+    | parquet_by_sku | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged. Once that is mended: REFRESH MATERIALIZED VIEW parquet_by_sku FULL |
+    | parquet_count | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged. Once that is mended: REFRESH MATERIALIZED VIEW parquet_count FULL |
+    | parquet_joined | source lake, table parquet: file parquet/1.parquet is not a Parquet file, or is damaged. Once that is mended: REFRESH MATERIALIZED VIEW parquet_joined FULL |
     +-+-+
     ");
     append(&file(&t, "csv", 0), "9,90,c\n");
