@@ -161,6 +161,13 @@ impl Feed {
         self.stream = None;
     }
 
+    /// A table is not told of any more by the stream: whoever wants it again has to ask for that.
+    pub fn ended(&mut self, table: &TableRef) {
+        if let Some(open) = &mut self.stream {
+            open.tables.retain(|told| told.table != *table);
+        }
+    }
+
     /// What is durable here. Said with the next step.
     pub fn durable(&mut self, position: Position) {
         self.acknowledge = Some(position);

@@ -165,6 +165,7 @@ impl Tracked {
             Arrived::Copied { tables } => self.each(&tables, Replica::end_copy),
             Arrived::Refused { table, error } => {
                 let error = self.located(&table, &error);
+                self.feed.ended(&table);
                 if !self.block_some(&table, &error) {
                     let reached = self.reached.clone();
                     let reason = error.to_string();
@@ -276,6 +277,11 @@ impl Tracked {
             ..
         } in taken
         {
+            for (table, change) in &changes {
+                if let Change::Ends(_) = change {
+                    self.feed.ended(table);
+                }
+            }
             for (name, replica) in &self.replicas {
                 let mine = changes.iter().filter(|(table, _)| replica.is_of(table));
                 let mine: Vec<Change> = mine.map(|(_, change)| change.clone()).collect();

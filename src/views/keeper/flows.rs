@@ -92,6 +92,8 @@ impl Kept {
                 Some(same) if self.reads_the_same(&old[same], &old) => {
                     let mut flow = old.remove(same);
                     flow.view = view;
+                    // It computes the same, of tables as they are known now.
+                    flow.plan = plan;
                     self.flows.push(flow);
                 }
                 _ => {
