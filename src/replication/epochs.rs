@@ -266,8 +266,8 @@ impl Replication {
         self.replica(name).is_some_and(Replica::is_copying)
     }
 
-    /// Whether a replica is to be copied, or is being copied.
-    pub fn is_uncopied(&self, name: &str) -> bool {
+    /// Whether a replica has no copy that has joined: it is to be copied, or is being copied.
+    pub fn waits_for_copy(&self, name: &str) -> bool {
         let state = self.state(name);
         matches!(state, Some(State::Asked | State::Lost))
     }
@@ -365,8 +365,9 @@ impl Replication {
         Ok(progress != Progress::Idle)
     }
 
-    /// End an epoch where sources are now, if there is anything new, or the clock wants one ([`Replication::tick`]); after a restart first those that were recorded, as they were. None:
-    /// there is nothing, or not yet all that a recorded one has, or the last one is not published.
+    /// End an epoch where sources are now, if there is anything new, or the clock wants one ([`Replication::tick`]); after a
+    /// restart first those that were recorded, as they were. None: there is nothing, or not yet all that a recorded one has, or
+    /// the last one is not published.
     ///
     /// # Errors
     /// The disk's: nothing has changed.

@@ -92,6 +92,11 @@ impl Replica {
         self.wanted.captured.table == *table
     }
 
+    pub fn has(&self, column: &str) -> bool {
+        let schema = &self.wanted.captured.schema;
+        schema.column_with_name(column).is_some()
+    }
+
     pub fn state(&self) -> &State {
         &self.state
     }

@@ -166,11 +166,8 @@ impl Tracked {
             Arrived::Refused { table, error } => {
                 let error = self.located(&table, &error);
                 self.feed.ended(&table);
-                if !self.block_some(&table, &error) {
-                    let reached = self.reached.clone();
-                    let reason = error.to_string();
-                    self.each(&[table], |r| r.block(reached.clone(), reason.clone()));
-                }
+                let column = self.divides(&table, &error);
+                self.block(&table, &error, column);
                 return Progress::Told;
             }
             Arrived::Lost => {
@@ -204,39 +201,33 @@ impl Tracked {
     fn ends_for_some(&mut self, transaction: &Received) -> bool {
         let mut has_ended = false;
         for (table, change) in &transaction.changes {
-            if let Change::Ends(error) = change {
-                has_ended |= self.block_some(table, error);
+            if let Change::Ends(error) = change
+                && let Some(column) = self.divides(table, error)
+            {
+                self.block(table, error, Some(column));
+                has_ended = true;
             }
         }
         has_ended
     }
 
-    /// Block those replicas of a table that have the column which is wrong. False: that are none of them, or all.
-    fn block_some(&mut self, table: &TableRef, error: &Error) -> bool {
-        let Some(column) = &error.column else {
-            return false;
-        };
-        let has_it = |replica: &Replica| {
-            let schema = &replica.captured().schema;
-            schema.column_with_name(column).is_some()
-        };
-        let (mut with, mut without) = (0, 0);
-        self.each(std::slice::from_ref(table), |replica| {
-            match has_it(replica) {
-                true => with += 1,
-                false => without += 1,
-            }
-        });
-        if with == 0 || without == 0 {
-            return false;
-        }
+    /// The column which is wrong, if some of a table's replicas have it and others do not.
+    fn divides<'e>(&self, table: &TableRef, error: &'e Error) -> Option<&'e str> {
+        let column = error.column.as_deref()?;
+        let replicas = self.replicas.values();
+        let of_it = replicas.filter(|r| r.state().is_followed() && r.is_of(table));
+        let (with, without): (Vec<_>, Vec<_>) = of_it.partition(|replica| replica.has(column));
+        (!with.is_empty() && !without.is_empty()).then_some(column)
+    }
+
+    /// Block a table's replicas: all, or those that have a column.
+    fn block(&mut self, table: &TableRef, error: &Error, column: Option<&str>) {
         let (reached, reason) = (self.reached.clone(), error.to_string());
         self.each(std::slice::from_ref(table), |replica| {
-            if has_it(replica) {
+            if column.is_none_or(|column| replica.has(column)) {
                 replica.block(reached.clone(), reason.clone());
             }
         });
-        true
     }
 
     /// Where an epoch can have it now.

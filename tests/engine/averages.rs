@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use insta::assert_snapshot;
-use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 /// Of which averages do not come out even, of both signs, with NULLs, and with a group that has nothing else.
 const ROWS: usize = 500;
@@ -101,9 +100,7 @@ async fn of_sqlite() {
 async fn of_postgres() {
     let server = tokio::task::block_in_place(postgres::Server::private);
     let port = server.port;
-    let url = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = connected(port).await;
     let tables = format!("{TABLE}; {}; ANALYZE", values());
     client.batch_execute(&tables).await.unwrap();
     let fixture = Fixture::empty().await;

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use belvedere::{Engine, Session};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::fixture::{shown, until};
+use crate::servers::connected;
 use crate::servers::postgres::Server;
 
 const ACCOUNTS: i64 = 50;
@@ -34,13 +35,6 @@ const TORN: &str =
     "SELECT count(*) AS torn FROM balances b LEFT JOIN entries e ON e.account = b.account
     WHERE b.balance <> 1000 + coalesce(e.amount, 0)";
 const SUM: &str = "SELECT sum(total) AS total FROM branches";
-
-async fn connect(port: u16) -> Client {
-    let url = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
 
 async fn ok(session: &Session, sql: &str) -> String {
     shown(session, sql)
@@ -67,7 +61,7 @@ async fn define(session: &Session, port: u16) {
 
 /// Transfers until told to stop: one in ten is rolled back, some touch many accounts at once.
 async fn transfer(port: u16, seed: u64, is_over: Arc<AtomicBool>) -> usize {
-    let mut client = connect(port).await;
+    let mut client = connected(port).await;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut done = 0;
     while !is_over.load(Ordering::Relaxed) {
@@ -117,7 +111,7 @@ async fn slots(client: &Client) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sum_never_moves() {
     let server = tokio::task::block_in_place(Server::private);
-    let admin = connect(server.port).await;
+    let admin = connected(server.port).await;
     admin.batch_execute(TABLES).await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     // They write while the tables are copied, too.
@@ -157,7 +151,7 @@ async fn the_sum_never_moves() {
     settled(&session).await;
     drop(admin);
     tokio::task::block_in_place(|| server.restart());
-    let admin = connect(server.port).await;
+    let admin = connected(server.port).await;
     let more = "UPDATE account SET balance = balance + 1; INSERT INTO entry (account, amount) SELECT id, 1 FROM account";
     admin.batch_execute(more).await.unwrap();
     settled(&session).await;
@@ -202,7 +196,7 @@ async fn an_engine_that_is_killed_loses_nothing() {
     println!("BELVEDERE_CRASH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let server = tokio::task::block_in_place(Server::private);
-    let admin = connect(server.port).await;
+    let admin = connected(server.port).await;
     admin.batch_execute(TABLES).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let open = || Engine::builder().data_dir(data.path()).open();

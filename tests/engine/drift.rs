@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database, until};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const TABLE: &str =
@@ -126,12 +125,7 @@ async fn over_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_postgres() {
     let pg = tokio::task::block_in_place(postgres::Server::private);
-    let url = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        pg.port
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = connected(pg.port).await;
     let act = async |sql: &str| client.batch_execute(sql).await.unwrap();
     act(TABLE).await;
     act(ROWS).await;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tokio_postgres::NoTls;
-
 use crate::fixture::{Fixture, until};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,12 +30,7 @@ async fn until_one(t: &Fixture, sql: &str, is_good: impl Fn(&str) -> bool) -> St
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_would_fill_its_disk_is_let_go() {
     let server = tokio::task::block_in_place(postgres::Server::private);
-    let url = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        server.port
-    );
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = connected(server.port).await;
     let tables =
         "CREATE TABLE item (id bigint PRIMARY KEY, n bigint); INSERT INTO item VALUES (1, 1);
         CREATE TABLE noise (text text)";
@@ -72,8 +65,7 @@ async fn a_log_that_would_fill_its_disk_is_let_go() {
     )
     .await;
     // What a transaction writes is kept while it is open.
-    let (mut other, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let mut other = connected(server.port).await;
     let open = other.transaction().await.unwrap();
     let noise = "INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 8000)";
     open.batch_execute("INSERT INTO item VALUES (2, 2)")

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use belvedere::{Engine, Session};
 use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::fixture::shown;
 use crate::proxy::{Mode, Proxy};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows of a table that is cut while it is copied.
@@ -187,12 +187,7 @@ impl System {
     async fn writer(&self) -> Writer {
         match self {
             Self::Postgres(server, _) => {
-                let url = format!(
-                    "host=127.0.0.1 port={} user=postgres dbname=postgres",
-                    server.port
-                );
-                let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-                tokio::spawn(connection);
+                let client = connected(server.port).await;
                 Writer::Postgres(client)
             }
             Self::Maria(server, _) => Writer::Maria(server.connection_in("matrix").await),

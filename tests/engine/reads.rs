@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use belvedere::{Engine, Session};
 use insta::assert_snapshot;
-use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database, shown, until};
-use crate::servers::postgres;
+use crate::servers::{connected, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,12 +42,7 @@ pub async fn watched(session: &Session, view: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_at_postgres_makes_the_next_read_compute() {
     let server = tokio::task::block_in_place(postgres::Server::private);
-    let url = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        server.port
-    );
-    let (admin, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let admin = connected(server.port).await;
     admin
         .batch_execute(
             "CREATE TABLE item (sku text PRIMARY KEY, price bigint, note text);

@@ -10,11 +10,10 @@ use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
-use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database, shown};
 use crate::proxy::{Mode, Proxy};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 /// Of the table `big`: more than connections buffer.
 const ROWS: usize = 200_000;
@@ -40,9 +39,7 @@ impl Server {
         match self {
             Self::Postgres(server) => {
                 let port = server.port;
-                let url = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-                let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-                tokio::spawn(connection);
+                let client = connected(port).await;
                 client.batch_execute(sql).await.unwrap();
             }
             Self::Mysql(server) => {

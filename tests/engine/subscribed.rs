@@ -15,7 +15,7 @@ use futures::StreamExt;
 
 use crate::fixture::shown;
 use crate::follower::{Follower, Rows, Sum};
-use crate::servers::postgres;
+use crate::servers::{connected, postgres};
 
 const ACCOUNTS: &str = "
     CREATE TABLE account (id bigint PRIMARY KEY, branch text NOT NULL, balance bigint NOT NULL);
@@ -76,7 +76,7 @@ async fn an_engine_that_is_killed_tells_nothing_twice() {
     let mut random = fastrand::Rng::with_seed(seed);
     let server = tokio::task::block_in_place(postgres::Server::private);
     let port = server.port;
-    let admin = connect(port).await;
+    let admin = connected(port).await;
     admin.batch_execute(ACCOUNTS).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let engine = Engine::builder()
@@ -89,7 +89,7 @@ async fn an_engine_that_is_killed_tells_nothing_twice() {
     let is_over = Arc::new(AtomicBool::new(false));
     let writing = is_over.clone();
     let writer = tokio::spawn(async move {
-        let client = connect(port).await;
+        let client = connected(port).await;
         let mut random = fastrand::Rng::with_seed(seed);
         while !writing.load(Ordering::Relaxed) {
             transfer(&client, &mut random).await;
@@ -150,14 +150,6 @@ async fn an_engine_that_is_killed_tells_nothing_twice() {
     told.until_same(&session, BRANCHES).await;
 }
 
-async fn connect(port: u16) -> tokio_postgres::Client {
-    let url = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-    let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls).await;
-    let (client, connection) = connected.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
 async fn follow(session: &Session, port: u16) {
     for sql in [
         format!("CREATE SOURCE bank FROM 'postgres://postgres@127.0.0.1:{port}/postgres'"),
@@ -181,7 +173,7 @@ async fn transfer(client: &tokio_postgres::Client, random: &mut fastrand::Rng) {
 async fn each_epoch_of_a_busy_database_is_whole() {
     let server = tokio::task::block_in_place(postgres::Server::private);
     let port = server.port;
-    let admin = connect(port).await;
+    let admin = connected(port).await;
     admin.batch_execute(ACCOUNTS).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let engine = Engine::builder()
@@ -209,7 +201,7 @@ async fn each_epoch_of_a_busy_database_is_whole() {
     // The source goes, and comes back.
     drop(admin);
     tokio::task::block_in_place(|| server.restart());
-    let admin = connect(port).await;
+    let admin = connected(port).await;
     admin
         .batch_execute("UPDATE account SET branch = 'branch 0' WHERE id % 2 = 0")
         .await

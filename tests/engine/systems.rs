@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::fixture::{Fixture, database, until};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 use mysql_async::prelude::Queryable;
-use tokio_postgres::NoTls;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,12 +37,7 @@ async fn until_same(t: &Fixture) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_each_of_three_systems_is_seen() {
     let pg = tokio::task::block_in_place(postgres::Server::private);
-    let url = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        pg.port
-    );
-    let (erp, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let erp = connected(pg.port).await;
     erp.batch_execute(
         "CREATE TABLE item (sku text PRIMARY KEY, name text NOT NULL);
          CREATE TABLE stock (sku text, site text, qty bigint, PRIMARY KEY (sku, site));

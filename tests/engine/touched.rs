@@ -10,12 +10,11 @@ use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use insta::assert_snapshot;
 use mysql_async::prelude::Queryable;
-use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, database, until};
 use crate::memory::InMemory;
 use crate::reads::{ok, runs, watched};
-use crate::servers::{mysql, postgres};
+use crate::servers::{connected, mysql, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -114,12 +113,7 @@ fn marked(mark: i64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_tells_old_rows_by_key_or_whole() {
     let server = tokio::task::block_in_place(postgres::Server::private);
-    let url = format!(
-        "host=127.0.0.1 port={} user=postgres dbname=postgres",
-        server.port
-    );
-    let (admin, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let admin = connected(server.port).await;
     admin.batch_execute(TABLES).await.unwrap();
     let whole =
         "CREATE TABLE whole (LIKE item INCLUDING ALL); ALTER TABLE whole REPLICA IDENTITY FULL";

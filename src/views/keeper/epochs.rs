@@ -19,7 +19,7 @@ use crate::views::marks::At;
 /// For how long it is known when an epoch began; before that it counts as so long ago.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How exactly.
-const TICK: Duration = Duration::from_millis(100);
+const EXACTNESS: Duration = Duration::from_millis(100);
 
 /// The content of a table or a view, from an epoch on.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl Epochs {
             }
         }
         self.kept.push_back(record);
-        if (self.began.back()).is_none_or(|(_, at)| now.duration_since(*at) >= TICK) {
+        if (self.began.back()).is_none_or(|(_, at)| now.duration_since(*at) >= EXACTNESS) {
             self.began.push_back((number, now));
         }
         while self.began.len() > 1 && now.duration_since(self.began[1].1) > REMEMBERED {

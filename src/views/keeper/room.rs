@@ -105,7 +105,7 @@ impl Kept {
         for (name, source) in &mut self.sources {
             let intake = &mut source.intake;
             // An index may be made, or a view dropped: what is not asked for any more is forgotten.
-            (intake.copies).retain(|replica, _| self.replication.is_uncopied(replica));
+            (intake.copies).retain(|replica, _| self.replication.waits_for_copy(replica));
             for (replica, (needs, goes_on)) in &mut intake.copies {
                 if !*goes_on && self.memory.has_room(*needs) {
                     *goes_on = true;

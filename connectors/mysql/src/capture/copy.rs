@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use belvedere_connector::{BatchStream, Captured, Code, Error, Fragment, Rel, Result, TableRef};
-use belvedere_sqlgen::render;
+use belvedere_sqlgen::{Dialect, render};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
@@ -100,9 +100,9 @@ async fn keep(settings: &Settings, all: &[Captured]) -> Result<Conn> {
 
 /// Tables that are looked at in a transaction are not altered until it ends.
 async fn look(conn: &mut Conn, all: &[Captured]) -> mysql_async::Result<Result<()>> {
-    let name = |name: &str| format!("`{}`", name.replace('`', "``"));
+    let dialect = MysqlDialect { flavor: None };
     for Captured { table, .. } in all {
-        let place = format!("{}.{}", name(&table.schema), name(&table.name));
+        let place = dialect.table(table);
         let look = format!(
             "SET STATEMENT lock_wait_timeout = {PATIENCE} FOR SELECT 1 FROM {place} LIMIT 1"
         );

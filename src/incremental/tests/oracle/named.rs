@@ -416,15 +416,7 @@ fn hours_that_are_there_twice() {
         world.clock = begin * HOUR;
         let row = |i: i64| {
             let at = (begin - 32 * 24) * 3_600_000_000 + i * 1_800_000_000;
-            let at = ScalarValue::TimestampMicrosecond(Some(at), None);
-            let null = |of: DataType| ScalarValue::try_from(&of).unwrap();
-            vec![
-                ScalarValue::from(i),
-                null(DataType::Int64),
-                null(DataType::Utf8),
-                null(DataType::Float64),
-                at,
-            ]
+            row_at(i, at)
         };
         world.tables[1].fill((0..40 * 48).map(row).collect());
         let mut kept = Kept::new(&mut world, sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
@@ -436,22 +428,24 @@ fn hours_that_are_there_twice() {
     }
 }
 
+/// Of `u`, with nothing but its number and its time, in microseconds.
+fn row_at(id: i64, at: i64) -> Vec<ScalarValue> {
+    let null = |of: DataType| ScalarValue::try_from(&of).unwrap();
+    vec![
+        ScalarValue::from(id),
+        null(DataType::Int64),
+        null(DataType::Utf8),
+        null(DataType::Float64),
+        ScalarValue::TimestampMicrosecond(Some(at), None),
+    ]
+}
+
 /// What is looked at when the clock goes on: the rows that come and go.
 #[test]
 fn a_tick_costs_what_it_changes() {
     let mut world = World::new();
     let begin = world.clock / 1000;
-    let row = |i: i64| {
-        let at = ScalarValue::TimestampMicrosecond(Some(begin + i * 1_000_000), None);
-        let null = |of: DataType| ScalarValue::try_from(&of).unwrap();
-        vec![
-            ScalarValue::from(i),
-            null(DataType::Int64),
-            null(DataType::Utf8),
-            null(DataType::Float64),
-            at,
-        ]
-    };
+    let row = |i: i64| row_at(i, begin + i * 1_000_000);
     world.tables[1].fill((-500..500).map(row).collect());
     let sql = "SELECT id FROM u WHERE at BETWEEN now() - INTERVAL '1 minute' AND now()";
     let mut kept = Kept::new(&mut world, sql).unwrap();
