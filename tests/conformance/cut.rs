@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+#[cfg(feature = "files")]
+use belvedere_connector::Door;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Connector, Error, Fragment,
     OptionSpec, Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
     Transaction,
 };
 use datafusion::arrow::datatypes::FieldRef;
+#[cfg(feature = "files")]
+use datafusion::catalog::TableProvider;
 
 #[derive(Debug, Clone)]
 pub struct Cutting {
@@ -105,6 +109,10 @@ impl Source for Cuttable {
         self.source.hidden(table)
     }
 
+    fn looks(&self) -> bool {
+        self.source.looks()
+    }
+
     async fn position(&self) -> Result<Position> {
         self.source.position().await
     }
@@ -124,6 +132,15 @@ impl Source for Cuttable {
 
     async fn release(&self) -> Result<()> {
         self.source.release().await
+    }
+
+    #[cfg(feature = "files")]
+    async fn table_provider(
+        &self,
+        table: &Table,
+        door: Arc<dyn Door>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.source.table_provider(table, door).await
     }
 }
 

@@ -1,12 +1,15 @@
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use belvedere_conformance::changes::{Changing, Edit, Line};
 use belvedere_conformance::{
     Ability, Definition, Feature, Fixture, Refusal, SqlNames, conformance,
 };
 use belvedere_connector::Connector;
 use belvedere_files::FilesConnector;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::object_store::aws::AmazonS3Builder;
 use datafusion::object_store::local::LocalFileSystem;
@@ -15,6 +18,9 @@ use datafusion::object_store::prefix::PrefixStore;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Mutex;
+
+use super::cut::Cutting;
 
 conformance!(Files::in_a_folder());
 
@@ -26,6 +32,9 @@ mod bucket {
     );
 }
 
+/// Files of a table that is changed.
+const FILES: i64 = 4;
+
 /// A place with a folder of Parquet files for each table.
 struct Files {
     name: &'static str,
@@ -35,7 +44,42 @@ struct Files {
     elsewhere: Definition,
     wrong: Option<Definition>,
     /// The place, or a secret.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    is_local: bool,
+    cutting: Cutting,
+    /// What is in tables that are changed.
+    written: Mutex<HashMap<String, Written>>,
+}
+
+/// A table that is changed.
+#[derive(Clone, Default)]
+struct Written {
+    /// By their numbers, which say in which file each is.
+    rows: BTreeMap<i64, Line>,
+    has_more: bool,
+    has_no_v: bool,
+}
+
+impl Written {
+    fn file(&self, number: i64) -> RecordBatch {
+        let rows = self.rows.values();
+        let rows: Vec<&Line> = rows
+            .filter(|row| row.id.rem_euclid(FILES) == number)
+            .collect();
+        let id: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id)));
+        let n: ArrayRef = Arc::new(rows.iter().map(|row| row.n).collect::<Int64Array>());
+        let text = rows.iter().map(|row| row.v.as_deref());
+        let v: ArrayRef = match self.has_no_v {
+            false => Arc::new(text.collect::<StringArray>()),
+            true => Arc::new(text.map(|v| v.map(str::as_bytes)).collect::<BinaryArray>()),
+        };
+        let mut columns = vec![("id", id, false), ("n", n, true), ("v", v, true)];
+        if self.has_more {
+            let more = rows.iter().map(|_| Some(5)).collect::<Int64Array>();
+            columns.push(("more", Arc::new(more), true));
+        }
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
 }
 
 impl Files {
@@ -48,7 +92,10 @@ impl Files {
             definition: Definition::new(folder.path().display().to_string()),
             elsewhere: Definition::new("/no/such/folder"),
             wrong: None,
-            _folder: folder,
+            folder,
+            is_local: true,
+            cutting: Cutting::new(Arc::new(FilesConnector)),
+            written: Mutex::default(),
         }
     }
 
@@ -82,7 +129,33 @@ impl Files {
                 "belvedere",
                 &format!("file:{}", secret.display()),
             )),
-            _folder: folder,
+            folder,
+            is_local: false,
+            cutting: Cutting::new(Arc::new(FilesConnector)),
+            written: Mutex::default(),
+        }
+    }
+
+    async fn write(&self, path: &Path, data: &RecordBatch) {
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, data.schema(), None).unwrap();
+        writer.write(data).unwrap();
+        writer.close().unwrap();
+        self.store.put(path, bytes.into()).await.unwrap();
+    }
+
+    /// Change a table, and write those of its files that are others then.
+    async fn rewrite(&self, table: &str, change: impl FnOnce(&mut Written)) {
+        let mut written = self.written.lock().await;
+        let table_is = written.get_mut(table).unwrap();
+        let before: Vec<_> = (0..FILES).map(|number| table_is.file(number)).collect();
+        change(table_is);
+        for (number, before) in (0..FILES).zip(before) {
+            let after = table_is.file(number);
+            if after != before {
+                let path = named(table, &format!("{number}.parquet"));
+                self.write(&path, &after).await;
+            }
         }
     }
 
@@ -107,7 +180,7 @@ impl Fixture for Files {
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
-        Arc::new(FilesConnector)
+        Arc::new(self.cutting.clone())
     }
 
     fn definition(&self) -> Definition {
@@ -115,6 +188,7 @@ impl Fixture for Files {
     }
 
     async fn clear(&self) {
+        self.written.lock().await.clear();
         self.delete(None).await;
     }
 
@@ -128,12 +202,7 @@ impl Fixture for Files {
 
     async fn put(&self, table: &str, data: &RecordBatch) {
         self.remove(table).await;
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, data.schema(), None).unwrap();
-        writer.write(data).unwrap();
-        writer.close().unwrap();
-        let path = named(table, "0.parquet");
-        self.store.put(&path, bytes.into()).await.unwrap();
+        self.write(&named(table, "0.parquet"), data).await;
     }
 
     async fn double(&self, table: &str) {
@@ -170,7 +239,13 @@ impl Fixture for Files {
             Ability::SeesReads => Some("reading a file holds nothing at the source"),
             Ability::Interrupts => Some("there is no system to break"),
             Ability::Permissions => Some("the tests may run as a user who may read everything"),
+            Ability::Rollbacks => Some("a file that is written is there"),
+            Ability::Logs => Some("files have no log"),
         }
+    }
+
+    fn changing(&self) -> Result<&dyn Changing, &'static str> {
+        Ok(self)
     }
 
     fn refused(&self, how: Refusal) -> Option<Definition> {
@@ -183,5 +258,64 @@ impl Fixture for Files {
             }
             Refusal::WrongPassword => self.wrong.clone(),
         }
+    }
+}
+
+#[async_trait]
+impl Changing for Files {
+    fn definition(&self) -> Definition {
+        self.definition.clone()
+    }
+
+    async fn create(&self, table: &str, _is_keyed: bool) {
+        let new = Written::default();
+        for number in 0..FILES {
+            let name = format!("{number}.parquet");
+            self.write(&named(table, &name), &new.file(number)).await;
+            if self.is_local {
+                // As if it had been there: what was written just now is read twice.
+                let path = self.folder.path().join(table).join(name);
+                let file = std::fs::File::options().write(true).open(path).unwrap();
+                let then = SystemTime::now() - Duration::from_secs(60);
+                file.set_modified(then).unwrap();
+            }
+        }
+        self.written.lock().await.insert(table.to_string(), new);
+    }
+
+    async fn adopt(&self, _table: &str) {}
+
+    async fn forbid(&self, _table: &str) -> bool {
+        false
+    }
+
+    async fn transact(&self, _writer: usize, edits: &[(String, Edit)], commits: bool) {
+        if !commits {
+            return;
+        }
+        let mut of_tables: BTreeMap<&String, Vec<&Edit>> = BTreeMap::new();
+        for (table, edit) in edits {
+            of_tables.entry(table).or_default().push(edit);
+        }
+        for (table, edits) in of_tables {
+            let change = |table: &mut Written| {
+                edits.iter().for_each(|edit| edit.apply(&mut table.rows));
+            };
+            self.rewrite(table, change).await;
+        }
+    }
+
+    async fn cut(&self) {
+        self.cutting.cut();
+    }
+
+    async fn lose_log(&self, _source: &str) {}
+
+    async fn add_column(&self, table: &str) {
+        self.rewrite(table, |table| table.has_more = true).await;
+    }
+
+    async fn drop_column(&self, table: &str) {
+        self.rewrite(table, |table| table.has_no_v = true).await;
     }
 }

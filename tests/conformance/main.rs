@@ -2,7 +2,7 @@
 //!
 //! `BELVEDERE_CONFORMANCE=part` runs only behaviours whose name contains that part.
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "files", feature = "sqlite"))]
 mod cut;
 #[cfg(feature = "files")]
 mod files;

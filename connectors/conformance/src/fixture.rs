@@ -199,6 +199,11 @@ pub enum Ability {
     Interrupts,
     /// [`Fixture::forbid`].
     Permissions,
+    /// Transactions that are rolled back.
+    Rollbacks,
+    /// A log of what was committed, which has a position for each moment, comes in pieces where a transaction is large, and may be
+    /// lost. Who has none is looked at again and again.
+    Logs,
 }
 
 /// How a system refuses a definition.

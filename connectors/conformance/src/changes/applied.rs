@@ -75,7 +75,20 @@ impl Applied {
         Ok(())
     }
 
-    /// The same, and nothing of what comes behind it.
+    /// The same, until there are so many transactions.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn at_least(&mut self, stream: &mut dyn ChangeStream, most: usize) -> Result<()> {
+        self.settle();
+        while self.transactions < most {
+            let transaction = stream.next().await?;
+            self.take(transaction);
+        }
+        Ok(())
+    }
+
+    /// What is told up to a position, and nothing of what comes behind it.
     ///
     /// # Errors
     /// The stream's.

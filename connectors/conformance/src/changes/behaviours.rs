@@ -7,7 +7,7 @@ use belvedere_connector::{Capture, Code, Kind};
 
 use super::world::{SOON, World, Writers, assert_rows, captured, changing};
 use super::{Edit, Line};
-use crate::fixture::Fixture;
+use crate::fixture::{Ability, Fixture};
 use crate::suite::Outcome;
 
 const TABLES: [&str; 3] = ["first", "second", "bare"];
@@ -56,9 +56,17 @@ pub(crate) async fn snapshot_meets_stream(fixture: Arc<dyn Fixture>) -> Outcome 
         told.expect("the stream goes on");
         for captured in &world.tables {
             let table = &captured.table.name;
-            assert_rows(world.applied.sorted(table), later.sorted(table), captured);
+            match fixture.lacks(Ability::Logs) {
+                None => assert_rows(world.applied.sorted(table), later.sorted(table), captured),
+                // A look may have seen more of one table than of another; what is told from here on makes up for it.
+                Some(_) => world.applied.adopt(table, later.clone()),
+            }
         }
     }
+    let stream = world.stream.as_mut().expect("a stream");
+    let told = world.applied.at_least(stream.as_mut(), 21);
+    let told = tokio::time::timeout(SOON, told).await.expect("it is told");
+    told.expect("the stream goes on");
     writers.end().await;
     world.catch_up().await;
     world.check().await;
@@ -147,6 +155,9 @@ pub(crate) async fn a_table_later(fixture: Arc<dyn Fixture>) -> Outcome {
 
 pub(crate) async fn what_is_rolled_back_is_not_told(fixture: Arc<dyn Fixture>) -> Outcome {
     fixture.changing()?;
+    if let Some(reason) = fixture.lacks(Ability::Rollbacks) {
+        return Err(reason);
+    }
     created(&fixture).await;
     let mut world = World::new(&fixture, "rolled_back", &["first"]).await;
     world.follow().await;
@@ -155,7 +166,7 @@ pub(crate) async fn what_is_rolled_back_is_not_told(fixture: Arc<dyn Fixture>) -
     commit(&fixture, "first", &[line(2, 2, "kept")]).await;
     changing(&fixture).transact(0, &edits, false).await;
     world.catch_up().await;
-    assert_eq!(world.applied.sorted("first"), [["2", "2", "kept"]]);
+    assert_eq!(world.told("first"), [["2", "2", "kept"]]);
     assert_eq!(world.applied.transactions, 1);
     world.finish().await;
     Ok(())
@@ -191,7 +202,7 @@ pub(crate) async fn large_transactions_and_values(fixture: Arc<dyn Fixture>) -> 
     }
     world.catch_up().await;
     assert!(
-        world.applied.most_pieces > 1,
+        world.applied.most_pieces > 1 || fixture.lacks(Ability::Logs).is_some(),
         "a large transaction comes in pieces"
     );
     world.check().await;
@@ -206,6 +217,10 @@ pub(crate) async fn columns_that_come_and_go(fixture: Arc<dyn Fixture>) -> Outco
     world.follow().await;
     commit(&fixture, "first", &[line(1, 1, "before")]).await;
     commit(&fixture, "second", &[line(1, 1, "before")]).await;
+    if fixture.lacks(Ability::Logs).is_some() {
+        // What was there before is known to who has looked.
+        world.catch_up().await;
+    }
     changing.add_column("first").await;
     changing.drop_column("second").await;
     fixture
@@ -227,9 +242,15 @@ pub(crate) async fn columns_that_come_and_go(fixture: Arc<dyn Fixture>) -> Outco
     let ended = async {
         while !world.applied.ended.contains_key("second") {
             let stream = world.stream.as_mut().expect("a stream");
-            world
-                .applied
-                .take(stream.next().await.expect("the stream goes on"));
+            match stream.next().await {
+                Ok(told) => world.applied.take(told),
+                // Who looks at it finds it changed for good once it has been so for a while.
+                Err(e) if fixture.lacks(Ability::Logs).is_some() => {
+                    assert_eq!(e.kind(), Kind::Transient, "{e}");
+                    world.reopen().await;
+                }
+                Err(e) => panic!("the stream goes on: {e}"),
+            }
         }
     };
     tokio::time::timeout(SOON, ended).await.expect("it ends");
@@ -239,8 +260,8 @@ pub(crate) async fn columns_that_come_and_go(fixture: Arc<dyn Fixture>) -> Outco
         (why.code, why.table.as_deref()),
         (Code::SchemaChanged, Some("second"))
     );
-    assert_eq!(world.applied.sorted("second"), [["1", "1", "before"]]);
-    assert_eq!(world.applied.sorted("first"), [["1", "2", "before"]]);
+    assert_eq!(world.told("second"), [["1", "1", "before"]]);
+    assert_eq!(world.told("first"), [["1", "2", "before"]]);
     assert_eq!(world.applied.ended.len(), 1);
     world.finish().await;
     Ok(())
@@ -255,8 +276,10 @@ pub(crate) async fn a_lost_log_is_named(fixture: Arc<dyn Fixture>) -> Outcome {
     world.stream = None;
     commit(&fixture, "first", &[line(1, 1, "missed")]).await;
     changing(&fixture).lose_log("lost").await;
-    let error = world.source.changes(&from, &world.tables).await.err();
-    assert_eq!(error.map(|e| e.code), Some(Code::LogTruncated));
+    if fixture.lacks(Ability::Logs).is_none() {
+        let error = world.source.changes(&from, &world.tables).await.err();
+        assert_eq!(error.map(|e| e.code), Some(Code::LogTruncated));
+    }
     let nowhere = belvedere_connector::Position::new([1, 2, 3], from.place());
     world.follow().await;
     let error = world.source.changes(&nowhere, &world.tables).await.err();

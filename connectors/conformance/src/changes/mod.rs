@@ -44,18 +44,19 @@ pub trait Changing: Send + Sync {
     /// such rights.
     async fn forbid(&self, table: &str) -> bool;
 
-    /// One transaction, of one of several writers that work at the same time. `commits`: or it is rolled back.
+    /// One transaction, of one of several writers that work at the same time. `commits`: or it is rolled back, where there is such a
+    /// thing; else nothing is done.
     async fn transact(&self, writer: usize, edits: &[(String, Edit)], commits: bool);
 
     /// Cut the connections by which the log is read.
     async fn cut(&self);
 
-    /// Forget the log of a source of this name, which nobody is reading now.
+    /// Forget the log of a source of this name, which nobody is reading now. Nothing, where there is none.
     async fn lose_log(&self, source: &str);
 
     /// Give a table one more column.
     async fn add_column(&self, table: &str);
 
-    /// Take its column `v` away.
+    /// Take its column `v` away; where what is not there would be NULL, by putting one of another type in its place.
     async fn drop_column(&self, table: &str);
 }
