@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use belvedere_connector::{Code, StatementContext};
+use chrono::SubsecRound;
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -108,8 +109,11 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
         builder = builder.with_runtime_env(Arc::new(runtime.build()?));
     }
     let mut state = builder.build();
-    // What now() and its like are, in all of the statement.
+    // What now() and its like are, in all of the statement: in microseconds, as sources have them. A column is compared with a
+    // finer constant as if that were the microsecond before it.
     state.mark_start_execution();
+    let now = &mut state.execution_props_mut().query_execution_start_time;
+    *now = now.map(|now| now.trunc_subsecs(6));
     Ok(state)
 }
 

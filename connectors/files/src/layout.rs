@@ -106,7 +106,7 @@ fn visible(name: &str) -> bool {
 }
 
 /// One file of a table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
     pub meta: ObjectMeta,
     pub kind: Kind,

@@ -25,6 +25,8 @@ use crate::types;
 const SCHEMA: &str = "public";
 /// What a column's native type says if it comes from the folders' names.
 pub const PARTITION: &str = "folder";
+/// How often files are read that change while they are read.
+pub const READS: usize = 5;
 /// Tables looked at together.
 const CONCURRENCY: usize = 4;
 
@@ -143,10 +145,9 @@ impl FilesSource {
 
     /// A table from its files. One that cannot be read has no columns and says why.
     async fn table(&self, store: &Arc<dyn ObjectStore>, entry: &Entry) -> Result<Option<Table>> {
-        let files = layout::files(&self.shared.settings, store, &entry.place).await?;
-        if files.is_empty() {
+        let Some((files, described)) = self.described(store, entry).await? else {
             return Ok(None);
-        }
+        };
         let mut table = Table {
             schema: SCHEMA.to_string(),
             name: entry.name.clone(),
@@ -160,7 +161,7 @@ impl FilesSource {
             size_bytes: Some(files.iter().map(|f| f.meta.size).sum()),
             warnings: entry.warning.iter().cloned().collect(),
         };
-        match self.describe_files(store, &entry.name, &files).await {
+        match described {
             Ok(described) => {
                 table.columns = described.columns;
                 table.row_count = described.rows;
@@ -182,6 +183,32 @@ impl FilesSource {
             Err(e) => return Err(e),
         }
         Ok(Some(table))
+    }
+
+    /// The files of a table, if there are any, and what they hold. Where it cannot be told since they were written over
+    /// meanwhile, those that are there now are asked.
+    async fn described(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        entry: &Entry,
+    ) -> Result<Option<(Vec<DataFile>, Result<Described>)>> {
+        let list = || layout::files(&self.shared.settings, store, &entry.place);
+        let mut files = list().await?;
+        for reads in 1.. {
+            if files.is_empty() {
+                break;
+            }
+            let described = self.describe_files(store, &entry.name, &files).await;
+            if described.is_ok() || reads == READS {
+                return Ok(Some((files, described)));
+            }
+            let now = list().await?;
+            if now == files {
+                return Ok(Some((files, described)));
+            }
+            files = now;
+        }
+        Ok(None)
     }
 
     async fn describe_files(

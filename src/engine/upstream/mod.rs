@@ -19,12 +19,14 @@
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
+//! | `zones.rs` | times without a zone compared as if they were in UTC, and none where summer begins or ends |
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::common::tree_node::Transformed;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -53,6 +55,7 @@ mod projections;
 mod ranges;
 mod recursion;
 mod topk;
+mod zones;
 
 pub(super) use recursion::bare_recursion;
 
@@ -86,7 +89,7 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     for rule in Optimizer::new().rules {
         let amends = match rule.name() {
             "single_distinct_aggregation_to_group_by" => Amends::Unless(adds_up_floats),
-            "simplify_expressions" => Amends::Before(folding::folds_to_one_nan),
+            "simplify_expressions" => Amends::Before(before_simplification),
             "push_down_filter" => Amends::Unless(aggregates::is_over_totals),
             // It makes a DISTINCT a group, and drops one over what has a key: the two at once, from below.
             "replace_distinct_aggregate" => Amends::After(keys::with_keys),
@@ -108,6 +111,10 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
         rules.push(Arc::new(Amended { rule, amends }));
     }
     rules
+}
+
+fn before_simplification(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    folding::folds_to_one_nan(node)?.transform_data(zones::times_in_zones)
 }
 
 /// DataFusion's rules over physical plans, in their order.

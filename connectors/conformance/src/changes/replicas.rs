@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use belvedere::replication::{Boundary, Checkpoint, Durable, Reader, Replication, State, Wanted};
-use belvedere_connector::Captured;
+use belvedere_connector::{Captured, Table};
 
 use super::applied::{Row, texts};
 use super::world::{SOON, World, Writers, assert_rows, changing, opened, scanned, shown};
@@ -40,8 +40,10 @@ impl Durable for Memory {
 
 const NAME: &str = "replicas";
 
-fn open(fixture: &Arc<dyn Fixture>, durable: &Memory) -> Replication {
+/// `known`: what was discovered, which an engine keeps.
+fn open(fixture: &Arc<dyn Fixture>, durable: &Memory, known: &[Table]) -> Replication {
     let source = opened(fixture, NAME, changing(fixture).definition());
+    source.remember(known);
     Replication::open(Box::new(durable.clone()), vec![(NAME.to_string(), source)])
         .expect("what was written can be read")
 }
@@ -75,7 +77,11 @@ async fn steps(replication: &mut Replication, time: Duration) {
     while let Ok(step) = tokio::time::timeout_at(until, replication.advance(NAME)).await {
         match step {
             Ok(true) => {}
-            Ok(false) => break,
+            // It waits for the epoch; who waits for this has a deadline.
+            Ok(false) => {
+                tokio::task::yield_now().await;
+                break;
+            }
             // It was cut, and is asked again.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
@@ -123,7 +129,8 @@ pub(crate) async fn replicas_over_restarts(fixture: Arc<dyn Fixture>) -> Outcome
     }
     let mut world = World::new(&fixture, NAME, &tables).await;
     let durable = Memory::default();
-    let mut replication = open(&fixture, &durable);
+    let known = world.source.discover().await.expect("a discovery");
+    let mut replication = open(&fixture, &durable, &known);
     let writers = Writers::start(&fixture, &tables, 4);
     for captured in &world.tables {
         let name = &captured.table.name;
@@ -143,7 +150,7 @@ pub(crate) async fn replicas_over_restarts(fixture: Arc<dyn Fixture>) -> Outcome
             1 => replication.checkpoint().expect("memory takes all"),
             _ => {
                 drop(replication);
-                replication = open(&fixture, &durable);
+                replication = open(&fixture, &durable, &known);
             }
         }
     }

@@ -16,11 +16,9 @@ use super::listing::{Versions, hash};
 use crate::failure::{self, Reading};
 use crate::kind::Kind;
 use crate::settings::Place;
-use crate::source::Shared;
+use crate::source::{READS, Shared};
 use crate::table::{FilesTable, Placed};
 
-/// How often a file is read that changes while it is read.
-const READS: usize = 5;
 /// The coarsest clock by which a file system says when a file was changed.
 const TICK: Duration = Duration::from_secs(2);
 
