@@ -28,6 +28,8 @@ pub mod kind {
     pub const TIME2: u8 = 19;
     pub const BLOB_COMPRESSED: u8 = 140;
     pub const VARCHAR_COMPRESSED: u8 = 141;
+    pub const VECTOR: u8 = 242;
+    pub const JSON: u8 = 245;
     pub const NEWDECIMAL: u8 = 246;
     pub const ENUM: u8 = 247;
     pub const SET: u8 = 248;
@@ -152,7 +154,8 @@ fn typed(kind: u8, metas: &mut Bytes<'_>) -> Result<(u8, u16)> {
         | TINY_BLOB..=BLOB
         | GEOMETRY
         | BLOB_COMPRESSED
-        | 245 => 1,
+        | VECTOR
+        | JSON => 1,
         VARCHAR | VAR_STRING | STRING | NEWDECIMAL | BIT | ENUM | SET | VARCHAR_COMPRESSED => 2,
         _ => 0,
     };
