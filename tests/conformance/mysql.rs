@@ -61,10 +61,8 @@ impl Mysql {
             "CREATE OR REPLACE USER locked@'%' IDENTIFIED BY 'right'",
             "CREATE OR REPLACE USER locked@localhost IDENTIFIED BY 'right'",
         ] {
-            admin
-                .query_drop(sql)
-                .await
-                .unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let server = fixture.server.lock().await;
+            server.run(&mut admin, sql).await;
         }
         fixture
     }

@@ -135,7 +135,8 @@ impl System {
                 // To see the database itself.
                 format!("GRANT SHOW VIEW ON matrix.* TO {user}"),
             ] {
-                server.ask("matrix", &sql).await;
+                let mut owner = server.connection_in("matrix").await;
+                server.run(&mut owner, &sql).await;
             }
         }
         let proxy = Proxy::before(server.port).await;
@@ -208,7 +209,10 @@ impl System {
     async fn create(&self, cell: usize, rows: usize) {
         let series = match self {
             Self::Postgres(..) => format!("generate_series(1, {rows}) AS s(i)"),
-            Self::Maria(..) => format!("(SELECT seq AS i FROM seq_1_to_{rows}) s"),
+            Self::Maria(server, _) => {
+                let numbers = format!("(SELECT seq AS i FROM seq_1_to_{rows}) s");
+                server.brand.words(&numbers).remove(0)
+            }
             Self::Sqlite(_) => format!(
                 "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {rows}) SELECT i FROM s) s"
             ),

@@ -158,12 +158,11 @@ fn quoted(text: &mut String, content: &str) {
     text.push('"');
 }
 
-/// `my_gcvt`: the fewest digits that are the same number, without an exponent where there is room for that.
+/// `my_gcvt`: the fewest digits that are the same number, without an exponent where the point is near or within.
 fn double(text: &mut String, value: f64) {
     /// Places before or behind the point.
     const MOST_PLACES: i32 = 15;
-    const MOST_WIDTH: i32 = 22;
-    let short = format!("{:e}", value.abs());
+    let short = shortest(value.abs());
     let (mantissa, exponent) = short.split_once('e').unwrap_or((&short, "0"));
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
     let (count, point) = (
@@ -173,15 +172,9 @@ fn double(text: &mut String, value: f64) {
     if value.is_sign_negative() {
         text.push('-');
     }
-    let width = MOST_WIDTH - i32::from(value < 0.0);
-    let has_room = match point {
-        ..=0 => width >= count - point + 2,
-        _ if point < count => width > count,
-        _ => width >= point,
-    };
     if value == 0.0 {
         text.push_str("0.0");
-    } else if !has_room || !(1 - MOST_PLACES..=MOST_PLACES).contains(&point) {
+    } else if point <= -MOST_PLACES || (point > MOST_PLACES && count <= point) {
         text.push_str(&digits[..1]);
         if count > 1 {
             text.push('.');
@@ -199,6 +192,18 @@ fn double(text: &mut String, value: f64) {
         text.push_str(&digits);
         text.extend(std::iter::repeat_n('0', (point - count) as usize));
         text.push_str(".0");
+    }
+}
+
+/// Of two texts that are as near the server takes the one with an even digit at its end, which is what a given precision does here.
+fn shortest(value: f64) -> String {
+    let short = format!("{value:e}");
+    let mantissa = short.split('e').next().unwrap_or_default();
+    let places = mantissa.len().saturating_sub(2);
+    let even = format!("{value:.places$e}");
+    match even.parse() == Ok(value) {
+        true => even,
+        false => short,
     }
 }
 
@@ -227,10 +232,7 @@ fn opaque(text: &mut String, type_: u8, data: &[u8]) -> Result<()> {
             text.push_str(&moment(type_, packed));
             text.push('"');
         }
-        _ => number(
-            text,
-            format_args!("\"base64:type{type_}:{}\"", base64(data)),
-        ),
+        _ => quoted(text, &format!("base64:type{type_}:{}", base64(data))),
     }
     Ok(())
 }
@@ -305,6 +307,8 @@ mod tests {
             (1e14, "100000000000000.0"),
             (1e15, "1e15"),
             (1.5e-7, "0.00000015"),
+            (-1.234567890123456e-14, "-0.00000000000001234567890123456"),
+            (1388639381052724.25, "1388639381052724.2"),
             (1e-20, "1e-20"),
             (f64::MAX, "1.7976931348623157e308"),
         ] {

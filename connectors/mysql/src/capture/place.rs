@@ -83,7 +83,7 @@ impl fmt::Display for Gtids {
 /// A server's history of transactions: by its number among those that replicate, or, of MySQL, by its UUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    flavor: Flavor,
+    pub flavor: Flavor,
     server: Vec<u8>,
 }
 

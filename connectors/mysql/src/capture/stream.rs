@@ -245,7 +245,7 @@ impl LogStream {
 
     fn shape(&self, number: usize, named: Named<'_>) -> Result<Shape> {
         let captured = &self.followed.tables[number];
-        let columns = named.columns()?.ok_or_else(|| {
+        let columns = named.columns(self.timeline.flavor)?.ok_or_else(|| {
             let message = "the log does not name the table's columns";
             Error::new(Code::NoChangeCapture, message)
                 .at_table(&captured.table.name)

@@ -65,6 +65,8 @@ impl Brand {
                 "--auto-generate-certs=OFF",
                 "--secure-file-priv=NULL",
                 "--sync-binlog=0",
+                // Plans in the form that MariaDB's have.
+                "--explain-json-format-version=1",
                 "--cte-max-recursion-depth=1000000",
             ]);
         }

@@ -175,9 +175,10 @@ impl Server {
         conn.disconnect().await.expect("a goodbye");
     }
 
-    /// Run a statement that is in MariaDB's words.
-    pub async fn run(&self, conn: &mut Conn, statement: &str) {
-        for statement in self.brand.words(statement) {
+    /// Run a statement that is in MariaDB's words, or several with `; ` between.
+    pub async fn run(&self, conn: &mut Conn, statements: &str) {
+        let statements = statements.split("; ").flat_map(|sql| self.brand.words(sql));
+        for statement in statements {
             if let Err(e) = conn.query_drop(&statement).await {
                 panic!("{statement}: {e}");
             }
