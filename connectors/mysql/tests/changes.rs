@@ -1,128 +1,15 @@
 //! Change capture against a real server: what a snapshot and the stream behind it add up to is what a scan reads.
 
+mod following;
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use belvedere_connector::{
-    Capture, Captured, Change, ChangeStream, Code, Error, Position, Source, TableRef,
-};
-use futures::TryStreamExt;
+use belvedere_connector::{Capture, Code};
+use following::{Following, Row, captured};
 use mysql_async::prelude::Queryable;
-use support::{Server, read, scan, table, text_of};
-
-type Row = Vec<Option<String>>;
-
-/// One table, followed.
-struct Following {
-    source: Arc<dyn Source>,
-    captured: Captured,
-    rows: Vec<Row>,
-    position: Position,
-    stream: Option<Box<dyn ChangeStream>>,
-    ended: Option<Error>,
-}
-
-async fn captured(source: &Arc<dyn Source>, name: &str) -> Captured {
-    let table = table(source, name).await;
-    Captured {
-        schema: table.arrow_schema(),
-        table: TableRef {
-            schema: table.schema,
-            name: table.name,
-        },
-    }
-}
-
-impl Following {
-    async fn start(source: Arc<dyn Source>, name: &str) -> Self {
-        let captured = captured(&source, name).await;
-        let snapshot = source.snapshot(std::slice::from_ref(&captured)).await;
-        let snapshot = snapshot.expect("a snapshot");
-        let mut rows = Vec::new();
-        for (_, stream) in snapshot.streams {
-            let batches: Vec<_> = stream.try_collect().await.expect("rows");
-            rows.extend(text_of(&batches));
-        }
-        let mut following = Self {
-            source,
-            captured,
-            rows,
-            position: snapshot.position,
-            stream: None,
-            ended: None,
-        };
-        following.open().await.expect("a stream");
-        following
-    }
-
-    async fn open(&mut self) -> Result<(), Error> {
-        self.stream = None;
-        let tables = std::slice::from_ref(&self.captured);
-        self.stream = Some(self.source.changes(&self.position, tables).await?);
-        Ok(())
-    }
-
-    async fn step(&mut self) -> Result<(), Error> {
-        let stream = self.stream.as_mut().expect("a stream");
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
-        let told = next.expect("something is told")?;
-        for (_, change) in told.changes {
-            match change {
-                Change::Rows { rows, weights } => {
-                    for (row, weight) in text_of(&[rows]).into_iter().zip(weights) {
-                        if weight > 0 {
-                            self.rows.push(row);
-                        } else {
-                            let found = self.rows.iter().position(|other| *other == row);
-                            let found = found.unwrap_or_else(|| panic!("{row:?} was not there"));
-                            self.rows.swap_remove(found);
-                        }
-                    }
-                }
-                Change::Truncate => self.rows.clear(),
-                Change::Ends(why) => self.ended = Some(why),
-                Change::ByKey { .. } => panic!("old rows are whole"),
-            }
-        }
-        if let Some(end) = told.end {
-            self.position = end;
-        }
-        Ok(())
-    }
-
-    async fn catch_up(&mut self) -> Result<(), Error> {
-        let to = self.source.position().await?;
-        while self.position < to {
-            self.step().await?;
-        }
-        Ok(())
-    }
-
-    /// What was told is what is there.
-    async fn check(&mut self) {
-        self.catch_up().await.expect("the stream goes on");
-        assert!(self.ended.is_none(), "{:?}", self.ended);
-        let name = self.captured.table.name.clone();
-        let found = table(&self.source, &name).await;
-        let mut expected = text_of(&read(&self.source, scan(&found, &[])).await.expect("rows"));
-        expected.sort();
-        self.rows.sort();
-        for (told, read) in self.rows.iter().zip(&expected) {
-            assert_eq!(told, read);
-        }
-        assert_eq!(self.rows.len(), expected.len());
-    }
-
-    /// Why it ends, by what is done.
-    async fn ends(mut self) -> Error {
-        while self.ended.is_none() {
-            self.step().await.expect("the stream goes on");
-        }
-        self.ended.expect("it ended")
-    }
-}
+use support::Server;
 
 const TYPES: &str = "CREATE TABLE t (
   id INT UNSIGNED, a TINYINT, b TINYINT UNSIGNED, c SMALLINT, d MEDIUMINT, e MEDIUMINT UNSIGNED, f BIGINT,
@@ -193,12 +80,98 @@ async fn what_is_told_is_what_is_read() {
     types(&server, true).await;
     if server.brand.is_mysql() {
         of_mysql(&server).await;
+        never_at_rest(&server).await;
     }
+    under_load(&server).await;
     drift(&server).await;
     prepared_and_rolled_back(&server).await;
     settings(&server).await;
     locked(&server).await;
     lost(&server).await;
+}
+
+/// Money goes from account to account, and each account counts how often: a row that a snapshot has, though a transaction behind
+/// its place changed it, or has not, though one before did, is not there when its change comes.
+async fn under_load(server: &Server) {
+    const WRITERS: u64 = 6;
+    const ROUNDS: usize = 25;
+    server
+        .database(
+            "bank",
+            &[
+                "CREATE TABLE account (id INT PRIMARY KEY, balance INT, moves INT)",
+                "INSERT INTO account SELECT seq, 1000, 0 FROM seq_1_to_50",
+            ],
+        )
+        .await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let mut conn = server.connection_in("bank").await;
+        let is_over = is_over.clone();
+        writers.push(tokio::spawn(async move {
+            let mut moved = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                moved += 1;
+                let (from, to) = ((moved * 7 + writer) % 50 + 1, (moved * 11 + 3) % 50 + 1);
+                let transfer = format!(
+                    "UPDATE account SET balance = balance - (id = {from}) + (id = {to}), moves = moves + 1 WHERE id IN ({from}, {to})"
+                );
+                // Who waits in a circle gives way.
+                let _ = conn.query_drop(transfer).await;
+            }
+        }));
+    }
+    let source = server.source("bank", &[]);
+    for _ in 0..ROUNDS {
+        let mut following = Following::start(source.clone(), "account").await;
+        let balance = |row: &Row| row[1].as_deref().and_then(|text| text.parse::<i64>().ok());
+        let total: Option<i64> = following.rows.iter().map(balance).sum();
+        assert_eq!(total, Some(50_000));
+        following.catch_up().await.expect("the stream goes on");
+    }
+    let mut last = Following::start(source, "account").await;
+    is_over.store(true, Ordering::SeqCst);
+    for writer in writers {
+        writer.await.expect("a writer ends");
+    }
+    last.check().await;
+}
+
+/// A transaction whose number somebody has taken: MySQL does not say what a snapshot has unless nobody writes.
+async fn never_at_rest(server: &Server) {
+    server
+        .database(
+            "busy",
+            &[
+                "CREATE TABLE t (id INT)",
+                "INSERT INTO t VALUES (1)",
+                "CREATE OR REPLACE USER plain@localhost",
+                "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO plain@localhost",
+                "GRANT SELECT ON busy.* TO plain@localhost",
+            ],
+        )
+        .await;
+    let mut owner = server.connection_in("busy").await;
+    let number = "SET gtid_next = '3e11fa47-71ca-11e1-9e33-c80aa9429562:7'; BEGIN";
+    server.run(&mut owner, number).await;
+    let plain = server.source_as("plain", "busy", &[]);
+    let wanted = captured(&plain, "t").await;
+    let error = plain.snapshot(&[wanted]).await.err().expect("an error");
+    assert_eq!(error.code, Code::NoChangeCapture, "{error}");
+    assert!(
+        format!("{error:?}").contains("GRANT LOCK TABLES ON `busy`.* TO plain"),
+        "{error:?}"
+    );
+    let mut following = Following::start(server.source("busy", &[]), "t").await;
+    server
+        .run(
+            &mut owner,
+            "INSERT INTO t VALUES (2); COMMIT; SET gtid_next = AUTOMATIC",
+        )
+        .await;
+    server.run(&mut owner, "INSERT INTO t VALUES (3)").await;
+    following.check().await;
 }
 
 /// JSON of many kinds, and columns that a table has without being asked.
