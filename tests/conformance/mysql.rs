@@ -403,7 +403,7 @@ impl Changing for Mysql {
 
     async fn cut(&self) {
         for id in self
-            .ask("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+            .ask("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
             .await
         {
             self.execute(&format!("KILL {id}")).await;

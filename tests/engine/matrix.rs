@@ -329,8 +329,9 @@ impl System {
             Self::Maria(server, _) => {
                 self.run("FLUSH BINARY LOGS").await;
                 let mut conn = server.connection_in("matrix").await;
-                let files: Vec<(String, u64)> = conn.query("SHOW BINARY LOGS").await.unwrap();
-                let (newest, _) = files.last().expect("a file is written to");
+                let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.unwrap();
+                let newest = files.last().expect("a file is written to");
+                let newest: String = newest.get(0).expect("it has a name");
                 self.run(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
             }
             // There is none before the first copy.
@@ -348,7 +349,7 @@ impl System {
         let sql = match self {
             Self::Postgres(..) => "SELECT count(*)::text FROM pg_stat_progress_copy".to_string(),
             _ => format!(
-                "SELECT CAST(count(*) AS CHAR) FROM information_schema.processlist WHERE user = 'follower' AND info LIKE '%t{cell}%' AND state LIKE '%net%'"
+                "SELECT CAST(count(*) AS CHAR) FROM information_schema.processlist WHERE user = 'follower' AND info LIKE '%t{cell}%' AND (state LIKE '%net%' OR state LIKE '%client%')"
             ),
         };
         let mut writer = self.writer().await;
@@ -711,7 +712,11 @@ async fn whatever_is_cut_whenever_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_cut_whenever_mariadb() {
-    matrix("MariaDB", System::maria().await, 8).await;
+    let name = match mysql::brand::Brand::tested().is_mysql() {
+        true => "MySQL",
+        false => "MariaDB",
+    };
+    matrix(name, System::maria().await, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

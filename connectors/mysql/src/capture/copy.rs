@@ -147,7 +147,8 @@ fn unsettled(settings: &Settings, all: &[Captured]) -> Error {
         "transactions are committed without a pause, and user {user} may not lock the tables for the moment in which a snapshot begins"
     );
     let help = format!("Run at the source: {}", grants.join("; "));
-    Error::new(Code::NoChangeCapture, message).help(help)
+    // It may rest again.
+    Error::new(Code::Busy, message).help(help)
 }
 
 /// Tables that are looked at in a transaction are not altered until it ends.
