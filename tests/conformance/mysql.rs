@@ -61,10 +61,8 @@ impl Mysql {
             "CREATE OR REPLACE USER locked@'%' IDENTIFIED BY 'right'",
             "CREATE OR REPLACE USER locked@localhost IDENTIFIED BY 'right'",
         ] {
-            admin
-                .query_drop(sql)
-                .await
-                .unwrap_or_else(|e| panic!("{sql}: {e}"));
+            let server = fixture.server.lock().await;
+            server.run(&mut admin, sql).await;
         }
         fixture
     }
@@ -405,7 +403,7 @@ impl Changing for Mysql {
 
     async fn cut(&self) {
         for id in self
-            .ask("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+            .ask("SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
             .await
         {
             self.execute(&format!("KILL {id}")).await;

@@ -135,7 +135,8 @@ impl System {
                 // To see the database itself.
                 format!("GRANT SHOW VIEW ON matrix.* TO {user}"),
             ] {
-                server.ask("matrix", &sql).await;
+                let mut owner = server.connection_in("matrix").await;
+                server.run(&mut owner, &sql).await;
             }
         }
         let proxy = Proxy::before(server.port).await;
@@ -208,7 +209,10 @@ impl System {
     async fn create(&self, cell: usize, rows: usize) {
         let series = match self {
             Self::Postgres(..) => format!("generate_series(1, {rows}) AS s(i)"),
-            Self::Maria(..) => format!("(SELECT seq AS i FROM seq_1_to_{rows}) s"),
+            Self::Maria(server, _) => {
+                let numbers = format!("(SELECT seq AS i FROM seq_1_to_{rows}) s");
+                server.brand.words(&numbers).remove(0)
+            }
             Self::Sqlite(_) => format!(
                 "(WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {rows}) SELECT i FROM s) s"
             ),
@@ -325,8 +329,9 @@ impl System {
             Self::Maria(server, _) => {
                 self.run("FLUSH BINARY LOGS").await;
                 let mut conn = server.connection_in("matrix").await;
-                let files: Vec<(String, u64)> = conn.query("SHOW BINARY LOGS").await.unwrap();
-                let (newest, _) = files.last().expect("a file is written to");
+                let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await.unwrap();
+                let newest = files.last().expect("a file is written to");
+                let newest: String = newest.get(0).expect("it has a name");
                 self.run(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
             }
             // There is none before the first copy.
@@ -344,7 +349,7 @@ impl System {
         let sql = match self {
             Self::Postgres(..) => "SELECT count(*)::text FROM pg_stat_progress_copy".to_string(),
             _ => format!(
-                "SELECT CAST(count(*) AS CHAR) FROM information_schema.processlist WHERE user = 'follower' AND info LIKE '%t{cell}%' AND state LIKE '%net%'"
+                "SELECT CAST(count(*) AS CHAR) FROM information_schema.processlist WHERE user = 'follower' AND info LIKE '%t{cell}%' AND (state LIKE '%net%' OR state LIKE '%client%')"
             ),
         };
         let mut writer = self.writer().await;
@@ -707,7 +712,11 @@ async fn whatever_is_cut_whenever_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_cut_whenever_mariadb() {
-    matrix("MariaDB", System::maria().await, 8).await;
+    let name = match mysql::brand::Brand::tested().is_mysql() {
+        true => "MySQL",
+        false => "MariaDB",
+    };
+    matrix(name, System::maria().await, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

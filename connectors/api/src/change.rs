@@ -27,7 +27,7 @@ pub enum Capture {
     PerRow,
     /// Each step is one or more whole transactions: what lies between two looks. SQLite, files, polls.
     Snapshot,
-    /// Each step is one transaction. PostgreSQL, MariaDB.
+    /// Each step is one transaction. PostgreSQL, MariaDB, MySQL.
     Transactional,
 }
 
@@ -53,7 +53,8 @@ impl Captured {
 /// The content of tables at one position.
 ///
 /// PostgreSQL: the snapshot exported by the slot that is created, the engine's own the first time, later a temporary
-/// one; each stream a `COPY`. MariaDB: transactions `WITH CONSISTENT SNAPSHOT`, and the position they say they have.
+/// one; each stream a `COPY`. MariaDB: transactions `WITH CONSISTENT SNAPSHOT`, and the position they say they have; MySQL: the same,
+/// and the position that is proved to be theirs.
 /// SQLite: read transactions on one state of the WAL, whose trigger sequence is read first. Files: a listing.
 /// Polls: a look at all rows, which becomes the listing that the next look is compared with.
 pub struct Snapshot {

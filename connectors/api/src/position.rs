@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// |---|---|---|
 /// | PostgreSQL | system identifier and timeline | LSN, big-endian |
 /// | MariaDB | server, and what `RESET MASTER` changes | how many transactions of all domains there were, then the GTID list to resume with |
+/// | MySQL | the server's UUID | how many transactions there were, then the GTID set to resume with |
 /// | SQLite | a random number that is made with the triggers | the trigger's sequence |
 /// | files, polls | a random number that is made with the first listing | the listing's number |
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -110,7 +110,7 @@ impl Dialect for MysqlDialect {
             ("year", _) => sql::cast(column, sql::type_name("SIGNED")),
             ("bit", Class::Boolean) => sql::binary(column, ast::BinaryOperator::Eq, sql::number(1)),
             ("bit", _) => sql::cast(column, sql::type_name("UNSIGNED")),
-            ("json" | "uuid" | "inet4" | "inet6", _) => {
+            ("json" | "uuid" | "inet4" | "inet6" | "vector", _) => {
                 return Err(format!(
                     "a column of type {name}, which compares by its own rules"
                 ));

@@ -44,6 +44,25 @@ impl<'a> Bytes<'a> {
         usize::try_from(self.packed()?).map_err(|_| malformed())
     }
 
+    /// A number of MySQL's serialization library: of its lowest byte the ones at the end say how many bytes follow, and the
+    /// rest of all of them, lowest first, is the number.
+    pub fn varlen(&mut self) -> Result<u64> {
+        let first = self.u8()?;
+        let further = first.trailing_ones();
+        let high = self.uint(further as usize)?;
+        Ok(match further {
+            8 => high,
+            _ => high.checked_shl(7 - further).unwrap_or(0) | u64::from(first) >> (further + 1),
+        })
+    }
+
+    /// The tag of a GTID.
+    pub fn tag(&mut self) -> Result<String> {
+        let length = usize::try_from(self.varlen()?).map_err(|_| malformed())?;
+        let tag = self.take(length)?;
+        String::from_utf8(tag.to_vec()).map_err(|_| malformed())
+    }
+
     /// Bytes behind their length.
     pub fn counted(&mut self) -> Result<&'a [u8]> {
         let length = self.length()?;
@@ -80,6 +99,21 @@ mod tests {
                 .counted()
                 .is_err()
         );
+    }
+
+    #[test]
+    fn numbers_that_say_their_length() {
+        for (bytes, number) in [
+            (&[0][..], 0),
+            (&[254], 127),
+            (&[0b01, 0b10], 128),
+            (&[0b1111_1101, 0xff], 16383),
+            (&[0b011, 0, 0b10], 1 << 14),
+            (&[255, 1, 2, 0, 0, 0, 0, 0, 0x80], 0x8000_0000_0000_0201),
+        ] {
+            assert_eq!(Bytes(bytes).varlen().unwrap(), number, "{bytes:?}");
+        }
+        assert!(Bytes(&[1]).varlen().is_err());
     }
 
     #[test]

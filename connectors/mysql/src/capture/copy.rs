@@ -11,6 +11,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Mutex;
 
+use super::instant;
 use super::place::Gtids;
 use super::tables;
 use crate::dialect::MysqlDialect;
@@ -19,13 +20,14 @@ use crate::pool::{Lease, Pool};
 use crate::read::{Batches, Reading, Render, stream};
 use crate::session::{self, Flavor};
 use crate::settings::Settings;
-use crate::snapshot;
 
 const BATCH_ROWS: usize = 8192;
 /// A table has been altered since the snapshot was taken.
 const ALTERED: u16 = 1412;
 /// A lock was waited for too long.
 const LOCKED: u16 = 1205;
+/// Of a database, of a table, of a right on all.
+const DENIED: [u16; 3] = [1044, 1142, 1227];
 /// Seconds that a snapshot waits for one who alters a table. All others who want the tables wait for him, too, and he may wait
 /// for the snapshot.
 const PATIENCE: u64 = 10;
@@ -41,25 +43,45 @@ pub enum Tried {
     Begun(Begun),
     /// A table was altered or emptied in between: another snapshot is to be taken.
     Altered,
+    /// Of all that is committed all the time it cannot be said what a snapshot has: nobody may write the tables as it is taken.
+    Unsettled,
+}
+
+/// What a second connection keeps others from as a snapshot is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Keep {
+    /// Altering and emptying the tables.
+    Altering,
+    /// Writing them.
+    Writing,
 }
 
 /// Begin a transaction that sees all tables as they are at a place in the log.
 ///
 /// # Errors
 /// A definite one names its table; the connection's.
-pub async fn begin(pool: &Arc<Pool>, settings: &Settings, all: &[Captured]) -> Result<Tried> {
+pub async fn begin(
+    pool: &Arc<Pool>,
+    settings: &Settings,
+    all: &[Captured],
+    keeps: Keep,
+) -> Result<Tried> {
     let mut fresh = false;
     loop {
         let mut lease = pool.lease(None, fresh).await?;
-        let kept = match keep(settings, all).await {
+        let kept = match keep(settings, all, keeps).await {
             Ok(kept) => kept,
             Err(e) => {
                 lease.give_back().await;
                 return Err(e);
             }
         };
-        match open(&mut lease, kept, all).await {
-            Ok(Ok(gtids)) => return Ok(Tried::Begun(Begun { lease, gtids })),
+        match open(&mut lease, kept, all, keeps).await {
+            Ok(Ok(Some(gtids))) => return Ok(Tried::Begun(Begun { lease, gtids })),
+            Ok(Ok(None)) => {
+                lease.give_back().await;
+                return Ok(Tried::Unsettled);
+            }
             Ok(Err(e)) => {
                 lease.give_back().await;
                 return Err(e.at_source(&settings.source));
@@ -85,65 +107,109 @@ pub async fn begin(pool: &Arc<Pool>, settings: &Settings, all: &[Captured]) -> R
 ///
 /// What TRUNCATE does is seen by others before it is in the log: a snapshot that is taken in between has the table without its
 /// rows, at a place where the log still has them.
-async fn keep(settings: &Settings, all: &[Captured]) -> Result<Conn> {
+async fn keep(settings: &Settings, all: &[Captured], keeps: Keep) -> Result<Conn> {
     let (mut conn, _) = session::connect(settings, None).await?;
-    let begun = async {
-        conn.query_drop("START TRANSACTION").await?;
-        look(&mut conn, all).await
+    let begun = match keeps {
+        Keep::Altering => conn.query_drop("START TRANSACTION").await,
+        Keep::Writing => Ok(()),
     };
-    match begun.await {
+    let kept = match (begun, keeps) {
+        (Err(e), _) => Err(e),
+        (Ok(()), Keep::Altering) => look(&mut conn, all).await,
+        (Ok(()), Keep::Writing) => lock(&mut conn, all).await,
+    };
+    match kept {
         Ok(Ok(())) => Ok(conn),
         Ok(Err(e)) => Err(e.at_source(&settings.source)),
+        Err(mysql_async::Error::Server(e))
+            if keeps == Keep::Writing && DENIED.contains(&e.code) =>
+        {
+            Err(unsettled(settings, all).at_source(&settings.source))
+        }
         Err(e) => Err(client_error(e, settings)),
     }
+}
+
+/// Who may not lock tables is told how he may.
+fn unsettled(settings: &Settings, all: &[Captured]) -> Error {
+    let mut schemas: Vec<&str> = all.iter().map(|c| c.table.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let user = &settings.user;
+    let grant = |schema: &&str| {
+        format!(
+            "GRANT LOCK TABLES ON `{}`.* TO {user}",
+            schema.replace('`', "``")
+        )
+    };
+    let grants: Vec<String> = schemas.iter().map(grant).collect();
+    let message = format!(
+        "transactions are committed without a pause, and user {user} may not lock the tables for the moment in which a snapshot begins"
+    );
+    let help = format!("Run at the source: {}", grants.join("; "));
+    // It may rest again.
+    Error::new(Code::Busy, message).help(help)
 }
 
 /// Tables that are looked at in a transaction are not altered until it ends.
 async fn look(conn: &mut Conn, all: &[Captured]) -> mysql_async::Result<Result<()>> {
     let dialect = MysqlDialect { flavor: None };
     for Captured { table, .. } in all {
-        let place = dialect.table(table);
-        let look = format!(
-            "SET STATEMENT lock_wait_timeout = {PATIENCE} FOR SELECT 1 FROM {place} LIMIT 1"
-        );
-        match conn.query_drop(look).await {
-            Err(mysql_async::Error::Server(e)) if e.code == LOCKED => {
-                let message = format!("it was locked by another session for {PATIENCE} s");
-                return Ok(Err(Error::new(Code::Busy, message).at_table(&table.name)));
-            }
-            looked => looked?,
+        let look = format!("SELECT 1 FROM {} LIMIT 1", dialect.table(table));
+        if let Err(e) = patiently(conn, &look).await? {
+            return Ok(Err(e.at_table(&table.name)));
         }
     }
     Ok(Ok(()))
+}
+
+/// All at once, which is the only way to have several.
+async fn lock(conn: &mut Conn, all: &[Captured]) -> mysql_async::Result<Result<()>> {
+    let dialect = MysqlDialect { flavor: None };
+    let one = |captured: &Captured| format!("{} READ", dialect.table(&captured.table));
+    let tables: Vec<String> = all.iter().map(one).collect();
+    patiently(conn, &format!("LOCK TABLES {}", tables.join(", "))).await
+}
+
+/// A statement that waits for tables that others have, but not for long.
+async fn patiently(conn: &mut Conn, statement: &str) -> mysql_async::Result<Result<()>> {
+    let patience = format!("SET SESSION lock_wait_timeout = {PATIENCE}");
+    conn.query_drop(patience).await?;
+    let done = conn.query_drop(statement).await;
+    conn.query_drop("SET SESSION lock_wait_timeout = DEFAULT")
+        .await?;
+    match done {
+        Err(mysql_async::Error::Server(e)) if e.code == LOCKED => {
+            let message = format!("it was locked by another session for {PATIENCE} s");
+            Ok(Err(Error::new(Code::Busy, message)))
+        }
+        done => done.map(Ok),
+    }
 }
 
 async fn open(
     lease: &mut Lease,
     kept: Conn,
     all: &[Captured],
-) -> mysql_async::Result<Result<Gtids>> {
+    keeps: Keep,
+) -> mysql_async::Result<Result<Option<Gtids>>> {
     lease.limit(None).await?;
-    let taken = snapshot::one(lease).await;
+    let begun = instant::begin(lease, keeps == Keep::Writing).await;
     // Who waits to alter a table goes first: then the snapshot is too old, and says so below.
     drop(kept);
-    let Some((file, offset)) = taken? else {
-        let message = "the server does not tell where its log was when a snapshot was taken";
-        return Ok(Err(Error::new(Code::NoChangeCapture, message)));
+    let gtids = match begun? {
+        Ok(Some(gtids)) => gtids,
+        other => return Ok(other),
     };
     if let Err(e) = look(&mut lease.conn, all).await? {
         return Ok(Err(e));
     }
     let numbered: Vec<_> = all.iter().cloned().enumerate().collect();
     let wrong = tables::check(&mut lease.conn, &numbered).await?;
-    if let Some((_, e)) = wrong.into_iter().next() {
-        return Ok(Err(e));
-    }
-    let asked = "SELECT BINLOG_GTID_POS(?, ?)";
-    let gtids: Option<Option<String>> = lease.conn.exec_first(asked, (file, offset)).await?;
-    let gtids = gtids.flatten().and_then(|text| Gtids::parse(&text));
-    let message =
-        "the server does not tell which transactions its log had when a snapshot was taken";
-    Ok(gtids.ok_or_else(|| Error::new(Code::Busy, message)))
+    Ok(match wrong.into_iter().next() {
+        Some((_, e)) => Err(e),
+        None => Ok(Some(gtids)),
+    })
 }
 
 /// What the streams of one snapshot share.

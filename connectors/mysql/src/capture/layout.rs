@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use belvedere_connector::Result;
 
 use super::bytes::{Bytes, malformed};
+use crate::session::Flavor;
 
 /// Types of columns, by the server's numbers.
 pub mod kind {
@@ -28,6 +29,8 @@ pub mod kind {
     pub const TIME2: u8 = 19;
     pub const BLOB_COMPRESSED: u8 = 140;
     pub const VARCHAR_COMPRESSED: u8 = 141;
+    pub const VECTOR: u8 = 242;
+    pub const JSON: u8 = 245;
     pub const NEWDECIMAL: u8 = 246;
     pub const ENUM: u8 = 247;
     pub const SET: u8 = 248;
@@ -40,6 +43,28 @@ pub mod kind {
 
 /// Of a collation of bytes without a meaning.
 pub const BINARY: u16 = 63;
+
+/// The types of columns whose collations a server lists.
+fn texts(flavor: Flavor) -> &'static [u8] {
+    use kind::*;
+    match flavor {
+        Flavor::MariaDb => &[
+            STRING,
+            VAR_STRING,
+            VARCHAR,
+            VARCHAR_COMPRESSED,
+            BLOB_COMPRESSED,
+            TINY_BLOB,
+            250,
+            251,
+            BLOB,
+            GEOMETRY,
+        ],
+        Flavor::MySql => &[
+            STRING, VAR_STRING, VARCHAR, TINY_BLOB, 250, 251, BLOB, VECTOR,
+        ],
+    }
+}
 
 /// A column of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +110,7 @@ impl<'a> Named<'a> {
     }
 
     /// None: the log does not name its columns.
-    pub fn columns(mut self) -> Result<Option<Vec<Column>>> {
+    pub fn columns(mut self, flavor: Flavor) -> Result<Option<Vec<Column>>> {
         let data = &mut self.columns;
         let count = data.length()?;
         let kinds = data.take(count)?;
@@ -108,18 +133,7 @@ impl<'a> Named<'a> {
             let content = Bytes(data.counted()?);
             let is =
                 |kinds: &'static [u8]| move |column: &&mut Column| kinds.contains(&column.kind);
-            let texts = is(&[
-                kind::STRING,
-                kind::VAR_STRING,
-                kind::VARCHAR,
-                kind::VARCHAR_COMPRESSED,
-                kind::BLOB_COMPRESSED,
-                kind::TINY_BLOB,
-                250,
-                251,
-                kind::BLOB,
-                kind::GEOMETRY,
-            ]);
+            let texts = is(texts(flavor));
             let labelled = is(&[kind::ENUM, kind::SET]);
             match field {
                 2 => default_collations(content, columns.iter_mut().filter(texts))?,
@@ -152,7 +166,8 @@ fn typed(kind: u8, metas: &mut Bytes<'_>) -> Result<(u8, u16)> {
         | TINY_BLOB..=BLOB
         | GEOMETRY
         | BLOB_COMPRESSED
-        | 245 => 1,
+        | VECTOR
+        | JSON => 1,
         VARCHAR | VAR_STRING | STRING | NEWDECIMAL | BIT | ENUM | SET | VARCHAR_COMPRESSED => 2,
         _ => 0,
     };

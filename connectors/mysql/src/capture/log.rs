@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use belvedere_connector::{Code, Error, Result};
 use futures::StreamExt;
+use mysql_async::BinlogStream;
 use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::bytes::malformed;
 use super::place::{Gtids, rewound};
-use super::readiness::grant;
 use crate::error::{client_error, unreachable_error};
-use crate::session;
+use crate::session::{self, Flavor};
 use crate::settings::Settings;
 
 /// How often a server that has nothing to say says so.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long it may say nothing at all.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Events read ahead.
@@ -91,23 +90,17 @@ impl Log {
     /// # Errors
     /// [`Code::LogTruncated`], [`Code::LogRewound`]; the connection's.
     pub async fn open(settings: &Arc<Settings>, from: &Gtids, reader: u32) -> Result<Self> {
-        let wrap = |e| failure(e, settings);
-        let (mut conn, _) = session::connect(settings, None).await?;
-        conn.query_drop(format!(
-            "SET @mariadb_slave_capability = 4, @slave_connect_state = '{from}', @slave_gtid_strict_mode = 1, \
-             @slave_gtid_ignore_duplicates = 0, @master_heartbeat_period = {}",
-            HEARTBEAT.as_nanos()
-        ))
-        .await
-        .map_err(wrap)?;
-        let request = BinlogStreamRequest::new(reader).with_pos(4);
+        let (mut conn, flavor) = session::connect(settings, None).await?;
+        let wrap = |e| failure(e, flavor, settings);
+        conn.query_drop(flavor.prepares(from)).await.map_err(wrap)?;
+        let request = flavor.request(reader, from)?;
         let mut stream = conn.get_binlog_stream(request).await.map_err(wrap)?;
-        let first = next(&mut stream, settings).await?;
+        let first = next(&mut stream, flavor, settings).await?;
         let (sender, events) = mpsc::channel(AHEAD);
         let settings = settings.clone();
         let task = tokio::spawn(async move {
             loop {
-                let event = next(&mut stream, &settings).await;
+                let event = next(&mut stream, flavor, &settings).await;
                 let is_over = event.is_err();
                 if sender.send(event).await.is_err() || is_over {
                     return;
@@ -139,12 +132,12 @@ impl Log {
     }
 }
 
-async fn next(stream: &mut BinlogStream, settings: &Settings) -> Result<Event> {
+async fn next(stream: &mut BinlogStream, flavor: Flavor, settings: &Settings) -> Result<Event> {
     let broken = |why: &str| unreachable_error(settings, why);
     let event = tokio::time::timeout(SILENCE, stream.next()).await;
     let event = event.map_err(|_| broken("the server has fallen silent"))?;
     let event = event.ok_or_else(|| broken("the server closed the connection"))?;
-    let event = event.map_err(|e| failure(e, settings))?;
+    let event = event.map_err(|e| failure(e, flavor, settings))?;
     let header = event.header();
     Ok(Event {
         kind: header.event_type_raw(),
@@ -156,7 +149,7 @@ async fn next(stream: &mut BinlogStream, settings: &Settings) -> Result<Event> {
 }
 
 /// Re-word what the server says of the place that is asked for.
-fn failure(error: mysql_async::Error, settings: &Settings) -> Error {
+fn failure(error: mysql_async::Error, flavor: Flavor, settings: &Settings) -> Error {
     let code = match &error {
         mysql_async::Error::Server(server) => server.code,
         _ => 0,
@@ -172,7 +165,10 @@ fn failure(error: mysql_async::Error, settings: &Settings) -> Error {
             Code::NoChangeCapture,
             format!("user {} may not read the log", settings.user),
         )
-        .help(format!("Run at the source: {}", grant(&settings.user))),
+        .help(format!(
+            "Run at the source: {}",
+            flavor.grant(&settings.user)
+        )),
         _ => return client_error(error, settings),
     };
     ours.at_source(&settings.source)

@@ -1,4 +1,4 @@
-//! What changes at a MariaDB server, by its binary log.
+//! What changes at a MariaDB or MySQL server, by its binary log.
 //!
 //! The central type is [`Capturing`]. In go tables that are wanted; out come their rows in one snapshot, and a [`LogStream`] of
 //! what is committed after it.
@@ -13,16 +13,19 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `place.rs` | positions: a server, and its last transaction of each domain |
+//! | `place.rs` | positions: a server, and which transactions it had |
+//! | `domains.rs`, `sets.rs` | those of MariaDB, by domain, and those of MySQL, by who numbered them |
+//! | `flavor.rs` | in which words either is asked |
 //! | `readiness.rs` | whether the server can |
 //! | `tables.rs` | whether tables can be followed, as they are now |
+//! | `instant.rs` | a snapshot, and which transactions are in it |
 //! | `copy.rs` | a snapshot's rows |
 //! | `log.rs` | the connection that the log comes by |
 //! | `event.rs` | the events of the log, and their parts |
 //! | `bytes.rs` | bounded reading of bytes |
 //! | `layout.rs` | a table's columns, as an event describes them |
 //! | `shape.rs` | how the rows of a table are read |
-//! | `value.rs`, `charset.rs` | single values, text |
+//! | `value.rs`, `charset.rs`, `json.rs` | single values, text, MySQL's JSON |
 //! | `piece.rs` | rows gathered into changes, and those into pieces |
 //! | `statement.rs` | what a statement in the log does |
 //! | `stream.rs` | [`LogStream`] |
@@ -35,12 +38,17 @@
 mod bytes;
 mod charset;
 mod copy;
+mod domains;
 mod event;
+mod flavor;
+mod instant;
+mod json;
 mod layout;
 mod log;
 mod piece;
 mod place;
 mod readiness;
+mod sets;
 mod shape;
 mod statement;
 mod stream;
@@ -62,11 +70,10 @@ use tokio::sync::watch;
 
 use crate::error::{client_error, is_dead_connection};
 use crate::pool::{Lease, Pool};
-use crate::session::Flavor;
 use crate::settings::Settings;
 
 use charset::Charsets;
-use copy::Tried;
+use copy::{Keep, Tried};
 use log::{FilePlace, Log};
 use place::{Gtids, Timeline, rewound};
 use stream::{Followed, LogStream};
@@ -97,7 +104,10 @@ type Asked<'l, T> = BoxFuture<'l, mysql_async::Result<T>>;
 /// Where a server's log stands.
 struct Standing {
     timeline: Timeline,
+    /// What is committed.
     gtids: Gtids,
+    /// What is in the log, too, and will be committed.
+    coming: Gtids,
     has_case: bool,
 }
 
@@ -123,14 +133,8 @@ impl Capturing {
         let user = self.settings.user.clone();
         let found = self.ask(move |lease| {
             let user = user.clone();
-            let look = async move {
-                match lease.flavor() {
-                    Flavor::MariaDb => readiness::read(&mut lease.conn, &user).await,
-                    Flavor::MySql => Ok(Capture::None(
-                        "the log of MySQL is not read, that of MariaDB alone".to_string(),
-                    )),
-                }
-            };
+            let flavor = lease.flavor();
+            let look = async move { readiness::read(&mut lease.conn, flavor, &user).await };
             look.boxed()
         });
         let found = found.await;
@@ -188,19 +192,27 @@ impl Capturing {
     }
 
     async fn standing(&self) -> Result<Standing> {
-        let asked = "SELECT CAST(@@global.server_id AS CHAR), @@global.gtid_binlog_pos, @@global.lower_case_table_names = 0";
-        let found: Option<(String, Option<String>, bool)> = self
-            .ask(|lease| lease.conn.query_first(asked).boxed())
-            .await?;
-        let (server, gtids, has_case) = found.unwrap_or_default();
-        let gtids = Gtids::parse(&gtids.unwrap_or_default());
-        let gtids = gtids.ok_or_else(|| {
-            let message = "the server tells in an unknown form where its log stands";
-            Error::internal(message).at_source(&self.settings.source)
-        })?;
+        type Found = (String, Option<String>, Option<String>, bool);
+        let found = self.ask(|lease| {
+            let flavor = lease.flavor();
+            let asked = async move {
+                let found: Option<Found> = lease.conn.query_first(flavor.standing()).await?;
+                Ok((flavor, found.unwrap_or_default()))
+            };
+            asked.boxed()
+        });
+        let (flavor, (server, coming, gtids, has_case)) = found.await?;
+        let parsed = |text: Option<String>| {
+            let gtids = Gtids::parse(flavor, &text.unwrap_or_default());
+            gtids.ok_or_else(|| {
+                let message = "the server tells in an unknown form where its log stands";
+                Error::internal(message).at_source(&self.settings.source)
+            })
+        };
         Ok(Standing {
-            timeline: Timeline::parse(&server)?,
-            gtids,
+            timeline: Timeline::parse(flavor, &server)?,
+            gtids: parsed(gtids)?,
+            coming: parsed(coming)?,
             has_case,
         })
     }
@@ -226,9 +238,16 @@ impl Capturing {
         }
         let timeline = self.standing().await?.timeline;
         let told = self.told.load(Ordering::SeqCst);
+        let mut keeps = Keep::Altering;
         for _ in 0..MOST_ATTEMPTS {
-            let Tried::Begun(begun) = copy::begin(&self.pool, &self.settings, tables).await? else {
-                continue;
+            let tried = copy::begin(&self.pool, &self.settings, tables, keeps).await?;
+            let begun = match tried {
+                Tried::Begun(begun) => begun,
+                Tried::Altered => continue,
+                Tried::Unsettled => {
+                    keeps = Keep::Writing;
+                    continue;
+                }
             };
             // A transaction is in the log a moment before others see it.
             if begun.gtids.count() < told {
@@ -257,7 +276,8 @@ impl Capturing {
         let standing = self.standing().await?;
         let gtids = standing.timeline.gtids(from);
         let gtids = gtids.map_err(|e| e.at_source(&settings.source))?;
-        if !standing.gtids.has(&gtids) {
+        // Of what is in its log a stream may have told before it was committed.
+        if !standing.gtids.with(&standing.coming).has(&gtids) {
             return Err(rewound().at_source(&settings.source));
         }
         let charsets = self

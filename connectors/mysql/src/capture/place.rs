@@ -1,114 +1,123 @@
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+//! Positions, in the way of either family of servers.
+
+use std::fmt;
 
 use belvedere_connector::{Code, Error, Position, Result};
 
 use super::bytes::malformed;
+use super::domains::{self, Domains};
+use super::sets::{self, GtidSet, Numbered};
+use crate::session::Flavor;
 
-/// A transaction's identifier: domain, the server that committed it, and a number that grows within the domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gtid {
-    pub domain: u32,
-    pub server: u32,
-    pub number: u64,
+/// A transaction's identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gtid {
+    MariaDb(domains::Gtid),
+    MySql(Numbered),
 }
 
-/// The last transaction of each domain: what was committed up to them is in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Gtids(BTreeMap<u32, (u32, u64)>);
+/// What was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gtids {
+    MariaDb(Domains),
+    MySql(GtidSet),
+}
 
 impl Gtids {
-    /// As the server writes it: `0-1-39,7-2-4`. None: it is not of this form.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut all = BTreeMap::new();
-        for gtid in text
-            .split(',')
-            .map(str::trim)
-            .filter(|gtid| !gtid.is_empty())
-        {
-            let mut parts = gtid.splitn(3, '-');
-            let domain = parts.next()?.parse().ok()?;
-            let server = parts.next()?.parse().ok()?;
-            let number = parts.next()?.parse().ok()?;
-            all.insert(domain, (server, number));
+    /// As the server writes it. None: it is not of its form.
+    pub fn parse(flavor: Flavor, text: &str) -> Option<Self> {
+        match flavor {
+            Flavor::MariaDb => Domains::parse(text).map(Self::MariaDb),
+            Flavor::MySql => GtidSet::parse(text).map(Self::MySql),
         }
-        Some(Self(all))
     }
 
-    /// How many transactions there were, as far as each domain numbers them without gaps: it grows with each.
+    /// How many transactions there were: it grows with each.
     pub fn count(&self) -> u64 {
-        let numbers = self.0.values().map(|(_, number)| number);
-        numbers.fold(0, |sum, number| sum.saturating_add(*number))
+        match self {
+            Self::MariaDb(gtids) => gtids.count(),
+            Self::MySql(gtids) => gtids.count(),
+        }
     }
 
     /// Whether all that is in the other is in it, too.
     pub fn has(&self, other: &Self) -> bool {
-        let has = |(domain, (_, number)): (&u32, &(u32, u64))| {
-            self.0.get(domain).is_some_and(|(_, last)| last >= number)
-        };
-        other.0.iter().all(has)
+        match (self, other) {
+            (Self::MariaDb(gtids), Self::MariaDb(other)) => gtids.has(other),
+            (Self::MySql(gtids), Self::MySql(other)) => gtids.has(other),
+            _ => false,
+        }
+    }
+
+    /// All that is in either.
+    pub fn with(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::MySql(gtids), Self::MySql(other)) => Self::MySql(gtids.clone().union(other)),
+            // It tells at once all that is in its log.
+            _ => self.clone(),
+        }
     }
 
     /// One more transaction.
     ///
     /// # Errors
-    /// If its number does not grow: positions would not either.
+    /// If its number does not grow, or is there: positions would not grow either.
     pub fn add(&mut self, gtid: Gtid) -> Result<()> {
-        let last = self.0.insert(gtid.domain, (gtid.server, gtid.number));
-        match last {
-            Some((_, last)) if last >= gtid.number => Err(Error::new(
-                Code::LogRewound,
-                "the numbers of its transactions went back",
-            )
-            .help("Run at the source: SET GLOBAL gtid_strict_mode = ON")),
-            _ => Ok(()),
+        match (self, gtid) {
+            (Self::MariaDb(gtids), Gtid::MariaDb(gtid)) => gtids.add(gtid),
+            (Self::MySql(gtids), Gtid::MySql(gtid)) => gtids.add(gtid),
+            _ => Err(malformed()),
         }
     }
 }
 
 impl fmt::Display for Gtids {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (domain, (server, number))) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_char(',')?;
-            }
-            write!(f, "{domain}-{server}-{number}")?;
+        match self {
+            Self::MariaDb(gtids) => gtids.fmt(f),
+            Self::MySql(gtids) => gtids.fmt(f),
         }
-        Ok(())
     }
 }
 
-/// A server's history of transactions, by its number among those that replicate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A server's history of transactions: by its number among those that replicate, or, of MySQL, by its UUID.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    pub server: u32,
+    pub flavor: Flavor,
+    server: Vec<u8>,
 }
 
 impl Timeline {
-    pub fn at(self, gtids: &Gtids) -> Position {
+    /// Of what the server is called by.
+    ///
+    /// # Errors
+    /// If it is not of its form.
+    pub fn parse(flavor: Flavor, server: &str) -> Result<Self> {
+        let server = match flavor {
+            Flavor::MariaDb => server.parse().ok().map(|id: u32| id.to_be_bytes().to_vec()),
+            Flavor::MySql => sets::uuid(server).map(|uuid| uuid.to_vec()),
+        };
+        let server = server.ok_or_else(malformed)?;
+        Ok(Self { flavor, server })
+    }
+
+    pub fn at(&self, gtids: &Gtids) -> Position {
         let mut place = gtids.count().to_be_bytes().to_vec();
         place.extend(gtids.to_string().into_bytes());
-        Position::new(self.server.to_be_bytes(), place)
+        Position::new(self.server.clone(), place)
     }
 
     /// Where a position is on this timeline.
     ///
     /// # Errors
     /// [`Code::LogRewound`] if it is on another.
-    pub fn gtids(self, position: &Position) -> Result<Gtids> {
+    pub fn gtids(&self, position: &Position) -> Result<Gtids> {
         let list = position.place().get(8..).map(std::str::from_utf8);
         let gtids = match list {
-            Some(Ok(list)) if position.timeline() == self.server.to_be_bytes() => {
-                Gtids::parse(list)
-            }
+            Some(Ok(list)) if position.timeline() == self.server => Gtids::parse(self.flavor, list),
             _ => None,
         };
         gtids.ok_or_else(rewound)
-    }
-
-    pub fn parse(server: &str) -> Result<Self> {
-        let server = server.parse().map_err(|_| malformed())?;
-        Ok(Self { server })
     }
 }
 
@@ -121,40 +130,44 @@ pub fn rewound() -> Error {
 mod tests {
     use super::*;
 
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn at(flavor: Flavor, server: &str, gtids: &str) -> Position {
+        let gtids = Gtids::parse(flavor, gtids).unwrap();
+        Timeline::parse(flavor, server).unwrap().at(&gtids)
+    }
+
     #[test]
-    fn positions_grow_with_each_transaction() {
-        let timeline = Timeline { server: 7 };
-        let mut gtids = Gtids::parse("0-1-9,3-2-4").unwrap();
-        let before = timeline.at(&gtids);
-        for (domain, number) in [(0, 10), (3, 5), (1, 1), (0, 11)] {
-            let last = timeline.at(&gtids);
-            let server = 1;
-            gtids
-                .add(Gtid {
-                    domain,
-                    server,
-                    number,
-                })
-                .unwrap();
-            assert!(timeline.at(&gtids) > last);
+    fn positions_grow_and_are_read_again() {
+        let set = |ranges: &str| format!("{UUID}:{ranges}");
+        for (flavor, server, less, more) in [
+            (
+                Flavor::MariaDb,
+                "7",
+                "0-1-9".to_string(),
+                "0-1-10".to_string(),
+            ),
+            (Flavor::MySql, UUID, set("1-9"), set("1-9:11")),
+        ] {
+            let timeline = Timeline::parse(flavor, server).unwrap();
+            let (less, more) = (at(flavor, server, &less), at(flavor, server, &more));
+            assert!(less < more);
+            assert_eq!(timeline.at(&timeline.gtids(&more).unwrap()), more);
+            assert!(
+                timeline
+                    .gtids(&more)
+                    .unwrap()
+                    .has(&timeline.gtids(&less).unwrap())
+            );
         }
-        assert_eq!(gtids.to_string(), "0-1-11,1-1-1,3-1-5");
-        assert_eq!(timeline.gtids(&timeline.at(&gtids)).unwrap(), gtids);
-        assert!(gtids.has(&timeline.gtids(&before).unwrap()));
-        assert!(!Gtids::default().has(&gtids) && gtids.has(&Gtids::default()));
-        let back = Gtid {
-            domain: 0,
-            server: 1,
-            number: 11,
-        };
-        assert_eq!(gtids.add(back).unwrap_err().code, Code::LogRewound);
+        assert!(Timeline::parse(Flavor::MySql, "7").is_err());
     }
 
     #[test]
     fn positions_of_another_log_are_told_apart() {
-        let timeline = Timeline { server: 7 };
-        let position = timeline.at(&Gtids::parse("0-1-9").unwrap());
-        let other = Timeline { server: 8 };
+        let position = at(Flavor::MariaDb, "7", "0-1-9");
+        let timeline = Timeline::parse(Flavor::MariaDb, "7").unwrap();
+        let other = Timeline::parse(Flavor::MariaDb, "8").unwrap();
         assert_eq!(other.gtids(&position).unwrap_err().code, Code::LogRewound);
         for place in [&b"1"[..], b"12345678x", b"123456780-1"] {
             let odd = Position::new(position.timeline(), place);

@@ -7,6 +7,7 @@ use mysql_async::consts::ColumnType;
 
 use super::bytes::{Bytes, malformed};
 use super::charset::{Charset, Charsets};
+use super::json;
 use super::layout::{Column, kind};
 use super::value;
 use crate::decode::{Origin, RowDecoder, Wire};
@@ -45,6 +46,8 @@ enum Reading {
     },
     Enum(Vec<Vec<u8>>),
     Set(Vec<Vec<u8>>),
+    /// MySQL's, which is not stored as text.
+    Json,
     Uuid,
     Inet4,
     Inet6,
@@ -92,7 +95,9 @@ impl<'a> Native<'a> {
             "set" => &[SET],
             "char" | "binary" | "uuid" | "inet4" | "inet6" => &[STRING],
             "varchar" | "varbinary" => &[VARCHAR, VAR_STRING],
-            "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "tinyblob" | "blob"
+            "json" => &[BLOB, JSON],
+            "vector" => &[VECTOR],
+            "tinytext" | "text" | "mediumtext" | "longtext" | "tinyblob" | "blob"
             | "mediumblob" | "longblob" => &[TINY_BLOB, 250, 251, BLOB],
             "date" => &[DATE, NEWDATE],
             // What has digits after its seconds has no fixed length in the old form.
@@ -234,6 +239,7 @@ impl Reading {
                 let set: Vec<&[u8]> = set.map(|(_, label)| label.as_slice()).collect();
                 set.join(&b","[..])
             }
+            Self::Json => json::text(bytes)?.into_bytes(),
             Self::Uuid => value::uuid(&padded(bytes, 16)).into_bytes(),
             Self::Inet4 => value::inet4(&padded(bytes, 4)).into_bytes(),
             Self::Inet6 => value::inet6(&padded(bytes, 16)).into_bytes(),
@@ -266,6 +272,7 @@ fn reading(column: &Column, native: &Native<'_>, charsets: &Charsets) -> Result<
         "uuid" => Reading::Uuid,
         "inet4" => Reading::Inet4,
         "inet6" => Reading::Inet6,
+        "json" if column.kind == kind::JSON => Reading::Json,
         "enum" => Reading::Enum(labels()?),
         "set" => Reading::Set(labels()?),
         "binary" => Reading::Bytes {
@@ -281,7 +288,8 @@ fn reading(column: &Column, native: &Native<'_>, charsets: &Charsets) -> Result<
         },
         _ if matches!(
             column.kind,
-            kind::VARCHAR | kind::VAR_STRING | kind::TINY_BLOB..=kind::BLOB | kind::GEOMETRY
+            kind::VARCHAR | kind::VAR_STRING | kind::TINY_BLOB
+                ..=kind::BLOB | kind::GEOMETRY | kind::VECTOR
         ) =>
         {
             Reading::Bytes { length: 0 }
@@ -305,7 +313,8 @@ fn is_known(column: &Column) -> bool {
             | LONGLONG
             | INT24
             | DATE..=TIME2
-            | NEWDECIMAL..=GEOMETRY
+            | VECTOR
+            | JSON..=GEOMETRY
             | BLOB_COMPRESSED
             | VARCHAR_COMPRESSED
     )

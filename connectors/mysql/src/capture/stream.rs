@@ -161,6 +161,13 @@ impl LogStream {
                     has_ended: false,
                 });
             }
+            // Those of a file that begins: what is in no file that was read is missing.
+            Parsed::Previous(gtids) => {
+                if self.open.is_none() && !self.gtids.has(&gtids) {
+                    let message = "transactions are missing in its log";
+                    return Err(Error::new(Code::LogTruncated, message));
+                }
+            }
             Parsed::Incident => {
                 let message = "the server says that changes are missing in its log";
                 return Err(Error::new(Code::LogTruncated, message));
@@ -192,10 +199,15 @@ impl LogStream {
     fn prepared(&mut self) -> Result<()> {
         let open = self.open()?;
         open.has_ended = true;
-        let is_wanted = open.is_wanted;
+        let (is_wanted, is_told) = (open.is_wanted, open.is_told);
         if let Some(name) = open.name.take() {
             self.prepared.insert(name, is_wanted);
         }
+        if is_told {
+            let message = "a transaction was prepared, of which a part was told before";
+            return Err(Error::new(Code::LogTruncated, message));
+        }
+        self.piece = Piece::default();
         Ok(())
     }
 
@@ -233,7 +245,7 @@ impl LogStream {
 
     fn shape(&self, number: usize, named: Named<'_>) -> Result<Shape> {
         let captured = &self.followed.tables[number];
-        let columns = named.columns()?.ok_or_else(|| {
+        let columns = named.columns(self.timeline.flavor)?.ok_or_else(|| {
             let message = "the log does not name the table's columns";
             Error::new(Code::NoChangeCapture, message)
                 .at_table(&captured.table.name)
@@ -299,7 +311,7 @@ impl LogStream {
 
     fn statement(&mut self, statement: &Statement, sql: &str) -> Result<()> {
         match statement.bound() {
-            Bound::Begin => {}
+            Bound::Begin => self.open()?.is_alone = false,
             // `XA END`, which alone names the prepared transaction that ends.
             Bound::Within => {
                 if let Some(name) = prepared_name(sql) {
@@ -383,7 +395,7 @@ impl LogStream {
             open.is_told = true;
             return self.cut(false).map(Some);
         }
-        let (gtid, is_told) = (open.gtid, open.is_told);
+        let (gtid, is_told) = (open.gtid.clone(), open.is_told);
         self.open = None;
         self.known.clear();
         self.gtids.add(gtid)?;

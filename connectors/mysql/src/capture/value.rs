@@ -35,7 +35,9 @@ pub fn stored<'a>(column: &Column, row: &mut Bytes<'a>) -> Result<&'a [u8]> {
             let prefix = if meta > 255 { 2 } else { 1 };
             row.uint(prefix)? as usize
         }
-        TINY_BLOB..=BLOB | GEOMETRY | BLOB_COMPRESSED if (1..=4).contains(&meta) => {
+        TINY_BLOB..=BLOB | GEOMETRY | BLOB_COMPRESSED | JSON | VECTOR
+            if (1..=4).contains(&meta) =>
+        {
             row.uint(meta)? as usize
         }
         _ => return Err(malformed()),
@@ -164,7 +166,7 @@ fn decimal_length(meta: u16) -> Result<usize> {
 
 /// Groups of nine digits in four bytes, those on the outside shorter; the first bit is inverted, and of a negative number all
 /// others, too.
-fn decimal(bytes: &[u8], meta: u16) -> Result<Vec<u8>> {
+pub fn decimal(bytes: &[u8], meta: u16) -> Result<Vec<u8>> {
     let (whole, scale) = digits(meta)?;
     let first = *bytes.first().ok_or_else(malformed)?;
     let is_negative = first & 0x80 == 0;

@@ -1,14 +1,16 @@
-//! A private MariaDB for the tests: started on a free port in a folder of its own, stopped when the last test lets go.
+//! A private server for the tests: started on a free port in a folder of its own, stopped when the last test lets go.
 //!
+//! It is MariaDB, or MySQL with `BELVEDERE_MYSQLD=/path/to/mysqld`; statements are written in MariaDB's words, see `brand.rs`.
 //! With `BELVEDERE_TEST_MYSQL=mysql://root@127.0.0.1:PORT/test` a running server is used instead.
 
 // Each test file uses its own part.
 #![allow(dead_code)]
 
 pub mod algebra;
+pub mod brand;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,10 +26,13 @@ use futures::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
+use brand::Brand;
+
 /// A server; each test makes a database of its own in it.
 pub struct Server {
     process: Option<Child>,
     folder: Option<tempfile::TempDir>,
+    pub brand: Brand,
     pub host: String,
     pub port: u16,
 }
@@ -40,6 +45,7 @@ impl Server {
             return Self {
                 process: None,
                 folder: None,
+                brand: Brand::tested(),
                 host: url.host_str().expect("a host").to_string(),
                 port: url.port().unwrap_or(3306),
             };
@@ -47,20 +53,19 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         open_to_all(folder.path());
         let data = folder.path().join("data");
-        let made = Command::new("mariadb-install-db")
+        let brand = Brand::tested();
+        let made = brand
+            .install(&data)
             // A server that starts removes what others have for temporary tables in a folder that they share.
             .env("TMPDIR", folder.path())
-            .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-            .args(user())
-            .args(["--skip-test-db", "--innodb-log-file-size=8M"])
-            .arg(format!("--datadir={}", data.display()))
             .output()
-            .expect("mariadb-install-db is installed");
+            .expect("the server's programs are installed");
         let said = [made.stdout, made.stderr].concat();
         let said = String::from_utf8_lossy(&said);
-        assert!(made.status.success(), "mariadb-install-db failed: {said}");
+        assert!(made.status.success(), "no folder of data was made: {said}");
         let mut server = Self {
             process: None,
+            brand,
             host: "127.0.0.1".to_string(),
             port: free_port(),
             folder: Some(folder),
@@ -89,37 +94,26 @@ impl Server {
     }
 
     pub async fn launch_logging(&mut self) {
-        let options = [
-            "--server-id=7",
-            "--log-bin=binlog",
-            "--binlog-format=ROW",
-            "--binlog-row-image=FULL",
-            "--binlog-row-metadata=FULL",
-        ];
-        self.launch_with(&options.map(str::to_string)).await;
+        let options = self.brand.logging();
+        self.launch_with(&options).await;
     }
 
     /// With further options.
     pub async fn launch_with(&mut self, options: &[String]) {
         let folder = self.folder();
-        let process = Command::new("mariadbd")
+        let process = self
+            .brand
+            .serve()
             .env("TMPDIR", folder)
-            .args(["--no-defaults", "--bind-address=127.0.0.1"])
-            .args(user())
-            .args([
-                "--innodb-buffer-pool-size=32M",
-                // Written at each commit, if only to the system's cache: a killed server has lost nothing.
-                "--innodb-flush-log-at-trx-commit=2",
-            ])
-            .args(["--performance-schema=OFF", "--max-allowed-packet=64M"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("s").display()))
+            .arg(format!("--pid-file={}", folder.join("pid").display()))
             .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("mariadbd is installed");
+            .expect("the server is installed");
         self.process = Some(process);
         let until = Instant::now() + Duration::from_secs(60);
         while Conn::new(self.options("", "root")).await.is_err() {
@@ -176,11 +170,19 @@ impl Server {
             conn.query_drop(statement).await.expect("a new database");
         }
         for statement in statements {
-            if let Err(e) = conn.query_drop(*statement).await {
+            self.run(&mut conn, statement).await;
+        }
+        conn.disconnect().await.expect("a goodbye");
+    }
+
+    /// Run a statement that is in MariaDB's words, or several with `; ` between.
+    pub async fn run(&self, conn: &mut Conn, statements: &str) {
+        let statements = statements.split("; ").flat_map(|sql| self.brand.words(sql));
+        for statement in statements {
+            if let Err(e) = conn.query_drop(&statement).await {
                 panic!("{statement}: {e}");
             }
         }
-        conn.disconnect().await.expect("a goodbye");
     }
 
     /// One column of text, asked of the server itself.
@@ -228,12 +230,6 @@ pub fn config(url: &str, options: &[(&str, &str)]) -> SourceConfig {
             .collect(),
         limits: belvedere_connector::Limits::default(),
     }
-}
-
-/// MariaDB refuses to run as root. Nobody else may choose.
-fn user() -> Option<&'static str> {
-    let id = Command::new("id").arg("-u").output().expect("id");
-    (id.stdout == b"0\n").then_some("--user=mysql")
 }
 
 /// The server may run as a user of its own.
