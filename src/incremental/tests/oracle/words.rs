@@ -244,7 +244,7 @@ impl Writer {
             true => format!(" FILTER (WHERE {})", self.condition(from, 0)),
             false => String::new(),
         };
-        let (call, of) = match self.random.u8(0..16) {
+        let (call, of) = match self.random.u8(0..18) {
             0 => ("count(*)".to_string(), Int),
             1 => (format!("count({int})"), Int),
             2 => (format!("sum({int})"), Int),
@@ -259,7 +259,11 @@ impl Writer {
                 let of = self.any_type();
                 (format!("max({})", self.expr(from, of, 1)), of)
             }
-            8 => (format!("count(DISTINCT {int})"), Int),
+            8 => {
+                let of = self.any_type();
+                let x = self.expr(from, of, 1);
+                (format!("count(DISTINCT {x})"), Int)
+            }
             9 => (format!("sum(DISTINCT {int})"), Int),
             10 => (format!("median({int})"), Int),
             11 => (format!("stddev({})", self.expr(from, Float, 0)), Float),
@@ -269,6 +273,12 @@ impl Writer {
                 return (format!("string_agg({text}, ',' ORDER BY {text})"), Text);
             }
             14 => (format!("var_pop({})", self.expr(from, Float, 0)), Float),
+            15 => {
+                let condition = self.condition(from, 0);
+                let what = self.pick(&["count(DISTINCT", "count(", "sum(DISTINCT"]);
+                (format!("{what} CAST({condition} AS INT))"), Int)
+            }
+            16 => (format!("avg(DISTINCT {int})"), Float),
             _ => (format!("count(DISTINCT {})", self.expr(from, Text, 0)), Int),
         };
         (format!("{call}{filter}"), of)
