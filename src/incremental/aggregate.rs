@@ -1,5 +1,6 @@
 //! Aggregates that a change alone changes.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -283,6 +284,17 @@ impl Aggregate {
                 Arc::new(sums.with_data_type(data_type.clone()))
             }
         })
+    }
+}
+
+/// Of the same, computed in the same way.
+impl PartialEq for Aggregate {
+    fn eq(&self, other: &Self) -> bool {
+        let is_one_kind = match (&self.kind, &other.kind) {
+            (Kind::Floats(_, one), Kind::Floats(_, other)) => one.is_statistic_of(other),
+            (one, other) => discriminant(one) == discriminant(other),
+        };
+        is_one_kind && self.is_distinct == other.is_distinct && self.argument() == other.argument()
     }
 }
 

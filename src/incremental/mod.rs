@@ -11,7 +11,8 @@
 //!                └ probes the tables' indexes: keeps nothing
 //! ```
 //!
-//! What is looked up and no table has, an operator's output, is kept as a table of its own (`relation.rs`).
+//! What is looked up and no table has, an operator's output, is kept as a table of its own (`relation.rs`). A subplan that a
+//! query has more than once is kept once (`shared.rs`).
 //!
 //! *A join is a delta join.* For A ⋈ B ⋈ C and an epoch that changes all three,
 //!
@@ -50,6 +51,7 @@
 //! | `dataflow.rs` | [`Dataflow`]: operators put together, and an epoch that goes through them |
 //! | `errors.rs`, `progress.rs` | what an epoch tells: rows that fail; [`Progress`], how far it is and what it may take |
 //! | `reading.rs`, `relation.rs` | what is looked up: columns of a table and what is computed of them; an operator's output |
+//! | `shared.rs` | a subplan that several operators read |
 //! | `operators.rs`, `map.rs` | operators without state; [`Map`]: filter and projection |
 //! | `join.rs`, `path.rs` | [`Join`]: inner joins of tables; in which order and by which index others are looked up |
 //! | `group.rs`, `aggregate.rs`, `values.rs` | [`GroupBy`]: groups by the change alone; their values in order |
@@ -76,6 +78,7 @@ mod plan;
 mod progress;
 mod reading;
 mod relation;
+mod shared;
 mod single;
 #[cfg(test)]
 mod tests;

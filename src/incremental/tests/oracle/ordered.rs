@@ -5,9 +5,13 @@ use super::named::keeps;
 use super::world::World;
 use crate::incremental::reading::work::READ;
 
-/// Kept, and nothing is read again whatever comes or goes.
 fn keeps_by_the_change_alone(sql: &str) {
     keeps(sql);
+    reads_nothing_again(sql);
+}
+
+/// Kept, and nothing is read again whatever comes or goes.
+fn reads_nothing_again(sql: &str) {
     let mut random = fastrand::Rng::with_seed(sql.len() as u64);
     let mut world = World::new();
     world.change(&mut random, 40);
@@ -73,11 +77,33 @@ fn values_of_each_type_in_order() {
         ("s", "Dictionary(Int32, Utf8)"),
         ("a > 1", "Boolean"),
         ("day", "Date64"),
+        ("arrow_cast(a, 'Int32')", "Time32(Second)"),
+        ("arrow_cast(a, 'Int32')", "Time32(Millisecond)"),
+        ("a", "Time64(Microsecond)"),
+        ("a", "Time64(Nanosecond)"),
+        ("day", "Timestamp(Nanosecond, None)"),
+        ("day", "Timestamp(Millisecond, Some(\"Asia/Kathmandu\"))"),
+        ("a", "Duration(Second)"),
+        ("a", "Duration(Nanosecond)"),
+        ("arrow_cast(a, 'Int32')", "Interval(YearMonth)"),
+        (
+            "arrow_cast(substr(s || 'x', 1, 1), 'Binary')",
+            "FixedSizeBinary(1)",
+        ),
     ] {
         let x = format!("arrow_cast({column}, '{data_type}')");
-        keeps_by_the_change_alone(&format!(
+        reads_nothing_again(&format!(
             "SELECT s, min(x), max(x), count(DISTINCT x), count(DISTINCT id) \
              FROM (SELECT s, id, {x} AS x FROM t) GROUP BY s"
+        ));
+    }
+    for interval in [
+        "CAST(CAST(a AS VARCHAR) || ' months' AS INTERVAL)",
+        "CAST(CAST(a AS VARCHAR) || ' days ' || CAST(-b AS VARCHAR) || ' hours' AS INTERVAL)",
+    ] {
+        reads_nothing_again(&format!(
+            "SELECT min(x), max(x), count(DISTINCT x), count(DISTINCT id) \
+             FROM (SELECT id, {interval} AS x FROM t)"
         ));
     }
 }

@@ -29,10 +29,20 @@ impl From {
 
 pub(super) struct Writer {
     pub(super) random: Rng,
-    pub(super) names: usize,
+    names: usize,
+    /// Queries of FROM, with their columns: one may be there again.
+    pub(super) known: Vec<(String, Vec<(String, Type)>)>,
 }
 
 impl Writer {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: Rng::with_seed(seed),
+            names: 0,
+            known: Vec::new(),
+        }
+    }
+
     pub(super) fn one_in(&mut self, n: u32) -> bool {
         self.random.u32(0..n) == 0
     }
@@ -41,9 +51,10 @@ impl Writer {
         all[self.random.usize(0..all.len())]
     }
 
-    pub(super) fn name(&mut self) -> String {
+    /// One that is nowhere else.
+    pub(super) fn name(&mut self, of: &str) -> String {
         self.names += 1;
-        format!("r{}", self.names)
+        format!("{of}{}", self.names)
     }
 
     pub(super) fn table(&mut self) -> From {
@@ -76,7 +87,7 @@ impl Writer {
                 &[("s", Text), ("a", Int), ("day", Date), ("until", Time)],
             ),
         };
-        let name = self.name();
+        let name = self.name("r");
         From {
             sql: format!("{table} AS {name}"),
             columns: columns
