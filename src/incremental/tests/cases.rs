@@ -195,7 +195,13 @@ fn of_values() -> GroupBy {
 fn given(change: &ZSet) -> Vec<[i64; 6]> {
     let columns = change.rows().columns().iter();
     let columns: Vec<&Int64Array> = columns.map(|column| column.as_primitive()).collect();
-    let value = |column: &Int64Array, i| column.is_valid(i).then(|| column.value(i)).unwrap_or(-1);
+    let value = |column: &Int64Array, i| {
+        if column.is_valid(i) {
+            column.value(i)
+        } else {
+            -1
+        }
+    };
     let row = |i| {
         let mut row = [change.weights()[i]; 6];
         (1..)
