@@ -33,6 +33,11 @@ impl Running {
         Some(Self { statistic, moments })
     }
 
+    /// Whether it answers the same question.
+    pub(crate) fn is_statistic_of(&self, other: &Self) -> bool {
+        self.statistic == other.statistic
+    }
+
     /// A float comes as often as `weight` says, or goes.
     pub(crate) fn add(&mut self, x: f64, weight: i64) {
         for _ in 0..weight.unsigned_abs() {

@@ -1,5 +1,6 @@
 //! Aggregates that a change alone changes.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,11 +15,16 @@ use arrow::datatypes::{
 use datafusion::common::{Result, plan_err};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::values::{Values, decoded};
 use crate::exact::Running;
 
 /// An aggregate of a group.
 #[derive(Clone, Debug)]
-pub struct Aggregate(Kind);
+pub struct Aggregate {
+    kind: Kind,
+    /// Of different values, each as if it were there once.
+    is_distinct: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -26,6 +32,8 @@ enum Kind {
     Count(Arc<dyn PhysicalExpr>),
     Sum(Arc<dyn PhysicalExpr>),
     Floats(Arc<dyn PhysicalExpr>, Box<Running>),
+    Min(Arc<dyn PhysicalExpr>),
+    Max(Arc<dyn PhysicalExpr>),
 }
 
 /// What a group has of an aggregate.
@@ -37,6 +45,8 @@ pub(super) enum Total {
         values: i64,
     },
     Floats(Box<Running>),
+    /// The first or the last of its values, encoded, as it was when an epoch ended.
+    Extreme(Option<Box<[u8]>>),
 }
 
 /// What comes to a total; to a count, a zero.
@@ -69,22 +79,41 @@ impl Default for Total {
 impl Aggregate {
     /// `count(*)`.
     pub fn rows() -> Self {
-        Self(Kind::Rows)
+        Kind::Rows.into()
     }
 
     /// `count(x)`.
     pub fn count(x: Arc<dyn PhysicalExpr>) -> Self {
-        Self(Kind::Count(x))
+        Kind::Count(x).into()
     }
 
     /// `sum(x)`, of whole numbers or decimals.
     pub fn sum(x: Arc<dyn PhysicalExpr>) -> Self {
-        Self(Kind::Sum(x))
+        Kind::Sum(x).into()
+    }
+
+    /// `min(x)`.
+    pub fn min(x: Arc<dyn PhysicalExpr>) -> Self {
+        Kind::Min(x).into()
+    }
+
+    /// `max(x)`.
+    pub fn max(x: Arc<dyn PhysicalExpr>) -> Self {
+        Kind::Max(x).into()
+    }
+
+    /// Of different values: `count(DISTINCT x)`, `sum(DISTINCT x)`.
+    pub fn distinct(self) -> Self {
+        let is_distinct = true;
+        Self {
+            is_distinct,
+            ..self
+        }
     }
 
     /// A statistic of floats, which `of_none` has of none.
     pub(crate) fn floats(x: Arc<dyn PhysicalExpr>, of_none: Running) -> Self {
-        Self(Kind::Floats(x, Box::new(of_none)))
+        Kind::Floats(x, Box::new(of_none)).into()
     }
 
     /// Whether there is a sum of this type.
@@ -94,23 +123,49 @@ impl Aggregate {
 
     /// What it is computed of; None: of rows as such.
     pub(super) fn argument(&self) -> Option<&Arc<dyn PhysicalExpr>> {
-        match &self.0 {
+        match &self.kind {
             Kind::Rows => None,
-            Kind::Count(x) | Kind::Sum(x) | Kind::Floats(x, _) => Some(x),
+            Kind::Count(x) | Kind::Sum(x) | Kind::Floats(x, _) | Kind::Min(x) | Kind::Max(x) => {
+                Some(x)
+            }
+        }
+    }
+
+    /// What it takes the values of a group for; None: it does not need them.
+    pub(super) fn of_values(&self) -> Option<&Arc<dyn PhysicalExpr>> {
+        match (&self.kind, self.is_distinct) {
+            (Kind::Min(x) | Kind::Max(x), _) => Some(x),
+            (_, true) => self.argument(),
+            (_, false) => None,
+        }
+    }
+
+    /// Whether each value counts once, however often it is there.
+    pub(super) fn is_distinct(&self) -> bool {
+        self.is_distinct
+    }
+
+    /// Which of a group's values it is; None: it is none of them.
+    pub(super) fn extreme<'a>(&self, values: &'a Values) -> Option<Option<&'a [u8]>> {
+        match &self.kind {
+            Kind::Min(_) => Some(values.first()),
+            Kind::Max(_) => Some(values.last()),
+            _ => None,
         }
     }
 
     /// Of no rows.
     pub(super) fn start(&self) -> Total {
-        match &self.0 {
+        match &self.kind {
             Kind::Floats(_, running) => Total::Floats(running.clone()),
+            Kind::Min(_) | Kind::Max(_) => Total::Extreme(None),
             _ => Total::default(),
         }
     }
 
     /// What a total has outside of itself.
     pub(super) fn boxed_bytes(&self) -> usize {
-        match &self.0 {
+        match &self.kind {
             Kind::Floats(_, _) => size_of::<Running>(),
             _ => 0,
         }
@@ -118,9 +173,12 @@ impl Aggregate {
 
     pub(super) fn field(&self, input: &Schema, name: &str) -> Result<Field> {
         use DataType::{Decimal128, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
-        let expr = match &self.0 {
+        let expr = match &self.kind {
             Kind::Rows | Kind::Count(_) => return Ok(Field::new(name, Int64, false)),
             Kind::Floats(_, _) => return Ok(Field::new(name, DataType::Float64, true)),
+            Kind::Min(x) | Kind::Max(x) => {
+                return Ok(Field::new(name, x.data_type(input)?, true));
+            }
             Kind::Sum(expr) => expr,
         };
         let data_type = match expr.data_type(input)? {
@@ -141,7 +199,7 @@ impl Aggregate {
         argument: &ArrayRef,
         mut add: impl FnMut(usize, Added),
     ) -> Result<()> {
-        match &self.0 {
+        match &self.kind {
             Kind::Floats(_, _) => {
                 let values = argument.as_primitive::<Float64Type>().iter().enumerate();
                 let values = values.filter_map(|(row, value)| Some((row, value?)));
@@ -149,10 +207,11 @@ impl Aggregate {
                 Ok(())
             }
             Kind::Sum(_) => each_number(argument, |row, value| add(row, Added::Whole(value))),
-            _ => {
+            Kind::Count(_) => {
                 each_value(argument, |row| add(row, Added::Whole(0)));
                 Ok(())
             }
+            Kind::Rows | Kind::Min(_) | Kind::Max(_) => Ok(()),
         }
     }
 
@@ -165,10 +224,11 @@ impl Aggregate {
                     sum: new_sum,
                     values: new_values,
                 },
-            ) => match &self.0 {
+            ) => match &self.kind {
                 Kind::Count(_) => values == new_values,
                 _ => sum == new_sum && (*values > 0) == (*new_values > 0),
             },
+            (Total::Extreme(before), Total::Extreme(after)) => before == after,
             (Total::Floats(before), Total::Floats(after)) => {
                 before.value().map(f64::to_bits) == after.value().map(f64::to_bits)
             }
@@ -178,7 +238,7 @@ impl Aggregate {
 
     /// Whether it is the number of rows.
     pub(super) fn is_rows(&self) -> bool {
-        matches!(self.0, Kind::Rows)
+        matches!(self.kind, Kind::Rows)
     }
 
     /// Of groups, given as their rows and totals.
@@ -186,20 +246,25 @@ impl Aggregate {
         &self,
         data_type: &DataType,
         totals: impl Iterator<Item = (i64, &'a Total)>,
-    ) -> ArrayRef {
+    ) -> Result<ArrayRef> {
         let sum = |(_, total): (i64, &Total)| match total {
             Total::Whole { sum, values } => (*values > 0).then_some(*sum),
-            Total::Floats(_) => None,
+            _ => None,
         };
         let values = |(_, total): (i64, &Total)| match total {
             Total::Whole { values, .. } => *values,
-            Total::Floats(_) => 0,
+            _ => 0,
         };
         let float = |(_, total): (i64, &Total)| match total {
-            Total::Whole { .. } => None,
             Total::Floats(running) => running.value(),
+            _ => None,
         };
-        match (&self.0, data_type) {
+        let extreme = |(_, total): (i64, &'a Total)| match total {
+            Total::Extreme(value) => value.as_deref(),
+            _ => None,
+        };
+        Ok(match (&self.kind, data_type) {
+            (Kind::Min(_) | Kind::Max(_), _) => decoded(data_type, totals.map(extreme))?,
             (Kind::Rows, _) => Arc::new(Int64Array::from_iter_values(totals.map(|(rows, _)| rows))),
             (Kind::Count(_), _) => Arc::new(Int64Array::from_iter_values(totals.map(values))),
             (Kind::Floats(_, _), _) => Arc::new(totals.map(float).collect::<Float64Array>()),
@@ -218,7 +283,25 @@ impl Aggregate {
                 let sums: Decimal128Array = totals.map(sum).collect();
                 Arc::new(sums.with_data_type(data_type.clone()))
             }
-        }
+        })
+    }
+}
+
+/// Of the same, computed in the same way.
+impl PartialEq for Aggregate {
+    fn eq(&self, other: &Self) -> bool {
+        let is_one_kind = match (&self.kind, &other.kind) {
+            (Kind::Floats(_, one), Kind::Floats(_, other)) => one.is_statistic_of(other),
+            (one, other) => discriminant(one) == discriminant(other),
+        };
+        is_one_kind && self.is_distinct == other.is_distinct && self.argument() == other.argument()
+    }
+}
+
+impl From<Kind> for Aggregate {
+    fn from(kind: Kind) -> Self {
+        let is_distinct = false;
+        Self { kind, is_distinct }
     }
 }
 

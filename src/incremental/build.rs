@@ -15,7 +15,8 @@ use super::operators::{Constant, EachRow, Grouped, Joined, Mapped, Scanned, Unio
 use super::path::Of;
 use super::plan::{Plan, partners};
 use super::reading::Reading;
-use super::relation::Relation;
+use super::relation::{Own, Relation, SharedOwn};
+use super::shared::{Shared, SharedOperator, Tap};
 use super::single::Single;
 use super::timed::Timed;
 use super::whole::{Kitchen, Whole};
@@ -28,10 +29,23 @@ pub(super) struct Builder<'a> {
     pub(super) kitchen: &'a Kitchen,
     /// How often each input is read.
     pub(super) reads: RefCell<Vec<u64>>,
+    /// What subplans have been made into that keep something: one that equals another reads the same.
+    pub(super) operators: Known<'a, SharedOperator>,
+    pub(super) relations: Known<'a, SharedOwn>,
 }
 
-impl Builder<'_> {
-    pub(super) fn build(&self, plan: &Plan) -> Result<Box<dyn Operator>> {
+type Known<'a, T> = RefCell<Vec<(&'a Plan, T)>>;
+
+impl<'a> Builder<'a> {
+    pub(super) fn build(&self, plan: &'a Plan) -> Result<Box<dyn Operator>> {
+        if !plan.keeps_state() {
+            return self.anew(plan);
+        }
+        let from = once(&self.operators, plan, || self.anew(plan))?;
+        Ok(Box::new(Tap::new(from)))
+    }
+
+    fn anew(&self, plan: &'a Plan) -> Result<Box<dyn Operator>> {
         Ok(match plan {
             Plan::Scan { .. } => Box::new(Scanned(self.relation(plan, &[])?)),
             Plan::Map { .. } if plan.origins(&[]).is_some() => {
@@ -106,7 +120,7 @@ impl Builder<'_> {
                 schema: schema.clone(),
             }),
             Plan::Single { input, schema } => Box::new(Single {
-                input: Relation::own(self.build(input)?, &[])?,
+                input: self.own(input, &[])?,
                 schema: schema.clone(),
             }),
             Plan::Constant(rows) => Box::new(Constant(rows.clone())),
@@ -114,7 +128,7 @@ impl Builder<'_> {
     }
 
     /// Maps, and the join below them without the columns that they do not read.
-    fn mapped(&self, plan: &Plan) -> Result<Box<dyn Operator>> {
+    fn mapped(&self, plan: &'a Plan) -> Result<Box<dyn Operator>> {
         let mut maps = Vec::new();
         let mut below = plan;
         while let Plan::Map { input, map } = below {
@@ -144,7 +158,7 @@ impl Builder<'_> {
     /// A join that gives some of its columns.
     fn join(
         &self,
-        inputs: &[Plan],
+        inputs: &'a [Plan],
         on: &[(Of, Of)],
         columns: &[usize],
     ) -> Result<Box<dyn Operator>> {
@@ -165,7 +179,7 @@ impl Builder<'_> {
     }
 
     /// What can be looked up by each of some lists of columns.
-    fn relation(&self, plan: &Plan, by: &[Vec<usize>]) -> Result<Relation> {
+    fn relation(&self, plan: &'a Plan, by: &[Vec<usize>]) -> Result<Relation> {
         if plan.lookups(by).is_some() {
             let mut maps: Vec<Map> = Vec::new();
             let mut below = plan;
@@ -197,7 +211,13 @@ impl Builder<'_> {
                 return Ok(Relation::input(*input, Reading::new(shape, columns, maps)?));
             }
         }
-        Relation::own(self.build(plan)?, by)
+        self.own(plan, by)
+    }
+
+    /// What has to be kept to be looked up.
+    fn own(&self, plan: &'a Plan, by: &[Vec<usize>]) -> Result<Relation> {
+        let own = once(&self.relations, plan, || Ok(Own::new(self.build(plan)?)))?;
+        Relation::own(own, by)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -206,4 +226,20 @@ impl Builder<'_> {
             false => plan_err!("a view of {} tables is given others", self.inputs.len()),
         }
     }
+}
+
+/// A reader of what a plan has been made into, or is now.
+fn once<'a, State, Given: Clone>(
+    known: &Known<'a, Shared<State, Given>>,
+    plan: &'a Plan,
+    make: impl FnOnce() -> Result<State>,
+) -> Result<Shared<State, Given>> {
+    let equal = |(other, shared): &(&Plan, Shared<_, _>)| (*other == plan).then(|| shared.reader());
+    if let Some(reader) = known.borrow().iter().find_map(equal) {
+        return Ok(reader);
+    }
+    let shared = Shared::new(make()?);
+    let reader = shared.reader();
+    known.borrow_mut().push((plan, shared));
+    Ok(reader)
 }

@@ -97,6 +97,8 @@ impl Compiled {
             shapes,
             kitchen: &kitchen,
             reads: RefCell::new(vec![0; self.inputs.len()]),
+            operators: RefCell::default(),
+            relations: RefCell::default(),
         };
         builder.check()?;
         let root = builder.build(&self.plan)?;

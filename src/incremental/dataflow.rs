@@ -56,7 +56,8 @@ pub(super) struct Epoch<'a> {
 /// Where an operator's output goes, piece by piece.
 pub(super) type Sink<'a> = dyn FnMut(ZSet) -> Result<()> + 'a;
 
-/// Takes the changes of its inputs and gives its own. Inputs belong to it: a plan is a tree.
+/// Takes the changes of its inputs and gives its own. Inputs belong to it; what belongs to several is
+/// [`Shared`](super::shared::Shared), and each has a reader of its own.
 pub(super) trait Operator: Debug + Send {
     fn schema(&self) -> &SchemaRef;
 

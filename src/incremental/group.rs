@@ -1,4 +1,4 @@
-//! Groups with counts and sums, changed by the change alone.
+//! Groups with counts, sums and extremes, changed by the change alone.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -14,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::aggregate::{Aggregate, Total};
 use super::map::batch;
+use super::values::{self, Values};
 use crate::store::{ZSet, canonical_floats};
 
 /// The state is a hash table in parts, so that none is large when it grows: growing moves some thousands of groups.
@@ -26,13 +27,26 @@ const ALLOCATION: usize = 8;
 pub struct GroupBy {
     keys: Vec<Arc<dyn PhysicalExpr>>,
     aggregates: Vec<Aggregate>,
+    /// Columns whose values groups keep.
+    ordered: Vec<Ordered>,
+    /// Of each aggregate, which of these it reads.
+    reads: Vec<Option<usize>>,
     schema: SchemaRef,
     converter: RowConverter,
     parts: Vec<Part>,
     /// What keys take, each allocated alone.
     key_bytes: usize,
+    /// What values take, and extremes.
+    value_bytes: usize,
     /// Groups that the epoch has changed, as they were.
     touched: Vec<Touched>,
+}
+
+/// A column whose values groups keep, for all aggregates of it.
+#[derive(Debug)]
+struct Ordered {
+    column: Arc<dyn PhysicalExpr>,
+    converter: RowConverter,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +55,8 @@ struct Part {
     groups: Vec<Group>,
     /// Of each group as many as there are aggregates.
     totals: Vec<Total>,
+    /// Of each group as many as there are columns whose values are kept.
+    values: Vec<Values>,
     free: Vec<u32>,
 }
 
@@ -58,6 +74,7 @@ struct Touched {
     group: u32,
     key: Box<[u8]>,
     was: Group,
+    /// What it showed: of its values the extremes alone.
     totals: Box<[Total]>,
 }
 
@@ -81,16 +98,36 @@ impl GroupBy {
         for (aggregate, name) in &aggregates {
             fields.push(aggregate.field(input, name)?);
         }
+        let mut ordered: Vec<Ordered> = Vec::new();
+        let mut reads = Vec::new();
+        for (aggregate, _) in &aggregates {
+            let Some(column) = aggregate.of_values() else {
+                reads.push(None);
+                continue;
+            };
+            let known = ordered
+                .iter()
+                .position(|other| Arc::eq(&other.column, column));
+            reads.push(Some(known.unwrap_or(ordered.len())));
+            if known.is_none() {
+                let converter = values::converter(&column.data_type(input)?)?;
+                let column = column.clone();
+                ordered.push(Ordered { column, converter });
+            }
+        }
         let mut groups = Self {
             keys: keys.into_iter().map(|(key, _)| key).collect(),
             aggregates: aggregates
                 .into_iter()
                 .map(|(aggregate, _)| aggregate)
                 .collect(),
+            ordered,
+            reads,
             schema: Arc::new(Schema::new(fields)),
             converter: RowConverter::new(sort_fields)?,
             parts: (0..PARTS).map(|_| Part::default()).collect(),
             key_bytes: 0,
+            value_bytes: 0,
             touched: Vec::new(),
         };
         if groups.keys.is_empty() {
@@ -118,6 +155,13 @@ impl GroupBy {
         let arguments = self.aggregates.iter();
         let arguments = arguments.map(|aggregate| aggregate.argument().map(value).transpose());
         let arguments = arguments.collect::<Result<Vec<Option<ArrayRef>>>>()?;
+        let ordered = self.ordered.iter().map(|ordered| {
+            let column = value(&ordered.column)?;
+            // Logical: a value of a dictionary may be NULL.
+            let nulls = column.logical_nulls();
+            Ok((ordered.converter.convert_columns(&[column])?, nulls))
+        });
+        let ordered = ordered.collect::<Result<Vec<_>>>()?;
         let weights = change.weights();
         let groups: Vec<(u32, u32)> = match keys.is_empty() {
             true => weights
@@ -131,10 +175,30 @@ impl GroupBy {
                     .collect()
             }
         };
+        // Of each row, whether it brings a value that was not there, or takes the last one.
+        let mut changed = Vec::new();
+        let stride = self.ordered.len();
+        for (i, (column, nulls)) in ordered.iter().enumerate() {
+            let mut turns = vec![0; weights.len()];
+            for (row, &(part, group)) in groups.iter().enumerate() {
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                    continue;
+                }
+                let values = &mut self.parts[part as usize].values[group as usize * stride + i];
+                let before = values.bytes();
+                turns[row] = values.add(column.row(row).data(), weights[row]);
+                self.value_bytes = self.value_bytes + values.bytes() - before;
+            }
+            changed.push(turns);
+        }
         let stride = self.aggregates.len();
         for (i, (aggregate, argument)) in self.aggregates.iter().zip(&arguments).enumerate() {
             let Some(argument) = argument else {
                 continue;
+            };
+            let weights = match self.reads[i].filter(|_| aggregate.is_distinct()) {
+                Some(column) => &changed[column],
+                None => weights,
             };
             let parts = &mut self.parts;
             aggregate.each(argument, |row, value| {
@@ -159,6 +223,8 @@ impl GroupBy {
                     part.groups.push(Group::default());
                     part.totals
                         .extend(self.aggregates.iter().map(Aggregate::start));
+                    let values = self.ordered.iter().map(|_| Values::default());
+                    part.values.extend(values);
                     part.groups.len() as u32 - 1
                 });
                 part.by_key.insert(key.into(), id);
@@ -193,27 +259,7 @@ impl GroupBy {
         let mut out: Vec<(&[u8], i64, i64, &[Total])> = Vec::new();
         let touched = std::mem::take(&mut self.touched);
         for touched in &touched {
-            let part = &mut self.parts[touched.part as usize];
-            let group = &mut part.groups[touched.group as usize];
-            group.is_touched = false;
-            let rows = group.rows;
-            if rows < 0 {
-                return exec_err!("a group has lost more rows than it had");
-            }
-            let first = touched.group as usize * stride;
-            group.is_shown = rows > 0 || is_total;
-            if rows == 0 {
-                // Its totals are zero again, as all its rows went.
-                let totals = part.totals[first..first + stride].iter_mut();
-                totals
-                    .zip(&self.aggregates)
-                    .for_each(|(total, aggregate)| *total = aggregate.start());
-            }
-            if !group.is_shown {
-                part.by_key.remove(&touched.key);
-                self.key_bytes -= allocated(&touched.key);
-                part.free.push(touched.group);
-            }
+            self.settle(touched)?;
         }
         let parts = &self.parts;
         for touched in &touched {
@@ -249,11 +295,51 @@ impl GroupBy {
         for (i, aggregate) in self.aggregates.iter().enumerate() {
             let field = self.schema.field(self.keys.len() + i);
             let totals = out.iter().map(|(_, _, rows, totals)| (*rows, &totals[i]));
-            columns.push(aggregate.column(field.data_type(), totals));
+            columns.push(aggregate.column(field.data_type(), totals)?);
         }
         let weights: Vec<i64> = out.iter().map(|(_, weight, ..)| *weight).collect();
         let rows = batch(&self.schema, columns, weights.len())?;
         Ok(ZSet::new(rows, weights)?)
+    }
+
+    /// End the epoch for a group: what it shows is what its rows say.
+    fn settle(&mut self, touched: &Touched) -> Result<()> {
+        let part = &mut self.parts[touched.part as usize];
+        let group = &mut part.groups[touched.group as usize];
+        group.is_touched = false;
+        let rows = group.rows;
+        let first = touched.group as usize * self.ordered.len();
+        let values = &mut part.values[first..first + self.ordered.len()];
+        let is_wrong = |values: &Values| values.is_owed() || rows == 0 && !values.is_empty();
+        if rows < 0 || values.iter().any(is_wrong) {
+            return exec_err!("a group has lost more rows than it had");
+        }
+        group.is_shown = rows > 0 || self.keys.is_empty();
+        let first = touched.group as usize * self.aggregates.len();
+        let totals = &mut part.totals[first..first + self.aggregates.len()];
+        let aggregates = self.aggregates.iter().zip(&self.reads);
+        for (total, (aggregate, reads)) in totals.iter_mut().zip(aggregates) {
+            let Some(is) = reads.and_then(|column| aggregate.extreme(&values[column])) else {
+                // Its totals are zero again, as all its rows went.
+                if rows == 0 {
+                    *total = aggregate.start();
+                }
+                continue;
+            };
+            if let Total::Extreme(was) = total
+                && was.as_deref() != is
+            {
+                let bytes = |value: Option<&[u8]>| value.map_or(0, allocated);
+                self.value_bytes = self.value_bytes + bytes(is) - bytes(was.as_deref());
+                *was = is.map(Box::from);
+            }
+        }
+        if !group.is_shown {
+            part.by_key.remove(&touched.key);
+            self.key_bytes -= allocated(&touched.key);
+            part.free.push(touched.group);
+        }
+        Ok(())
     }
 
     /// Whether two states of a group give the same row.
@@ -276,9 +362,10 @@ impl GroupBy {
             places * (size_of::<(Box<[u8]>, u32)>() + 1)
                 + part.groups.capacity() * size_of::<Group>()
                 + part.totals.capacity() * size_of::<Total>()
+                + part.values.capacity() * size_of::<Values>()
                 + part.groups.len() * floats
         });
-        parts.sum::<usize>() + self.key_bytes
+        parts.sum::<usize>() + self.key_bytes + self.value_bytes
     }
 
     /// Groups there are.
@@ -292,7 +379,7 @@ impl GroupBy {
 }
 
 /// What a key takes that is allocated alone.
-fn allocated(key: &[u8]) -> usize {
+pub(super) fn allocated(key: &[u8]) -> usize {
     match key.len() {
         0 => 0,
         len => (len + ALLOCATION).next_multiple_of(16).max(32),

@@ -16,7 +16,7 @@ use super::errors::message;
 use crate::store::ZSet;
 
 /// Filter and projection. Weights stay as they are: rows that become equal are not added up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     predicate: Option<Arc<dyn PhysicalExpr>>,
     exprs: Vec<Arc<dyn PhysicalExpr>>,

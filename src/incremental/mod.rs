@@ -2,14 +2,17 @@
 //!
 //! *It owns* the operators and what they have to remember. The central type is the Z-set of [`store`](crate::store):
 //! each operator takes one and gives one. Changes of tables flow in, epoch by epoch, with snapshots of the tables
-//! before and after; the change of the view flows out. It runs on its caller's thread, keeps no table, and publishes
-//! nothing.
+//! before and after; the change of the view flows out. It runs on its caller's thread, keeps none of its inputs' tables,
+//! and publishes nothing.
 //!
 //! ```text
 //!   changes ──▶ Join ──▶ Map ──▶ GroupBy ──▶ change of the view ──▶ its Table
 //!                │                  └ state: a hash table of groups, weights in place
 //!                └ probes the tables' indexes: keeps nothing
 //! ```
+//!
+//! What is looked up and no table has, an operator's output, is kept as a table of its own (`relation.rs`). A subplan that a
+//! query has more than once is kept once (`shared.rs`).
 //!
 //! *A join is a delta join.* For A ⋈ B ⋈ C and an epoch that changes all three,
 //!
@@ -23,7 +26,9 @@
 //!
 //! *An aggregate is linear*: a group's state is a sum over its rows, so a change is added with its weight, and rows
 //! need not be kept. Whole numbers and decimals wrap as DataFusion's sums do, which is arithmetic of a ring: their
-//! order does not matter, and taking away undoes adding, also beyond the range.
+//! order does not matter, and taking away undoes adding, also beyond the range. For `min`, `max` and `DISTINCT` the sum is
+//! an ordered multiset of the group's values. What is neither (medians, windows, outer joins) DataFusion computes of whole
+//! groups, of those that an epoch touches.
 //!
 //! *The clock is an input*, too, where rows are compared with `now()`: an epoch has a moment that it takes for now, later than
 //! those before it. Of the rows that wait for their time it knows the order: those that come or go when the clock goes on are
@@ -34,18 +39,25 @@
 //!   being the epoch's clock (`tests/` compares).
 //! - Expressions are DataFusion's and deterministic. NULL joins nothing, and is a group. Equal floats are one, in keys
 //!   of joins and groups.
-//! - An expression that fails fails the step before any state has changed. (Errors of rows as data, guarantee 3, come
-//!   with the operators that are not here yet.)
+//! - Errors of rows are data: a row for which an expression fails is left out, and its message is in
+//!   [`Output::errors`] as long as the row is there.
 //! - A join's output comes in pieces of [`PIECE_ROWS`] at most, whatever a change matches. What groups give is one
 //!   piece: two rows for each that was touched.
 //!
 //! | file | owns |
 //! |---|---|
+//! | `compiled.rs`, `compile/` | [`Compiled`]: a query understood, or [`Refused`] |
+//! | `plan.rs`, `build.rs` | what each operator is to do; operators made of it, over tables |
+//! | `dataflow.rs` | [`Dataflow`]: operators put together, and an epoch that goes through them |
+//! | `errors.rs`, `progress.rs` | what an epoch tells: rows that fail; [`Progress`], how far it is and what it may take |
+//! | `reading.rs`, `relation.rs` | what is looked up: columns of a table and what is computed of them; an operator's output |
+//! | `shared.rs` | a subplan that several operators read |
+//! | `operators.rs`, `map.rs` | operators without state; [`Map`]: filter and projection |
 //! | `join.rs`, `path.rs` | [`Join`]: inner joins of tables; in which order and by which index others are looked up |
-//! | `map.rs` | [`Map`]: filter and projection |
+//! | `group.rs`, `aggregate.rs`, `values.rs` | [`GroupBy`]: groups by the change alone; their values in order |
+//! | `keyed.rs`, `whole.rs`, `feed.rs` | whole groups, which DataFusion computes of rows that it is fed |
+//! | `first.rs`, `single.rs` | the first rows by an order; a subquery in the place of a value |
 //! | `timed.rs`, `bound.rs` | filters by the clock: rows ordered by when they come and go |
-//! | `group.rs` | [`GroupBy`]: count, sum of whole numbers and decimals |
-//! | `progress.rs` | [`Progress`]: how far a step is, and what it may take |
 
 mod aggregate;
 mod bound;
@@ -66,10 +78,12 @@ mod plan;
 mod progress;
 mod reading;
 mod relation;
+mod shared;
 mod single;
 #[cfg(test)]
 mod tests;
 mod timed;
+mod values;
 mod whole;
 
 pub use aggregate::Aggregate;

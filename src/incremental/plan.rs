@@ -15,8 +15,8 @@ use super::map::{Map, column};
 use super::path::Of;
 use super::whole::{Kitchen, Recipe, Whole};
 
-/// An operator with its inputs. Columns are named by number.
-#[derive(Clone, Debug)]
+/// An operator with its inputs. Columns are named by number. Equal plans give the same of the same inputs.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Plan {
     /// Columns of an input, by their numbers in its list.
     Scan {
@@ -81,7 +81,7 @@ pub(super) enum Plan {
 }
 
 /// Groups by some columns, and what is made of its columns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Set {
     pub(super) keys: Vec<usize>,
     pub(super) output: Option<Map>,
@@ -207,6 +207,16 @@ impl Plan {
     /// Whether it changes as time passes.
     pub(super) fn is_timed(&self) -> bool {
         matches!(self, Self::Timed { .. }) || self.inputs().into_iter().any(Self::is_timed)
+    }
+
+    /// Whether its operator has something to remember, beside what its inputs have.
+    pub(super) fn keeps_state(&self) -> bool {
+        match self {
+            Self::Timed { .. } | Self::Group { .. } | Self::Keyed { .. } => true,
+            Self::First { .. } | Self::Single { .. } => true,
+            Self::Scan { .. } | Self::Map { .. } | Self::EachRow { .. } => false,
+            Self::Join { .. } | Self::Union { .. } | Self::Constant(_) => false,
+        }
     }
 
     fn inputs(&self) -> Vec<&Self> {

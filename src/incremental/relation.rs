@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 
 use super::dataflow::{Epoch, Operator};
 use super::reading::{Reading, taken};
+use super::shared::Shared;
 use crate::store::{Pinned, Shape, Table, ZSet};
 
 /// Rows that change, and can be looked up before and after.
@@ -21,15 +22,21 @@ enum Kept {
     /// In a table of which the view is told what changes.
     Input(usize),
     /// Here, since no table has these rows.
-    Own {
-        from: Box<dyn Operator>,
-        table: Box<Table>,
-        epoch: u64,
-    },
+    Own(SharedOwn),
 }
 
-/// What an epoch does to a relation. The change has the columns that are read.
+/// What an operator gives, kept in a table.
 #[derive(Debug)]
+pub(super) struct Own {
+    from: Box<dyn Operator>,
+    table: Table,
+    epoch: u64,
+}
+
+pub(super) type SharedOwn = Shared<Own, Moves>;
+
+/// What an epoch does to a relation. The change has the columns that are read.
+#[derive(Clone, Debug)]
 pub(super) struct Moves {
     pub(super) before: Pinned,
     pub(super) after: Pinned,
@@ -44,22 +51,17 @@ impl Relation {
         }
     }
 
-    /// What an operator gives, kept so that it is found by each of some lists of columns.
-    pub(super) fn own(from: Box<dyn Operator>, by: &[Vec<usize>]) -> Result<Self> {
-        let mut shape = Shape::new("an intermediate result", from.schema().clone());
-        for columns in by.iter().filter(|columns| !columns.is_empty()) {
-            if shape.index_on(columns).is_none() {
-                shape = shape.with_index(columns);
+    /// What is kept of an operator, found by each of some lists of columns.
+    pub(super) fn own(own: SharedOwn, by: &[Vec<usize>]) -> Result<Self> {
+        let shape = own.with(|own| {
+            for columns in by.iter().filter(|columns| !columns.is_empty()) {
+                own.table.add_index(columns)?;
             }
-        }
-        let table = Box::new(Table::new(shape));
+            Ok::<_, DataFusionError>(own.table.shape().clone())
+        })?;
         Ok(Self {
-            reading: Reading::whole(table.shape().clone())?,
-            kept: Kept::Own {
-                from,
-                table,
-                epoch: 0,
-            },
+            reading: Reading::whole(shape)?,
+            kept: Kept::Own(own),
         })
     }
 
@@ -80,7 +82,7 @@ impl Relation {
                 let change = epoch.inputs[number].change.as_ref();
                 change.map_or(0, |change| change.len() as u64)
             }
-            Kept::Own { .. } => 0,
+            Kept::Own(_) => 0,
         }
     }
 
@@ -98,36 +100,7 @@ impl Relation {
                     change: read.collect::<Result<_>>()?,
                 })
             }
-            Kept::Own {
-                from,
-                table,
-                epoch: at,
-            } => {
-                let before = table.snapshot();
-                let mut change = Vec::new();
-                from.step(epoch, &mut |piece| {
-                    epoch.takes(piece.bytes())?;
-                    change.push(piece);
-                    Ok(())
-                })?;
-                let only_comes = |piece: &ZSet| piece.weights().iter().all(|weight| *weight > 0);
-                // Otherwise a piece may take away what comes with another.
-                if change.len() > 1 && !change.iter().all(only_comes) {
-                    change = vec![ZSet::concat(from.schema(), &change)?.consolidated()?];
-                }
-                change.retain(|piece| !piece.is_empty());
-                for piece in &change {
-                    *at += 1;
-                    table.apply(*at, piece)?;
-                }
-                let moved: usize = change.iter().map(ZSet::len).sum();
-                table.compact(moved)?;
-                Ok(Moves {
-                    before,
-                    after: table.snapshot(),
-                    change,
-                })
-            }
+            Kept::Own(own) => own.given(|own| own.step(epoch)),
         }
     }
 
@@ -150,11 +123,49 @@ impl Relation {
     pub(super) fn bytes(&self) -> usize {
         match &self.kept {
             Kept::Input(_) => 0,
-            Kept::Own { from, table, .. } => from.bytes() + table.snapshot().bytes(),
+            Kept::Own(own) => own.bytes(|own| own.from.bytes() + own.table.snapshot().bytes()),
         }
     }
 
     pub(super) fn shape(&self) -> &Arc<Shape> {
         &self.reading.shape
+    }
+}
+
+impl Own {
+    pub(super) fn new(from: Box<dyn Operator>) -> Self {
+        let shape = Shape::new("an intermediate result", from.schema().clone());
+        Self {
+            from,
+            table: Table::new(shape),
+            epoch: 0,
+        }
+    }
+
+    fn step(&mut self, epoch: &Epoch) -> Result<Moves> {
+        let before = self.table.snapshot();
+        let mut change = Vec::new();
+        self.from.step(epoch, &mut |piece| {
+            epoch.takes(piece.bytes())?;
+            change.push(piece);
+            Ok(())
+        })?;
+        let only_comes = |piece: &ZSet| piece.weights().iter().all(|weight| *weight > 0);
+        // Otherwise a piece may take away what comes with another.
+        if change.len() > 1 && !change.iter().all(only_comes) {
+            change = vec![ZSet::concat(self.from.schema(), &change)?.consolidated()?];
+        }
+        change.retain(|piece| !piece.is_empty());
+        for piece in &change {
+            self.epoch += 1;
+            self.table.apply(self.epoch, piece)?;
+        }
+        let moved: usize = change.iter().map(ZSet::len).sum();
+        self.table.compact(moved)?;
+        Ok(Moves {
+            before,
+            after: self.table.snapshot(),
+            change,
+        })
     }
 }

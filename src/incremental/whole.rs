@@ -22,7 +22,7 @@ use super::map::batch;
 const BATCH_ROWS: usize = 8192;
 
 /// What DataFusion computes of some inputs; described, not yet planned.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Recipe {
     plan: LogicalPlan,
     inputs: usize,

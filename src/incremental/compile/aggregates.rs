@@ -1,4 +1,4 @@
-//! Groups: by the change alone where all aggregates are sums, else each as a whole.
+//! Groups: by the change alone where all aggregates are sums, or read off a group's values in order; else each as a whole.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, DFSchema, Result as Done, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, grouping_set_to_exprlist};
-use datafusion::logical_expr::{Aggregate as Node, Expr, GroupingSet, LogicalPlan, lit, when};
+use datafusion::logical_expr::{Aggregate as Node, Expr, GroupingSet, LogicalPlan, when};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
 
 use super::super::aggregate::Aggregate;
 use super::super::map::{Map, column};
 use super::super::plan::{Plan, Set};
+use super::super::values::is_ordered;
 use super::super::whole::Recipe;
 use super::{Compiler, Result};
 use crate::exact::Running;
@@ -26,8 +27,7 @@ pub(super) struct Computed {
 /// An aggregate by the change alone, of what.
 enum Linear {
     Rows,
-    Count(Expr),
-    Sum(Expr),
+    Of(Expr, fn(Arc<dyn PhysicalExpr>) -> Aggregate),
     Floats(Expr, Running),
 }
 
@@ -97,7 +97,7 @@ impl Compiler<'_> {
         computed.exprs.extend(keys.iter().map(|key| (*key).clone()));
         let places = linear.iter().map(|aggregate| match aggregate {
             Linear::Rows => 0,
-            Linear::Count(x) | Linear::Sum(x) | Linear::Floats(x, _) => computed.number(x.clone()),
+            Linear::Of(x, _) | Linear::Floats(x, _) => computed.number(x.clone()),
         });
         let places: Vec<usize> = places.collect();
         let (below, _) = computed.over(self, input, node.input.schema())?;
@@ -107,8 +107,7 @@ impl Compiler<'_> {
             .zip(linear)
             .map(|(place, aggregate)| match aggregate {
                 Linear::Rows => Aggregate::rows(),
-                Linear::Count(_) => Aggregate::count(column(&of, place)),
-                Linear::Sum(_) => Aggregate::sum(column(&of, place)),
+                Linear::Of(_, aggregate) => aggregate(column(&of, place)),
                 Linear::Floats(_, running) => Aggregate::floats(column(&of, place), running),
             });
         let aggregates: Vec<Aggregate> = aggregates.collect();
@@ -270,35 +269,41 @@ fn linear(node: &Node) -> Done<Option<Vec<Linear>>> {
             return Ok(None);
         };
         let params = &call.params;
-        let is_plain =
-            !params.distinct && params.order_by.is_empty() && params.null_treatment.is_none();
+        let is_plain = params.order_by.is_empty() && params.null_treatment.is_none();
         let [argument] = &params.args[..] else {
             return Ok(None);
         };
         if !is_plain {
             return Ok(None);
         }
-        let passed = |expr: Expr| match &params.filter {
-            None => Ok(expr),
-            Some(filter) => when((**filter).clone(), expr).end(),
+        let passed = || match &params.filter {
+            None => Ok(argument.clone()),
+            Some(filter) => when((**filter).clone(), argument.clone()).end(),
         };
         let data_type = {
             use datafusion::logical_expr::ExprSchemable;
             argument.get_type(node.input.schema())?
         };
         let output = node.schema.field(place).data_type();
-        found.push(match (call.func.name(), argument) {
-            ("count", Expr::Literal(value, _)) if !value.is_null() => match &params.filter {
-                None => Linear::Rows,
-                Some(_) => Linear::Count(passed(lit(1))?),
-            },
-            ("count", argument) => Linear::Count(passed(argument.clone())?),
-            ("sum", argument) if Aggregate::sums(&data_type) => {
-                Linear::Sum(passed(argument.clone())?)
+        let is_one_of_them = is_ordered(&data_type) && *output == data_type;
+        found.push(match (call.func.name(), params.distinct) {
+            ("min" | "bool_and", _) if is_one_of_them => Linear::Of(passed()?, Aggregate::min),
+            ("max" | "bool_or", _) if is_one_of_them => Linear::Of(passed()?, Aggregate::max),
+            ("count", true) if is_ordered(&data_type) => {
+                Linear::Of(passed()?, |x| Aggregate::count(x).distinct())
             }
-            (_, argument) if data_type.is_floating() && output.is_floating() => {
+            ("sum", true) if Aggregate::sums(&data_type) => {
+                Linear::Of(passed()?, |x| Aggregate::sum(x).distinct())
+            }
+            (_, true) => return Ok(None),
+            ("count", false) => match (argument, &params.filter) {
+                (Expr::Literal(value, _), None) if !value.is_null() => Linear::Rows,
+                _ => Linear::Of(passed()?, Aggregate::count),
+            },
+            ("sum", false) if Aggregate::sums(&data_type) => Linear::Of(passed()?, Aggregate::sum),
+            (_, false) if data_type.is_floating() && output.is_floating() => {
                 match Running::of(&call.func) {
-                    Some(running) => Linear::Floats(passed(argument.clone())?, running),
+                    Some(running) => Linear::Floats(passed()?, running),
                     None => return Ok(None),
                 }
             }

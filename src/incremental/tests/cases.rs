@@ -174,3 +174,97 @@ fn keys_of_dictionaries_and_nulls_in_them() {
     found.sort();
     assert_eq!(found, [(None, 0), (Some("x"), 2)]);
 }
+
+/// Groups by the first column, with what the values of the second say.
+fn of_values() -> GroupBy {
+    let edges = edges();
+    let column = |name| col(name, &edges).unwrap();
+    let to = || column("to");
+    let aggregates = [
+        Aggregate::min(to()),
+        Aggregate::max(to()),
+        Aggregate::count(to()).distinct(),
+        Aggregate::sum(to()).distinct(),
+    ];
+    let names = (0..).map(|i| format!("a{i}"));
+    let aggregates = aggregates.into_iter().zip(names).collect();
+    GroupBy::new(&edges, vec![(column("from"), "from".into())], aggregates).unwrap()
+}
+
+/// What groups give, with the weight in front. NULL is -1.
+fn given(change: &ZSet) -> Vec<[i64; 6]> {
+    let columns = change.rows().columns().iter();
+    let columns: Vec<&Int64Array> = columns.map(|column| column.as_primitive()).collect();
+    let value = |column: &Int64Array, i| {
+        if column.is_valid(i) {
+            column.value(i)
+        } else {
+            -1
+        }
+    };
+    let row = |i| {
+        let mut row = [change.weights()[i]; 6];
+        (1..)
+            .zip(&columns)
+            .for_each(|(place, column)| row[place] = value(column, i));
+        row
+    };
+    let mut rows: Vec<_> = (0..change.len()).map(row).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn the_next_value_takes_the_place_of_an_extreme() {
+    let mut group = of_values();
+    let mut change = |rows: &[(i64, i64, i64)]| {
+        group.push(&zset(rows)).unwrap();
+        given(&group.finish().unwrap())
+    };
+    let came = change(&[(1, 5, 1), (1, 7, 2), (1, 9, 1), (1, -1, 1)]);
+    assert_eq!(came, [[1, 1, 5, 9, 3, 21]]);
+    assert_eq!(change(&[(1, 7, -1)]), [[0; 6]; 0]);
+    let next = change(&[(1, 9, -1), (1, 5, -1)]);
+    assert_eq!(next, [[-1, 1, 5, 9, 3, 21], [1, 1, 7, 7, 1, 7]]);
+    let only_null = change(&[(1, 7, -1)]);
+    assert_eq!(only_null, [[-1, 1, 7, 7, 1, 7], [1, 1, -1, -1, 0, -1]]);
+    assert_eq!(change(&[(1, -1, -1)]), [[-1, 1, -1, -1, 0, -1]]);
+    assert!(group.is_empty());
+}
+
+#[test]
+fn pieces_of_an_epoch_come_in_any_order() {
+    let mut group = of_values();
+    group.push(&zset(&[(1, 5, 1), (1, 7, 1)])).unwrap();
+    group.finish().unwrap();
+    // One that is not there yet goes, and one that is there goes twice.
+    group.push(&zset(&[(1, 6, -2), (1, 7, -2)])).unwrap();
+    group.push(&zset(&[(1, 6, 3), (1, 7, 1)])).unwrap();
+    let change = given(&group.finish().unwrap());
+    assert_eq!(change, [[-1, 1, 5, 7, 2, 12], [1, 1, 5, 6, 2, 11]]);
+    // Rows enough, but not of this value.
+    group.push(&zset(&[(1, 8, -1)])).unwrap();
+    let e = group.finish().unwrap_err();
+    assert!(e.to_string().contains("lost more rows than it had"), "{e}");
+}
+
+#[test]
+fn values_that_went_take_no_memory() {
+    let mut group = of_values();
+    let rows = |weight| {
+        let rows = (0..1000).map(|i| (i % 7, i % 300, weight));
+        zset(&rows.collect::<Vec<_>>())
+    };
+    let mut change = |weight| {
+        group.push(&rows(weight)).unwrap();
+        group.finish().unwrap();
+        group.bytes()
+    };
+    let (full, empty) = (change(1), change(-1));
+    // Of each of the values there are some ten bytes, and what the tree and the allocator have.
+    assert!(
+        full - empty > 1000 * 40 && full - empty < 1000 * 120,
+        "{full} {empty}"
+    );
+    assert_eq!((change(1), change(-1)), (full, empty));
+}

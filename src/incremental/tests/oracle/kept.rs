@@ -314,6 +314,21 @@ impl Kept {
         self.view.len()
     }
 
+    /// Rows of tables that a first step reads of what there is.
+    pub(super) fn rows_read(&self) -> u64 {
+        let inputs = self.inputs.iter().map(|(_, input)| input.clone());
+        self.dataflow.rows(&inputs.collect::<Vec<_>>())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.dataflow.bytes()
+    }
+
+    /// How often each message is there.
+    pub(super) fn failed(&self) -> &[i64] {
+        self.errors.weights()
+    }
+
     fn compare(&mut self, world: &World, clock: i64) -> bool {
         for table in &world.tables {
             self.catalog.put(table.name, vec![table.batch(&table.rows)]);

@@ -8,14 +8,18 @@
 //! | `tpch.rs` | the queries of TPC-H |
 //! | `watched.rs` | which changes a query is told of that is computed when it is read |
 //! | `named.rs` | queries by name: each operator, refusals, what random ones have found |
+//! | `ordered.rs` | the same of groups that keep their values in order |
+//! | `twice.rs` | the same of subplans that a query has more than once |
 //!
 //! `BELVEDERE_ORACLE_SECONDS` says how long random queries are tried, `BELVEDERE_ORACLE_SEED` which is the first; a
 //! failure prints its seed and its query.
 
 mod kept;
 mod named;
+mod ordered;
 mod queries;
 mod tpch;
+mod twice;
 mod watched;
 mod words;
 mod world;

@@ -1,15 +1,10 @@
 //! Random queries.
 
-use fastrand::Rng;
-
 use super::words::{Float, From, Int, Type, Writer};
 
 /// A query of a seed.
 pub(super) fn query(seed: u64) -> String {
-    let mut writer = Writer {
-        random: Rng::with_seed(seed),
-        names: 0,
-    };
+    let mut writer = Writer::new(seed);
     let depth = writer.random.usize(1..4);
     writer.relation(depth).sql
 }
@@ -25,12 +20,19 @@ impl Writer {
         if depth == 0 || self.one_in(3) {
             return self.table();
         }
-        let inner = self.relation(depth - 1);
-        let name = self.name();
-        let columns = inner.columns.iter();
+        let (sql, columns) = match self.known.is_empty() || !self.one_in(4) {
+            true => {
+                let inner = self.relation(depth - 1);
+                self.known.push((inner.sql, inner.columns));
+                self.known[self.known.len() - 1].clone()
+            }
+            false => self.known[self.random.usize(0..self.known.len())].clone(),
+        };
+        let name = self.name("r");
+        let columns = columns.iter();
         let columns = columns.map(|(column, of)| (format!("{name}.{column}"), *of));
         From {
-            sql: format!("({}) AS {name}", inner.sql),
+            sql: format!("({sql}) AS {name}"),
             columns: columns.collect(),
         }
     }
@@ -137,8 +139,7 @@ impl Writer {
     fn select(&mut self, exprs: Vec<(String, Type)>, rest: &str) -> Relation {
         let (mut named, mut columns) = (Vec::new(), Vec::new());
         for (expr, of) in exprs {
-            self.names += 1;
-            let name = format!("c{}", self.names);
+            let name = self.name("c");
             named.push(format!("{expr} AS {name}"));
             columns.push((name, of));
         }

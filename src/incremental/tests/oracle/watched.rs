@@ -31,10 +31,7 @@ enum Log {
 
 /// A query over one table, or any.
 fn query(seed: u64) -> String {
-    let mut writer = Writer {
-        random: fastrand::Rng::with_seed(seed),
-        names: 0,
-    };
+    let mut writer = Writer::new(seed);
     if writer.one_in(3) {
         return queries::query(seed);
     }

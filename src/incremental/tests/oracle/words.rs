@@ -29,10 +29,20 @@ impl From {
 
 pub(super) struct Writer {
     pub(super) random: Rng,
-    pub(super) names: usize,
+    names: usize,
+    /// Queries of FROM, with their columns: one may be there again.
+    pub(super) known: Vec<(String, Vec<(String, Type)>)>,
 }
 
 impl Writer {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: Rng::with_seed(seed),
+            names: 0,
+            known: Vec::new(),
+        }
+    }
+
     pub(super) fn one_in(&mut self, n: u32) -> bool {
         self.random.u32(0..n) == 0
     }
@@ -41,9 +51,10 @@ impl Writer {
         all[self.random.usize(0..all.len())]
     }
 
-    pub(super) fn name(&mut self) -> String {
+    /// One that is nowhere else.
+    pub(super) fn name(&mut self, of: &str) -> String {
         self.names += 1;
-        format!("r{}", self.names)
+        format!("{of}{}", self.names)
     }
 
     pub(super) fn table(&mut self) -> From {
@@ -76,7 +87,7 @@ impl Writer {
                 &[("s", Text), ("a", Int), ("day", Date), ("until", Time)],
             ),
         };
-        let name = self.name();
+        let name = self.name("r");
         From {
             sql: format!("{table} AS {name}"),
             columns: columns
@@ -244,7 +255,7 @@ impl Writer {
             true => format!(" FILTER (WHERE {})", self.condition(from, 0)),
             false => String::new(),
         };
-        let (call, of) = match self.random.u8(0..16) {
+        let (call, of) = match self.random.u8(0..18) {
             0 => ("count(*)".to_string(), Int),
             1 => (format!("count({int})"), Int),
             2 => (format!("sum({int})"), Int),
@@ -259,7 +270,11 @@ impl Writer {
                 let of = self.any_type();
                 (format!("max({})", self.expr(from, of, 1)), of)
             }
-            8 => (format!("count(DISTINCT {int})"), Int),
+            8 => {
+                let of = self.any_type();
+                let x = self.expr(from, of, 1);
+                (format!("count(DISTINCT {x})"), Int)
+            }
             9 => (format!("sum(DISTINCT {int})"), Int),
             10 => (format!("median({int})"), Int),
             11 => (format!("stddev({})", self.expr(from, Float, 0)), Float),
@@ -269,6 +284,12 @@ impl Writer {
                 return (format!("string_agg({text}, ',' ORDER BY {text})"), Text);
             }
             14 => (format!("var_pop({})", self.expr(from, Float, 0)), Float),
+            15 => {
+                let condition = self.condition(from, 0);
+                let what = self.pick(&["count(DISTINCT", "count(", "sum(DISTINCT"]);
+                (format!("{what} CAST({condition} AS INT))"), Int)
+            }
+            16 => (format!("avg(DISTINCT {int})"), Float),
             _ => (format!("count(DISTINCT {})", self.expr(from, Text, 0)), Int),
         };
         (format!("{call}{filter}"), of)
