@@ -374,9 +374,6 @@ impl Kept {
         let Some(record) = self.epochs.at(self.together) else {
             return;
         };
-        for (source, at) in &record.reached {
-            self.shelves.reached(source, *at);
-        }
         let shelf = self.shelves.newest();
         let mut shown = Vec::new();
         for flow in &mut self.flows {
@@ -397,6 +394,10 @@ impl Kept {
                     }
                 }
             });
+        }
+        // Behind what it is said of: who finds a view young has it so.
+        for (source, at) in &record.reached {
+            self.shelves.reached(source, *at);
         }
     }
 }
