@@ -1,8 +1,12 @@
 //! What a session's own bound on the age of views promises.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use belvedere::Session;
 use mysql_async::prelude::Queryable;
 
-use crate::fixture::{Fixture, database};
+use crate::fixture::{Fixture, database, shown};
 use crate::servers::{connected, mysql, postgres};
 
 const N: &str = "SELECT n FROM kept";
@@ -87,4 +91,54 @@ async fn a_bound_that_is_not_kept_is_an_error() {
             .contains("is a duration")
     );
     t.ok("RESET max_staleness").await;
+}
+
+/// Many sessions at a time, while somebody commits without pause: each finds what was committed before it asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_missing_while_somebody_writes() {
+    let server = tokio::task::block_in_place(postgres::Server::private);
+    let erp = connected(server.port).await;
+    let table = "CREATE TABLE t (id bigint PRIMARY KEY, n bigint); INSERT INTO t VALUES (1, 0)";
+    erp.batch_execute(table).await.unwrap();
+    let t = Fixture::empty().await;
+    t.ok(&format!(
+        "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{}/postgres'",
+        server.port
+    ))
+    .await;
+    t.ok("CREATE MATERIALIZED VIEW kept WITH (refresh = 'on change', wait = true) AS SELECT sum(n) AS n FROM erp.t")
+        .await;
+    let committed = Arc::new(AtomicU64::new(0));
+    let writer = tokio::spawn({
+        let committed = committed.clone();
+        async move {
+            for n in 1..=600 {
+                erp.execute("UPDATE t SET n = n + 1", &[]).await.unwrap();
+                committed.store(n, Ordering::SeqCst);
+            }
+        }
+    });
+    let reader = |session: Session| {
+        let committed = committed.clone();
+        async move {
+            session.execute("SET max_staleness = '0s'").await.unwrap();
+            let mut reads = 0;
+            while committed.load(Ordering::SeqCst) < 600 {
+                let before = committed.load(Ordering::SeqCst);
+                let found = shown(&session, N).await.unwrap();
+                let line = found.lines().nth(3).unwrap();
+                let n: u64 = line.trim_matches(['|', ' ']).parse().unwrap();
+                assert!(n >= before, "{n}, and {before} were committed before");
+                reads += 1;
+            }
+            reads
+        }
+    };
+    let readers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(reader(t.engine.session())))
+        .collect();
+    writer.await.unwrap();
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
 }
