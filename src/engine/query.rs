@@ -175,7 +175,10 @@ impl Planned {
         let mut wanted = BTreeMap::new();
         self.plan.apply_with_subqueries(|node| {
             if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
-                wanted.insert(copy.id.clone(), copy.contract.clone());
+                let mut contract = copy.contract.clone();
+                let bounds = [contract.max_staleness, self.names.settings.max_staleness];
+                contract.max_staleness = bounds.into_iter().flatten().min();
+                wanted.insert(copy.id.clone(), contract);
             }
             Ok(TreeNodeRecursion::Continue)
         })?;

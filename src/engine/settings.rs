@@ -4,6 +4,7 @@ use belvedere_connector::with_unit;
 
 use crate::catalog::PUBLIC;
 use crate::error::{Error, Result};
+use crate::views;
 
 /// The settings of a session; a call may override them.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Settings {
     pub dynamic_filters: bool,
     /// How many rows of the side that orders a top-n above a join are read first. None: as many as seem enough.
     pub top_n_first_rows: Option<usize>,
+    /// How old a materialized view may be when it is asked for, besides what it says itself. None: no bound.
+    pub max_staleness: Option<Duration>,
     /// None: no limit.
     pub statement_timeout: Option<Duration>,
     /// Bytes one statement may hold; None: only the engine's own limit.
@@ -30,6 +33,7 @@ impl Default for Settings {
             pushdown: true,
             dynamic_filters: true,
             top_n_first_rows: None,
+            max_staleness: None,
             statement_timeout: None,
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
@@ -43,6 +47,10 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "dynamic_filters",
         "on | off: whether the keys of a join's one side are sent to the source of the other",
+    ),
+    (
+        "max_staleness",
+        "how old materialized views may be, e.g. '5s'; '0s' for what there is now, 'none' for what they say themselves",
     ),
     (
         "memory_limit",
@@ -70,10 +78,12 @@ const KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
+/// A bound that there is not.
+const NONE: &str = "none";
+
 /// Settings of the design that this version does not have yet.
 const LATER: &[&str] = &[
     "consistency",
-    "max_staleness",
     "push_float_sums",
     "read_after",
     "stale_if_error",
@@ -95,6 +105,10 @@ impl Settings {
         Some(match name {
             "pushdown" => if self.pushdown { "on" } else { "off" }.to_string(),
             "dynamic_filters" => if self.dynamic_filters { "on" } else { "off" }.to_string(),
+            "max_staleness" => match self.max_staleness {
+                Some(bound) => format!("{}ms", bound.as_millis()),
+                None => NONE.to_string(),
+            },
             "statement_timeout" => match self.statement_timeout {
                 Some(limit) => format!("{}ms", limit.as_millis()),
                 None => "0".to_string(),
@@ -128,6 +142,14 @@ impl Settings {
             ("dynamic_filters", None) => self.dynamic_filters = default.dynamic_filters,
             ("dynamic_filters", Some(values)) => {
                 self.dynamic_filters = boolean(name, &one(values)?)?;
+            }
+            ("max_staleness", None) => self.max_staleness = default.max_staleness,
+            ("max_staleness", Some(values)) => {
+                let bound = one(values)?;
+                self.max_staleness = match bound.eq_ignore_ascii_case(NONE) {
+                    true => None,
+                    false => Some(duration(name, &bound)?),
+                };
             }
             ("statement_timeout", None) => self.statement_timeout = default.statement_timeout,
             ("statement_timeout", Some(values)) => {
@@ -224,17 +246,10 @@ fn duration(name: &str, text: &str) -> Result<Duration> {
     })
 }
 
-/// `500ms`, `30s`, `5min`; a number alone is milliseconds.
+/// `500ms`, `30s`, `5min`, `1 hour`; a number alone is milliseconds.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    let units = [
-        ("", 1),
-        ("ms", 1),
-        ("s", 1_000),
-        ("min", 60_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-    ];
-    with_unit(text, &units).map(Duration::from_millis)
+    let milliseconds = with_unit(text, &[("", 1)]).map(Duration::from_millis);
+    milliseconds.or_else(|| views::parse_duration(text))
 }
 
 /// `512MB`, `2GB`; a number alone is bytes.

@@ -144,7 +144,7 @@ fn duration(option: &str, text: &str) -> Result<Duration> {
 }
 
 /// A number and a unit, as people write it.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     const UNITS: &[(&str, u64)] = &[
         ("ms", 1),
         ("s", 1_000),

@@ -71,10 +71,10 @@ use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
 pub use conditions::Conditions;
-pub use contract::{Contract, OPTIONS, Upkeep};
+pub use contract::{Contract, OPTIONS, Upkeep, parse_duration};
 pub use index::indexes;
 pub use runs::Run;
-pub use shelf::{AsOf, Content, Shelf, Shelves, Shown, State, Version};
+pub use shelf::{Ages, AsOf, Content, Shelf, Shelves, Shown, State, Version};
 pub use subscription::{
     ASKED, Asked, AskedQuery, Cursor, Order, Subscription, columns as subscription_columns,
 };

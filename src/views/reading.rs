@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
+use super::{Ages, AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 
@@ -19,8 +19,10 @@ const MOST_LATE: Duration = Duration::from_secs(10);
 enum Hindrance {
     /// It will be filled.
     Unfilled,
-    /// It may become younger while one waits; what to say if it does not.
+    /// It becomes younger once its sources have been asked where they stand; what to say if it does not.
     Old(Error),
+    /// It may be older than what was seen of it, until its sources have told what there was.
+    Behind(Error),
     /// A read brings it up to date.
     Due(Instant),
     /// It has to change by itself, and is about to.
@@ -48,7 +50,10 @@ impl Views {
         let most_late = arrived + MOST_LATE;
         let awaited = deadline.map_or(most_late, |at| at.min(most_late));
         let mut renewed = BTreeSet::new();
+        let mut is_asked = false;
         loop {
+            // Before the shelf: it is not older than they say.
+            let ages = self.shelves().ages();
             let shelf = watch.borrow_and_update().clone();
             let now = Instant::now();
             let is_patient = now < awaited;
@@ -57,7 +62,8 @@ impl Views {
                 let shown = shelf.get(id);
                 let is_late = is_patient && shown.is_some_and(|shown| shown.is_late(time));
                 let late = is_late.then_some(Hindrance::Late);
-                Some((id, late.or_else(|| self.hindrance(shown, id, contract))?))
+                let hindrance = || self.hindrance(shown, id, contract, arrived, &ages);
+                Some((id, late.or_else(hindrance)?))
             });
             let Some((id, hindrance)) = hindered else {
                 return Ok(shelf);
@@ -69,7 +75,9 @@ impl Views {
                     renewed.insert(id);
                     continue;
                 }
-                Hindrance::Old(e) if now >= deadline.map_or(patience, |at| at.min(patience)) => {
+                Hindrance::Old(e) | Hindrance::Behind(e)
+                    if now >= deadline.map_or(patience, |at| at.min(patience)) =>
+                {
                     return Err(e);
                 }
                 Hindrance::Unfilled if deadline.is_some_and(|at| now >= at) => {
@@ -78,18 +86,27 @@ impl Views {
                         "system.views says how far it is; a larger statement_timeout waits longer",
                     ));
                 }
-                Hindrance::Old(_) | Hindrance::Unfilled | Hindrance::Late => {}
+                Hindrance::Old(_) if !is_asked => {
+                    self.keeper.ask();
+                    is_asked = true;
+                }
+                Hindrance::Old(_)
+                | Hindrance::Behind(_)
+                | Hindrance::Unfilled
+                | Hindrance::Late => {}
             }
             let _ = tokio::time::timeout(PAUSE, watch.changed()).await;
         }
     }
 
-    /// `contract`: None: it was brought up to date just now.
+    /// `contract`: None: it was brought up to date just now. `arrived`: when it was asked for, which is when it has to be so young.
     fn hindrance(
         &self,
         shown: Option<&Arc<Shown>>,
         id: &ObjectId,
         contract: Option<&Contract>,
+        arrived: Instant,
+        ages: &Ages,
     ) -> Option<Hindrance> {
         let Some(shown) = shown else {
             return Some(Hindrance::For(Error::Unknown {
@@ -114,7 +131,7 @@ impl Views {
             }));
         }
         if shown.is_behind {
-            return Some(Hindrance::Old(behind(id, shown)));
+            return Some(Hindrance::Behind(behind(id, shown)));
         }
         let contract = contract?;
         if contract.upkeep == Upkeep::Read {
@@ -129,8 +146,9 @@ impl Views {
             }
         }
         let bound = contract.max_staleness?;
-        let age = self.shelves().age(&shown.as_of);
-        if age.is_some_and(|age| age <= bound) {
+        let age = ages.of(&shown.as_of);
+        let then = age.map(|age| age.saturating_sub(arrived.elapsed()));
+        if then.is_some_and(|age| age <= bound) {
             return None;
         }
         if contract.upkeep == Upkeep::Read {
@@ -202,8 +220,8 @@ fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
     Error::invalid_with_help(
         age_of(id, age, bound),
         format!(
-            "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …) \
-             allows more"
+            "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …), or SET \
+             max_staleness in the session that has one, allows more"
         ),
     )
 }

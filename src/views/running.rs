@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -19,8 +18,6 @@ pub(super) struct Running {
     errors: BTreeMap<Arc<str>, i64>,
     /// Keys that several rows have.
     doubles: Doubles,
-    /// How long the last step took.
-    took: Duration,
 }
 
 /// What an epoch, or several, have made of a view.
@@ -86,14 +83,9 @@ impl Running {
             table: Table::new(shape),
             errors: BTreeMap::new(),
             doubles: Doubles::new(key),
-            took: Duration::MAX,
         };
         let made = running.step(at, &moved, progress)?;
         Ok((running, made))
-    }
-
-    pub fn took(&self) -> Duration {
-        self.took
     }
 
     /// Whether rows are found by all that the view has indexes on.
@@ -148,7 +140,6 @@ impl Running {
         inputs: &[Moved],
         progress: &Progress,
     ) -> Result<Made, Failure> {
-        let begun = Instant::now();
         let output = self.dataflow.step(at.epoch, at.clock, inputs, progress);
         let Output { rows, errors } = output.map_err(said)?;
         let messages = errors.rows().column(0).as_string::<i32>();
@@ -171,9 +162,7 @@ impl Running {
             let looked_at = self.doubles.look(&self.table.snapshot(), &change);
             looked_at.map_err(said)?;
         }
-        let made = self.made(Some(change).filter(|change| !change.is_empty()));
-        self.took = begun.elapsed();
-        Ok(made)
+        Ok(self.made(Some(change).filter(|change| !change.is_empty())))
     }
 }
 

@@ -237,7 +237,7 @@ pub type Shelf = BTreeMap<ObjectId, Arc<Shown>>;
 pub struct Shelves {
     newest: watch::Sender<Arc<Shelf>>,
     /// When each source was last asked for a position that its copies have reached since.
-    reached: RwLock<BTreeMap<String, Instant>>,
+    reached: RwLock<Arc<BTreeMap<String, Instant>>>,
     /// Why a source's changes cannot be followed now.
     failing: RwLock<BTreeMap<String, Arc<str>>>,
     /// What sources keep of their logs.
@@ -245,6 +245,10 @@ pub struct Shelves {
     /// What there is in memory of sources' tables.
     shares: RwLock<BTreeMap<String, Weak<Share>>>,
 }
+
+/// When each source was last asked for a position that its copies have reached since.
+#[derive(Clone, Debug)]
+pub struct Ages(Arc<BTreeMap<String, Instant>>);
 
 /// What a source keeps of its log for what follows it.
 #[derive(Clone, Debug, Default)]
@@ -293,11 +297,16 @@ impl Shelves {
         });
     }
 
-    /// A source's copies have what it had at this moment.
+    /// What is on the shelf of a source's copies is what it had at this moment, or later.
     pub fn reached(&self, source: &str, asked: Instant) {
         let mut reached = self.reached.write().unwrap_or_else(PoisonError::into_inner);
-        let last = reached.entry(source.to_string()).or_insert(asked);
-        *last = asked.max(*last);
+        if reached.get(source).is_some_and(|last| *last >= asked) {
+            return;
+        }
+        Arc::make_mut(&mut reached).insert(source.to_string(), asked);
+        drop(reached);
+        // Whoever waits for that.
+        self.newest.send_modify(|_| {});
     }
 
     /// A source's changes cannot be followed, or can again.
@@ -346,6 +355,22 @@ impl Shelves {
 
     /// How old a view's content is. None: nobody knows, or there is none.
     pub fn age(&self, as_of: &AsOf) -> Option<Duration> {
+        self.ages().of(as_of)
+    }
+
+    /// How old views are on each shelf from now on, at most: who wants to know it of one asks before he takes that.
+    pub fn ages(&self) -> Ages {
+        Ages(
+            self.reached
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+    }
+}
+
+impl Ages {
+    pub fn of(&self, as_of: &AsOf) -> Option<Duration> {
         let asked = match as_of {
             AsOf::Never => return None,
             AsOf::At(asked) => *asked,
@@ -361,8 +386,7 @@ impl Shelves {
 
     /// When the source of these was asked that was reached longest ago.
     fn oldest(&self, sources: &[String]) -> Option<Instant> {
-        let reached = self.reached.read().unwrap_or_else(PoisonError::into_inner);
-        let each = sources.iter().map(|source| reached.get(source).copied());
+        let each = sources.iter().map(|source| self.0.get(source).copied());
         each.min().flatten()
     }
 }

@@ -317,7 +317,7 @@ async fn later_statements_say_so() {
     for sql in [
         "CREATE USER ana PASSWORD 'x'",
         "GRANT SELECT ON v TO ana",
-        "SET max_staleness = '0s'",
+        "SET consistency = 'strict'",
         "INSERT INTO erp.item VALUES ('x')",
         "DELETE FROM erp.item",
         "CREATE TABLE t (a INT)",

@@ -12,6 +12,7 @@
 //! | `durability.rs` | what is there after a restart |
 //! | `followed.rs` | materialized views that are kept by change |
 //! | `clock.rs` | those that change as time passes |
+//! | `fresh.rs` | a session's own bound on the age of views |
 //! | `lag.rs` | how far views are behind their sources' logs, and logs that are let go |
 //! | `lake.rs` | views kept by change over files |
 //! | `kept.rs` | materialized views that are computed anew |
@@ -63,6 +64,8 @@ mod exact;
 mod fixture;
 mod followed;
 mod follower;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod fresh;
 mod kept;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod lag;

@@ -138,17 +138,18 @@ async fn show_and_describe() {
     +-+-+
     ");
     assert_snapshot!(t.ok("SHOW ALL").await, @r"
-    +-------------------+---------+-------------------------------------------------------------------------------------------+
-    | name              | setting | description                                                                               |
-    +-------------------+---------+-------------------------------------------------------------------------------------------+
-    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other       |
-    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                |
-    | pushdown          | on      | on | off: whether more than scans is sent to sources                                      |
-    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public             |
-    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit               |
-    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                           |
-    | top_n_first_rows  | auto    | auto | rows of the side that orders a top-n above a join, read before all are; 0 for none |
-    +-------------------+---------+-------------------------------------------------------------------------------------------+
+    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
+    | name              | setting | description                                                                                                   |
+    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
+    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other                           |
+    | max_staleness     | none    | how old materialized views may be, e.g. '5s'; '0s' for what there is now, 'none' for what they say themselves |
+    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                                    |
+    | pushdown          | on      | on | off: whether more than scans is sent to sources                                                          |
+    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public                                 |
+    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit                                   |
+    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                                               |
+    | top_n_first_rows  | auto    | auto | rows of the side that orders a top-n above a join, read before all are; 0 for none                     |
+    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
     ");
     assert_snapshot!(t.ok("DESCRIBE v").await, @r"
     +--------+---------------+----------+---------+
@@ -186,6 +187,7 @@ async fn settings() {
     | name              | value         |
     +-------------------+---------------+
     | dynamic_filters   | on            |
+    | max_staleness     | none          |
     | memory_limit      | 0             |
     | pushdown          | on            |
     | search_path       | public        |

@@ -50,15 +50,6 @@ impl Stand {
         Self { due, ..self }
     }
 
-    /// How many rows tell what it differs by from an earlier epoch, if that is at hand.
-    pub fn rows_since(&self, at: u64) -> Option<usize> {
-        match at {
-            at if at >= self.from => Some(0),
-            at if at >= self.since => Some(self.change.as_ref().map_or(0, ZSet::len)),
-            _ => None,
-        }
-    }
-
     /// How it differs from what was there at an earlier epoch.
     pub fn moved(&self, at: u64, before: &Pinned) -> store::Result<Moved> {
         let change = match at {

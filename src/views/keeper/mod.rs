@@ -26,11 +26,13 @@ mod watches;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use belvedere_connector::Source;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -70,12 +72,16 @@ pub(super) enum Command {
     Refill(ObjectId, oneshot::Sender<()>),
     /// Keep a view no longer.
     Forget(ObjectId),
+    /// Ask sources where they stand: somebody wants what they have now.
+    Ask,
     Stop,
 }
 
 /// A handle on the thread. It ends with it.
 pub(super) struct Keeper {
     commands: UnboundedSender<Command>,
+    /// Whether it is told to ask sources, and has not begun to: one question answers all who wait for it.
+    is_to_ask: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -86,16 +92,21 @@ impl Keeper {
         memory: Arc<Memory>,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = unbounded_channel();
+        let is_to_ask = Arc::new(AtomicBool::new(false));
+        let asks = is_to_ask.clone();
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("views".to_string())
             .spawn(move || {
-                if let Some(mut kept) = Kept::begin(durable, shelves, memory, inbox, &runtime) {
+                if let Some(mut kept) =
+                    Kept::begin(durable, shelves, memory, (inbox, asks), &runtime)
+                {
                     kept.run();
                 }
             })?;
         Ok(Self {
             commands,
+            is_to_ask,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -103,6 +114,13 @@ impl Keeper {
     pub fn send(&self, command: Command) {
         // It takes none once it has ended, which is with the engine.
         let _ = self.commands.send(command);
+    }
+
+    /// Ask sources where they stand, from now on.
+    pub fn ask(&self) {
+        if !self.is_to_ask.swap(true, Ordering::SeqCst) {
+            self.send(Command::Ask);
+        }
     }
 
     /// A view's content is given up, to be computed anew.
@@ -137,6 +155,9 @@ struct Kept {
     shelves: Arc<Shelves>,
     memory: Arc<Memory>,
     inbox: UnboundedReceiver<Command>,
+    is_to_ask: Arc<AtomicBool>,
+    /// A source has answered where it stands.
+    answered: Arc<Notify>,
     /// In an order in which each comes after those it reads.
     flows: Vec<Flow>,
     /// As many as were begun.
@@ -184,7 +205,7 @@ impl Kept {
         durable: Box<dyn Durable>,
         shelves: Arc<Shelves>,
         memory: Arc<Memory>,
-        mut inbox: UnboundedReceiver<Command>,
+        (mut inbox, is_to_ask): (UnboundedReceiver<Command>, Arc<AtomicBool>),
         runtime: &Handle,
     ) -> Option<Self> {
         // Sources are known with the first command: replicas of others are none's.
@@ -197,6 +218,7 @@ impl Kept {
                 } => break (flows, watches, sources),
                 Command::Refill(_, done) => drop(done),
                 Command::Forget(_) => {}
+                Command::Ask => is_to_ask.store(false, Ordering::SeqCst),
                 Command::Stop => return None,
             }
         };
@@ -221,6 +243,8 @@ impl Kept {
             shelves,
             memory,
             inbox,
+            is_to_ask,
+            answered: Arc::default(),
             flows: Vec::new(),
             begun: 0,
             epochs: Epochs::new(&boundary),
@@ -297,11 +321,13 @@ impl Kept {
         let step = self
             .replication
             .advance_any(|name| is_ready(sources, name, now));
+        let answered = self.answered.notified();
         tokio::select! {
             biased;
             command = self.inbox.recv() => Event::Command(command),
             Some(done) = self.done.1.recv() => Event::Done(done),
             Some((source, step)) = step => Event::Step(source, step),
+            () = answered => Event::Timer,
             () = timer => Event::Timer,
         }
     }
@@ -315,6 +341,7 @@ impl Kept {
             } => self.settle(flows, watches, sources),
             Command::Refill(id, done) => self.refill(&id, done),
             Command::Forget(id) => self.forget_view(&id),
+            Command::Ask => self.is_to_ask.store(false, Ordering::SeqCst),
             Command::Stop => {}
         }
         // Other sources may be followed now.

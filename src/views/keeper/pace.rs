@@ -19,13 +19,6 @@ use crate::views::running::{Failure, Made, Running};
 /// How far a view may be behind others that are shown with it (`max_view_lag`).
 const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// What takes no longer is done by the keeper itself: it would take as long to have it done by another thread, and to hear of it.
-const SHORT: Duration = Duration::from_micros(200);
-/// The keeper's own part each time that there is something to do.
-const OWN_PART: Duration = Duration::from_micros(600);
-/// Rows of a change that is taken for as short as the one before it.
-const FEW_ROWS: usize = 64;
-
 /// What a thread has made of a view: brought to an epoch, or why it cannot be.
 pub(super) struct Done {
     flow: u64,
@@ -93,7 +86,6 @@ impl Kept {
             }
             flow.waits = waits;
         }
-        let begun = Instant::now();
         // Who was there first is filled first: there may not be room for all.
         let mut order = self.by_age();
         order.retain(|at| matches!(self.flows[*at].stage, Stage::Empty));
@@ -109,7 +101,7 @@ impl Kept {
                     }
                     Next::Nothing => break,
                     Next::Fill(to, stands) => self.fill(at, to, stands),
-                    Next::Step(to, stands) => self.step(at, to, stands, begun.elapsed() < OWN_PART),
+                    Next::Step(to, stands) => self.step(at, to, stands),
                     Next::Index => self.index(at),
                 }
             }
@@ -217,14 +209,13 @@ impl Kept {
         let progress = Arc::new(Progress::within(taking));
         flow.stage = Stage::Filling(to.epoch, progress.clone());
         let due = first_due(&stands);
-        self.have(at, to.epoch, pins(stands), false, move |pins| {
+        self.have(at, to.epoch, pins(stands), move |pins| {
             let (running, made) = Running::filled(&view, &plan, pins, &to, &progress)?;
             Ok((Box::new(running), Some(made.no_later(due))))
         });
     }
 
-    /// `may_be_own`: the keeper takes it itself if it is short.
-    fn step(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>, may_be_own: bool) {
+    fn step(&mut self, at: usize, to: Arc<At>, stands: Vec<Stand>) {
         let flow = &mut self.flows[at];
         let progress = Arc::new(Progress::within(flow.share.taking()));
         let working = Stage::Stepping(to.epoch, progress.clone());
@@ -232,12 +223,9 @@ impl Kept {
             return;
         };
         let (from, before) = (flow.at, flow.pins.clone());
-        let rows = stands.iter().map(|stand| stand.rows_since(from));
-        let rows = rows.sum::<Option<usize>>();
-        let is_short = running.took() <= SHORT && rows.is_some_and(|rows| rows <= FEW_ROWS);
         let pins = stands.iter().map(|stand| stand.content.clone()).collect();
         let due = first_due(&stands);
-        self.have(at, to.epoch, pins, may_be_own && is_short, move |_| {
+        self.have(at, to.epoch, pins, move |_| {
             let moved = stands.iter().zip(&before);
             let moved = moved.map(|(stand, before)| stand.moved(from, before));
             let moved = moved.collect::<store::Result<Vec<Moved>>>();
@@ -257,40 +245,33 @@ impl Kept {
         let Stage::Ready(mut running) = std::mem::replace(&mut flow.stage, working) else {
             return;
         };
-        self.have(at, to, pins, false, move |_| {
+        self.have(at, to, pins, move |_| {
             let made = running.index(&view)?;
             Ok((running, Some(made)))
         });
     }
 
-    /// Have something done for a view: here, if it is short, or elsewhere.
+    /// Have something done for a view elsewhere.
     fn have(
-        &mut self,
+        &self,
         at: usize,
         to: u64,
         pins: Vec<Pinned>,
-        is_short: bool,
         work: impl FnOnce(&[Pinned]) -> Worked + Send + 'static,
     ) {
         let flow = self.flows[at].number;
-        let task = move || {
+        let done = self.done.0.clone();
+        self.crew.run(Box::new(move || {
             let worked = catch_unwind(AssertUnwindSafe(|| work(&pins)));
             let outcome =
                 worked.unwrap_or_else(|_| Err("an internal error, which is in the log".into()));
-            Done {
+            // Nobody is there any more once the engine ends.
+            let _ = done.send(Done {
                 flow,
                 to,
                 pins,
                 outcome,
-            }
-        };
-        if is_short {
-            return self.done(task());
-        }
-        let done = self.done.0.clone();
-        self.crew.run(Box::new(move || {
-            // Nobody is there any more once the engine ends.
-            let _ = done.send(task());
+            });
         }));
     }
 
@@ -374,9 +355,6 @@ impl Kept {
         let Some(record) = self.epochs.at(self.together) else {
             return;
         };
-        for (source, at) in &record.reached {
-            self.shelves.reached(source, *at);
-        }
         let shelf = self.shelves.newest();
         let mut shown = Vec::new();
         for flow in &mut self.flows {
@@ -397,6 +375,10 @@ impl Kept {
                     }
                 }
             });
+        }
+        // Behind what it is said of: who finds a view young has it so.
+        for (source, at) in &record.reached {
+            self.shelves.reached(source, *at);
         }
     }
 }

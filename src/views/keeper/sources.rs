@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use belvedere_connector::{Kind, Position, Source};
 use futures::FutureExt;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::Kept;
 use super::room::Intake;
@@ -31,7 +32,7 @@ pub(super) struct Following {
     pub is_idle: bool,
     pub failures: u32,
     pub rests_until: Option<Instant>,
-    pub asking: Option<tokio::task::JoinHandle<Option<(Instant, Position)>>>,
+    pub asking: Option<oneshot::Receiver<(Instant, Position)>>,
     /// Where it stood when it was asked, and its copies have not come to.
     pub asked: Option<(Instant, Position)>,
     /// When this was last looked at. None: at once.
@@ -123,11 +124,17 @@ impl Kept {
             }
             source.asked_at = Some(Instant::now());
             if followed.contains(name) {
-                let asked = source.source.clone();
-                source.asking = Some(self.runtime.spawn(async move {
+                let (asked, answered) = (source.source.clone(), self.answered.clone());
+                let (answer, asking) = oneshot::channel();
+                source.asking = Some(asking);
+                self.runtime.spawn(async move {
                     let at = Instant::now();
-                    Some((at, asked.position().await.ok()?))
-                }));
+                    if let Ok(position) = asked.position().await {
+                        // Somebody else follows it meanwhile.
+                        let _ = answer.send((at, position));
+                    }
+                    answered.notify_one();
+                });
                 if source.is_to_be_measured() {
                     let measure =
                         measure(name.clone(), source.source.clone(), self.shelves.clone());
@@ -171,10 +178,12 @@ impl Following {
 
     /// What it has answered to where it stands.
     fn hear(&mut self) {
-        let answered = self.asking.take_if(|asking| asking.is_finished());
-        if let Some(Ok(Some(asked))) = answered.and_then(|asking| asking.now_or_never()) {
-            self.asked = Some(asked);
+        match self.asking.as_mut().map(oneshot::Receiver::try_recv) {
+            None | Some(Err(TryRecvError::Empty)) => return,
+            Some(Ok(asked)) => self.asked = Some(asked),
+            Some(Err(TryRecvError::Closed)) => {}
         }
+        self.asking = None;
     }
 
     fn is_to_be_measured(&self) -> bool {
