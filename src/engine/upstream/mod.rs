@@ -15,6 +15,7 @@
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
 //! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
 //! | `frames.rs` | refusing windows ordered by times of day, intervals and bytes |
+//! | `windows.rs` | a panic over windows whose keys are computed |
 //! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
@@ -55,6 +56,7 @@ mod projections;
 mod ranges;
 mod recursion;
 mod topk;
+mod windows;
 mod zones;
 
 pub(super) use recursion::bare_recursion;
@@ -91,6 +93,7 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
             "single_distinct_aggregation_to_group_by" => Amends::Unless(adds_up_floats),
             "simplify_expressions" => Amends::Before(before_simplification),
             "push_down_filter" => Amends::Unless(aggregates::is_over_totals),
+            "common_sub_expression_eliminate" => Amends::Unless(windows::have_computed_keys),
             // It makes a DISTINCT a group, and drops one over what has a key: the two at once, from below.
             "replace_distinct_aggregate" => Amends::After(keys::with_keys),
             name => {

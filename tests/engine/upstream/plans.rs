@@ -584,6 +584,31 @@ async fn an_order_over_a_union_of_constants() {
     ");
 }
 
+#[tokio::test]
+async fn windows_by_what_is_computed() {
+    let fixture = fixture(
+        "CREATE TABLE t (a INTEGER, b INTEGER);
+         INSERT INTO t VALUES (1, 1), (1, 2), (2, 3), (NULL, 4), (1, 5);",
+    )
+    .await;
+    let found = fixture
+        .ok("SELECT b, lag(coalesce(a, b)) OVER (PARTITION BY CAST(a AS DOUBLE) ORDER BY b) AS before,
+                first_value(b) OVER (PARTITION BY CAST(a AS DOUBLE) ORDER BY b) AS first
+             FROM own.main.t ORDER BY b")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +---+--------+-------+
+    | b | before | first |
+    +---+--------+-------+
+    | 1 |        | 1     |
+    | 2 | 1      | 1     |
+    | 3 |        | 3     |
+    | 4 |        | 4     |
+    | 5 | 1      | 1     |
+    +---+--------+-------+
+    ");
+}
+
 /// The nights in which summer begins and ends in Berlin, and an hour and a half before what a constant would be in UTC.
 #[tokio::test]
 async fn times_without_a_zone_in_that_of_the_session() {
