@@ -34,6 +34,8 @@ mod bucket {
 
 /// Files of a table that is changed.
 const FILES: i64 = 4;
+/// Between two writers: a file that is written over again and again while it is read is read by nobody.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A place with a folder of Parquet files for each table.
 struct Files {
@@ -49,6 +51,8 @@ struct Files {
     cutting: Cutting,
     /// What is in tables that are changed.
     written: Mutex<HashMap<String, Written>>,
+    /// Whoever writes.
+    writer: Mutex<()>,
 }
 
 /// A table that is changed.
@@ -96,6 +100,7 @@ impl Files {
             is_local: true,
             cutting: Cutting::new(Arc::new(FilesConnector)),
             written: Mutex::default(),
+            writer: Mutex::default(),
         }
     }
 
@@ -133,6 +138,7 @@ impl Files {
             is_local: false,
             cutting: Cutting::new(Arc::new(FilesConnector)),
             written: Mutex::default(),
+            writer: Mutex::default(),
         }
     }
 
@@ -293,6 +299,7 @@ impl Changing for Files {
         if !commits {
             return;
         }
+        let _alone = self.writer.lock().await;
         let mut of_tables: BTreeMap<&String, Vec<&Edit>> = BTreeMap::new();
         for (table, edit) in edits {
             of_tables.entry(table).or_default().push(edit);
@@ -303,6 +310,7 @@ impl Changing for Files {
             };
             self.rewrite(table, change).await;
         }
+        tokio::time::sleep(PAUSE).await;
     }
 
     async fn cut(&self) {
