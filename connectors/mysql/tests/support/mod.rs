@@ -170,15 +170,21 @@ impl Server {
             conn.query_drop(statement).await.expect("a new database");
         }
         for statement in statements {
-            self.run(&mut conn, statement).await;
+            self.run_one(&mut conn, statement).await;
         }
         conn.disconnect().await.expect("a goodbye");
     }
 
-    /// Run a statement that is in MariaDB's words, or several with `; ` between.
+    /// Run statements that are in MariaDB's words, with `; ` between, and nowhere else.
     pub async fn run(&self, conn: &mut Conn, statements: &str) {
-        let statements = statements.split("; ").flat_map(|sql| self.brand.words(sql));
-        for statement in statements {
+        for statement in statements.split("; ") {
+            self.run_one(conn, statement).await;
+        }
+    }
+
+    /// Run a statement that is in MariaDB's words.
+    async fn run_one(&self, conn: &mut Conn, statement: &str) {
+        for statement in self.brand.words(statement) {
             if let Err(e) = conn.query_drop(&statement).await {
                 panic!("{statement}: {e}");
             }
