@@ -3,29 +3,16 @@
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::floats;
+use super::{expressions, floats};
 
 /// The node with what may fold to a NaN made the one NaN.
 pub fn folds_to_one_nan(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|expr| Ok(may_fold_to_a_nan(expr)))?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if !found {
-        return Ok(Transformed::no(node));
-    }
-    let schema = merge_schema(&node.inputs());
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let expr = expr.transform_down(|expr| {
+    expressions::rewritten(node, may_fold_to_a_nan, |expr, schema| {
+        expr.transform_down(|expr| {
             let expr = match may_fold_to_a_nan(&expr) {
-                true => floats::with_one_nan(expr, &schema),
+                true => floats::with_one_nan(expr, schema),
                 false => return Ok(Transformed::no(expr)),
             };
             let is_whole = floats::is_one_nan(&expr);
@@ -34,8 +21,7 @@ pub fn folds_to_one_nan(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 false => TreeNodeRecursion::Continue,
             };
             Ok(Transformed::new(expr, is_whole, recursion))
-        })?;
-        Ok(expr.update_data(|expr| name.restore(expr)))
+        })
     })
 }
 

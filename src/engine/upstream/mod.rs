@@ -22,6 +22,7 @@
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `zones.rs` | times without a zone compared as if they were in UTC, and none where summer begins or ends |
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
+//! | `expressions.rs` | nothing by itself: rewriting the expressions of a node |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ mod aggregates;
 mod amended;
 mod constants;
 mod copies;
+mod expressions;
 mod extremes;
 mod filters;
 mod floats;

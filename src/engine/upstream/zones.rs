@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use chrono::{MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::array::{ArrayRef, AsArray, PrimitiveArray};
 use datafusion::arrow::compute::cast;
@@ -14,45 +15,32 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::temporal_conversions::as_datetime;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::utils::take_function_args;
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use chrono::{MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use super::expressions;
 
 /// Further than any zone has ever been from UTC, in seconds.
 const FURTHEST: i64 = 26 * 60 * 60;
 
 /// The node with a function in place of these casts, and by it what sources and files can be asked.
 pub fn times_in_zones(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|expr| Ok(zone_of_cast(expr).is_some() || is_unbounded(expr)))?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if !found {
-        return Ok(Transformed::no(node));
-    }
-    let schema = merge_schema(&node.inputs());
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let expr = expr.transform_up(|expr| match &expr {
-            Expr::Cast(_) | Expr::TryCast(_) => Ok(with_zone(expr, &schema)),
+    let wanted = |expr: &Expr| zone_of_cast(expr).is_some() || is_unbounded(expr);
+    expressions::rewritten(node, wanted, |expr, schema| {
+        expr.transform_up(|expr| match &expr {
+            Expr::Cast(_) | Expr::TryCast(_) => Ok(with_zone(expr, schema)),
             Expr::BinaryExpr(test) => Ok(match bounds(test) {
                 Some(bounded) => Transformed::yes(bounded),
                 None => Transformed::no(expr),
             }),
             _ => Ok(Transformed::no(expr)),
-        })?;
-        Ok(expr.update_data(|expr| name.restore(expr)))
+        })
     })
 }
 
@@ -89,7 +77,12 @@ fn with_zone(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 fn is_unbounded(expr: &Expr) -> bool {
-    matches!(expr, Expr::BinaryExpr(test) if bounds(test).is_some())
+    matches!(expr, Expr::ScalarFunction(call) if unbounded(call).is_some())
+}
+
+fn unbounded(call: &ScalarFunction) -> Option<&InZone> {
+    let function: &InZone = call.func.inner().downcast_ref()?;
+    (!function.is_bounded).then_some(function)
 }
 
 /// A comparison of a time in its zone with a constant, and with it one of the time as it is: that a source may be sent, and files
@@ -102,7 +95,7 @@ fn bounds(test: &BinaryExpr) -> Option<Expr> {
         }
         _ => return None,
     };
-    let function = InZone::of(call).filter(|function| !function.is_bounded)?;
+    let function = unbounded(call)?;
     let value = call.args.first()?;
     let DataType::Timestamp(unit, _) = constant.data_type() else {
         return None;
@@ -169,10 +162,6 @@ static ANY: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility:
 impl InZone {
     fn call(self, time: Expr) -> Expr {
         ScalarUDF::from(self).call(vec![time])
-    }
-
-    fn of(call: &ScalarFunction) -> Option<&Self> {
-        call.func.inner().downcast_ref::<Self>()
     }
 
     fn moments(&self, times: &ArrayRef) -> Result<ArrayRef> {

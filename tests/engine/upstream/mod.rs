@@ -3,6 +3,7 @@
 mod floats;
 mod plans;
 mod subqueries;
+mod times;
 
 use crate::fixture::{Fixture, database};
 
