@@ -68,6 +68,8 @@ pub use builder::EngineBuilder;
 pub(crate) use query::kept_plan;
 pub use session::{Answer, Prepared, Session};
 pub use settings::Settings;
+#[cfg(feature = "serve")]
+pub(crate) use system::PgType;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
 #[cfg(test)]

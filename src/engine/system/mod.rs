@@ -13,10 +13,12 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `fragments`, `subscriptions`, `settings` |
 //! | `types.rs` | types as SQL writes them |
+//! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 
 mod information_schema;
 mod keys;
 mod lineage;
+mod pg_type;
 mod queries;
 mod relations;
 mod settings;
@@ -37,6 +39,7 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
+pub(crate) use pg_type::{PG_TYPE, PgType};
 pub(super) use types::sql_type;
 
 static ALL: &[Definition] = &[
