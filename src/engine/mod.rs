@@ -8,7 +8,10 @@
 //! | `builder.rs` | opening an engine |
 //! | `world.rs` | [`World`]: definitions with their opened sources; changing it, all or nothing |
 //! | `session.rs` | [`Session`], [`Prepared`], [`Answer`]: one statement |
+//! | `typed.rs` | parameters whose values say more of their types than the statement does |
+//! | `transaction.rs` | `BEGIN … COMMIT` |
 //! | `settings.rs` | what `SET` sets |
+//! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
@@ -46,6 +49,7 @@ mod log;
 mod names;
 mod options;
 mod panics;
+mod parameters;
 mod query;
 mod room;
 mod session;
@@ -55,6 +59,8 @@ mod sources;
 mod stop;
 mod subscribe;
 mod system;
+mod transaction;
+mod typed;
 mod upstream;
 mod versions;
 mod watch;
@@ -68,6 +74,7 @@ pub use builder::EngineBuilder;
 pub(crate) use query::kept_plan;
 pub use session::{Answer, Prepared, Session};
 pub use settings::Settings;
+pub use transaction::TransactionState;
 #[cfg(feature = "serve")]
 pub(crate) use system::PgType;
 #[cfg(feature = "cli")]

@@ -9,6 +9,7 @@ use datafusion::common::DataFusionError;
 
 use super::lineage::Outline;
 use super::settings::Settings;
+use super::transaction::Snapshot;
 use super::world::{Inner, World};
 use super::{nearest, query, system, versions};
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
@@ -38,6 +39,8 @@ pub(super) struct Names {
     outline: bool,
     /// What kept views have, of one moment.
     shelf: Arc<Shelf>,
+    /// Of the transaction that the statement is part of.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// The view that is what it is on that shelf.
     fixed: Option<ObjectId>,
     depth: usize,
@@ -79,6 +82,7 @@ impl Names {
             frozen,
             outline: false,
             shelf,
+            snapshot: None,
             fixed: None,
             depth: 0,
             seen: Arc::default(),
@@ -88,6 +92,11 @@ impl Names {
     /// Of a session's statement.
     pub fn asked_by(self, asker: Asker) -> Self {
         Self { asker, ..self }
+    }
+
+    /// Of a statement within a transaction.
+    pub fn within(self, snapshot: Option<Arc<Snapshot>>) -> Self {
+        Self { snapshot, ..self }
     }
 
     /// Names inside a view: looked up along the view's own path.

@@ -1,10 +1,11 @@
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
-use belvedere_sql::{CopyTo, SetValue, Spanned, Statement};
+use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues};
@@ -20,7 +21,8 @@ use super::panics::caught;
 use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::world::Inner;
-use super::{define, explain, show, subscribe};
+use super::transaction::{Transaction, TransactionState};
+use super::{define, explain, show, subscribe, transaction, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -36,6 +38,7 @@ pub struct Session {
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
+    transaction: Arc<Mutex<Option<Transaction>>>,
 }
 
 /// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
@@ -69,6 +72,13 @@ pub struct Prepared {
     planned: Option<Planned>,
 }
 
+impl Prepared {
+    /// The words it begins with: `SELECT`, `CREATE VIEW`.
+    pub fn kind(&self) -> Cow<'static, str> {
+        self.statement.statement.kind()
+    }
+}
+
 impl Session {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self {
@@ -76,6 +86,7 @@ impl Session {
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
+            transaction: Arc::default(),
         }
     }
 
@@ -94,19 +105,27 @@ impl Session {
             let settings = self.settings().with(overrides)?;
             self.dispatch(&statement, settings).await
         }));
-        settled(result.await, running)
+        settled(self.noted(result.await), running)
     }
 
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
-        caught(Box::pin(self.understand(sql))).await
+        let statement = belvedere_sql::parse_one(sql);
+        self.prepare_parsed(self.noted(statement.map_err(Error::from))?)
+            .await
     }
 
-    async fn understand(&self, sql: &str) -> Result<Prepared> {
-        let statement = belvedere_sql::parse_one(sql)?;
+    /// The same of one that has been read already.
+    pub(crate) async fn prepare_parsed(&self, statement: Spanned) -> Result<Prepared> {
+        let prepared = caught(Box::pin(self.understand(statement))).await;
+        self.noted(prepared)
+    }
+
+    async fn understand(&self, statement: Spanned) -> Result<Prepared> {
+        self.admits(&statement.statement)?;
         let prepared =
             |schema, planned: Option<Planned>, parameters, statement: Spanned, is_query| Prepared {
-                sql: sql.to_string(),
+                sql: statement.text.clone(),
                 schema,
                 parameters,
                 is_query,
@@ -145,6 +164,28 @@ impl Session {
         Ok(prepared(schema, None, Vec::new(), statement, is_query))
     }
 
+    /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the
+    /// schema is known before it runs. None: it hangs on none.
+    pub(crate) async fn prepare_typed(
+        &self,
+        prepared: &Prepared,
+        types: &[DataType],
+    ) -> Result<Option<Prepared>> {
+        let fields = prepared.schema.fields();
+        if !fields.iter().any(|f| f.data_type().is_null()) {
+            return Ok(None);
+        }
+        let untyped = prepared.parameters.iter().zip(types);
+        let untyped: HashMap<_, _> = untyped
+            .filter(|((_, known), _)| known.as_ref().is_none_or(DataType::is_null))
+            .map(|((name, _), given)| (name.clone(), given.clone()))
+            .collect();
+        match typed::with_types(&prepared.sql, &untyped) {
+            Some(sql) if !untyped.is_empty() => self.prepare(&sql).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Execute a prepared statement with a value for each parameter, in order.
     pub async fn execute_prepared(
         &self,
@@ -153,7 +194,7 @@ impl Session {
     ) -> Result<Answer> {
         let running = self.inner.log.begin(&prepared.sql);
         let result = caught(Box::pin(self.run_prepared(prepared, values)));
-        settled(result.await, running)
+        settled(self.noted(result.await), running)
     }
 
     async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
@@ -164,32 +205,49 @@ impl Session {
                 values.len()
             )));
         }
-        let mut typed = HashMap::new();
-        for ((name, data_type), value) in prepared.parameters.iter().zip(values) {
-            let value = match data_type {
-                Some(data_type) => value.cast_to(data_type).map_err(|_| {
-                    Error::invalid(format!(
-                        "parameter {name} is of type {data_type}; the {} given does not fit",
-                        value.data_type()
-                    ))
-                })?,
-                None => value.clone(),
+        let mut given = HashMap::new();
+        let mut others = HashMap::new();
+        for ((name, taken), value) in prepared.parameters.iter().zip(values) {
+            let fitted = match taken {
+                Some(taken) if !taken.is_null() => typed::fitted(value, taken),
+                _ => Some(value.clone()),
             };
-            typed.insert(name.trim_start_matches('$').to_string(), value.into());
+            match fitted {
+                Some(value) => {
+                    given.insert(name.trim_start_matches('$').to_string(), value.into());
+                }
+                None => {
+                    others.insert(name.clone(), value.data_type());
+                }
+            }
         }
-        let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
+        if let Some((name, data_type)) = others.iter().next() {
+            let again = typed::with_types(&prepared.sql, &others).ok_or_else(|| {
+                Error::invalid(format!(
+                    "parameter {name} is of another type; the {data_type} given does not fit"
+                ))
+            })?;
+            let again = self.understand(belvedere_sql::parse_one(&again)?).await?;
+            return Box::pin(self.run_prepared(&again, values)).await;
+        }
+        let values = (!given.is_empty()).then(|| ParamValues::Map(given));
         let settings = self.settings();
         let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
             (Statement::Query(ast), Some(planned)) => (ast, planned),
             (Statement::Copy(copy), _) => return self.copy(copy, settings, values).await,
             _ => return self.dispatch(&prepared.statement, settings).await,
         };
+        self.admits(&prepared.statement.statement)?;
         // A plan made in another world, or under other settings, is made anew.
-        let current = planned.names.world.version == self.inner.world().version
+        let names = self.names(settings.clone());
+        let current = planned.names.world.version == names.world.version
             && *planned.names.settings == settings;
         let planned = match current {
-            true => planned.clone(),
-            false => query::plan(self.names(settings.clone()), ast).await?,
+            true => Planned {
+                plan: planned.plan.clone(),
+                names: planned.names.clone().within(names.snapshot),
+            },
+            false => query::plan(names, ast).await?,
         };
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
@@ -213,10 +271,144 @@ impl Session {
     }
 
     fn names(&self, settings: Settings) -> Names {
-        Names::new(self.inner.clone(), self.inner.world(), settings, false).asked_by(self.number)
+        let transaction = self.transaction();
+        let own = transaction.as_ref().and_then(Transaction::world);
+        let world = own.cloned().unwrap_or_else(|| self.inner.world());
+        let snapshot = transaction.as_ref().map(|t| Arc::clone(&t.snapshot));
+        Names::new(self.inner.clone(), world, settings, false)
+            .asked_by(self.number)
+            .within(snapshot)
+    }
+
+    fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+        self.transaction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the session is in a transaction.
+    pub fn transaction_state(&self) -> TransactionState {
+        let transaction = self.transaction();
+        let state = transaction.as_ref().map(Transaction::state);
+        state.unwrap_or(TransactionState::None)
+    }
+
+    /// A statement has failed after its answer had begun: so has the transaction that it is part of.
+    pub fn fail_transaction(&self) {
+        if let Some(transaction) = &mut *self.transaction() {
+            transaction.fail();
+        }
+    }
+
+    /// With an error the transaction has failed that it is met in.
+    fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.fail_transaction();
+        }
+        result
+    }
+
+    /// Nothing is done any more in a transaction that has failed but to end it.
+    fn admits(&self, statement: &Statement) -> Result<()> {
+        use belvedere_sql::Transaction::{Commit, Rollback};
+        let ends = matches!(statement, Statement::Transaction(Commit | Rollback));
+        match self.transaction_state() {
+            TransactionState::Failed if !ends => Err(transaction::aborted()),
+            TransactionState::Open => transaction::refused(statement).map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    async fn begin_or_end(&self, what: belvedere_sql::Transaction) -> Result<Answer> {
+        use belvedere_sql::Transaction::{Begin, Characteristics, Commit, Rollback};
+        let noted = |tag, notice: &str| Answer {
+            notices: vec![notice.to_string()],
+            ..status(tag)
+        };
+        if what == Characteristics {
+            return Ok(status("SET"));
+        }
+        if what == Begin {
+            let settings = self.settings();
+            let mut transaction = self.transaction();
+            if transaction.is_some() {
+                return Ok(noted("BEGIN", "there is already a transaction in progress"));
+            }
+            *transaction = Some(Transaction::new(settings));
+            return Ok(status("BEGIN"));
+        }
+        let tag = match what {
+            Commit => "COMMIT",
+            _ => "ROLLBACK",
+        };
+        // Whatever comes of it, it is over.
+        let Some(transaction) = self.transaction().take() else {
+            return Ok(noted(tag, "there is no transaction in progress"));
+        };
+        let commits = what == Commit && transaction.state() == TransactionState::Open;
+        let done = match commits {
+            true => transaction.commit(&self.inner).await,
+            false => Ok(()),
+        };
+        let is_committed = commits && done.is_ok();
+        self.change(|settings| {
+            *settings = transaction.settings_after(is_committed, settings.clone());
+            Ok(())
+        })?;
+        done?;
+        Ok(status(match (what, is_committed) {
+            (Commit, true) => "COMMIT",
+            (Commit | Rollback | Begin | Characteristics, _) => "ROLLBACK",
+        }))
+    }
+
+    /// Carry out a definition: for all, or within the transaction that the session is in.
+    async fn define(&self, statement: &Statement, settings: &Settings) -> Result<Answer> {
+        let own = self.transaction().as_ref().map(|t| t.world().cloned());
+        let (tag, notices) = match own {
+            None => define::define(&self.inner, statement, settings).await?,
+            Some(own) => {
+                let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
+                let done =
+                    define::in_world(&self.inner, &mut world, statement, settings).await?;
+                if let Some(transaction) = &mut *self.transaction() {
+                    transaction.define(statement.clone(), settings.clone(), world);
+                }
+                done
+            }
+        };
+        Ok(Answer {
+            notices,
+            ..status(tag)
+        })
+    }
+
+    fn set_as_said(&self, set: &belvedere_sql::Set) -> Result<Answer> {
+        let name = set.name.dotted();
+        if set.scope == Some(SetScope::Local) {
+            let settings = self.settings();
+            match &mut *self.transaction() {
+                Some(transaction) => transaction.set_locally(&name, &settings),
+                None => {
+                    return Ok(Answer {
+                        notices: vec!["SET LOCAL can only be used in transactions".to_string()],
+                        ..status("SET")
+                    });
+                }
+            }
+        }
+        match &set.value {
+            SetValue::Default => self.change(|s| s.set(&name, None))?,
+            SetValue::Values(values) => {
+                let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
+                self.change(|s| s.set(&name, Some(&texts)))?;
+            }
+        }
+        Ok(status("SET"))
     }
 
     async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {
+        self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
                 let planned = query::plan(self.names(settings.clone()), ast).await?;
@@ -253,16 +445,13 @@ impl Session {
                     .await
                     .map(batch_answer)
             }
-            Statement::Set(set) => {
-                let name = set.name.dotted();
-                match &set.value {
-                    SetValue::Default => self.change(|s| s.set(&name, None))?,
-                    SetValue::Values(values) => {
-                        let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
-                        self.change(|s| s.set(&name, Some(&texts)))?;
-                    }
-                }
-                Ok(status("SET"))
+            Statement::Set(set) => self.set_as_said(set),
+            Statement::Transaction(what) => self.begin_or_end(*what).await,
+            Statement::Declare(_) | Statement::Fetch(_) | Statement::Close { .. } => {
+                Err(Error::invalid_with_help(
+                    "cursors are for clients of the PostgreSQL protocol",
+                    "Elsewhere the rows of a query come as they are read",
+                ))
             }
             Statement::ResetAll => {
                 self.change(|settings| {
@@ -271,13 +460,7 @@ impl Session {
                 })?;
                 Ok(status("RESET"))
             }
-            definition => {
-                let (tag, notices) = define::define(&self.inner, definition, &settings).await?;
-                Ok(Answer {
-                    notices,
-                    ..status(tag)
-                })
-            }
+            definition => self.define(definition, &settings).await,
         }
     }
 

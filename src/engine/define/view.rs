@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::views::Content;
 
 /// Of `CREATE MATERIALIZED VIEW`, as it is typed: to return once the view is filled. No part of what is defined.
-pub(super) const WAIT: &str = "wait";
+pub(in crate::engine) const WAIT: &str = "wait";
 
 /// `CREATE MATERIALIZED VIEW … WITH (wait = true)`: the view is defined, also if filling it takes longer than the statement may.
 pub(super) async fn create_and_wait(

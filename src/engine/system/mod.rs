@@ -39,7 +39,7 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
-pub(crate) use pg_type::{PG_TYPE, PgType};
+pub(crate) use pg_type::PgType;
 pub(super) use types::sql_type;
 
 static ALL: &[Definition] = &[

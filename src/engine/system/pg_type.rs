@@ -130,6 +130,21 @@ impl PgType {
         self.array_oid == 0
     }
 
+    /// The type of this number: one of those that a column can have, or of their arrays.
+    pub fn by_oid(oid: u32) -> Option<Self> {
+        let known = Self::ALL.iter().copied();
+        known
+            .clone()
+            .find(|known| known.oid == oid)
+            .or_else(|| Some(known.clone().find(|known| known.array_oid == oid)?.array()))
+    }
+
+    /// Of an array's items.
+    pub fn item(self) -> Option<Self> {
+        let mut known = Self::ALL.iter().copied();
+        known.find(|known| self.is_array() && known.array_oid == self.oid)
+    }
+
     /// What is said of a column besides its type: precision and scale; -1 for nothing.
     pub fn modifier(data_type: &DataType) -> i32 {
         match data_type {

@@ -12,7 +12,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::connections::{AtWork, Peer};
+use crate::serve::connections::{AtWork, Peer};
 use super::login::Login;
 use super::sql::FlightSql;
 

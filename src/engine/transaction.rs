@@ -1,0 +1,165 @@
+//! `BEGIN … COMMIT`: reads of one moment, and definitions that take effect together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use belvedere_sql::Statement;
+
+use super::define;
+use super::settings::Settings;
+use super::world::{Inner, World};
+use crate::error::{Error, Result};
+use crate::views::{Ages, Shelf};
+
+/// Versions of worlds that are of one transaction alone: none is that of a world of all.
+static PRIVATE: AtomicU64 = AtomicU64::new(1 << 63);
+
+/// What a session is in between `BEGIN` and `COMMIT`.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// What kept views had when the first of them was read.
+    pub snapshot: Arc<Snapshot>,
+    /// What has been defined, in order, each under the settings of its time.
+    definitions: Vec<(Statement, Settings)>,
+    /// The world with what has been defined, which nobody else sees. None: nothing has.
+    world: Option<Arc<World>>,
+    /// A statement has failed: nothing is done any more until it ends.
+    is_failed: bool,
+    /// The settings when it began: those again if it is rolled back.
+    before: Settings,
+    /// What `SET LOCAL` has changed, and what it was.
+    local: Vec<(String, String)>,
+}
+
+/// What kept views have in one transaction: set by its first read of one.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot(Mutex<Option<Taken>>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub shelf: Arc<Shelf>,
+    /// From then on: what is on the shelf grows older.
+    pub ages: Ages,
+}
+
+impl Snapshot {
+    pub fn get(&self) -> Option<Taken> {
+        self.lock().clone()
+    }
+
+    /// Of two statements at once, the first one's is what both have.
+    pub fn first(&self, taken: Taken) -> Arc<Shelf> {
+        Arc::clone(&self.lock().get_or_insert(taken).shelf)
+    }
+
+    /// With views that are not of an epoch, and are read now for the first time.
+    pub fn put(&self, shelf: Arc<Shelf>) {
+        if let Some(taken) = &mut *self.lock() {
+            taken.shelf = shelf;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionState {
+    /// Each statement is one of its own.
+    None,
+    Open,
+    /// A statement of it has failed.
+    Failed,
+}
+
+impl Transaction {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            snapshot: Arc::default(),
+            definitions: Vec::new(),
+            world: None,
+            is_failed: false,
+            before: settings,
+            local: Vec::new(),
+        }
+    }
+
+    pub fn state(&self) -> TransactionState {
+        match self.is_failed {
+            true => TransactionState::Failed,
+            false => TransactionState::Open,
+        }
+    }
+
+    pub fn fail(&mut self) {
+        self.is_failed = true;
+    }
+
+    pub fn world(&self) -> Option<&Arc<World>> {
+        self.world.as_ref()
+    }
+
+    /// `SET LOCAL` is about to change this.
+    pub fn set_locally(&mut self, name: &str, settings: &Settings) {
+        let is_noted = self.local.iter().any(|(noted, _)| noted == name);
+        if let (false, Ok(value)) = (is_noted, settings.get(name)) {
+            self.local.push((name.to_string(), value));
+        }
+    }
+
+    /// The settings once it has ended.
+    pub fn settings_after(&self, is_committed: bool, mut settings: Settings) -> Settings {
+        if !is_committed {
+            return self.before.clone();
+        }
+        for (name, value) in &self.local {
+            // It was this before.
+            let _ = settings.set(name, Some(std::slice::from_ref(value)));
+        }
+        settings
+    }
+
+    /// The definition has been carried out in this world, which only this transaction has.
+    pub fn define(&mut self, statement: Statement, settings: Settings, mut world: World) {
+        world.version = PRIVATE.fetch_add(1, Ordering::Relaxed);
+        self.world = Some(Arc::new(world));
+        self.definitions.push((statement, settings));
+    }
+
+    /// Carry out what it defines once more, in the world of all, all or nothing: others may have defined something meanwhile.
+    pub async fn commit(&self, inner: &Arc<Inner>) -> Result<()> {
+        if self.definitions.is_empty() {
+            return Ok(());
+        }
+        let mut draft = inner.draft().await;
+        for (statement, settings) in &self.definitions {
+            define::in_world(inner, &mut draft.world, statement, settings).await?;
+        }
+        draft.commit().await
+    }
+}
+
+/// A statement that cannot be undone, or does something to what only all have.
+pub(super) fn refused(statement: &Statement) -> Option<Error> {
+    let waits = |create: &belvedere_sql::CreateView| create.options.get(define::WAIT).is_some();
+    let refused = match statement {
+        Statement::RefreshSource { .. } | Statement::RefreshView(_) => true,
+        Statement::CreateView(create) => waits(create),
+        _ => false,
+    };
+    refused.then(|| Error::Transaction {
+        message: format!("{} cannot be part of a transaction", statement.kind()),
+        help: "COMMIT first".to_string(),
+        sqlstate: "25001",
+    })
+}
+
+pub(super) fn aborted() -> Error {
+    Error::Transaction {
+        message: "the transaction has failed: nothing more is done in it".to_string(),
+        help: "ROLLBACK ends it".to_string(),
+        sqlstate: "25P02",
+    }
+}

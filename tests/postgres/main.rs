@@ -1,0 +1,10 @@
+//! PostgreSQL's protocol, as its clients see it.
+
+mod abuse;
+mod copies;
+mod cursors;
+mod sessions;
+mod statements;
+mod support;
+mod transactions;
+mod values;
