@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `builder.rs` | opening an engine |
 //! | `world.rs` | [`World`]: definitions with their opened sources; changing it, all or nothing |
-//! | `session.rs` | [`Session`], [`Prepared`], [`Answer`]: one statement |
+//! | `session.rs` | [`Session`], [`Prepared`]: one statement |
+//! | `answer.rs` | [`Answer`]: its rows as they arrive, and until when |
 //! | `typed.rs` | parameters whose values say more of their types than the statement does |
 //! | `transaction.rs` | `BEGIN … COMMIT` |
 //! | `settings.rs` | what `SET` sets |
@@ -35,6 +36,7 @@
 //! | `versions.rs` | `VERSION AS OF` |
 //! | `upstream/` | what DataFusion gets wrong, kept from changing an answer |
 
+mod answer;
 mod apply;
 mod builder;
 mod conjuncts;
@@ -68,11 +70,12 @@ mod world;
 
 use std::sync::Arc;
 
+pub use answer::Answer;
 pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
 #[cfg(test)]
 pub(crate) use query::kept_plan;
-pub use session::{Answer, Prepared, Session};
+pub use session::{Prepared, Session};
 pub use settings::Settings;
 pub use transaction::TransactionState;
 #[cfg(feature = "serve")]

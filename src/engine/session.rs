@@ -1,28 +1,27 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
 use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
-use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{DataFusionError, ParamValues};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::common::ParamValues;
 use datafusion::scalar::ScalarValue;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 
+use super::answer::{
+    Answer, batch_answer, deadline, limited, settled, status, status_schema, timed_out, within,
+};
 use super::copy::{self, Copying};
-use super::log::Running;
 use super::names::Names;
 use super::panics::caught;
 use super::query::{self, Planned, Ran};
 use super::settings::Settings;
+use super::transaction::Transaction;
 use super::world::Inner;
-use super::transaction::{Transaction, TransactionState};
-use super::{define, explain, show, subscribe, transaction, typed};
+use super::{explain, show, subscribe, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -32,26 +31,13 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 /// Executes statements under its own settings. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Session {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     settings: Arc<Mutex<Settings>>,
     /// Sources give their places to sessions in turn.
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
-    transaction: Arc<Mutex<Option<Transaction>>>,
-}
-
-/// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
-pub struct Answer {
-    pub schema: SchemaRef,
-    /// Its errors are [`Error`]s inside DataFusion's: `Error::from` takes them out.
-    pub stream: SendableRecordBatchStream,
-    /// What the user should know, besides the rows.
-    pub notices: Vec<String>,
-    /// False of a definition or SET: its answer is one row, `status`.
-    pub is_query: bool,
-    /// It does not end by itself: a subscription's.
-    pub goes_on: bool,
+    pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
 }
 
 /// A statement that has been understood and not run.
@@ -266,7 +252,7 @@ impl Session {
             .clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
         change(&mut self.settings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -278,109 +264,6 @@ impl Session {
         Names::new(self.inner.clone(), world, settings, false)
             .asked_by(self.number)
             .within(snapshot)
-    }
-
-    fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
-        self.transaction
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the session is in a transaction.
-    pub fn transaction_state(&self) -> TransactionState {
-        let transaction = self.transaction();
-        let state = transaction.as_ref().map(Transaction::state);
-        state.unwrap_or(TransactionState::None)
-    }
-
-    /// A statement has failed after its answer had begun: so has the transaction that it is part of.
-    pub fn fail_transaction(&self) {
-        if let Some(transaction) = &mut *self.transaction() {
-            transaction.fail();
-        }
-    }
-
-    /// With an error the transaction has failed that it is met in.
-    fn noted<T>(&self, result: Result<T>) -> Result<T> {
-        if result.is_err() {
-            self.fail_transaction();
-        }
-        result
-    }
-
-    /// Nothing is done any more in a transaction that has failed but to end it.
-    fn admits(&self, statement: &Statement) -> Result<()> {
-        use belvedere_sql::Transaction::{Commit, Rollback};
-        let ends = matches!(statement, Statement::Transaction(Commit | Rollback));
-        match self.transaction_state() {
-            TransactionState::Failed if !ends => Err(transaction::aborted()),
-            TransactionState::Open => transaction::refused(statement).map_or(Ok(()), Err),
-            _ => Ok(()),
-        }
-    }
-
-    async fn begin_or_end(&self, what: belvedere_sql::Transaction) -> Result<Answer> {
-        use belvedere_sql::Transaction::{Begin, Characteristics, Commit, Rollback};
-        let noted = |tag, notice: &str| Answer {
-            notices: vec![notice.to_string()],
-            ..status(tag)
-        };
-        if what == Characteristics {
-            return Ok(status("SET"));
-        }
-        if what == Begin {
-            let settings = self.settings();
-            let mut transaction = self.transaction();
-            if transaction.is_some() {
-                return Ok(noted("BEGIN", "there is already a transaction in progress"));
-            }
-            *transaction = Some(Transaction::new(settings));
-            return Ok(status("BEGIN"));
-        }
-        let tag = match what {
-            Commit => "COMMIT",
-            _ => "ROLLBACK",
-        };
-        // Whatever comes of it, it is over.
-        let Some(transaction) = self.transaction().take() else {
-            return Ok(noted(tag, "there is no transaction in progress"));
-        };
-        let commits = what == Commit && transaction.state() == TransactionState::Open;
-        let done = match commits {
-            true => transaction.commit(&self.inner).await,
-            false => Ok(()),
-        };
-        let is_committed = commits && done.is_ok();
-        self.change(|settings| {
-            *settings = transaction.settings_after(is_committed, settings.clone());
-            Ok(())
-        })?;
-        done?;
-        Ok(status(match (what, is_committed) {
-            (Commit, true) => "COMMIT",
-            (Commit | Rollback | Begin | Characteristics, _) => "ROLLBACK",
-        }))
-    }
-
-    /// Carry out a definition: for all, or within the transaction that the session is in.
-    async fn define(&self, statement: &Statement, settings: &Settings) -> Result<Answer> {
-        let own = self.transaction().as_ref().map(|t| t.world().cloned());
-        let (tag, notices) = match own {
-            None => define::define(&self.inner, statement, settings).await?,
-            Some(own) => {
-                let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
-                let done =
-                    define::in_world(&self.inner, &mut world, statement, settings).await?;
-                if let Some(transaction) = &mut *self.transaction() {
-                    transaction.define(statement.clone(), settings.clone(), world);
-                }
-                done
-            }
-        };
-        Ok(Answer {
-            notices,
-            ..status(tag)
-        })
     }
 
     fn set_as_said(&self, set: &belvedere_sql::Set) -> Result<Answer> {
@@ -556,52 +439,6 @@ async fn write(
     })
 }
 
-impl Answer {
-    /// All batches at once.
-    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        Ok(self.stream.try_collect().await?)
-    }
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
-    }
-}
-
-fn status_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(
-        "status",
-        DataType::Utf8,
-        false,
-    )]))
-}
-
-fn status(tag: &str) -> Answer {
-    let column = StringArray::from(vec![tag]);
-    let batch = RecordBatch::try_new(status_schema(), vec![Arc::new(column)]);
-    // One column of the one type the schema names.
-    let batch = batch.unwrap_or_else(|_| RecordBatch::new_empty(status_schema()));
-    Answer {
-        is_query: false,
-        ..batch_answer(batch)
-    }
-}
-
-fn batch_answer(batch: RecordBatch) -> Answer {
-    let schema = batch.schema();
-    let stream = futures::stream::once(async move { Ok(batch) });
-    Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream)),
-        schema,
-        notices: Vec::new(),
-        is_query: true,
-        goes_on: false,
-    }
-}
-
 /// Whoever prepared a statement has been told its columns: others come only once it is prepared again.
 fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
     let same = |(told, is): (&Arc<Field>, &Arc<Field>)| {
@@ -642,87 +479,4 @@ fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
             "Prepare the statement, and execute it with a value for each parameter",
         )),
     }
-}
-
-pub(super) fn deadline(settings: &Settings) -> Option<Instant> {
-    settings
-        .statement_timeout
-        .map(|limit| Instant::now() + limit)
-}
-
-fn timed_out(settings: &Settings) -> Error {
-    Error::Timeout {
-        limit_ms: settings.statement_timeout.unwrap_or_default().as_millis(),
-    }
-}
-
-pub(super) async fn within<T>(
-    settings: &Settings,
-    deadline: Option<Instant>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match deadline {
-        None => work.await,
-        Some(at) => tokio::time::timeout_at(at.into(), work)
-            .await
-            .unwrap_or_else(|_| Err(timed_out(settings))),
-    }
-}
-
-/// The stream, with errors in our words, until the deadline.
-fn limited(
-    stream: SendableRecordBatchStream,
-    settings: &Settings,
-    deadline: Option<Instant>,
-) -> SendableRecordBatchStream {
-    let schema = stream.schema();
-    let settings = settings.clone();
-    let batches = futures::stream::unfold(Some(stream), move |stream| {
-        let settings = settings.clone();
-        async move {
-            let mut stream = stream?;
-            let next = caught(async { Ok(stream.next().await) });
-            match within(&settings, deadline, next).await {
-                Ok(None) => None,
-                Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
-                Ok(Some(Err(e))) => Some((Err(DataFusionError::from(Error::from(e))), None)),
-                Err(e) => Some((Err(DataFusionError::from(e)), None)),
-            }
-        }
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
-}
-
-/// The result, its end being noted in the log.
-fn settled(result: Result<Answer>, running: Running) -> Result<Answer> {
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(e) => {
-            running.failed(&e);
-            return Err(e);
-        }
-    };
-    let schema = answer.schema.clone();
-    let start = (answer.stream, running);
-    let stream = futures::stream::unfold(start, |(mut stream, running)| async move {
-        match stream.next().await {
-            None => {
-                running.finished();
-                None
-            }
-            Some(Ok(batch)) => {
-                running.rows(batch.num_rows());
-                Some((Ok(batch), (stream, running)))
-            }
-            Some(Err(e)) => {
-                let e = Error::from(e);
-                running.failed(&e);
-                Some((Err(DataFusionError::from(e)), (stream, running)))
-            }
-        }
-    });
-    Ok(Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
-        ..answer
-    })
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use belvedere_sql::Statement;
 
+use super::answer::{Answer, status};
 use super::define;
+use super::session::Session;
 use super::settings::Settings;
 use super::world::{Inner, World};
 use crate::error::{Error, Result};
@@ -141,8 +143,113 @@ impl Transaction {
     }
 }
 
+impl Session {
+    pub(super) fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+        self.transaction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the session is in a transaction.
+    pub fn transaction_state(&self) -> TransactionState {
+        let transaction = self.transaction();
+        let state = transaction.as_ref().map(Transaction::state);
+        state.unwrap_or(TransactionState::None)
+    }
+
+    /// A statement has failed after its answer had begun: so has the transaction that it is part of.
+    pub fn fail_transaction(&self) {
+        if let Some(transaction) = &mut *self.transaction() {
+            transaction.fail();
+        }
+    }
+
+    /// With an error the transaction has failed that it is met in.
+    pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.fail_transaction();
+        }
+        result
+    }
+
+    /// Nothing is done any more in a transaction that has failed but to end it.
+    pub(super) fn admits(&self, statement: &Statement) -> Result<()> {
+        use belvedere_sql::Transaction::{Commit, Rollback};
+        let ends = matches!(statement, Statement::Transaction(Commit | Rollback));
+        match self.transaction_state() {
+            TransactionState::Failed if !ends => Err(aborted()),
+            TransactionState::Open => refused(statement).map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn begin_or_end(&self, what: belvedere_sql::Transaction) -> Result<Answer> {
+        use belvedere_sql::Transaction::{Begin, Characteristics, Commit, Rollback};
+        let noted = |tag, notice: &str| Answer {
+            notices: vec![notice.to_string()],
+            ..status(tag)
+        };
+        if what == Characteristics {
+            return Ok(status("SET"));
+        }
+        if what == Begin {
+            let settings = self.settings();
+            let mut transaction = self.transaction();
+            if transaction.is_some() {
+                return Ok(noted("BEGIN", "there is already a transaction in progress"));
+            }
+            *transaction = Some(Transaction::new(settings));
+            return Ok(status("BEGIN"));
+        }
+        let tag = match what {
+            Commit => "COMMIT",
+            _ => "ROLLBACK",
+        };
+        // Whatever comes of it, it is over.
+        let Some(transaction) = self.transaction().take() else {
+            return Ok(noted(tag, "there is no transaction in progress"));
+        };
+        let commits = what == Commit && transaction.state() == TransactionState::Open;
+        let done = match commits {
+            true => transaction.commit(&self.inner).await,
+            false => Ok(()),
+        };
+        let is_committed = commits && done.is_ok();
+        self.change(|settings| {
+            *settings = transaction.settings_after(is_committed, settings.clone());
+            Ok(())
+        })?;
+        done?;
+        Ok(status(match (what, is_committed) {
+            (Commit, true) => "COMMIT",
+            (Commit | Rollback | Begin | Characteristics, _) => "ROLLBACK",
+        }))
+    }
+
+    /// Carry out a definition: for all, or within the transaction that the session is in.
+    pub(super) async fn define(&self, statement: &Statement, settings: &Settings) -> Result<Answer> {
+        let own = self.transaction().as_ref().map(|t| t.world().cloned());
+        let (tag, notices) = match own {
+            None => define::define(&self.inner, statement, settings).await?,
+            Some(own) => {
+                let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
+                let done =
+                    define::in_world(&self.inner, &mut world, statement, settings).await?;
+                if let Some(transaction) = &mut *self.transaction() {
+                    transaction.define(statement.clone(), settings.clone(), world);
+                }
+                done
+            }
+        };
+        Ok(Answer {
+            notices,
+            ..status(tag)
+        })
+    }
+}
+
 /// A statement that cannot be undone, or does something to what only all have.
-pub(super) fn refused(statement: &Statement) -> Option<Error> {
+fn refused(statement: &Statement) -> Option<Error> {
     let waits = |create: &belvedere_sql::CreateView| create.options.get(define::WAIT).is_some();
     let refused = match statement {
         Statement::RefreshSource { .. } | Statement::RefreshView(_) => true,
@@ -156,7 +263,7 @@ pub(super) fn refused(statement: &Statement) -> Option<Error> {
     })
 }
 
-pub(super) fn aborted() -> Error {
+fn aborted() -> Error {
     Error::Transaction {
         message: "the transaction has failed: nothing more is done in it".to_string(),
         help: "ROLLBACK ends it".to_string(),

@@ -94,8 +94,8 @@ async fn a_client_that_leaves_is_noticed() {
     let long = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b";
     let mut raw = server.raw().await;
     raw.send(b'Q', format!("{long}\0").as_bytes()).await;
-    let running = "SELECT count(*) FROM system.queries WHERE state = 'running' AND statement LIKE '%100000000%' \
-                   AND statement NOT LIKE '%system%'";
+    let running = "SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%100000000%' \
+                   AND sql NOT LIKE '%system%'";
     let wait = async |wanted: &str| {
         while rows(&watcher, running).await != [wanted] {
             tokio::time::sleep(Duration::from_millis(50)).await;

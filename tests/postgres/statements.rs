@@ -12,7 +12,7 @@ async fn a_text_of_statements_is_run_one_after_the_other() {
     let sql = "SELECT 1 AS a; CREATE VIEW v AS SELECT id FROM mem.t; SELECT count(*) FROM v; ;";
     assert_eq!(rows(&client, sql).await, ["1", "3"]);
     let messages = client.simple_query(sql.split(';').nth(1).unwrap()).await;
-    assert_eq!(said(&messages.unwrap_err()), "42P07: view belvedere.public.v already exists. CREATE OR REPLACE VIEW replaces it");
+    assert_eq!(said(&messages.unwrap_err()), "42P07: view v already exists. CREATE OR REPLACE VIEW replaces it");
     // The first that fails is the last.
     let sql = "SELECT 1; SELECT nothing; CREATE VIEW w AS SELECT 1 AS a";
     assert!(refused(&client, sql).await.starts_with("42703: "));

@@ -14,7 +14,6 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// A server with the sources `mem` (in memory, table `t`) and `shop` (SQLite, table `orders`).
 pub struct Server {
-    pub engine: Engine,
     pub address: SocketAddr,
     pub folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -56,14 +55,13 @@ impl Server {
             session.execute(&sql).await.unwrap().collect().await.unwrap();
         }
         let any = "127.0.0.1:0".parse().unwrap();
-        let bound = PostgresServer::bind(engine.clone(), any, options).await.unwrap();
+        let bound = PostgresServer::bind(engine, any, options).await.unwrap();
         let address = bound.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(bound.run(async {
             let _ = stopped.await;
         }));
         Self {
-            engine,
             address,
             folder,
             stop: Some(stop),

@@ -8,7 +8,7 @@ use belvedere_sql::{AlterView, CreateView, DropView, Name, Statement, ViewAction
 use super::schema::{own_schema_name, writable_schema};
 use super::{Context, define, drop_view, drop_views, move_comments, nothing_depends, taken};
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
-use crate::engine::session::{deadline, within};
+use crate::engine::answer::{deadline, within};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Inner, World};
 use crate::engine::{kept, nearest, options, query};

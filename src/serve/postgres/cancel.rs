@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,7 +11,14 @@ pub(super) struct Cancels(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     last: i32,
-    open: HashMap<i32, (i32, Arc<Notify>)>,
+    open: HashMap<i32, (i32, Arc<Asked>)>,
+}
+
+/// Whether somebody has asked to cancel what runs.
+#[derive(Debug, Default)]
+struct Asked {
+    is_asked: AtomicBool,
+    waiting: Notify,
 }
 
 /// A connection that others may ask to cancel what it runs, as long as this lives.
@@ -20,8 +28,7 @@ pub(super) struct Cancel {
     pub process: i32,
     /// Only who knows it may cancel.
     pub secret: i32,
-    /// Told of each request; whoever runs nothing does not wait for it.
-    pub asked: Arc<Notify>,
+    asked: Arc<Asked>,
 }
 
 impl Cancels {
@@ -33,7 +40,7 @@ impl Cancels {
                 break known.last;
             }
         };
-        let asked = Arc::new(Notify::new());
+        let asked = Arc::<Asked>::default();
         // Not to be guessed: of the operating system's randomness, by way of the hasher's keys.
         let secret = {
             use std::hash::{BuildHasher, RandomState};
@@ -52,12 +59,30 @@ impl Cancels {
         if let Some((expected, asked)) = self.known().open.get(&process)
             && *expected == secret
         {
-            asked.notify_waiters();
+            asked.is_asked.store(true, Ordering::Release);
+            asked.waiting.notify_waiters();
         }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cancel {
+    /// A statement begins: what was asked before was about another.
+    pub fn forget(&self) {
+        self.asked.is_asked.store(false, Ordering::Release);
+    }
+
+    /// Ready once somebody has asked since the statement began.
+    pub async fn asked(&self) {
+        let mut waiting = std::pin::pin!(self.asked.waiting.notified());
+        // From here on nobody who asks is missed.
+        waiting.as_mut().enable();
+        if !self.asked.is_asked.load(Ordering::Acquire) {
+            waiting.await;
+        }
     }
 }
 

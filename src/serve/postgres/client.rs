@@ -90,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }
             };
             let at_work = self.peer.at_work();
+            self.line.cancel.forget();
             let request = match Request::read(of, body) {
                 Ok(Request::Terminate) => return Ok(()),
                 Ok(request) => Ok(request),
@@ -159,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 sql = Some(text);
                 done
             }
-            Request::Bind(bind) => self.bind(bind).await,
+            Request::Bind(bind) => self.bind(bind),
             Request::Describe(target) => self.describe(&target),
             Request::Execute { portal, rows } => self.execute(&portal, rows, Sending::Rows).await,
             Request::Close(target) => {
@@ -268,19 +269,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(())
     }
 
-    async fn bind(&mut self, bind: Bind) -> Done {
+    fn bind(&mut self, bind: Bind) -> Done {
         if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
             return Err(exists("cursor", &bind.portal, "42P03").into());
         }
         room("portals", self.portals.len())?;
         let statement = self.statement(&bind.statement)?;
         let values = self.values(&statement, &bind)?;
-        let mut portal = Portal::new(Arc::clone(&statement), values, bind.result_formats);
-        if let What::Ask(prepared) = &statement.what {
-            let types = statement.parameter_types();
-            let typed = self.session.prepare_typed(prepared, &types);
-            portal.typed = self.line.watched(typed).await?;
-        }
+        let portal = Portal::new(statement, values, bind.result_formats);
         self.portals.insert(bind.portal, portal);
         self.line.wire.out.bound();
         Ok(())

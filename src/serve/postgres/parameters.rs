@@ -27,7 +27,8 @@ pub(super) fn declared(oid: u32) -> Option<PgType> {
     }
 }
 
-/// What the values of a parameter of this type are here. (`numeric` has as many digits as the value.)
+/// What the values of a parameter of this type are here, where nothing else tells: a `numeric` has as many digits as its value, but
+/// what is computed of it has to have a scale before there is one.
 pub(super) fn data_type(of: PgType) -> DataType {
     let scalar = |of: PgType| match of {
         PgType::BOOL => DataType::Boolean,
@@ -36,7 +37,7 @@ pub(super) fn data_type(of: PgType) -> DataType {
         PgType::INT8 | PgType::OID => DataType::Int64,
         PgType::FLOAT4 => DataType::Float32,
         PgType::FLOAT8 => DataType::Float64,
-        PgType::NUMERIC => DataType::Decimal128(38, 10),
+        PgType::NUMERIC => DataType::Decimal256(76, 20),
         PgType::BYTEA => DataType::Binary,
         PgType::DATE => DataType::Date32,
         PgType::TIME => DataType::Time64(TimeUnit::Microsecond),
@@ -241,10 +242,7 @@ impl Sent<'_> {
 
     /// Its items are of one type; of decimals, of one that has room for all.
     fn list(&self, item: PgType, items: Vec<ScalarValue>) -> Result<ScalarValue> {
-        let mut item_type = data_type(item);
-        if item == PgType::NUMERIC {
-            item_type = DataType::Decimal256(76, 20);
-        }
+        let item_type = data_type(item);
         let cast = |value: ScalarValue| value.cast_to(&item_type);
         let items = items.into_iter().map(cast);
         let items = items.collect::<std::result::Result<Vec<_>, DataFusionError>>()?;

@@ -16,7 +16,7 @@ use super::rows::{Rows, Style};
 use super::said;
 use super::statements::{Statement, What};
 use super::wire::{Broken, Wire};
-use crate::engine::{PgType, Prepared, Session};
+use crate::engine::{PgType, Session};
 use crate::error::{Error, Result};
 
 /// Rows that are put at once, before it is looked whether they should be sent.
@@ -26,8 +26,6 @@ const ROWS: usize = 512;
 #[derive(Debug)]
 pub(super) struct Portal {
     pub statement: Arc<Statement>,
-    /// Planned with the types of its values, where its answer hangs on them.
-    pub typed: Option<Prepared>,
     pub values: Vec<ScalarValue>,
     pub formats: Vec<Format>,
     /// It outlives the transaction that it was made in.
@@ -125,8 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     ) -> std::result::Result<T, Failure> {
         tokio::select! {
             biased;
+            () = self.cancel.asked() => Err(Error::Cancelled.into()),
             done = work => Ok(done?),
-            () = self.cancel.asked.notified() => Err(Error::Cancelled.into()),
             broken = self.wire.left() => Err(broken.into()),
         }
     }
@@ -136,7 +134,6 @@ impl Portal {
     pub fn new(statement: Arc<Statement>, values: Vec<ScalarValue>, formats: Vec<Format>) -> Self {
         Self {
             statement,
-            typed: None,
             values,
             formats,
             is_held: false,
@@ -146,10 +143,7 @@ impl Portal {
 
     /// Of its rows. None: it has none.
     pub fn schema(&self) -> Option<&SchemaRef> {
-        match &self.typed {
-            Some(typed) if typed.is_query => Some(&typed.schema),
-            _ => self.statement.schema(),
-        }
+        self.statement.schema()
     }
 
     /// To before its first row.
@@ -169,9 +163,8 @@ impl Portal {
             What::CopyOut(_, copy) => Some(copy.clone()),
             _ => None,
         };
-        let prepared = match (&self.typed, &self.statement.what) {
-            (Some(typed), _) => typed,
-            (None, What::Ask(prepared) | What::CopyOut(prepared, _)) => prepared,
+        let prepared = match &self.statement.what {
+            What::Ask(prepared) | What::CopyOut(prepared, _) => prepared,
             _ => return Err(Error::Internal("a portal of no question to the engine".into()).into()),
         };
         let mut open = match std::mem::replace(&mut self.rows, State::Done) {

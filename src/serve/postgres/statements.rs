@@ -108,7 +108,14 @@ impl Statement {
             },
             _ => What::Ask(session.prepare_parsed(parsed).await?),
         };
-        Self::of(what, declared)
+        let mut statement = Self::of(what, declared)?;
+        // Where its answer hangs on the types of its parameters, they are what is known of them now.
+        if let What::Ask(prepared) = &statement.what
+            && let Some(typed) = session.prepare_typed(prepared, &statement.parameter_types()).await?
+        {
+            statement.what = What::Ask(typed);
+        }
+        Ok(statement)
     }
 
     fn of(what: What, declared: &[u32]) -> Result<Self> {
@@ -142,8 +149,7 @@ impl Statement {
         }
     }
 
-    /// The types of its parameters' values, for a statement whose answer hangs on them.
-    pub fn parameter_types(&self) -> Vec<DataType> {
+    fn parameter_types(&self) -> Vec<DataType> {
         let known = |oid: &u32| parameters::declared(*oid).unwrap_or(PgType::TEXT);
         let types = self.parameters.iter().map(known);
         types.map(parameters::data_type).collect()
