@@ -16,6 +16,7 @@
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
+//! | `lookup.rs` | the short way of a prepared statement that reads a kept view by its key |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -48,6 +49,7 @@ mod kept;
 mod limits;
 mod lineage;
 mod log;
+mod lookup;
 mod names;
 mod options;
 mod panics;

@@ -29,13 +29,12 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
-use super::transaction::Taken;
 use super::{upstream, versions};
-use crate::catalog::{ObjectId, ViewColumn, ViewDefinition};
+use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
 use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner};
-use crate::views::{Contract, CopyTable, Shelf};
+use crate::views::CopyTable;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -176,17 +175,14 @@ impl Planned {
         let mut wanted = BTreeMap::new();
         self.plan.apply_with_subqueries(|node| {
             if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
-                let mut contract = copy.contract.clone();
-                let bounds = [contract.max_staleness, self.names.settings.max_staleness];
-                contract.max_staleness = bounds.into_iter().flatten().min();
-                wanted.insert(copy.id.clone(), contract);
+                wanted.insert(copy.id.clone(), self.names.bounded(&copy.contract));
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
         if wanted.is_empty() {
             return Ok(self.clone());
         }
-        let shelf = self.shelf(wanted, deadline).await?;
+        let shelf = self.names.shelf(wanted, deadline).await?;
         let found = self.plan.clone().transform_up_with_subqueries(|node| {
             let copy = copy_of(&node).filter(|copy| !copy.is_fixed);
             match (copy, node) {
@@ -202,39 +198,6 @@ impl Planned {
             plan: found.data,
             names: self.names.clone(),
         })
-    }
-
-    /// What the kept views that are wanted have: now, or in the transaction that this is part of.
-    async fn shelf(
-        &self,
-        wanted: BTreeMap<ObjectId, Contract>,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Shelf>> {
-        let views = &self.names.inner.views;
-        let Some(snapshot) = &self.names.snapshot else {
-            return views.together(&wanted, deadline).await;
-        };
-        let Some(taken) = snapshot.get() else {
-            // Before the shelf: it is not older than they say.
-            let ages = views.shelves().ages();
-            let shelf = views.together(&wanted, deadline).await?;
-            return Ok(snapshot.first(Taken { shelf, ages }));
-        };
-        let late = views.unreadable(&taken.shelf, &taken.ages, &wanted)?;
-        if late.is_empty() {
-            return Ok(taken.shelf);
-        }
-        // They are of no epoch, and each is of its own time anyway: what is read of them first is what the transaction has.
-        let newest = views.together(&late, deadline).await?;
-        let mut all = taken.shelf.as_ref().clone();
-        for id in late.keys() {
-            if let Some(shown) = newest.get(id) {
-                all.insert(id.clone(), Arc::clone(shown));
-            }
-        }
-        let all = Arc::new(all);
-        snapshot.put(Arc::clone(&all));
-        Ok(all)
     }
 
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source

@@ -1,17 +1,22 @@
 //! `BEGIN … COMMIT`: reads of one moment, and definitions that take effect together.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::Instant;
 
 use belvedere_sql::Statement;
 
 use super::answer::{Answer, status};
 use super::define;
+use super::names::Names;
 use super::session::Session;
 use super::settings::Settings;
 use super::world::{Inner, World};
+use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
-use crate::views::{Ages, Shelf};
+use crate::views::{Ages, Contract, Shelf};
 
 /// Versions of worlds that are of one transaction alone: none is that of a world of all.
 static PRIVATE: AtomicU64 = AtomicU64::new(1 << 63);
@@ -63,6 +68,50 @@ impl Snapshot {
 
     fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    /// As the statement's settings want it: no older than the view itself says, nor than they do.
+    pub fn bounded(&self, contract: &Contract) -> Contract {
+        let bounds = [contract.max_staleness, self.settings.max_staleness];
+        Contract {
+            max_staleness: bounds.into_iter().flatten().min(),
+            ..contract.clone()
+        }
+    }
+
+    /// What the kept views that are wanted have: now, or in the transaction that this is part of.
+    pub async fn shelf(
+        &self,
+        wanted: BTreeMap<ObjectId, Contract>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Shelf>> {
+        let views = &self.inner.views;
+        let Some(snapshot) = &self.snapshot else {
+            return views.together(&wanted, deadline).await;
+        };
+        let Some(taken) = snapshot.get() else {
+            // Before the shelf: it is not older than they say.
+            let ages = views.shelves().ages();
+            let shelf = views.together(&wanted, deadline).await?;
+            return Ok(snapshot.first(Taken { shelf, ages }));
+        };
+        let late = views.unreadable(&taken.shelf, &taken.ages, &wanted)?;
+        if late.is_empty() {
+            return Ok(taken.shelf);
+        }
+        // They are of no epoch, and each is of its own time anyway: what is read of them first is what the transaction has.
+        let newest = views.together(&late, deadline).await?;
+        let mut all = taken.shelf.as_ref().clone();
+        for id in late.keys() {
+            if let Some(shown) = newest.get(id) {
+                all.insert(id.clone(), Arc::clone(shown));
+            }
+        }
+        let all = Arc::new(all);
+        snapshot.put(Arc::clone(&all));
+        Ok(all)
     }
 }
 

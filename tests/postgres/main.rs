@@ -3,6 +3,7 @@
 mod abuse;
 mod copies;
 mod cursors;
+mod lookups;
 mod sessions;
 mod statements;
 mod support;
