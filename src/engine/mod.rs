@@ -68,10 +68,10 @@ pub use builder::EngineBuilder;
 pub(crate) use query::kept_plan;
 pub use session::{Answer, Prepared, Session};
 pub use settings::Settings;
-#[cfg(feature = "serve")]
-pub(crate) use system::PgType;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
+#[cfg(feature = "serve")]
+pub(crate) use system::PgType;
 #[cfg(test)]
 pub(crate) use watch::Read;
 

@@ -201,6 +201,13 @@ impl Session {
         self.change(|settings| settings.set(name, Some(&[value.to_string()])))
     }
 
+    /// From here on `information_schema` has sources as schemas of the database `belvedere`, as clients of PostgreSQL take
+    /// them.
+    pub fn as_one_database(&self) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.one_database = true;
+    }
+
     pub fn settings(&self) -> Settings {
         self.settings
             .lock()
@@ -213,7 +220,9 @@ impl Session {
     }
 
     fn names(&self, settings: Settings) -> Names {
-        Names::new(self.inner.clone(), self.inner.world(), settings, false).asked_by(self.number)
+        Names::new(self.inner.clone(), self.inner.world(), settings, false)
+            .asked_by(self.number)
+            .of_session(&self.settings)
     }
 
     async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {
@@ -266,7 +275,10 @@ impl Session {
             }
             Statement::ResetAll => {
                 self.change(|settings| {
-                    *settings = Settings::default();
+                    *settings = Settings {
+                        one_database: settings.one_database,
+                        ..Settings::default()
+                    };
                     Ok(())
                 })?;
                 Ok(status("RESET"))

@@ -25,6 +25,9 @@ pub struct Settings {
     pub search_path: Vec<String>,
     /// The zone of `now()` and of timestamps without one that are cast to one with.
     pub timezone: String,
+    /// Whether `information_schema` has sources as schemas of one database, as clients of PostgreSQL know them: of whoever
+    /// connects by its protocol. No statement sets it.
+    pub one_database: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
             timezone: "UTC".to_string(),
+            one_database: false,
         }
     }
 }
