@@ -92,3 +92,98 @@ macro_rules! clients {
 clients! {
     psql, psql_lists, psql_completes, jdbc, sqlalchemy, npgsql, drivers, tools, words,
 }
+
+#[tokio::test]
+async fn no_source_is_asked() {
+    let t = Fixture::new().await;
+    let asked = "SELECT count(*) AS n FROM system.fragments";
+    let before = t.ok(asked).await;
+    t.ok("SELECT c.relname, a.attname, obj_description(c.oid) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid")
+        .await;
+    t.ok("SELECT 'erp.stock'::regclass, 'nothing' IN (SELECT relname FROM pg_class)")
+        .await;
+    assert_eq!(t.ok(asked).await, before);
+}
+
+#[tokio::test]
+async fn numbers_stay() {
+    let number = "SELECT 'erp.stock'::regclass::oid, 'erp'::regnamespace::oid";
+    let (one, other) = (world().await, Fixture::new().await);
+    assert_eq!(one.ok(number).await, other.ok(number).await);
+    one.ok("CREATE VIEW another AS SELECT 1 AS one").await;
+    assert_eq!(one.ok(number).await, other.ok(number).await);
+}
+
+#[tokio::test]
+async fn nothing_is_defined_there() {
+    let t = Fixture::new().await;
+    assert_snapshot!(t.err("CREATE VIEW pg_catalog.v AS SELECT 1 AS one").await, @"invalid: schema pg_catalog is the engine's own");
+    assert_snapshot!(t.err("DROP SCHEMA pg_catalog").await, @"invalid: schema pg_catalog cannot be dropped");
+    assert_snapshot!(t.err("CREATE SCHEMA pg_catalog").await, @"name_taken: schema pg_catalog already exists");
+    assert_snapshot!(t.err("SELECT * FROM pg_nothing").await, @"unknown_name: table or view pg_nothing does not exist");
+}
+
+/// A view of a user's may have a column of a name that the catalog has a function for, and keeps it.
+#[tokio::test]
+async fn ordinary_queries_stay_as_they_are() {
+    let t = Fixture::new().await;
+    t.ok("CREATE VIEW of_catalog AS SELECT relname, obj_description(oid) AS said FROM pg_class WHERE relkind = 'r'")
+        .await;
+    assert_snapshot!(t.ok("SELECT * FROM of_catalog WHERE relname = 'stock'").await, @r"
+    +---------+------+
+    | relname | said |
+    +---------+------+
+    | stock   |      |
+    +---------+------+
+    ");
+    assert_snapshot!(t.ok("SELECT sku, count(*) FROM erp.stock GROUP BY sku ORDER BY sku").await, @r"
+    +-----+----------+
+    | sku | count(*) |
+    +-----+----------+
+    | a1  | 2        |
+    | b2  | 1        |
+    | c3  | 1        |
+    +-----+----------+
+    ");
+}
+
+#[tokio::test]
+async fn sources_are_schemas_of_one_database() {
+    let t = world().await;
+    t.session.as_one_database();
+    t.ok("RESET ALL").await;
+    assert_snapshot!(t.ok("SELECT table_catalog, table_schema, table_name FROM information_schema.tables
+        WHERE table_type <> 'SYSTEM VIEW' ORDER BY 1, 2, 3").await, @r"
+    +---------------+--------------+------------+
+    | table_catalog | table_schema | table_name |
+    +---------------+--------------+------------+
+    | belvedere     | erp          | item       |
+    | belvedere     | erp          | stock      |
+    | belvedere     | public       | available  |
+    | belvedere     | public       | prices     |
+    | belvedere     | sales        | by_item    |
+    | belvedere     | shop         | Mixed Case |
+    | belvedere     | shop         | orders     |
+    +---------------+--------------+------------+
+    ");
+    assert_snapshot!(t.ok("SELECT schema_name FROM information_schema.schemata ORDER BY 1").await, @r"
+    +--------------------+
+    | schema_name        |
+    +--------------------+
+    | erp                |
+    | information_schema |
+    | pg_catalog         |
+    | public             |
+    | sales              |
+    | shop               |
+    | system             |
+    +--------------------+
+    ");
+    assert_snapshot!(t.ok("SELECT constraint_schema, unique_constraint_schema FROM information_schema.referential_constraints").await, @r"
+    +-------------------+--------------------------+
+    | constraint_schema | unique_constraint_schema |
+    +-------------------+--------------------------+
+    | erp               | erp                      |
+    +-------------------+--------------------------+
+    ");
+}

@@ -39,7 +39,7 @@ use datafusion::common::DataFusionError;
 
 use self::table::Definition;
 use super::names::Names;
-use crate::catalog::{PG_CATALOG, SystemTable};
+use crate::catalog::SystemTable;
 
 pub(super) use pg_catalog::{Catalog, understand};
 pub(crate) use pg_type::PgType;
@@ -73,10 +73,8 @@ static ALL: &[Definition] = &[
 
 /// The table of this name, as the statement of these names sees it.
 pub(super) fn table(schema: &str, name: &str, names: &Names) -> Option<Arc<dyn SystemTable>> {
-    let definition = match schema {
-        PG_CATALOG => pg_catalog::table(name)?,
-        _ => ALL.iter().find(|d| d.schema == schema && d.name == name)?,
-    };
+    let ours = ALL.iter().find(|d| d.schema == schema && d.name == name);
+    let definition = ours.or_else(|| pg_catalog::table_of(schema, name))?;
     Some(Arc::new(Bound {
         definition,
         names: names.clone(),

@@ -76,3 +76,15 @@ SELECT set_config('search_path', 'erp, public', false)
 -- what it sets
 SELECT current_setting('search_path'), 'stock'::regclass, pg_table_is_visible('erp.stock'::regclass), sku FROM item ORDER BY sku
 
+-- names in texts
+SELECT 'shop."Mixed Case"'::regclass::text, 'SHOP."mixed case"'::regclass::text, '"erp.main".stock'::regclass::text, 'erp.main.stock'::regclass::text, 'belvedere.erp.stock'::regclass::text
+
+-- a collation that is not by bytes
+SELECT relname FROM pg_class WHERE relname < 'b' COLLATE "de_DE"
+
+-- a list that begins at 0
+SELECT indkey[0], indkey[1], i.indkey[0] FROM pg_index i WHERE indrelid = 'erp.stock'::regclass
+
+-- what depends on a parameter of nothing
+SELECT (SELECT adbin FROM pg_attrdef WHERE adrelid = c.oid) FROM pg_class c WHERE oid = 'erp.stock'::regclass
+

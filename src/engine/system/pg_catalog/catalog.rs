@@ -29,6 +29,8 @@ pub(in crate::engine) struct Catalog {
 pub(super) struct Namespace {
     pub oid: i64,
     pub name: String,
+    /// Of a source's default schema: its name in the form of the others.
+    pub other_name: Option<String>,
     pub comment: Option<String>,
 }
 
@@ -106,27 +108,34 @@ impl Catalog {
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<&Namespace> {
-        self.namespaces.iter().find(|known| known.name == name)
+        let mut all = self.namespaces.iter();
+        all.find(|known| known.name == name || known.other_name.as_deref() == Some(name))
     }
 
     fn add_namespaces(&mut self, world: &World, numbers: &mut Numbers) {
         let comments = &world.definitions.comments;
-        let mut all: Vec<(String, Option<String>)> = vec![(PG_CATALOG.to_string(), None)];
+        let mut all = vec![(PG_CATALOG.to_string(), None, None)];
         for (catalog, schema) in known::schemas(world) {
             let name = schema_name(world, catalog, schema);
             let own = world.definitions.sources.get(catalog);
             let is_default = own.is_some() && name == catalog;
             let own = own.filter(|_| is_default).and_then(|s| s.comment.clone());
             let id = ObjectId::new([catalog, schema]);
-            all.push((name, comments.get(&id).cloned().or(own)));
+            let other_name = is_default.then(|| format!("{catalog}.{schema}"));
+            all.push((name, other_name, comments.get(&id).cloned().or(own)));
         }
-        for (name, comment) in all {
+        for (name, other_name, comment) in all {
             let oid = match name.as_str() {
                 PG_CATALOG => oid::PG_CATALOG,
                 PUBLIC => oid::PUBLIC,
                 name => numbers.give(["schema", name]),
             };
-            self.namespaces.push(Namespace { oid, name, comment });
+            self.namespaces.push(Namespace {
+                oid,
+                name,
+                other_name,
+                comment,
+            });
         }
     }
 
@@ -144,9 +153,11 @@ impl Catalog {
             let definition = &listed.definition;
             let oid = listed
                 .oid
-                .unwrap_or_else(|| numbers.give([PG_CATALOG, definition.name]));
+                .unwrap_or_else(|| numbers.give([definition.schema, definition.name]));
             let kind = if listed.oid.is_some() { 'r' } else { 'v' };
-            self.add(of_engine(definition, oid, oid::PG_CATALOG, kind));
+            let namespace = self.namespace(definition.schema);
+            let namespace = namespace.map_or(oid::PG_CATALOG, |found| found.oid);
+            self.add(of_engine(definition, oid, namespace, kind));
         }
         for relation in known::relations(world) {
             let (catalog, name) = (relation.catalog(), relation.name());

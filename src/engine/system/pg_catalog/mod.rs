@@ -27,11 +27,12 @@ mod rewrite;
 mod server;
 mod types;
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::pg_type::PgType;
 use super::table::{Column, Definition, Fill, Kind, Rows};
-use crate::catalog::PG_CATALOG;
+use crate::catalog::{INFORMATION_SCHEMA, PG_CATALOG};
 use crate::engine::names::Names;
 
 pub(in crate::engine) use catalog::Catalog;
@@ -42,6 +43,7 @@ type Known = fn(&Names, &mut Rows);
 
 /// The tables that have rows.
 const FILLED: &[(&str, Known)] = &[
+    ("character_sets", server::character_sets),
     ("pg_am", server::pg_am),
     ("pg_attribute", relations::pg_attribute),
     ("pg_authid", server::pg_authid),
@@ -80,9 +82,21 @@ struct Listed {
 static TABLES: LazyLock<Vec<Listed>> = LazyLock::new(|| listed(include_str!("columns.txt")));
 
 /// The table of this name.
-pub(super) fn table(name: &str) -> Option<&'static Definition> {
-    let at = TABLES.binary_search_by(|table| table.definition.name.cmp(name));
+fn table(name: &str) -> Option<&'static Definition> {
+    table_of(PG_CATALOG, name)
+}
+
+/// The same of `information_schema`, too: of that, what PostgreSQL has besides what `system` tells.
+pub(super) fn table_of(schema: &str, name: &str) -> Option<&'static Definition> {
+    let key = |table: &Listed| (table.definition.schema, table.definition.name);
+    let at = TABLES.binary_search_by(|table| key(table).cmp(&(schema, name)));
     at.ok().map(|at| &TABLES[at].definition)
+}
+
+/// The number of the table of this name, if PostgreSQL gave it one.
+fn number_of(name: &str) -> Option<i64> {
+    let listed = TABLES.iter().find(|t| t.definition.name == name);
+    listed.and_then(|table| table.oid)
 }
 
 /// Whether the table of this name never has rows.
@@ -90,7 +104,18 @@ fn is_empty(name: &str) -> bool {
     table(name).is_some_and(|table| matches!(table.rows, Fill::Nothing))
 }
 
-/// A line with a table's name, then, indented, its columns.
+/// Whether some table of `pg_catalog` has a column of this name that is true or false.
+fn is_boolean(column: &str) -> bool {
+    static ALL: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let tables = TABLES.iter().filter(|t| t.definition.schema == PG_CATALOG);
+        let columns = tables.flat_map(|table| table.definition.columns);
+        let booleans = columns.filter(|column| matches!(column.kind, Kind::Boolean));
+        booleans.map(|column| column.name).collect()
+    });
+    ALL.contains(column)
+}
+
+/// A line with a table's name, then, indented, its columns. Without a schema it is of `pg_catalog`.
 fn listed(text: &'static str) -> Vec<Listed> {
     let mut tables: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in text.lines() {
@@ -105,10 +130,14 @@ fn listed(text: &'static str) -> Vec<Listed> {
         .map(|(head, words)| {
             let mut head = head.split(' ');
             let name = head.next().unwrap_or_default();
+            let (schema, name) = match name.split_once('.') {
+                Some((_, name)) => (INFORMATION_SCHEMA, name),
+                None => (PG_CATALOG, name),
+            };
             let columns: Vec<Column> = words.chunks_exact(2).map(|c| column(c[0], c[1])).collect();
             let filled = FILLED.iter().find(|(filled, _)| *filled == name);
             let definition = Definition {
-                schema: PG_CATALOG,
+                schema,
                 name,
                 columns: columns.leak(),
                 rows: filled.map_or(Fill::Nothing, |(_, fill)| Fill::Known(*fill)),
@@ -117,7 +146,7 @@ fn listed(text: &'static str) -> Vec<Listed> {
             Listed { definition, oid }
         })
         .collect();
-    tables.sort_by_key(|table| table.definition.name);
+    tables.sort_by_key(|table| (table.definition.schema, table.definition.name));
     tables
 }
 

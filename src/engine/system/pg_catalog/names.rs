@@ -93,6 +93,8 @@ pub(super) fn relation<'a>(
 
 /// By its name, else by the only one that differs from it in case alone, as in a query.
 fn in_schema<'a>(catalog: &'a Catalog, schema: &str, name: &str) -> Option<&'a Relation> {
+    let known = catalog.namespace(schema);
+    let schema = known.map_or(schema, |known| known.name.as_str());
     if let Some(exact) = catalog.named(schema, name) {
         return Some(exact);
     }

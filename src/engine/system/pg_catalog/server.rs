@@ -4,7 +4,7 @@ use chrono::{Offset, Utc};
 
 use super::oid::{self, Numbers};
 use super::{functions, types};
-use crate::catalog::CATALOG;
+use crate::catalog::{CATALOG, PG_CATALOG};
 use crate::engine::names::Names;
 use crate::engine::system::table::{NULL, Rows, some};
 
@@ -138,6 +138,17 @@ pub(super) fn pg_language(_: &Names, rows: &mut Rows) {
     for (oid, name, trusted) in [(oid::INTERNAL, "internal", false), (14, "sql", true)] {
         rows.some(some![oid: oid, lanname: name, lanowner: oid::OWNER, lanpltrusted: trusted]);
     }
+}
+
+pub(super) fn character_sets(_: &Names, rows: &mut Rows) {
+    rows.some(some![
+        character_set_name: "UTF8",
+        character_repertoire: "UCS",
+        form_of_use: "UTF8",
+        default_collate_catalog: CATALOG,
+        default_collate_schema: PG_CATALOG,
+        default_collate_name: "C",
+    ]);
 }
 
 /// Whoever asks.

@@ -4,21 +4,23 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, ScalarValue};
 
-use super::{Context, Known, Returns, integer, known, maybe_text, nothing, number, text, texted};
+use super::{
+    Context, Known, Returns, integer, known, long, maybe_text, nothing, number, text, texted,
+};
 use crate::engine::system::pg_catalog::names::quoted;
 
 pub(super) static FUNCTIONS: &[Known] = &[
-    known("array_upper", Returns::Integer, |_, args| {
+    known("array_upper", Returns::Long, |_, args| {
         match items(args, 0) {
             Some(items) if !items.is_empty() && number(args, 1) == Some(1) => {
-                integer(i32::try_from(items.len()).unwrap_or(i32::MAX))
+                long(i64::try_from(items.len()).ok())
             }
             _ => Ok(ScalarValue::Null),
         }
     }),
-    known("array_lower", Returns::Integer, |_, args| {
+    known("array_lower", Returns::Long, |_, args| {
         match items(args, 0) {
-            Some(items) if !items.is_empty() && number(args, 1) == Some(1) => integer(1),
+            Some(items) if !items.is_empty() && number(args, 1) == Some(1) => long(1),
             _ => Ok(ScalarValue::Null),
         }
     }),

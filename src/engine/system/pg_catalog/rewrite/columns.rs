@@ -16,6 +16,7 @@ pub(super) fn name(select: &mut Select) {
         }
     }
     let wildcards = wildcards(select);
+    let mut selected: HashSet<Vec<String>> = HashSet::new();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else {
             continue;
@@ -26,7 +27,14 @@ pub(super) fn name(select: &mut Select) {
                 [table, column] if wildcards.contains(&belvedere_sql::fold(table)) => {
                     format!("{}_", belvedere_sql::fold(column))
                 }
-                _ => continue,
+                parts => {
+                    let parts: Vec<String> = parts.iter().map(belvedere_sql::fold).collect();
+                    let name = parts.last().cloned().unwrap_or_default();
+                    if selected.insert(parts) {
+                        continue;
+                    }
+                    format!("{name}_")
+                }
             },
             Expr::Identifier(name) if wildcards.contains("") => {
                 format!("{}_", belvedere_sql::fold(name))

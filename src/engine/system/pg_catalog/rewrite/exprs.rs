@@ -1,21 +1,34 @@
 //! Types, names of functions, operators, arrays.
 
 use sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
+    Subscript, Value,
 };
 
-use super::build::{array, array_of, as_text, call, cast, folded, items, null, number, text};
+use super::build::{
+    array, array_of, as_text, boolean, call, cast, folded, items, null, number, text,
+};
 use crate::catalog::{INFORMATION_SCHEMA, PG_CATALOG};
+use crate::engine::system::pg_catalog::is_boolean;
 
 pub(super) fn rewrite(expr: &mut Expr) {
     match expr {
         Expr::Cast { .. } => casts(expr),
         Expr::Function(_) => functions(expr),
-        Expr::Collate { expr: inner, .. } => *expr = std::mem::replace(inner, null()),
-        Expr::BinaryOp { op, .. } => operator(op),
+        Expr::Collate {
+            expr: inner,
+            collation,
+        } if is_by_bytes(collation) => *expr = std::mem::replace(inner, null()),
+        Expr::BinaryOp { left, op, right } => {
+            operator(op);
+            truths(left, op, right);
+        }
         Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => array_text(right),
-        Expr::CompoundFieldAccess { .. } => fields(expr),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            places(root, access_chain);
+            fields(expr);
+        }
         Expr::Identifier(name)
             if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") =>
         {
@@ -23,6 +36,12 @@ pub(super) fn rewrite(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// Whether a collation is the one there is: another stays, and is refused.
+fn is_by_bytes(collation: &ObjectName) -> bool {
+    let name = folded(collation).pop();
+    name.is_some_and(|name| matches!(name.as_str(), "default" | "C" | "POSIX" | "ucs_basic"))
 }
 
 /// The types that are names of things: what reads one, and what shows it.
@@ -80,6 +99,11 @@ fn named(data_type: &DataType) -> Option<&'static (&'static str, &'static str, &
         _ => return None,
     };
     NAMES.iter().find(|(known, _, _)| *known == name)
+}
+
+/// Whether a type is one of the names of things.
+pub(super) fn is_name(data_type: &DataType) -> bool {
+    named(data_type).is_some()
 }
 
 /// What shows the thing that an expression reads the name of.
@@ -189,9 +213,101 @@ fn functions(expr: &mut Expr) {
             clauses: Vec::new(),
         });
     }
+    if name == "coalesce" {
+        empty_lists(&mut function.args);
+        return;
+    }
     if LISTS.contains(&name.as_str()) {
         let list = std::mem::replace(expr, null());
         *expr = call("unnest", vec![list]);
+    }
+}
+
+/// `coalesce(list, '{}')`
+fn empty_lists(args: &mut FunctionArguments) {
+    let FunctionArguments::List(list) = args else {
+        return;
+    };
+    for arg in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
+            && as_text(expr) == Some("{}")
+        {
+            *expr = array(Vec::new());
+        }
+    }
+}
+
+/// `indisprimary = 't'`
+fn truths(left: &mut Expr, op: &BinaryOperator, right: &mut Expr) {
+    if !matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq) || !is_boolean_column(left) {
+        return;
+    }
+    let truth = match as_text(right) {
+        Some("t" | "true" | "1") => true,
+        Some("f" | "false" | "0") => false,
+        _ => return,
+    };
+    *right = boolean(truth);
+}
+
+/// Whether the catalog has a column of this name that is true or false.
+fn is_boolean_column(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| is_boolean(&belvedere_sql::fold(name)))
+}
+
+/// `LIKE 'pg/_%' ESCAPE '/'`: DataFusion has the backslash for that.
+pub(super) fn escapes(expr: &mut Expr) {
+    let (Expr::Like {
+        pattern,
+        escape_char,
+        ..
+    }
+    | Expr::ILike {
+        pattern,
+        escape_char,
+        ..
+    }) = expr
+    else {
+        return;
+    };
+    let Some(Value::SingleQuotedString(mark)) = escape_char.as_ref().map(|mark| &mark.value) else {
+        return;
+    };
+    let mut chars = mark.chars();
+    if let (Some(mark), None) = (chars.next(), chars.next())
+        && mark != '\\'
+        && escape(pattern, mark)
+    {
+        *escape_char = None;
+    }
+}
+
+/// Whether all of a pattern is known.
+fn escape(pattern: &mut Expr, mark: char) -> bool {
+    match pattern {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::StringConcat,
+            right,
+        } => escape(left, mark) && escape(right, mark),
+        Expr::Nested(inner) => escape(inner, mark),
+        other => match as_text(other) {
+            Some(written) => {
+                let backslash = |c: char| match c {
+                    '\\' => "\\\\".to_string(),
+                    c if c == mark => "\\".to_string(),
+                    c => c.to_string(),
+                };
+                *other = text(written.chars().map(backslash).collect::<String>());
+                true
+            }
+            None => false,
+        },
     }
 }
 
@@ -235,6 +351,45 @@ fn array_text(right: &mut Expr) {
             .into_iter()
             .map(|value| value.map_or_else(null, text));
         *right = array(values.collect());
+    }
+}
+
+/// Columns that are lists whose first place is 0.
+const VECTORS: &[&str] = &[
+    "indclass",
+    "indcollation",
+    "indkey",
+    "indoption",
+    "partattrs",
+    "partclass",
+    "prattrs",
+    "proargtypes",
+    "stxkeys",
+    "tgattr",
+];
+
+/// `i.indkey[0]`
+fn places(root: &Expr, access_chain: &mut [AccessExpr]) {
+    let column = match root {
+        Expr::Identifier(name) => Some(name.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().cloned(),
+        _ => None,
+    };
+    let mut column = column.map(|name| belvedere_sql::fold(&name));
+    for access in access_chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(name)) => column = Some(belvedere_sql::fold(name)),
+            AccessExpr::Subscript(Subscript::Index { index })
+                if column.take().is_some_and(|c| VECTORS.contains(&c.as_str())) =>
+            {
+                *index = Expr::BinaryOp {
+                    left: Box::new(Expr::Nested(Box::new(index.clone()))),
+                    op: BinaryOperator::Plus,
+                    right: Box::new(number(1)),
+                };
+            }
+            _ => column = None,
+        }
     }
 }
 

@@ -72,7 +72,11 @@ impl Visitor for Found {
                 }
                 _ => {}
             },
-            Expr::Cast { data_type, .. } => self.any |= is_foreign(data_type),
+            Expr::Cast { data_type, .. } => {
+                let names = super::exprs::is_name(data_type);
+                self.catalog |= names;
+                self.any |= names || is_foreign(data_type);
+            }
             Expr::Collate { .. } => self.any = true,
             Expr::Identifier(name) if name.quote_style.is_none() => {
                 let is_schema = name.value.eq_ignore_ascii_case("current_schema");

@@ -38,6 +38,9 @@ pub(in crate::engine) fn understand(
         return Ok(());
     }
     rewrite(query, found.catalog);
+    if !found.catalog {
+        return Ok(());
+    }
     for function in functions::of_statement(names) {
         // A function that the embedder has registered stays; DataFusion's own version is nobody's question.
         let is_taken = state.scalar_functions().contains_key(function.name());
@@ -65,6 +68,9 @@ impl VisitorMut for Rewrite {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         // Before what is in it is looked at: it may have no meaning here.
         subqueries::of_nothing(expr);
+        if self.of_catalog {
+            subqueries::lifted(expr);
+        }
         ControlFlow::Continue(())
     }
 
@@ -74,18 +80,24 @@ impl VisitorMut for Rewrite {
         if self.of_catalog {
             subqueries::first_row(expr);
             exprs::system_column(expr);
+            exprs::escapes(expr);
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         relations::rewrite(factor);
+        if self.of_catalog {
+            relations::name_rows(factor);
+        }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         if self.of_catalog {
+            relations::table_numbers(select);
             columns::name(select);
+            subqueries::selected_of_nothing(select);
         }
         ControlFlow::Continue(())
     }

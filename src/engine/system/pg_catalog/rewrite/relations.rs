@@ -1,12 +1,15 @@
 //! Functions in `FROM`.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
-    DataType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, SelectItem, TableAlias,
-    TableFactor,
+    DataType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, Select, SelectItem,
+    TableAlias, TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::build::{boolean, cast, folded, null};
+use super::build::{boolean, cast, folded, null, number};
 use crate::catalog::{INFORMATION_SCHEMA, PG_CATALOG};
+use crate::engine::system::pg_catalog::{number_of, table};
 
 /// Functions that give rows in PostgreSQL and never have any here, with their columns.
 const EMPTY: &[(&str, &[&str])] = &[
@@ -89,6 +92,102 @@ pub(super) fn rewrite(factor: &mut TableFactor) {
     {
         *written = ObjectName::from(vec![Ident::new(name)]);
     }
+}
+
+/// PostgreSQL calls the column of a list's rows as the table.
+pub(super) fn name_rows(factor: &mut TableFactor) {
+    let TableFactor::UNNEST {
+        alias, array_exprs, ..
+    } = factor
+    else {
+        return;
+    };
+    if array_exprs.len() != 1 {
+        return;
+    }
+    let alias = alias.get_or_insert_with(|| named("unnest"));
+    if alias.columns.is_empty() {
+        alias.columns = vec![TableAliasColumnDef {
+            name: alias.name.clone(),
+            data_type: None,
+        }];
+    }
+}
+
+/// `c.tableoid`: the number of the table that a row is of.
+pub(super) fn table_numbers(select: &mut Select) {
+    struct Numbers(Vec<(String, i64)>);
+    impl VisitorMut for Numbers {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let found = match &*expr {
+                Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                    [.., of, name] if name.value.eq_ignore_ascii_case("tableoid") => {
+                        let of = belvedere_sql::fold(of);
+                        self.0.iter().find(|(alias, _)| *alias == of)
+                    }
+                    _ => None,
+                },
+                Expr::Identifier(name) if name.value.eq_ignore_ascii_case("tableoid") => {
+                    self.0.first().filter(|_| self.0.len() == 1)
+                }
+                _ => None,
+            };
+            if let Some((_, oid)) = found {
+                *expr = number(*oid);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let factors = select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    });
+    let tables = factors.filter_map(|factor| {
+        let name = catalog_table(factor)?;
+        let number = number_of(&name)?;
+        let alias = match factor {
+            TableFactor::Table { alias, .. } => alias.as_ref(),
+            _ => None,
+        };
+        Some((
+            alias.map_or(name, |alias| belvedere_sql::fold(&alias.name)),
+            number,
+        ))
+    });
+    let mut numbers = Numbers(tables.collect());
+    if !numbers.0.is_empty() {
+        // What is selected is called as it was.
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = item
+                && let Some(last) = parts.last()
+                && last.value.eq_ignore_ascii_case("tableoid")
+            {
+                *item = SelectItem::ExprWithAlias {
+                    alias: last.clone(),
+                    expr: Expr::CompoundIdentifier(parts.clone()),
+                };
+            }
+        }
+        let _ = select.visit(&mut numbers);
+    }
+}
+
+/// The name of the catalog's table that stands in `FROM`.
+pub(super) fn catalog_table(factor: &TableFactor) -> Option<String> {
+    let TableFactor::Table {
+        name, args: None, ..
+    } = factor
+    else {
+        return None;
+    };
+    let mut name = folded(name);
+    let last = name.pop()?;
+    let is_ours = match name.last() {
+        None => last.starts_with("pg_"),
+        Some(schema) => schema == PG_CATALOG,
+    };
+    (is_ours && table(&last).is_some()).then_some(last)
 }
 
 fn alias(factor: &TableFactor) -> Option<TableAlias> {

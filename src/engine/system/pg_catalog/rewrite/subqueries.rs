@@ -1,18 +1,22 @@
 //! Subqueries that give one value, an array, or nothing.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
-    DataType, Expr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    BinaryOperator, CaseWhen, DataType, Expr, FunctionArguments, GroupByExpr, JoinConstraint,
+    JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Value, Visit, visit_expressions,
 };
 
-use super::build::{array, array_of, boolean, cast, folded, null, ordered_call};
-use crate::catalog::PG_CATALOG;
-use crate::engine::system::pg_catalog::{is_empty, table};
+use super::build::{array, array_of, as_text, boolean, cast, folded, items, null, ordered_call};
+use super::relations::catalog_table;
+use crate::engine::system::pg_catalog::is_empty;
 
 /// A subquery over a table that never has rows gives nothing, whatever else is in it.
 pub(super) fn of_nothing(expr: &mut Expr) {
     match expr {
-        Expr::Subquery(query) if is_of_nothing(query) => *expr = null(),
+        Expr::Subquery(query) if is_of_nothing(query) || is_of_domains(query) => *expr = null(),
         Expr::Exists { subquery, negated } if is_of_nothing(subquery) => *expr = boolean(*negated),
         Expr::Function(function) => {
             if let FunctionArguments::Subquery(query) = &function.args
@@ -31,7 +35,40 @@ fn is_of_nothing(query: &Query) -> bool {
         return false;
     };
     let nothing = select.from.iter().any(table_of_nothing);
-    nothing && !aggregates(select)
+    nothing && !aggregates(select) && !has_parameter(query)
+}
+
+/// What a domain is of, which asyncpg asks step by step: there are no domains.
+fn is_of_domains(query: &Query) -> bool {
+    let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+    recursive && query.to_string().contains("typbasetype") && !has_parameter(query)
+}
+
+/// A client gives a value for each parameter that it wrote.
+fn has_parameter<V: Visit>(of: &V) -> bool {
+    let found = visit_expressions(of, |expr| match expr {
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// What is selected of a table that never has rows is never computed: what may have no meaning here is left out. The columns
+/// stay.
+pub(super) fn selected_of_nothing(select: &mut Select) {
+    if !select.from.iter().any(table_of_nothing) || aggregates(select) {
+        return;
+    }
+    for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, .. } = item
+            && may_mean_nothing(expr)
+            && !has_parameter(expr)
+        {
+            *expr = null();
+        }
+    }
 }
 
 fn table_of_nothing(from: &TableWithJoins) -> bool {
@@ -54,23 +91,6 @@ fn table_of_nothing(from: &TableWithJoins) -> bool {
                 && is_nothing(&join.relation)
                 && from.joins.iter().all(|j| keeps(&j.join_operator))
         })
-}
-
-/// The name of the catalog's table that stands in `FROM`.
-fn catalog_table(factor: &TableFactor) -> Option<String> {
-    let TableFactor::Table {
-        name, args: None, ..
-    } = factor
-    else {
-        return None;
-    };
-    let mut name = folded(name);
-    let last = name.pop()?;
-    let is_ours = match name.last() {
-        None => last.starts_with("pg_"),
-        Some(schema) => schema == PG_CATALOG,
-    };
-    (is_ours && table(&last).is_some()).then_some(last)
 }
 
 /// The only select of a query that is nothing but one.
@@ -254,5 +274,175 @@ pub(super) fn first_row(expr: &mut Expr) {
     });
     if tables.map(catalog_table).all(|table| table.is_some()) {
         aggregated(query, "first_value");
+    }
+}
+
+/// Subqueries, and lists in a text, whose type DataFusion does not see.
+fn may_mean_nothing(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match expr {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        Expr::Function(function) if matches!(function.args, FunctionArguments::Subquery(_)) => {
+            ControlFlow::Break(())
+        }
+        other => match as_text(other).and_then(items) {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        },
+    });
+    found.is_break()
+}
+
+/// Of the conditions of such a subquery DataFusion takes those that say that a column of its own equals one around it. The
+/// others are asked outside: `CASE WHEN a.x <> (SELECT t.x …) THEN (SELECT …) END`.
+pub(super) fn lifted(expr: &mut Expr) {
+    let Expr::Subquery(query) = expr else {
+        return;
+    };
+    let Some(select) = alone(query) else {
+        return;
+    };
+    let ours = tables(select);
+    let of_catalog = select
+        .from
+        .iter()
+        .flat_map(factors)
+        .all(|f| catalog_table(f).is_some());
+    let ([_], Some(condition)) = (select.projection.as_slice(), &select.selection) else {
+        return;
+    };
+    if !of_catalog || select.from.is_empty() || aggregates(select) {
+        return;
+    }
+    let (mut kept, mut outside) = (Vec::new(), Vec::new());
+    for part in conjuncts(condition) {
+        match (side(part, &ours), part) {
+            (Side::Ours | Side::Neither, _) => kept.push(part.clone()),
+            (Side::Theirs, _) => outside.push((None, part.clone())),
+            (Side::Both, Expr::BinaryOp { left, op, right }) => {
+                match (side(left, &ours), op, side(right, &ours)) {
+                    (Side::Ours, BinaryOperator::Eq, Side::Theirs)
+                    | (Side::Theirs, BinaryOperator::Eq, Side::Ours) => kept.push(part.clone()),
+                    (Side::Ours, _, Side::Theirs) => {
+                        outside.push((Some((true, (**left).clone())), part.clone()));
+                    }
+                    (Side::Theirs, _, Side::Ours) => {
+                        outside.push((Some((false, (**right).clone())), part.clone()));
+                    }
+                    _ => return,
+                }
+            }
+            (Side::Both, _) => return,
+        }
+    }
+    if outside.is_empty() {
+        return;
+    }
+    let mut inner = query.clone();
+    let SetExpr::Select(select) = &mut *inner.body else {
+        return;
+    };
+    select.selection = kept.into_iter().reduce(and);
+    let conditions = outside
+        .into_iter()
+        .map(|(value, part)| match (value, part) {
+            (Some((is_left, value)), Expr::BinaryOp { left, op, right }) => {
+                let mut asked = inner.clone();
+                if let SetExpr::Select(select) = &mut *asked.body {
+                    select.projection = vec![SelectItem::UnnamedExpr(value)];
+                }
+                let asked = Box::new(Expr::Subquery(asked));
+                let (left, right) = if is_left {
+                    (asked, right)
+                } else {
+                    (left, asked)
+                };
+                Expr::BinaryOp { left, op, right }
+            }
+            (_, part) => part,
+        });
+    let Some(condition) = conditions.reduce(and) else {
+        return;
+    };
+    *expr = Expr::Case {
+        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition,
+            result: Expr::Subquery(inner),
+        }],
+        else_result: None,
+    };
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    }
+}
+
+fn conjuncts(condition: &Expr) -> Vec<&Expr> {
+    match condition {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::And,
+            right,
+        } => {
+            let mut all = conjuncts(left);
+            all.extend(conjuncts(right));
+            all
+        }
+        Expr::Nested(inner) => conjuncts(inner),
+        other => vec![other],
+    }
+}
+
+fn factors(from: &TableWithJoins) -> impl Iterator<Item = &TableFactor> {
+    std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+}
+
+/// What the tables of a select are called in it.
+fn tables(select: &Select) -> HashSet<String> {
+    let all = select.from.iter().flat_map(factors);
+    let names = all.filter_map(|factor| match factor {
+        TableFactor::Table {
+            alias: Some(alias), ..
+        } => Some(belvedere_sql::fold(&alias.name)),
+        TableFactor::Table { name, .. } => folded(name).pop(),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Whose columns an expression has.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Neither,
+    Ours,
+    Theirs,
+    Both,
+}
+
+/// A column without its table is taken for one of ours.
+fn side(expr: &Expr, ours: &HashSet<String>) -> Side {
+    let (mut own, mut other) = (false, false);
+    let _ = visit_expressions(expr, |expr| {
+        match expr {
+            Expr::Identifier(_) => own = true,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [.., table, _] if !ours.contains(&belvedere_sql::fold(table)) => other = true,
+                _ => own = true,
+            },
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    match (own, other) {
+        (false, false) => Side::Neither,
+        (true, false) => Side::Ours,
+        (false, true) => Side::Theirs,
+        (true, true) => Side::Both,
     }
 }
