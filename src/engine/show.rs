@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use super::define::existing_source;
 use super::names::Names;
 use super::query;
+use super::system::parameter;
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 use crate::federation::capabilities;
@@ -28,7 +29,11 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
     match show {
         Show::Setting(name) => {
             let name = name.dotted();
-            texts(vec![(&name, vec![names.settings.get(&name)?])])
+            let value = match (names.settings.get(&name), parameter(&name)) {
+                (Err(_), Some(of_postgres)) => of_postgres.to_string(),
+                (value, _) => value?,
+            };
+            texts(vec![(&name, vec![value])])
         }
         Show::All => {
             let all: Vec<_> = names.settings.iter().collect();

@@ -36,12 +36,9 @@ impl PgType {
     pub const INT2: Self = known(21, 1005, "int2", 2);
     pub const INT4: Self = known(23, 1007, "int4", 4);
     pub const TEXT: Self = known(25, 1009, "text", -1);
-    /// A function, as the catalog's columns name one: here its number, by which it is joined.
-    pub const REGPROC: Self = known(24, 1008, "regproc", 4);
     /// Written as its numbers with a blank between: `1 2`.
     pub const INT2VECTOR: Self = known(22, 1006, "int2vector", -1);
     pub const OIDVECTOR: Self = known(30, 1013, "oidvector", -1);
-    pub const XID: Self = known(28, 1011, "xid", 4);
     pub const OID: Self = known(26, 1028, "oid", 4);
     pub const JSON: Self = known(114, 199, "json", -1);
     pub const FLOAT4: Self = known(700, 1021, "float4", 4);
@@ -53,8 +50,8 @@ impl PgType {
     pub const INTERVAL: Self = known(1186, 1187, "interval", 16);
     pub const NUMERIC: Self = known(1700, 1231, "numeric", -1);
 
-    /// Those that only columns of the catalog have; the first two are arrays that are not written as such.
-    pub const OF_CATALOG: &[Self] = &[Self::INT2VECTOR, Self::OIDVECTOR, Self::REGPROC, Self::XID];
+    /// Of columns of the catalog alone: arrays that are not written as such.
+    pub const VECTORS: &[Self] = &[Self::INT2VECTOR, Self::OIDVECTOR];
 
     /// The types a column can have. An array is that of its items.
     pub const ALL: &[Self] = &[
@@ -84,7 +81,7 @@ impl PgType {
         let known = named.and_then(|name| {
             Self::ALL
                 .iter()
-                .chain(Self::OF_CATALOG)
+                .chain(Self::VECTORS)
                 .find(|known| known.name == name)
         });
         known

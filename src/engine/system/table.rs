@@ -90,7 +90,7 @@ impl Kind {
             Self::Smalls => DataType::new_list(DataType::Int16, true),
             Self::Longs => DataType::new_list(DataType::Int64, true),
             Self::Named(named) => match named.name {
-                "oid" | "regproc" | "xid" => DataType::Int64,
+                "oid" => DataType::Int64,
                 "int2vector" => Self::Smalls.data_type(),
                 "oidvector" => Self::Longs.data_type(),
                 _ => DataType::Utf8,
@@ -347,7 +347,7 @@ impl Builder {
             Kind::Smalls => Self::Smalls(ListBuilder::new(Int16Builder::new())),
             Kind::Longs => Self::Longs(ListBuilder::new(Int64Builder::new())),
             Kind::Named(named) => Self::new(match named.name {
-                "oid" | "regproc" | "xid" => Kind::Long,
+                "oid" => Kind::Long,
                 "int2vector" => Kind::Smalls,
                 "oidvector" => Kind::Longs,
                 _ => Kind::Text,

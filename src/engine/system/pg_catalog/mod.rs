@@ -38,6 +38,7 @@ use crate::engine::names::Names;
 pub(in crate::engine) use catalog::Catalog;
 pub(super) use catalog::schema_name;
 pub(in crate::engine) use rewrite::understand;
+pub(in crate::engine) use server::parameter;
 
 type Known = fn(&Names, &mut Rows);
 
@@ -158,9 +159,8 @@ fn column(name: &'static str, written: &str) -> Column {
         None => (written, false),
     };
     let kind = match data_type {
-        "oid" | "regtype" => Kind::Named(&PgType::OID),
-        "regproc" => Kind::Named(&PgType::REGPROC),
-        "xid" => Kind::Named(&PgType::XID),
+        // A function and a type are numbers here, by which they are joined.
+        "oid" | "regproc" | "regtype" | "xid" => Kind::Named(&PgType::OID),
         "name" => Kind::Named(&PgType::NAME),
         "char" => Kind::Named(&PgType::CHAR),
         "int2vector" => Kind::Named(&PgType::INT2VECTOR),

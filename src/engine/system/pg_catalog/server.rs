@@ -45,6 +45,13 @@ pub(super) const PARAMETERS: &[(&str, &str)] = &[
     ("wal_level", "replica"),
 ];
 
+/// One of them.
+pub(in crate::engine) fn parameter(name: &str) -> Option<&'static str> {
+    let known = PARAMETERS.iter();
+    let mut known = known.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.next().map(|(_, value)| *value)
+}
+
 pub(super) fn pg_settings(names: &Names, rows: &mut Rows) {
     let mut all: Vec<(&str, String, &str)> = names.settings.iter().collect();
     let fixed = PARAMETERS

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::catalog::{CATALOG, PG_CATALOG};
 use crate::engine::system::pg_catalog::names::path;
-use crate::engine::system::pg_catalog::server::{OWNER_NAME, PARAMETERS, VERSION};
+use crate::engine::system::pg_catalog::server::{OWNER_NAME, VERSION, parameter};
 
 pub(super) static FUNCTIONS: &[Known] = &[
     known("version", Returns::Text, |_, _| {
@@ -71,12 +71,12 @@ fn current_setting(context: &Context, args: &[ScalarValue]) -> Result<ScalarValu
         return Ok(ScalarValue::Null);
     };
     let missing_ok = matches!(args.get(1), Some(ScalarValue::Boolean(Some(true))));
-    let known = PARAMETERS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(&name));
-    match (known, context.settings.get(&name.to_ascii_lowercase())) {
+    match (
+        parameter(&name),
+        context.settings.get(&name.to_ascii_lowercase()),
+    ) {
         (_, Ok(value)) => texted(value),
-        (Some((_, value)), Err(_)) => texted(*value),
+        (Some(value), Err(_)) => texted(value),
         (None, Err(_)) if missing_ok => Ok(ScalarValue::Null),
         (None, Err(e)) => Err(failed(e)),
     }
