@@ -71,7 +71,7 @@ pub enum Statement {
     Copy(CopyTo),
     /// `SUBSCRIBE TO v | (SELECT …) [WITH (…)]`: rows now, then what changes.
     Subscribe(Subscribe),
-    /// `BEGIN`, `COMMIT`, `ROLLBACK`, `SET TRANSACTION …`
+    /// `BEGIN`, `COMMIT`, `ROLLBACK`, `SET TRANSACTION …`, `SAVEPOINT s`
     Transaction(Transaction),
     /// `DECLARE c CURSOR FOR SELECT …`
     Declare(Declare),
@@ -621,7 +621,7 @@ pub enum Subscribed {
 /// assert_eq!(parse_one(sql)?.statement, Statement::Transaction(Transaction::Begin));
 /// # Ok::<(), belvedere_sql::ParseError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transaction {
     /// `BEGIN`, `START TRANSACTION`
     Begin,
@@ -631,6 +631,12 @@ pub enum Transaction {
     Rollback,
     /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS AS TRANSACTION`: what all transactions are.
     Characteristics,
+    /// `SAVEPOINT s`
+    Savepoint(Ident),
+    /// `RELEASE s`
+    Release(Ident),
+    /// `ROLLBACK TO s`
+    RollbackTo(Ident),
 }
 
 /// See [`Statement::Declare`].

@@ -377,12 +377,15 @@ impl Display for Subscribe {
 
 impl Display for Transaction {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Transaction::Begin => "BEGIN",
-            Transaction::Commit => "COMMIT",
-            Transaction::Rollback => "ROLLBACK",
-            Transaction::Characteristics => "SET TRANSACTION READ ONLY",
-        })
+        match self {
+            Transaction::Begin => f.write_str("BEGIN"),
+            Transaction::Commit => f.write_str("COMMIT"),
+            Transaction::Rollback => f.write_str("ROLLBACK"),
+            Transaction::Characteristics => f.write_str("SET TRANSACTION READ ONLY"),
+            Transaction::Savepoint(name) => write!(f, "SAVEPOINT {}", Id(name)),
+            Transaction::Release(name) => write!(f, "RELEASE {}", Id(name)),
+            Transaction::RollbackTo(name) => write!(f, "ROLLBACK TO {}", Id(name)),
+        }
     }
 }
 

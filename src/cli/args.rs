@@ -23,7 +23,7 @@ Start here:
 
 Keep definitions, and share them:
   belvedere sql   --data ./data              definitions are kept in ./data
-  belvedere serve --data ./data              clients connect, with Arrow Flight SQL or PostgreSQL's protocol
+  belvedere serve --data ./data              clients connect: of Flight SQL, of PostgreSQL
   belvedere sql   --connect grpc://127.0.0.1:50051
 
 Exit codes:

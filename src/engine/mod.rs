@@ -80,10 +80,10 @@ pub(crate) use query::kept_plan;
 pub use session::{Prepared, Session};
 pub use settings::Settings;
 pub use transaction::TransactionState;
-#[cfg(feature = "serve")]
-pub(crate) use system::PgType;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
+#[cfg(feature = "serve")]
+pub(crate) use system::PgType;
 #[cfg(test)]
 pub(crate) use watch::Read;
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::catalog::CATALOG;
 use crate::error::{Error, Result};
 
 /// What clients take for the version they talk to: it says which of PostgreSQL's statements and catalogs they may use.
@@ -36,14 +37,15 @@ const LEVELS: Takes = OneOf(&[
 const KNOWN: &[(&str, &str, Takes)] = &[
     ("application_name", "", Any),
     ("array_nulls", "on", ON),
+    ("block_size", "8192", Fixed),
     ("backslash_quote", "safe_encoding", Any),
     ("bytea_output", "hex", Only(&["hex"])),
     ("check_function_bodies", "on", Any),
-    ("client_encoding", "UTF8", Only(&["UTF8", "UTF-8", "UNICODE", "'UTF8'"])),
+    ("client_encoding", "UTF8", Only(&["UTF8", "UTF-8", "UNICODE"])),
     ("client_min_messages", "notice", Any),
     ("constraint_exclusion", "partition", Any),
     ("cursor_tuple_fraction", "0.1", Any),
-    ("datestyle", "ISO, MDY", Only(&["ISO, MDY", "ISO", "ISO,MDY", "ISO, DMY", "ISO,DMY", "ISO, YMD", "ISO,YMD"])),
+    ("DateStyle", "ISO, MDY", Only(&["ISO, MDY", "ISO", "ISO,MDY", "ISO, DMY", "ISO,DMY", "ISO, YMD", "ISO,YMD"])),
     ("default_tablespace", "", Any),
     ("default_transaction_deferrable", "off", Any),
     ("default_transaction_isolation", "repeatable read", LEVELS),
@@ -57,8 +59,9 @@ const KNOWN: &[(&str, &str, Takes)] = &[
     ("extra_float_digits", "1", Any),
     ("geqo", "on", Any),
     ("idle_in_transaction_session_timeout", "0", Any),
+    ("in_hot_standby", "off", Fixed),
     ("integer_datetimes", "on", Fixed),
-    ("intervalstyle", "postgres", Only(&["postgres"])),
+    ("IntervalStyle", "postgres", Only(&["postgres"])),
     ("is_superuser", "on", Fixed),
     ("jit", "off", Any),
     ("lc_collate", "C", Fixed),
@@ -78,6 +81,7 @@ const KNOWN: &[(&str, &str, Takes)] = &[
     ("server_encoding", "UTF8", Fixed),
     ("server_version", SERVER_VERSION, Fixed),
     ("server_version_num", "160004", Fixed),
+    ("session_authorization", CATALOG, Any),
     ("ssl", "off", Fixed),
     ("standard_conforming_strings", "on", ON),
     ("synchronize_seqscans", "on", Any),
@@ -87,6 +91,7 @@ const KNOWN: &[(&str, &str, Takes)] = &[
     ("transaction_read_only", "off", OneOf(&["off", "on"])),
     ("transform_null_equals", "off", OFF),
     ("vacuum_freeze_min_age", "50000000", Any),
+    ("wal_level", "replica", Fixed),
     ("work_mem", "4MB", Any),
     ("xmloption", "content", Any),
 ];
@@ -113,7 +118,8 @@ impl Parameters {
             return Ok(true);
         };
         let among = |allowed: &[&'static str]| {
-            let given = value.trim();
+            // Some clients quote what they say at the beginning of a connection.
+            let given = value.trim().trim_matches('\'');
             allowed.iter().copied().find(|a| a.eq_ignore_ascii_case(given))
         };
         let kept = match takes {

@@ -29,7 +29,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
-use super::{upstream, versions};
+use super::{system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -119,9 +119,10 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
 
 /// Resolve and type a query.
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
-    let state = state(&names, None)?;
+    let mut state = state(&names, None)?;
     let mut query = query.clone();
     versions::into_names(&mut query, &names.settings.timezone)?;
+    system::understand(&mut query, &names, &mut state)?;
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))

@@ -260,6 +260,13 @@ impl Session {
         self.change(|settings| settings.set(name, Some(&[value.to_string()])))
     }
 
+    /// From here on `information_schema` has sources as schemas of the database `belvedere`, as clients of PostgreSQL take
+    /// them.
+    pub fn as_one_database(&self) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.one_database = true;
+    }
+
     pub fn settings(&self) -> Settings {
         self.settings
             .lock()
@@ -278,6 +285,7 @@ impl Session {
         let snapshot = transaction.as_ref().map(|t| Arc::clone(&t.snapshot));
         Names::new(self.inner.clone(), world, settings, false)
             .asked_by(self.number)
+            .of_session(&self.settings)
             .within(snapshot)
     }
 
@@ -344,7 +352,7 @@ impl Session {
                     .map(batch_answer)
             }
             Statement::Set(set) => self.set_as_said(set),
-            Statement::Transaction(what) => self.begin_or_end(*what).await,
+            Statement::Transaction(what) => self.begin_or_end(what).await,
             Statement::Declare(_) | Statement::Fetch(_) | Statement::Close { .. } => {
                 Err(Error::invalid_with_help(
                     "cursors are for clients of the PostgreSQL protocol",
@@ -353,7 +361,10 @@ impl Session {
             }
             Statement::ResetAll => {
                 self.change(|settings| {
-                    *settings = Settings::default();
+                    *settings = Settings {
+                        one_database: settings.one_database,
+                        ..Settings::default()
+                    };
                     Ok(())
                 })?;
                 Ok(status("RESET"))

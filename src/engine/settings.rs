@@ -29,6 +29,9 @@ pub struct Settings {
     pub timezone: String,
     /// PostgreSQL's, which its clients set.
     pub(crate) parameters: Parameters,
+    /// Whether `information_schema` has sources as schemas of one database, as clients of PostgreSQL know them: of whoever
+    /// connects by its protocol. No statement sets it.
+    pub one_database: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
             search_path: vec![PUBLIC.to_string()],
             timezone: "UTC".to_string(),
             parameters: Parameters::default(),
+            one_database: false,
         }
     }
 }

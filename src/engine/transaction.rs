@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use std::time::Instant;
 
-use belvedere_sql::Statement;
+use belvedere_sql::{Statement, fold};
 
 use super::answer::{Answer, status};
 use super::define;
@@ -36,6 +36,16 @@ pub(super) struct Transaction {
     before: Settings,
     /// What `SET LOCAL` has changed, and what it was.
     local: Vec<(String, String)>,
+    /// By name, the newest last.
+    savepoints: Vec<(String, Savepoint)>,
+}
+
+/// What a transaction was at a moment that it can go back to.
+#[derive(Debug, Clone)]
+struct Savepoint {
+    definitions: usize,
+    world: Option<Arc<World>>,
+    settings: Settings,
 }
 
 /// What kept views have in one transaction: set by its first read of one.
@@ -134,7 +144,44 @@ impl Transaction {
             is_failed: false,
             before: settings,
             local: Vec::new(),
+            savepoints: Vec::new(),
         }
+    }
+
+    fn save(&mut self, name: String, settings: Settings) {
+        let savepoint = Savepoint {
+            definitions: self.definitions.len(),
+            world: self.world.clone(),
+            settings,
+        };
+        self.savepoints.push((name, savepoint));
+    }
+
+    /// The newest savepoint of a name, which those after it do not outlive.
+    fn find(&mut self, name: &str) -> Result<usize> {
+        let found = self.savepoints.iter().rposition(|(known, _)| known == name);
+        found.ok_or_else(|| Error::Transaction {
+            message: format!("savepoint {name} does not exist"),
+            help: "SAVEPOINT makes one".to_string(),
+            sqlstate: "3B001",
+        })
+    }
+
+    fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// Back to a savepoint, which stays; returns the settings of that time.
+    fn go_back(&mut self, name: &str) -> Result<Settings> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at + 1);
+        let savepoint = self.savepoints[at].1.clone();
+        self.definitions.truncate(savepoint.definitions);
+        self.world = savepoint.world;
+        self.is_failed = false;
+        Ok(savepoint.settings)
     }
 
     pub fn state(&self) -> TransactionState {
@@ -223,8 +270,11 @@ impl Session {
 
     /// Nothing is done any more in a transaction that has failed but to end it.
     pub(super) fn admits(&self, statement: &Statement) -> Result<()> {
-        use belvedere_sql::Transaction::{Commit, Rollback};
-        let ends = matches!(statement, Statement::Transaction(Commit | Rollback));
+        use belvedere_sql::Transaction::{Commit, Rollback, RollbackTo};
+        let ends = matches!(
+            statement,
+            Statement::Transaction(Commit | Rollback | RollbackTo(_))
+        );
         match self.transaction_state() {
             TransactionState::Failed if !ends => Err(aborted()),
             TransactionState::Open => refused(statement).map_or(Ok(()), Err),
@@ -232,23 +282,25 @@ impl Session {
         }
     }
 
-    pub(super) async fn begin_or_end(&self, what: belvedere_sql::Transaction) -> Result<Answer> {
-        use belvedere_sql::Transaction::{Begin, Characteristics, Commit, Rollback};
+    pub(super) async fn begin_or_end(&self, what: &belvedere_sql::Transaction) -> Result<Answer> {
+        use belvedere_sql::Transaction::*;
         let noted = |tag, notice: &str| Answer {
             notices: vec![notice.to_string()],
             ..status(tag)
         };
-        if what == Characteristics {
-            return Ok(status("SET"));
-        }
-        if what == Begin {
-            let settings = self.settings();
-            let mut transaction = self.transaction();
-            if transaction.is_some() {
-                return Ok(noted("BEGIN", "there is already a transaction in progress"));
+        match what {
+            Characteristics => return Ok(status("SET")),
+            Begin => {
+                let settings = self.settings();
+                let mut transaction = self.transaction();
+                if transaction.is_some() {
+                    return Ok(noted("BEGIN", "there is already a transaction in progress"));
+                }
+                *transaction = Some(Transaction::new(settings));
+                return Ok(status("BEGIN"));
             }
-            *transaction = Some(Transaction::new(settings));
-            return Ok(status("BEGIN"));
+            Savepoint(name) | Release(name) | RollbackTo(name) => return self.save(what, &fold(name)),
+            Commit | Rollback => {}
         }
         let tag = match what {
             Commit => "COMMIT",
@@ -258,7 +310,7 @@ impl Session {
         let Some(transaction) = self.transaction().take() else {
             return Ok(noted(tag, "there is no transaction in progress"));
         };
-        let commits = what == Commit && transaction.state() == TransactionState::Open;
+        let commits = *what == Commit && transaction.state() == TransactionState::Open;
         let done = match commits {
             true => transaction.commit(&self.inner).await,
             false => Ok(()),
@@ -269,10 +321,36 @@ impl Session {
             Ok(())
         })?;
         done?;
-        Ok(status(match (what, is_committed) {
-            (Commit, true) => "COMMIT",
-            (Commit | Rollback | Begin | Characteristics, _) => "ROLLBACK",
-        }))
+        Ok(status(if is_committed { "COMMIT" } else { "ROLLBACK" }))
+    }
+
+    fn save(&self, what: &belvedere_sql::Transaction, name: &str) -> Result<Answer> {
+        use belvedere_sql::Transaction::{Release, Savepoint};
+        let settings = self.settings();
+        let mut transaction = self.transaction();
+        let transaction = transaction.as_mut().ok_or_else(|| Error::Transaction {
+            message: "there is no transaction to have savepoints in".to_string(),
+            help: "BEGIN one".to_string(),
+            sqlstate: "25P01",
+        })?;
+        match what {
+            Savepoint(_) => {
+                transaction.save(name.to_string(), settings);
+                Ok(status("SAVEPOINT"))
+            }
+            Release(_) => {
+                transaction.release(name)?;
+                Ok(status("RELEASE"))
+            }
+            _ => {
+                let then = transaction.go_back(name)?;
+                self.change(|settings| {
+                    *settings = then;
+                    Ok(())
+                })?;
+                Ok(status("ROLLBACK"))
+            }
+        }
     }
 
     /// Carry out a definition: for all, or within the transaction that the session is in.

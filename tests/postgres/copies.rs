@@ -18,7 +18,7 @@ async fn rows_are_copied_to_the_client() {
     let odd = "(VALUES ('a,b', 1.5), ('q\"x', NULL), ('', 2), ('l\n2', 3)) AS t(s, n)";
     assert_eq!(
         text(&format!("COPY (SELECT * FROM {odd}) TO STDOUT WITH (FORMAT csv, HEADER)")).await,
-        "s,n\n\"a,b\",1.5\n\"q\"\"x\",\n\"\",2.0\n\"l\n2\",3.0\n"
+        "s,n\n\"a,b\",1.5\n\"q\"\"x\",\n\"\",2\n\"l\n2\",3\n"
     );
     assert_eq!(
         text(&format!("COPY (SELECT * FROM {odd}) TO STDOUT (DELIMITER '|', NULL 'none')")).await,
@@ -26,7 +26,7 @@ async fn rows_are_copied_to_the_client() {
     );
     assert_eq!(
         text("COPY mem.t (name) TO STDOUT WITH CSV HEADER").await,
-        "name\na\n\"\"\nc\n"
+        "name\na\n\nc\n"
     );
     let binary = copied(&client, "COPY (SELECT CAST(7 AS INT) AS a) TO STDOUT (FORMAT binary)").await;
     let expected = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x04\0\0\0\x07\xff\xff";

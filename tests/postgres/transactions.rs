@@ -80,3 +80,21 @@ async fn copies_are_of_one_moment() {
     rows(&client, "ROLLBACK").await;
     assert_eq!(rows(&client, "SELECT n FROM n").await, ["1001"]);
 }
+
+#[tokio::test]
+async fn a_savepoint_is_gone_back_to() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    assert!(refused(&client, "SAVEPOINT a").await.starts_with("25P01"));
+    rows(&client, "BEGIN; CREATE VIEW v AS SELECT 1 AS a; SAVEPOINT one; CREATE VIEW w AS SELECT 2 AS a").await;
+    assert!(refused(&client, "SELECT nothing").await.starts_with("42703"));
+    rows(&client, "ROLLBACK TO SAVEPOINT one").await;
+    assert_eq!(rows(&client, "SELECT a FROM v").await, ["1"]);
+    assert!(refused(&client, "SELECT a FROM w").await.starts_with("42P01"));
+    rows(&client, "ROLLBACK TO one; SAVEPOINT two; SET LOCAL timezone = 'Asia/Tokyo'; ROLLBACK TO two; RELEASE one").await;
+    assert_eq!(rows(&client, "SHOW timezone").await, ["UTC"]);
+    assert!(refused(&client, "RELEASE two").await.starts_with("3B001"));
+    rows(&client, "ROLLBACK; BEGIN; SAVEPOINT a; CREATE VIEW x AS SELECT 3 AS a; RELEASE a; COMMIT").await;
+    assert_eq!(rows(&client, "SELECT a FROM x").await, ["3"]);
+    assert!(refused(&client, "SELECT a FROM v").await.starts_with("42P01"));
+}

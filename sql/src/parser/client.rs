@@ -20,7 +20,7 @@ const MODES: &[&[&str]] = &[
 ];
 
 impl Cursor<'_> {
-    /// `BEGIN`, `START TRANSACTION`, `COMMIT`, `END`, `ROLLBACK`, `ABORT`, `SET TRANSACTION`, if one comes next.
+    /// `BEGIN`, `START TRANSACTION`, `COMMIT`, `END`, `ROLLBACK`, `ABORT`, `SET TRANSACTION`, savepoints, if one comes next.
     pub(super) fn transaction(&mut self) -> Result<Option<Statement>> {
         let begins = self.take(&["START", "TRANSACTION"]);
         let transaction = if begins || self.take(&["BEGIN"]) {
@@ -38,11 +38,18 @@ impl Cursor<'_> {
             Transaction::Commit
         } else if self.take(&["ROLLBACK"]) || self.take(&["ABORT"]) {
             self.work();
-            if self.is_word(0, "TO") {
-                return Err(not_in_this_version("ROLLBACK TO".into(), self.here()));
+            if self.take(&["TO"]) {
+                self.take(&["SAVEPOINT"]);
+                Transaction::RollbackTo(self.single("the name of a savepoint")?)
+            } else {
+                self.no_chain()?;
+                Transaction::Rollback
             }
-            self.no_chain()?;
-            Transaction::Rollback
+        } else if self.take(&["SAVEPOINT"]) {
+            Transaction::Savepoint(self.single("the name of a savepoint")?)
+        } else if self.take(&["RELEASE"]) {
+            self.take(&["SAVEPOINT"]);
+            Transaction::Release(self.single("the name of a savepoint")?)
         } else {
             return Ok(None);
         };

@@ -36,8 +36,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["SET", "SESSION", "AUTHORIZATION"],
     &["GRANT"],
     &["REVOKE"],
-    &["SAVEPOINT"],
-    &["RELEASE"],
     &["LISTEN"],
     &["NOTIFY"],
 ];

@@ -36,6 +36,9 @@ impl PgType {
     pub const INT2: Self = known(21, 1005, "int2", 2);
     pub const INT4: Self = known(23, 1007, "int4", 4);
     pub const TEXT: Self = known(25, 1009, "text", -1);
+    /// Written as its numbers with a blank between: `1 2`.
+    pub const INT2VECTOR: Self = known(22, 1006, "int2vector", -1);
+    pub const OIDVECTOR: Self = known(30, 1013, "oidvector", -1);
     pub const OID: Self = known(26, 1028, "oid", 4);
     pub const JSON: Self = known(114, 199, "json", -1);
     pub const FLOAT4: Self = known(700, 1021, "float4", 4);
@@ -46,6 +49,9 @@ impl PgType {
     pub const TIMESTAMPTZ: Self = known(1184, 1185, "timestamptz", 8);
     pub const INTERVAL: Self = known(1186, 1187, "interval", 16);
     pub const NUMERIC: Self = known(1700, 1231, "numeric", -1);
+
+    /// Of columns of the catalog alone: arrays that are not written as such.
+    pub const VECTORS: &[Self] = &[Self::INT2VECTOR, Self::OIDVECTOR];
 
     /// The types a column can have. An array is that of its items.
     pub const ALL: &[Self] = &[
@@ -72,8 +78,15 @@ impl PgType {
     /// Of a column: as its metadata says, else of its Arrow type.
     pub fn of_field(field: &Field) -> Self {
         let named = field.metadata().get(PG_TYPE);
-        let known = named.and_then(|name| Self::ALL.iter().find(|known| known.name == name));
-        known.copied().unwrap_or_else(|| Self::of(field.data_type()))
+        let known = named.and_then(|name| {
+            Self::ALL
+                .iter()
+                .chain(Self::VECTORS)
+                .find(|known| known.name == name)
+        });
+        known
+            .copied()
+            .unwrap_or_else(|| Self::of(field.data_type()))
     }
 
     /// Of a column of this type. Unsigned integers are of the next wider type, what PostgreSQL has no type for is JSON.

@@ -119,6 +119,12 @@ impl Call {
         match &parsed.statement {
             Statement::Set(set) => self.to_set(&set.name.dotted()),
             Statement::ResetAll => self.to_set("<setting>"),
+            Statement::Transaction(_) => self.named.clone().ok_or_else(|| {
+                Status::failed_precondition(
+                    "a transaction needs a session, and this call belongs to none. Call SetSessionOptions and send its \
+                     cookie with every call",
+                )
+            }),
             statement => {
                 refuse_relative_in(statement).or_status()?;
                 Ok(self.session.clone())

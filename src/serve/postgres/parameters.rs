@@ -111,6 +111,10 @@ impl Sent<'_> {
             PgType::BYTEA => Ok(ScalarValue::Binary(Some(
                 bytes_of(text).ok_or_else(|| self.unlike(of))?,
             ))),
+            PgType::INTERVAL => {
+                let value = times::parse_interval(trimmed).ok_or_else(|| self.unlike(of))?;
+                Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
+            }
             PgType::TIMESTAMPTZ => {
                 // Without a zone of its own it is of the session's.
                 let zone = DataType::Timestamp(

@@ -146,6 +146,7 @@ fn configure(session: &Session, parameters: &[(String, String)]) -> Result<(), E
             what: "replication from here".to_string(),
         });
     }
+    session.as_one_database();
     for (name, value) in parameters {
         match name.as_str() {
             "user" | "database" | "replication" => {}

@@ -117,6 +117,116 @@ pub(super) fn interval(out: &mut BytesMut, value: IntervalMonthDayNano) -> fmt::
     clock(out, microseconds.saturating_abs())
 }
 
+/// An interval as PostgreSQL and its clients write it: `1 year 2 mons -3 days 04:05:06.7`, `1d 2s`, `P1DT2S`.
+pub(super) fn parse_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let text = text.trim().trim_start_matches('@').trim();
+    if text.is_empty() {
+        return None;
+    }
+    let (ago, text) = match text.strip_suffix("ago") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let iso = text.strip_prefix('P');
+    let mut total = Parts::default();
+    let mut is_time = iso.is_none();
+    let mut left = iso.unwrap_or(text);
+    loop {
+        left = left.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+        if let (Some(_), Some(rest)) = (iso, left.strip_prefix('T')) {
+            (is_time, left) = (true, rest);
+            continue;
+        }
+        if left.is_empty() {
+            break;
+        }
+        let end = left.find(|c: char| !c.is_ascii_digit() && !"+-.:".contains(c));
+        let (number, rest) = left.split_at(end.unwrap_or(left.len()));
+        if number.contains(':') {
+            total.nanoseconds = total.nanoseconds.checked_add(clock_nanoseconds(number)?)?;
+            left = rest;
+            continue;
+        }
+        let rest = rest.trim_start();
+        let end = match iso {
+            Some(_) => rest.chars().next().map(char::len_utf8),
+            None => rest.find(|c: char| !c.is_ascii_alphabetic()),
+        };
+        let (unit, rest) = rest.split_at(end.unwrap_or(rest.len()));
+        let unit = match (iso, unit, is_time) {
+            (Some(_), "M", false) => "mon",
+            (Some(_), unit, _) => unit,
+            // A number alone is of seconds.
+            (None, "", _) => "s",
+            (None, unit, _) => unit,
+        };
+        total.add(number, &unit.to_ascii_lowercase())?;
+        left = rest;
+    }
+    let sign = if ago { -1 } else { 1 };
+    Some(IntervalMonthDayNano::new(
+        total.months.checked_mul(sign)?,
+        total.days.checked_mul(sign)?,
+        total.nanoseconds.checked_mul(i64::from(sign))?,
+    ))
+}
+
+#[derive(Default)]
+struct Parts {
+    months: i32,
+    days: i32,
+    nanoseconds: i64,
+}
+
+impl Parts {
+    /// What is left of a month is days, of which it has 30, and of a day a time.
+    fn add(&mut self, number: &str, unit: &str) -> Option<()> {
+        let count: f64 = number.parse().ok()?;
+        let (months, days, nanoseconds) = match unit {
+            "century" | "centuries" => (count * 1200.0, 0.0, 0.0),
+            "decade" | "decades" => (count * 120.0, 0.0, 0.0),
+            "y" | "yr" | "yrs" | "year" | "years" => (count * 12.0, 0.0, 0.0),
+            "mon" | "mons" | "month" | "months" => (count, 0.0, 0.0),
+            "w" | "week" | "weeks" => (0.0, count * 7.0, 0.0),
+            "d" | "day" | "days" => (0.0, count, 0.0),
+            "h" | "hr" | "hrs" | "hour" | "hours" => (0.0, 0.0, count * 3.6e12),
+            "m" | "min" | "mins" | "minute" | "minutes" => (0.0, 0.0, count * 6e10),
+            "s" | "sec" | "secs" | "second" | "seconds" => (0.0, 0.0, count * 1e9),
+            "ms" | "msec" | "millisecond" | "milliseconds" => (0.0, 0.0, count * 1e6),
+            "us" | "usec" | "microsecond" | "microseconds" => (0.0, 0.0, count * 1e3),
+            _ => return None,
+        };
+        let days = days + months.fract() * 30.0;
+        let nanoseconds = (nanoseconds + days.fract() * 8.64e13).round();
+        let (months, days) = (months.trunc(), days.trunc());
+        if months.abs() > 2e9 || days.abs() > 2e9 || nanoseconds.abs() > 9e18 {
+            return None;
+        }
+        self.months = self.months.checked_add(months as i32)?;
+        self.days = self.days.checked_add(days as i32)?;
+        self.nanoseconds = self.nanoseconds.checked_add(nanoseconds as i64)?;
+        Some(())
+    }
+}
+
+/// Of `[-]hours:minutes[:seconds]`.
+fn clock_nanoseconds(text: &str) -> Option<i64> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut parts = text.split(':');
+    let (hours, minutes) = (parts.next()?, parts.next()?);
+    let seconds = parts.next().unwrap_or("0");
+    let hours: i64 = hours.parse().ok()?;
+    let minutes: i64 = minutes.parse().ok().filter(|m| (0..60).contains(m))?;
+    let seconds: f64 = seconds.parse().ok().filter(|s| (0.0..61.0).contains(s))?;
+    let whole = hours.checked_mul(3600)?.checked_add(minutes * 60)?;
+    let nanoseconds = whole.checked_mul(1_000_000_000)?;
+    let nanoseconds = nanoseconds.checked_add((seconds * 1e9).round() as i64)?;
+    (parts.next().is_none()).then_some(sign * nanoseconds)
+}
+
 pub(super) fn binary_date(days: i32) -> Result<i32, ArrowError> {
     days.checked_sub(DAYS).ok_or_else(out_of_range)
 }
@@ -165,6 +275,30 @@ mod tests {
         assert_eq!(at(-1, None), "1969-12-31 23:59:59.999999");
         assert_eq!(at(1_751_328_000_000_000, Some(&berlin)), "2025-07-01 02:00:00+02");
         assert_eq!(at(1_751_328_000_000_000, Some(&kathmandu)), "2025-07-01 05:45:00+05:45");
+    }
+
+    #[test]
+    fn intervals_are_read() {
+        let parsed = |text: &str| {
+            let parsed = parse_interval(text);
+            parsed.map(|i| (i.months, i.days, i.nanoseconds / 1_000_000))
+        };
+        for (text, value) in [
+            ("1 year 2 mons -3 days +04:05:06.789", (14, -3, 14_706_789)),
+            ("1d 2s 500us", (0, 1, 2000)),
+            ("1 day, 0:00:02", (0, 1, 2000)),
+            ("-00:00:01", (0, 0, -1000)),
+            ("P1Y2M3DT4H5M6.5S", (14, 3, 14_706_500)),
+            ("1.5 mon", (1, 15, 0)),
+            ("1 week ago", (0, -7, 0)),
+            ("250 ms", (0, 0, 250)),
+            ("42", (0, 0, 42_000)),
+        ] {
+            assert_eq!(parsed(text), Some(value), "{text}");
+        }
+        for text in ["", "x", "1 xs", "1:99", "999999999999 years"] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
     }
 
     #[test]
