@@ -184,7 +184,7 @@ SELECT DISTINCT
 FROM
     typeinfo_tree
 ORDER BY
-    depth DESC
+    depth DESC, oid
 
 -- asyncpg 3
 SELECT
@@ -259,7 +259,7 @@ SELECT  n.nspname schema_name,
         FROM    pg_catalog.pg_class c
                 LEFT JOIN pg_catalog.pg_namespace n
                     ON n.oid = c.relnamespace
-        WHERE   c.relkind = ANY(ARRAY['r','p','f'])
+        WHERE   c.relkind = ANY(ARRAY['r','p','f']) AND n.nspname <> 'pg_catalog'
         ORDER BY 1,2
 
 -- pgcli 12
@@ -280,6 +280,7 @@ SELECT  nsp.nspname schema_name,
                 WHERE   cls.relkind = ANY(ARRAY['r','p','f'])
                         AND NOT att.attisdropped
                         AND att.attnum  > 0
+                        AND nsp.nspname = 'erp'
                 ORDER BY 1, 2, att.attnum
 
 -- pgcli 13
@@ -331,7 +332,7 @@ SELECT n.nspname schema_name,
                         INNER JOIN pg_catalog.pg_namespace n
                             ON n.oid = p.pronamespace
                 LEFT JOIN pg_depend d ON d.objid = p.oid and d.deptype = 'e'
-                WHERE p.prorettype::regtype != 'trigger'::regtype
+                WHERE p.prorettype::regtype != 'trigger'::regtype AND p.proname = 'int4recv'
                 ORDER BY 1, 2
 
 -- pgcli 16
