@@ -1,7 +1,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, FunctionArguments, ObjectName, Query, Visit, Visitor,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArguments, ObjectName, Query, Visit,
+    Visitor,
 };
 
 use super::build::folded;
@@ -27,10 +28,7 @@ pub(super) fn found(query: &Query) -> Found {
 pub(super) fn is_foreign(data_type: &DataType) -> bool {
     match data_type {
         DataType::Custom(..) | DataType::Regclass => true,
-        DataType::Array(item) => match item {
-            sqlparser::ast::ArrayElemTypeDef::SquareBracket(item, _) => is_foreign(item),
-            _ => false,
-        },
+        DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) => is_foreign(item),
         _ => false,
     }
 }
