@@ -2,9 +2,10 @@
 
 use belvedere_sql::{
     AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
-    CreateSource, CreateView, Declare, DropSchema, DropSource, DropView, Explain, Fetch, Ident, Name, Options,
-    Query, RefreshView, Rows, Set, SetScope, SetValue, Show, SourceAction, Statement, Subscribe,
-    Subscribed, Transaction, Value, Verbatim, ViewAction, fold, ident, parse, parse_one,
+    CreateSource, CreateView, Declare, DropSchema, DropSource, DropView, Explain, Fetch, Ident,
+    Name, Options, Query, RefreshView, Rows, Set, SetScope, SetValue, Show, SourceAction,
+    Statement, Subscribe, Subscribed, Transaction, Value, Verbatim, ViewAction, fold, ident, parse,
+    parse_one,
 };
 use proptest::prelude::*;
 
@@ -404,12 +405,14 @@ fn statement() -> impl Strategy<Value = Statement> {
             options(0)
         )
             .prop_map(|(to, options)| Statement::Subscribe(Subscribe { to, options })),
-        prop::sample::select(&[
-            Transaction::Begin,
-            Transaction::Commit,
-            Transaction::Rollback,
-            Transaction::Characteristics,
-        ][..])
+        prop::sample::select(
+            &[
+                Transaction::Begin,
+                Transaction::Commit,
+                Transaction::Rollback,
+                Transaction::Characteristics,
+            ][..]
+        )
         .prop_map(Statement::Transaction),
         (name(1), 0..3).prop_map(|(name, which)| {
             let name = name.0[0].clone();

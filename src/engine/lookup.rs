@@ -64,7 +64,12 @@ impl Lookup {
         let mut conditions = Vec::new();
         let mut left = vec![&filter.predicate];
         while let Some(condition) = left.pop() {
-            let Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) = condition else {
+            let Expr::BinaryExpr(BinaryExpr {
+                left: a,
+                op,
+                right: b,
+            }) = condition
+            else {
                 return None;
             };
             match op {
@@ -87,7 +92,9 @@ impl Lookup {
         // With more conditions than the columns of an index, what is found would have to be looked through.
         let is_index = |index: &Vec<usize>| {
             index.len() == conditions.len()
-                && index.iter().all(|c| conditions.iter().any(|(other, _)| other == c))
+                && index
+                    .iter()
+                    .all(|c| conditions.iter().any(|(other, _)| other == c))
         };
         if !view.indexes.iter().any(is_index) {
             return None;
@@ -114,7 +121,11 @@ impl Lookup {
     ///
     /// # Errors
     /// If the view cannot be read.
-    pub fn rows(&self, shelf: &Shelf, values: &HashMap<String, ScalarValue>) -> Result<Option<RecordBatch>> {
+    pub fn rows(
+        &self,
+        shelf: &Shelf,
+        values: &HashMap<String, ScalarValue>,
+    ) -> Result<Option<RecordBatch>> {
         let Some(shown) = shelf.get(&self.view.id) else {
             return Ok(None);
         };
@@ -158,9 +169,9 @@ fn is_told_by_bytes(data_type: &DataType) -> bool {
 fn constant(expr: &Expr) -> Option<Value> {
     match expr {
         Expr::Literal(value, _) => Some(Value::Is(value.clone())),
-        Expr::Placeholder(placeholder) => {
-            Some(Value::Of(placeholder.id.trim_start_matches('$').to_string()))
-        }
+        Expr::Placeholder(placeholder) => Some(Value::Of(
+            placeholder.id.trim_start_matches('$').to_string(),
+        )),
         _ => None,
     }
 }

@@ -79,11 +79,11 @@ pub use builder::EngineBuilder;
 pub(crate) use query::kept_plan;
 pub use session::{Prepared, Session};
 pub use settings::Settings;
-pub use transaction::TransactionState;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
 #[cfg(feature = "serve")]
 pub(crate) use system::PgType;
+pub use transaction::TransactionState;
 #[cfg(test)]
 pub(crate) use watch::Read;
 

@@ -41,15 +41,29 @@ const KNOWN: &[(&str, &str, Takes)] = &[
     ("backslash_quote", "safe_encoding", Any),
     ("bytea_output", "hex", Only(&["hex"])),
     ("check_function_bodies", "on", Any),
-    ("client_encoding", "UTF8", Only(&["UTF8", "UTF-8", "UNICODE"])),
+    (
+        "client_encoding",
+        "UTF8",
+        Only(&["UTF8", "UTF-8", "UNICODE"]),
+    ),
     ("client_min_messages", "notice", Any),
     ("constraint_exclusion", "partition", Any),
     ("cursor_tuple_fraction", "0.1", Any),
-    ("DateStyle", "ISO, MDY", Only(&["ISO, MDY", "ISO", "ISO,MDY", "ISO, DMY", "ISO,DMY", "ISO, YMD", "ISO,YMD"])),
+    (
+        "DateStyle",
+        "ISO, MDY",
+        Only(&[
+            "ISO, MDY", "ISO", "ISO,MDY", "ISO, DMY", "ISO,DMY", "ISO, YMD", "ISO,YMD",
+        ]),
+    ),
     ("default_tablespace", "", Any),
     ("default_transaction_deferrable", "off", Any),
     ("default_transaction_isolation", "repeatable read", LEVELS),
-    ("default_transaction_read_only", "off", OneOf(&["off", "on"])),
+    (
+        "default_transaction_read_only",
+        "off",
+        OneOf(&["off", "on"]),
+    ),
     ("enable_bitmapscan", "on", Any),
     ("enable_hashjoin", "on", Any),
     ("enable_indexscan", "on", Any),
@@ -120,7 +134,10 @@ impl Parameters {
         let among = |allowed: &[&'static str]| {
             // Some clients quote what they say at the beginning of a connection.
             let given = value.trim().trim_matches('\'');
-            allowed.iter().copied().find(|a| a.eq_ignore_ascii_case(given))
+            allowed
+                .iter()
+                .copied()
+                .find(|a| a.eq_ignore_ascii_case(given))
         };
         let kept = match takes {
             Fixed => None,
@@ -151,6 +168,8 @@ impl Parameters {
 }
 
 fn find(name: &str) -> Option<(&'static str, &'static str, Takes)> {
-    let found = KNOWN.iter().find(|(known, _, _)| known.eq_ignore_ascii_case(name));
+    let found = KNOWN
+        .iter()
+        .find(|(known, _, _)| known.eq_ignore_ascii_case(name));
     found.copied()
 }

@@ -8,6 +8,8 @@ use belvedere_connector::{Code, Exported};
 use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
@@ -488,9 +490,26 @@ fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> 
     (values.len() > 0).then(|| ParamValues::Map(values.collect()))
 }
 
-/// Parameters in the order of their numbers (or names), with `$`.
+/// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
+/// to.
 fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
-    let mut found: Vec<_> = planned.plan.get_parameter_types()?.into_iter().collect();
+    let mut found = planned.plan.get_parameter_types()?;
+    if found.values().any(Option::is_none) {
+        planned.plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expr| {
+                expr.apply(|expr| {
+                    if let Expr::Cast(cast) = expr
+                        && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                        && let Some(unknown @ None) = found.get_mut(&placeholder.id)
+                    {
+                        *unknown = Some(cast.field.data_type().clone());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by_key(|(name, _)| {
         let name = name.trim_start_matches('$');
         (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())

@@ -299,7 +299,9 @@ impl Session {
                 *transaction = Some(Transaction::new(settings));
                 return Ok(status("BEGIN"));
             }
-            Savepoint(name) | Release(name) | RollbackTo(name) => return self.save(what, &fold(name)),
+            Savepoint(name) | Release(name) | RollbackTo(name) => {
+                return self.save(what, &fold(name));
+            }
             Commit | Rollback => {}
         }
         let tag = match what {
@@ -354,14 +356,17 @@ impl Session {
     }
 
     /// Carry out a definition: for all, or within the transaction that the session is in.
-    pub(super) async fn define(&self, statement: &Statement, settings: &Settings) -> Result<Answer> {
+    pub(super) async fn define(
+        &self,
+        statement: &Statement,
+        settings: &Settings,
+    ) -> Result<Answer> {
         let own = self.transaction().as_ref().map(|t| t.world().cloned());
         let (tag, notices) = match own {
             None => define::define(&self.inner, statement, settings).await?,
             Some(own) => {
                 let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
-                let done =
-                    define::in_world(&self.inner, &mut world, statement, settings).await?;
+                let done = define::in_world(&self.inner, &mut world, statement, settings).await?;
                 if let Some(transaction) = &mut *self.transaction() {
                     transaction.define(statement.clone(), settings.clone(), world);
                 }

@@ -20,7 +20,10 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
     let cast = value.cast_to(taken).ok()?;
     // Text is what stands for a value of any type, in its own spelling.
     let is_text = |data_type: &DataType| {
-        matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+        matches!(
+            data_type,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+        )
     };
     if value.is_null() || is_text(&given) || is_text(taken) {
         return Some(cast);

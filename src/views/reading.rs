@@ -118,7 +118,9 @@ impl Views {
                 Some(_) if contract.upkeep != Upkeep::Change => {
                     late.insert(id.clone(), contract.clone());
                 }
-                Some(Hindrance::For(e) | Hindrance::Old(e) | Hindrance::Behind(e)) => return Err(e),
+                Some(Hindrance::For(e) | Hindrance::Old(e) | Hindrance::Behind(e)) => {
+                    return Err(e);
+                }
                 Some(Hindrance::Unfilled | Hindrance::Due(_) | Hindrance::Late) => {
                     return Err(Error::Transaction {
                         message: format!(

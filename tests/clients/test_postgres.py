@@ -137,6 +137,20 @@ def test_sqlalchemy(source):
     with engine.connect() as connection:
         rows = connection.execute(sqlalchemy.text(f"SELECT name FROM {source}.customer WHERE id = :id"), {"id": 3})
         assert rows.fetchall() == [("Çelik",)]
+    inspector = sqlalchemy.inspect(engine)
+    assert source in inspector.get_schema_names()
+    assert sorted(inspector.get_table_names(schema=source)) == ["customer", "orders"]
+    columns = {column["name"]: column for column in inspector.get_columns("customer", schema=source)}
+    assert list(columns) == ["id", "name", "since"]
+    assert isinstance(columns["id"]["type"], sqlalchemy.BIGINT) and isinstance(columns["name"]["type"], sqlalchemy.TEXT)
+    assert not columns["name"]["nullable"]
+    assert inspector.get_pk_constraint("orders", schema=source)["constrained_columns"] == ["id"]
+    [key] = inspector.get_foreign_keys("orders", schema=source)
+    assert (key["constrained_columns"], key["referred_table"], key["referred_columns"]) == (["customer"], "customer", ["id"])
+    table = sqlalchemy.Table("orders", sqlalchemy.MetaData(), schema=source, autoload_with=engine)
+    with engine.connect() as connection:
+        query = sqlalchemy.select(sqlalchemy.func.sum(table.c.total)).where(table.c.customer == 1)
+        assert connection.execute(query).scalar() == 10.0
     engine.dispose()
 
 
@@ -149,6 +163,11 @@ def test_psql(source):
     assert run("-At", "-v", "FETCH_COUNT=2", "-c", f"SELECT id FROM {source}.orders ORDER BY id") == "10\n11\n12\n"
     copied = run("-c", f"\\copy (SELECT id, total FROM {source}.orders ORDER BY id) TO STDOUT WITH CSV HEADER")
     assert copied == "id,total\n10,9.5\n11,0.5\n12,4\n"
+    described = run("-c", f"\\d {source}.orders")
+    assert "PRIMARY KEY" in described and "FOREIGN KEY (customer)" in described
+    for command in ("\\d", "\\dt *.*", "\\dv+", "\\dm", "\\di *.*", "\\dn+", "\\df", "\\l", "\\du", "\\dp", f"\\d+ {source}.customer"):
+        said = subprocess.run([psql, "-X", ADDRESS, "-c", command], capture_output=True, text=True)
+        assert "ERROR" not in said.stderr, (command, said.stderr)
 
 
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])

@@ -15,7 +15,12 @@ async fn messages_that_are_not_what_they_say_are_refused() {
         raw.send(of, body).await;
         raw.send(b'S', b"").await;
         let (types, error) = raw.until(b'Z').await;
-        assert_eq!(error.as_deref(), Some(sqlstate), "{} {body:?}: {types}", char::from(of));
+        assert_eq!(
+            error.as_deref(),
+            Some(sqlstate),
+            "{} {body:?}: {types}",
+            char::from(of)
+        );
     };
     // Too short, too long, of no type.
     refused(b'P', b"\0SELECT 1\0\0\x05", "08P01").await;
@@ -28,7 +33,8 @@ async fn messages_that_are_not_what_they_say_are_refused() {
     refused(b'P', b"\0SELECT $1\0\0\x01\0\0\xff\xff", "42704").await;
 
     // Values that are none of their type.
-    raw.send(b'P', b"p\0SELECT id FROM mem.t WHERE id = $1\0\0\0").await;
+    raw.send(b'P', b"p\0SELECT id FROM mem.t WHERE id = $1\0\0\0")
+        .await;
     for (value, format, sqlstate) in [
         (&b"\0\0\x01"[..], 1u8, "22P03"),
         (b"one", 0, "22P02"),
@@ -42,7 +48,11 @@ async fn messages_that_are_not_what_they_say_are_refused() {
         bind.extend(b"\0\0");
         raw.send(b'B', &bind).await;
         raw.send(b'S', b"").await;
-        assert_eq!(raw.until(b'Z').await.1.as_deref(), Some(sqlstate), "{value:?}");
+        assert_eq!(
+            raw.until(b'Z').await.1.as_deref(),
+            Some(sqlstate),
+            "{value:?}"
+        );
     }
     raw.send(b'B', b"\0p\0\0\0\0\0\0\0").await;
     raw.send(b'S', b"").await;
@@ -58,11 +68,15 @@ async fn after_an_error_nothing_is_done_up_to_the_next_sync() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
     raw.send(b'P', b"\0SELEKT\0\0\0").await;
-    raw.send(b'P', b"\0CREATE VIEW v AS SELECT 1 AS a\0\0\0").await;
+    raw.send(b'P', b"\0CREATE VIEW v AS SELECT 1 AS a\0\0\0")
+        .await;
     raw.send(b'B', b"\0\0\0\0\0\0\0\0").await;
     raw.send(b'E', b"\0\0\0\0\0").await;
     raw.send(b'S', b"").await;
-    assert_eq!(raw.until(b'Z').await, ("EZ".to_string(), Some("42601".to_string())));
+    assert_eq!(
+        raw.until(b'Z').await,
+        ("EZ".to_string(), Some("42601".to_string()))
+    );
     raw.send(b'Q', b"SELECT * FROM v\0").await;
     assert_eq!(raw.until(b'Z').await.1.as_deref(), Some("42P01"));
 }
@@ -101,9 +115,13 @@ async fn a_client_that_leaves_is_noticed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait("1")).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), wait("1"))
+        .await
+        .unwrap();
     drop(raw);
-    tokio::time::timeout(Duration::from_secs(60), wait("0")).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), wait("0"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

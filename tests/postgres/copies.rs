@@ -4,7 +4,10 @@ use tokio_postgres::Client;
 use super::support::{Server, refused, rows, said};
 
 async fn copied(client: &Client, sql: &str) -> Vec<u8> {
-    let stream = client.copy_out(sql).await.unwrap_or_else(|e| panic!("{sql}: {}", said(&e)));
+    let stream = client
+        .copy_out(sql)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {}", said(&e)));
     let parts: Vec<_> = stream.try_collect().await.unwrap();
     parts.concat()
 }
@@ -17,18 +20,28 @@ async fn rows_are_copied_to_the_client() {
     assert_eq!(text("COPY mem.t TO STDOUT").await, "1\ta\n2\t\\N\n3\tc\n");
     let odd = "(VALUES ('a,b', 1.5), ('q\"x', NULL), ('', 2), ('l\n2', 3)) AS t(s, n)";
     assert_eq!(
-        text(&format!("COPY (SELECT * FROM {odd}) TO STDOUT WITH (FORMAT csv, HEADER)")).await,
+        text(&format!(
+            "COPY (SELECT * FROM {odd}) TO STDOUT WITH (FORMAT csv, HEADER)"
+        ))
+        .await,
         "s,n\n\"a,b\",1.5\n\"q\"\"x\",\n\"\",2\n\"l\n2\",3\n"
     );
     assert_eq!(
-        text(&format!("COPY (SELECT * FROM {odd}) TO STDOUT (DELIMITER '|', NULL 'none')")).await,
+        text(&format!(
+            "COPY (SELECT * FROM {odd}) TO STDOUT (DELIMITER '|', NULL 'none')"
+        ))
+        .await,
         "a,b|1.5\nq\"x|none\n|2\nl\\n2|3\n"
     );
     assert_eq!(
         text("COPY mem.t (name) TO STDOUT WITH CSV HEADER").await,
         "name\na\n\nc\n"
     );
-    let binary = copied(&client, "COPY (SELECT CAST(7 AS INT) AS a) TO STDOUT (FORMAT binary)").await;
+    let binary = copied(
+        &client,
+        "COPY (SELECT CAST(7 AS INT) AS a) TO STDOUT (FORMAT binary)",
+    )
+    .await;
     let expected = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x04\0\0\0\x07\xff\xff";
     assert_eq!(binary, expected);
 }

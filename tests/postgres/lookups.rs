@@ -30,7 +30,13 @@ async fn a_lookup_finds_what_a_query_finds() {
             let long = format!("SELECT sku, qty FROM {view} WHERE id + 0 = {id}");
             assert_eq!(found, rows(&client, &long).await, "{view} {id}");
         }
-        assert!(client.query(&one, &[&None::<i64>]).await.unwrap().is_empty());
+        assert!(
+            client
+                .query(&one, &[&None::<i64>])
+                .await
+                .unwrap()
+                .is_empty()
+        );
         // Of another type, and with no value of the column's.
         let other = format!("SELECT qty FROM {view} AS v WHERE v.id = $1");
         let count = async |of: Type, value: &(dyn ToSql + Sync)| {
@@ -52,7 +58,9 @@ async fn a_lookup_finds_what_a_query_finds() {
                 .map(|row| row.get(0))
                 .collect();
             found.sort_unstable();
-            let long = format!("SELECT id FROM {view} WHERE qty + 0 = {qty} AND sku || '' = 'S-3' ORDER BY id");
+            let long = format!(
+                "SELECT id FROM {view} WHERE qty + 0 = {qty} AND sku || '' = 'S-3' ORDER BY id"
+            );
             let long = rows(&client, &long).await;
             let found: Vec<_> = found.iter().map(i64::to_string).collect();
             assert_eq!(found, long, "{view} {qty}");
@@ -69,19 +77,33 @@ async fn a_lookup_finds_what_is_there_now() {
         "CREATE MATERIALIZED VIEW v WITH (refresh = 'on change', key = 'id', wait = true) AS SELECT id, qty FROM shop.orders",
     )
     .await;
-    let statement = client.prepare("SELECT qty FROM v WHERE id = $1").await.unwrap();
+    let statement = client
+        .prepare("SELECT qty FROM v WHERE id = $1")
+        .await
+        .unwrap();
     let qty = async || {
         let found = client.query(&statement, &[&5i64]).await.unwrap();
-        found.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>()
+        found
+            .iter()
+            .map(|row| row.get::<_, i64>(0))
+            .collect::<Vec<_>>()
     };
     assert_eq!(qty().await, [5]);
-    server.shop().execute_batch("UPDATE orders SET qty = 77 WHERE id = 5").unwrap();
+    server
+        .shop()
+        .execute_batch("UPDATE orders SET qty = 77 WHERE id = 5")
+        .unwrap();
     rows(&client, "SET max_staleness = '0s'").await;
     assert_eq!(qty().await, [77]);
     rows(&client, "RESET max_staleness; BEGIN").await;
     assert_eq!(qty().await, [77]);
-    server.shop().execute_batch("DELETE FROM orders WHERE id = 5").unwrap();
-    while rows(&server.client().await, "SELECT qty FROM v WHERE id = 5").await != Vec::<String>::new() {
+    server
+        .shop()
+        .execute_batch("DELETE FROM orders WHERE id = 5")
+        .unwrap();
+    while rows(&server.client().await, "SELECT qty FROM v WHERE id = 5").await
+        != Vec::<String>::new()
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(qty().await, [77]);
@@ -94,5 +116,9 @@ async fn a_lookup_finds_what_is_there_now() {
     assert_eq!(found[0].get::<_, i64>(0), 12);
     rows(&client, "DROP MATERIALIZED VIEW v").await;
     assert!(client.query(&statement, &[&6i64]).await.is_err());
-    assert!(refused(&client, "SELECT * FROM v").await.starts_with("42P01"));
+    assert!(
+        refused(&client, "SELECT * FROM v")
+            .await
+            .starts_with("42P01")
+    );
 }

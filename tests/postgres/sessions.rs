@@ -8,7 +8,10 @@ async fn a_connection_says_what_it_wants() {
     let client = server
         .client_with("application_name=test options='-c timezone=Asia/Tokyo -c search_path=mem'")
         .await;
-    assert_eq!(rows(&client, "SHOW application_name; SHOW timezone").await, ["test", "Asia/Tokyo"]);
+    assert_eq!(
+        rows(&client, "SHOW application_name; SHOW timezone").await,
+        ["test", "Asia/Tokyo"]
+    );
     assert_eq!(rows(&client, "SELECT count(*) FROM t").await, ["3"]);
     let refusal = async |more: &str| said(&server.try_client(more).await.err().unwrap());
     assert_eq!(
@@ -16,7 +19,11 @@ async fn a_connection_says_what_it_wants() {
         "3D000: database other does not exist: the one that is here is belvedere"
     );
     assert!(refusal("options='-c nothing=1'").await.starts_with("42704"));
-    assert!(refusal("options='-c timezone=nowhere'").await.starts_with("22023"));
+    assert!(
+        refusal("options='-c timezone=nowhere'")
+            .await
+            .starts_with("22023")
+    );
 }
 
 #[tokio::test]
@@ -36,12 +43,23 @@ async fn parameters_of_postgresql_are_taken_where_they_are_so() {
     ] {
         rows(&client, sql).await;
     }
-    assert_eq!(rows(&client, "SHOW TRANSACTION ISOLATION LEVEL").await, ["repeatable read"]);
+    assert_eq!(
+        rows(&client, "SHOW TRANSACTION ISOLATION LEVEL").await,
+        ["repeatable read"]
+    );
     assert_eq!(rows(&client, "SHOW server_version").await, ["16.4"]);
-    for sql in ["SET client_encoding = 'LATIN1'", "SET DateStyle = 'German'", "SET server_version = '9'"] {
+    for sql in [
+        "SET client_encoding = 'LATIN1'",
+        "SET DateStyle = 'German'",
+        "SET server_version = '9'",
+    ] {
         assert!(refused(&client, sql).await.starts_with("22023"), "{sql}");
     }
-    assert!(refused(&client, "SET nothing = 1").await.starts_with("42704"));
+    assert!(
+        refused(&client, "SET nothing = 1")
+            .await
+            .starts_with("42704")
+    );
 }
 
 #[tokio::test]

@@ -50,9 +50,18 @@ impl Server {
         let session = engine.session();
         for sql in [
             "CREATE SOURCE mem FROM 'memory:mem'".to_string(),
-            format!("CREATE SOURCE shop FROM 'sqlite:{}' WITH (changes = 'triggers')", shop.display()),
+            format!(
+                "CREATE SOURCE shop FROM 'sqlite:{}' WITH (changes = 'triggers')",
+                shop.display()
+            ),
         ] {
-            session.execute(&sql).await.unwrap().collect().await.unwrap();
+            session
+                .execute(&sql)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap();
         }
         let any = "127.0.0.1:0".parse().unwrap();
         let bound = PostgresServer::bind(engine, any, options).await.unwrap();

@@ -10,7 +10,9 @@ use super::support::{Server, rows, said};
 #[tokio::test]
 async fn texts_are_as_postgresql_prints_them() {
     let server = Server::start().await;
-    let client = server.client_with("options='-c timezone=Europe/Berlin'").await;
+    let client = server
+        .client_with("options='-c timezone=Europe/Berlin'")
+        .await;
     let mut shown = String::new();
     for expression in [
         "true",
@@ -81,7 +83,10 @@ async fn binary_values_are_what_they_are() {
     let client = server.client().await;
     macro_rules! is {
         ($sql:literal, $of:expr, $type:ty, $value:expr) => {
-            let row = client.query_one(concat!("SELECT ", $sql), &[]).await.unwrap();
+            let row = client
+                .query_one(concat!("SELECT ", $sql), &[])
+                .await
+                .unwrap();
             assert_eq!(row.columns()[0].type_(), &$of, $sql);
             assert_eq!(row.get::<_, $type>(0), $value, $sql);
         };
@@ -91,9 +96,19 @@ async fn binary_values_are_what_they_are() {
     is!("CAST(2147483647 AS INT)", Type::INT4, i32, i32::MAX);
     is!("9223372036854775807", Type::INT8, i64, i64::MAX);
     is!("CAST(0.1 AS REAL)", Type::FLOAT4, f32, 0.1);
-    is!("CAST('-inf' AS DOUBLE)", Type::FLOAT8, f64, f64::NEG_INFINITY);
+    is!(
+        "CAST('-inf' AS DOUBLE)",
+        Type::FLOAT8,
+        f64,
+        f64::NEG_INFINITY
+    );
     is!("'it''s ü'", Type::TEXT, String, "it's ü");
-    is!("decode('00ff10', 'hex')", Type::BYTEA, Vec<u8>, [0, 255, 16]);
+    is!(
+        "decode('00ff10', 'hex')",
+        Type::BYTEA,
+        Vec<u8>,
+        [0, 255, 16]
+    );
     let leap = NaiveDate::from_ymd_opt(2024, 2, 29).unwrap();
     is!("DATE '2024-02-29'", Type::DATE, NaiveDate, leap);
     let first = NaiveDate::from_ymd_opt(1, 1, 1).unwrap();
@@ -101,10 +116,25 @@ async fn binary_values_are_what_they_are() {
     let late = NaiveTime::from_hms_milli_opt(23, 59, 59, 500).unwrap();
     is!("TIME '23:59:59.5'", Type::TIME, NaiveTime, late);
     let at = leap.and_hms_micro_opt(12, 0, 0, 1).unwrap();
-    is!("TIMESTAMP '2024-02-29 12:00:00.000001'", Type::TIMESTAMP, NaiveDateTime, at);
+    is!(
+        "TIMESTAMP '2024-02-29 12:00:00.000001'",
+        Type::TIMESTAMP,
+        NaiveDateTime,
+        at
+    );
     let utc = DateTime::<Utc>::from_timestamp(1_719_835_200, 0).unwrap();
-    is!("TIMESTAMPTZ '2024-07-01 12:00:00+00'", Type::TIMESTAMPTZ, DateTime<Utc>, utc);
-    is!("[1, NULL, 3]", Type::INT8_ARRAY, Vec<Option<i64>>, [Some(1), None, Some(3)]);
+    is!(
+        "TIMESTAMPTZ '2024-07-01 12:00:00+00'",
+        Type::TIMESTAMPTZ,
+        DateTime<Utc>,
+        utc
+    );
+    is!(
+        "[1, NULL, 3]",
+        Type::INT8_ARRAY,
+        Vec<Option<i64>>,
+        [Some(1), None, Some(3)]
+    );
     is!("['a', '']", Type::TEXT_ARRAY, Vec<String>, ["a", ""]);
     is!("CAST(NULL AS INT)", Type::INT4, Option<i32>, None);
 }
@@ -116,7 +146,10 @@ async fn parameters_of_every_type_are_taken() {
     let client = server.client().await;
     macro_rules! is {
         ($of:expr, $value:expr, $text:literal) => {
-            let statement = client.prepare_typed("SELECT CAST($1 AS TEXT)", &[$of]).await.unwrap();
+            let statement = client
+                .prepare_typed("SELECT CAST($1 AS TEXT)", &[$of])
+                .await
+                .unwrap();
             let row = client.query_one(&statement, &[&$value]).await;
             let row = row.unwrap_or_else(|e| panic!("{}: {}", $of, said(&e)));
             let shown = row.try_get::<_, String>(0);
@@ -131,14 +164,31 @@ async fn parameters_of_every_type_are_taken() {
     is!(Type::FLOAT8, 1.5f64, "1.5");
     is!(Type::TEXT, "ü", "ü");
     is!(Type::VARCHAR, "x", "x");
-    is!(Type::DATE, NaiveDate::from_ymd_opt(2024, 2, 29).unwrap(), "2024-02-29");
-    is!(Type::TIME, NaiveTime::from_hms_opt(1, 2, 3).unwrap(), "01:02:03");
-    let at = NaiveDate::from_ymd_opt(2024, 2, 29).unwrap().and_hms_opt(12, 0, 0).unwrap();
+    is!(
+        Type::DATE,
+        NaiveDate::from_ymd_opt(2024, 2, 29).unwrap(),
+        "2024-02-29"
+    );
+    is!(
+        Type::TIME,
+        NaiveTime::from_hms_opt(1, 2, 3).unwrap(),
+        "01:02:03"
+    );
+    let at = NaiveDate::from_ymd_opt(2024, 2, 29)
+        .unwrap()
+        .and_hms_opt(12, 0, 0)
+        .unwrap();
     is!(Type::TIMESTAMP, at, "2024-02-29T12:00:00");
     let statement = client
-        .prepare_typed("SELECT CAST(array_length($1) AS BIGINT)", &[Type::INT4_ARRAY])
+        .prepare_typed(
+            "SELECT CAST(array_length($1) AS BIGINT)",
+            &[Type::INT4_ARRAY],
+        )
         .await
         .unwrap();
-    let row = client.query_one(&statement, &[&vec![Some(1), None, Some(3)]]).await.unwrap();
+    let row = client
+        .query_one(&statement, &[&vec![Some(1), None, Some(3)]])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i64>(0), 3);
 }

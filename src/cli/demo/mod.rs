@@ -75,7 +75,8 @@ pub async fn run(arguments: Demo) -> Result<()> {
     }
     let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let engine = || local.engine.clone();
-    let flight = async |address| FlightServer::bind(engine(), address, ServeOptions::default()).await;
+    let flight =
+        async |address| FlightServer::bind(engine(), address, ServeOptions::default()).await;
     let postgres =
         async |address| PostgresServer::bind(engine(), address, ServeOptions::default()).await;
     let servers = Servers {

@@ -87,7 +87,11 @@ impl Bound {
             FlightSql::new(self.engine, stop.child_token()),
             Login::new(self.options.insecure),
         );
-        let connections = Connections::new(self.options.max_connections, PREFACE_BYTES, stop.child_token());
+        let connections = Connections::new(
+            self.options.max_connections,
+            PREFACE_BYTES,
+            stop.child_token(),
+        );
         let incoming = connections.accept(self.listener);
         let router = router(door, self.tls)?;
 

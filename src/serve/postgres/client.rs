@@ -201,11 +201,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn ready(&mut self) {
-        self.line.wire.out.ready(match self.session.transaction_state() {
-            TransactionState::None => b'I',
-            TransactionState::Open => b'T',
-            TransactionState::Failed => b'E',
-        });
+        self.line
+            .wire
+            .out
+            .ready(match self.session.transaction_state() {
+                TransactionState::None => b'I',
+                TransactionState::Open => b'T',
+                TransactionState::Failed => b'E',
+            });
     }
 
     /// Portals end with the transaction that they were made in.
@@ -249,7 +252,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     async fn parse(&mut self, name: String, sql: &str, types: &[u32]) -> Done {
-        let unknown = types.iter().find(|oid| parameters::declared(**oid).is_none());
+        let unknown = types
+            .iter()
+            .find(|oid| parameters::declared(**oid).is_none());
         if let Some(oid) = unknown {
             return Err(Failure::Said(Error::Protocol {
                 message: format!("there is no type with the number {oid}"),
@@ -372,7 +377,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     _ => "SELECT".to_string(),
                 };
                 match self.run(name, most, sending).await? {
-                    Ran::Rows(rows) if word == "SELECT" || word == "COPY" => format!("{word} {rows}"),
+                    Ran::Rows(rows) if word == "SELECT" || word == "COPY" => {
+                        format!("{word} {rows}")
+                    }
                     Ran::Rows(_) => word,
                     Ran::Suspended(_) => {
                         self.line.wire.out.suspended();
@@ -397,7 +404,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 self.declare(name, prepared, *is_binary, *is_held)?;
                 "DECLARE CURSOR".to_string()
             }
-            What::Fetch(fetch) => self.fetch(fetch, &portal_formats(&self.portals, name), sending).await?,
+            What::Fetch(fetch) => {
+                self.fetch(fetch, &portal_formats(&self.portals, name), sending)
+                    .await?
+            }
             What::Close(None) => {
                 self.portals.retain(|open, _| open.is_empty());
                 "CLOSE CURSOR ALL".to_string()
@@ -445,8 +455,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 if !matches!(inner.what, What::Ask(_)) {
                     return Err(Error::invalid(format!("{prepared} is no query")).into());
                 }
-                let mut portal = Portal::new(inner, values.clone(), portal_formats(&self.portals, name));
-                let ran = portal.run(&self.session, &mut self.line, None, sending).await?;
+                let mut portal =
+                    Portal::new(inner, values.clone(), portal_formats(&self.portals, name));
+                let ran = portal
+                    .run(&self.session, &mut self.line, None, sending)
+                    .await?;
                 match ran {
                     Ran::Rows(rows) | Ran::Suspended(rows) => format!("SELECT {rows}"),
                     Ran::Tag(tag) => tag,
@@ -467,7 +480,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let Some(portal) = self.portals.get_mut(name) else {
             return Err(missing("portal", name, "34000").into());
         };
-        portal.run(&self.session, &mut self.line, most, sending).await
+        portal
+            .run(&self.session, &mut self.line, most, sending)
+            .await
     }
 
     fn declare(
@@ -525,7 +540,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             true => Sending::Nothing,
             false => sending,
         };
-        let ran = portal.run(&self.session, &mut self.line, most, sending).await?;
+        let ran = portal
+            .run(&self.session, &mut self.line, most, sending)
+            .await?;
         Ok(match ran {
             Ran::Rows(rows) | Ran::Suspended(rows) => format!("{word} {rows}"),
             Ran::Tag(tag) => tag,
@@ -551,7 +568,10 @@ async fn idle(patience: Option<Duration>) {
 }
 
 fn portal_formats(portals: &HashMap<String, Portal>, name: &str) -> Vec<Format> {
-    portals.get(name).map(|portal| portal.formats.clone()).unwrap_or_default()
+    portals
+        .get(name)
+        .map(|portal| portal.formats.clone())
+        .unwrap_or_default()
 }
 
 fn one(mut parsed: Vec<Spanned>) -> Result<Option<Spanned>> {
@@ -582,7 +602,11 @@ fn exists(what: &str, name: &str, sqlstate: &'static str) -> Error {
 }
 
 fn missing(what: &str, name: &str, sqlstate: &'static str) -> Error {
-    let name = if name.is_empty() { "without a name" } else { name };
+    let name = if name.is_empty() {
+        "without a name"
+    } else {
+        name
+    };
     Error::Protocol {
         message: format!("{what} {name} does not exist"),
         sqlstate,

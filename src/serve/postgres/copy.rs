@@ -39,7 +39,8 @@ impl CopyOut {
         }
         let option = |name: &str| {
             let mut all = copy.options.0.iter();
-            all.find(|(known, _)| fold(known) == name).map(|(_, value)| value)
+            all.find(|(known, _)| fold(known) == name)
+                .map(|(_, value)| value)
         };
         let kind = match option("format").map(|value| value.text().to_ascii_lowercase()) {
             None => Kind::Text,
@@ -47,7 +48,11 @@ impl CopyOut {
                 "text" => Kind::Text,
                 "csv" => Kind::Csv,
                 "binary" => Kind::Binary,
-                _ => return invalid(format!("COPY TO STDOUT has the formats text, csv and binary, not '{format}'")),
+                _ => {
+                    return invalid(format!(
+                        "COPY TO STDOUT has the formats text, csv and binary, not '{format}'"
+                    ));
+                }
             },
         };
         let csv = kind == Kind::Csv;
@@ -61,7 +66,9 @@ impl CopyOut {
         };
         let one = |name: &str, text: String| match text.as_bytes() {
             [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
-            _ => Err(Error::invalid(format!("{name} of COPY is one character, not '{text}'"))),
+            _ => Err(Error::invalid(format!(
+                "{name} of COPY is one character, not '{text}'"
+            ))),
         };
         let mut is_escape_given = false;
         for (name, value) in &copy.options.0 {
@@ -73,14 +80,20 @@ impl CopyOut {
                         .as_bool()
                         .ok_or_else(|| Error::invalid("HEADER of COPY is true or false"))?;
                 }
-                "delimiter" if kind != Kind::Binary => out.delimiter = one("DELIMITER", value.text())?,
+                "delimiter" if kind != Kind::Binary => {
+                    out.delimiter = one("DELIMITER", value.text())?
+                }
                 "null" if kind != Kind::Binary => out.null = value.text(),
                 "quote" if csv => out.quote = one("QUOTE", value.text())?,
                 "escape" if csv => {
                     out.escape = one("ESCAPE", value.text())?;
                     is_escape_given = true;
                 }
-                _ => return invalid(format!("COPY TO STDOUT has no option {name} in this format")),
+                _ => {
+                    return invalid(format!(
+                        "COPY TO STDOUT has no option {name} in this format"
+                    ));
+                }
             }
         }
         if csv && !is_escape_given {
@@ -128,7 +141,9 @@ impl CopyOut {
             let count = columns.len();
             if self.kind == Kind::Binary {
                 data.put_i16(count as i16);
-                return columns.iter_mut().try_for_each(|column| column.put(row, data));
+                return columns
+                    .iter_mut()
+                    .try_for_each(|column| column.put(row, data));
             }
             let mut text = BytesMut::new();
             for (n, column) in columns.iter_mut().enumerate() {

@@ -118,7 +118,10 @@ const CANCEL: u32 = 80_877_102;
 impl Opening {
     /// From the message without its length.
     pub fn read(body: Bytes) -> Result<Self> {
-        let mut fields = Fields { left: body, of: '?' };
+        let mut fields = Fields {
+            left: body,
+            of: '?',
+        };
         let code = fields.u32()?;
         let (major, minor) = ((code >> 16) as u16, (code & 0xffff) as u16);
         let opening = match code {
@@ -473,14 +476,29 @@ mod tests {
         let length = |of| Err(Malformed::Length(of));
         assert_eq!(Request::read(b'Q', bytes(b"SELECT 1")), length('Q'));
         assert_eq!(Request::read(b'Q', bytes(b"SELECT 1\0x")), length('Q'));
-        assert_eq!(Request::read(b'Q', bytes(b"\xff\0")), Err(Malformed::Text('Q')));
+        assert_eq!(
+            Request::read(b'Q', bytes(b"\xff\0")),
+            Err(Malformed::Text('Q'))
+        );
         assert_eq!(Request::read(b'P', bytes(b"\0\0\xff\xff")), length('P'));
-        assert_eq!(Request::read(b'B', bytes(b"\0\0\0\0\0\x01\xff\xff\xff\xfe")), length('B'));
-        assert_eq!(Request::read(b'B', bytes(b"\0\0\0\x01\0\x07")), Err(Malformed::Format(7)));
-        assert_eq!(Request::read(b'D', bytes(b"x\0")), Err(Malformed::Target('x')));
+        assert_eq!(
+            Request::read(b'B', bytes(b"\0\0\0\0\0\x01\xff\xff\xff\xfe")),
+            length('B')
+        );
+        assert_eq!(
+            Request::read(b'B', bytes(b"\0\0\0\x01\0\x07")),
+            Err(Malformed::Format(7))
+        );
+        assert_eq!(
+            Request::read(b'D', bytes(b"x\0")),
+            Err(Malformed::Target('x'))
+        );
         assert_eq!(Request::read(b'y', bytes(b"")), Err(Malformed::Type('y')));
         assert_eq!(Opening::read(bytes(b"\0\x03")), length('?'));
-        assert_eq!(Opening::read(bytes(b"\0\x02\0\0")), Ok(Opening::Version(2, 0)));
+        assert_eq!(
+            Opening::read(bytes(b"\0\x02\0\0")),
+            Ok(Opening::Version(2, 0))
+        );
     }
 
     /// Whatever bytes come, they are read or refused.

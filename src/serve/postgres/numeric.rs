@@ -77,7 +77,11 @@ pub(super) fn binary(out: &mut BytesMut, text: &str, scale: i8) {
     }
     out.put_i16(groups.len() as i16);
     out.put_i16(weight);
-    out.put_u16(if is_negative && !groups.is_empty() { 0x4000 } else { 0 });
+    out.put_u16(if is_negative && !groups.is_empty() {
+        0x4000
+    } else {
+        0
+    });
     out.put_i16(i16::from(scale.max(0)));
     for group in groups {
         out.put_i16(group);
@@ -86,7 +90,9 @@ pub(super) fn binary(out: &mut BytesMut, text: &str, scale: i8) {
 
 /// The decimal's text of a `numeric` in binary. None: it is none, or NaN or infinite.
 pub(super) fn from_binary(bytes: &[u8]) -> Option<String> {
-    let mut fields = bytes.chunks_exact(2).map(|b| i16::from_be_bytes([b[0], b[1]]));
+    let mut fields = bytes
+        .chunks_exact(2)
+        .map(|b| i16::from_be_bytes([b[0], b[1]]));
     let (count, weight) = (fields.next()?, fields.next()?);
     let (sign, scale) = (fields.next()?, fields.next()?);
     let groups: Vec<i16> = fields.collect();
@@ -156,7 +162,17 @@ mod tests {
     #[test]
     fn numerics_come_back() {
         for text in [
-            "0", "0.00", "1", "-1", "10000", "9999.9999", "0.0001", "0.00001", "-123456789.123456789", "100000000", "0.10",
+            "0",
+            "0.00",
+            "1",
+            "-1",
+            "10000",
+            "9999.9999",
+            "0.0001",
+            "0.00001",
+            "-123456789.123456789",
+            "100000000",
+            "0.10",
             "99999999999999999999999999999999999999",
         ] {
             let scale = text.split_once('.').map_or(0, |(_, f)| f.len() as i8);

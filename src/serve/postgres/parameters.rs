@@ -117,10 +117,8 @@ impl Sent<'_> {
             }
             PgType::TIMESTAMPTZ => {
                 // Without a zone of its own it is of the session's.
-                let zone = DataType::Timestamp(
-                    TimeUnit::Microsecond,
-                    Some(self.zone.to_string().into()),
-                );
+                let zone =
+                    DataType::Timestamp(TimeUnit::Microsecond, Some(self.zone.to_string().into()));
                 cast(zone)?
                     .cast_to(&data_type(of))
                     .map_err(|_| self.unlike(of))
@@ -136,8 +134,7 @@ impl Sent<'_> {
         if let Some(item) = of.item() {
             return self.binary_list(of, item, bytes);
         }
-        let wrong = || {
-            Error::Protocol {
+        let wrong = || Error::Protocol {
             message: format!(
                 "parameter ${} has {} bytes, which is no binary {}",
                 self.number,
@@ -145,7 +142,6 @@ impl Sent<'_> {
                 of.name
             ),
             sqlstate: "22P03",
-        }
         };
         macro_rules! number {
             ($type:ty) => {
@@ -186,7 +182,10 @@ impl Sent<'_> {
                 let (time, days_and_months) = bytes.split_at_checked(8).ok_or_else(wrong)?;
                 let (days, months) = days_and_months.split_at_checked(4).ok_or_else(wrong)?;
                 let field = |bytes: &[u8]| bytes.try_into().ok().map(i32::from_be_bytes);
-                let (days, months) = (field(days).ok_or_else(wrong)?, field(months).ok_or_else(wrong)?);
+                let (days, months) = (
+                    field(days).ok_or_else(wrong)?,
+                    field(months).ok_or_else(wrong)?,
+                );
                 let time = i64::from_be_bytes(time.try_into().map_err(|_| wrong())?);
                 let nanoseconds = time.checked_mul(1000).ok_or_else(wrong)?;
                 let value = IntervalMonthDayNano::new(months, days, nanoseconds);
@@ -265,10 +264,15 @@ impl Sent<'_> {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
         let unsigned = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-        if !is_number(unsigned) || !is_number(fraction) || (unsigned.is_empty() && fraction.is_empty()) {
+        if !is_number(unsigned)
+            || !is_number(fraction)
+            || (unsigned.is_empty() && fraction.is_empty())
+        {
             return Err(unlike());
         }
-        let scale = i32::try_from(fraction.len()).unwrap_or(i32::MAX).saturating_sub(exponent);
+        let scale = i32::try_from(fraction.len())
+            .unwrap_or(i32::MAX)
+            .saturating_sub(exponent);
         let zeros = usize::try_from(-scale.min(0)).unwrap_or(0);
         let scale = scale.max(0);
         if zeros > 76 || scale > 76 {
@@ -283,7 +287,9 @@ impl Sent<'_> {
         };
         let precision = digits.len().max(scale as usize).max(1);
         match (value, precision, value.and_then(i256::to_i128)) {
-            (Some(_), ..=38, Some(small)) => Ok(ScalarValue::Decimal128(Some(small), 38, scale as i8)),
+            (Some(_), ..=38, Some(small)) => {
+                Ok(ScalarValue::Decimal128(Some(small), 38, scale as i8))
+            }
             (Some(large), ..=76, _) => Ok(ScalarValue::Decimal256(Some(large), 76, scale as i8)),
             _ => Err(self.too_long()),
         }
@@ -303,7 +309,10 @@ impl Sent<'_> {
     fn unlike(&self, of: PgType) -> Error {
         let array = if of.is_array() { "[]" } else { "" };
         Error::Protocol {
-            message: format!("parameter ${} is no value of type {}{array}", self.number, of.name),
+            message: format!(
+                "parameter ${} is no value of type {}{array}",
+                self.number, of.name
+            ),
             sqlstate: "22P02",
         }
     }
@@ -319,7 +328,13 @@ impl Sent<'_> {
 fn uuid(bytes: &[u8]) -> Option<String> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let bytes: &[u8; 16] = bytes.try_into().ok()?;
-    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
+    let parts = [
+        &bytes[..4],
+        &bytes[4..6],
+        &bytes[6..8],
+        &bytes[8..10],
+        &bytes[10..],
+    ];
     Some(parts.map(hex).join("-"))
 }
 
@@ -328,7 +343,9 @@ fn bytes_of(text: &str) -> Option<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
         let pairs = digits.chunks(2).map(|pair| {
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            let pair = std::str::from_utf8(pair)
+                .ok()
+                .filter(|pair| pair.len() == 2)?;
             u8::from_str_radix(pair, 16).ok()
         });
         return pairs.collect();
@@ -428,11 +445,17 @@ mod tests {
         assert_eq!(text(PgType::NUMERIC, ".5").unwrap(), decimal(5, 1));
         assert_eq!(text(PgType::NUMERIC, "0.000").unwrap(), decimal(0, 3));
         assert!(text(PgType::NUMERIC, "NaN").is_err());
-        assert_eq!(text(PgType::BOOL, "t").unwrap(), ScalarValue::Boolean(Some(true)));
+        assert_eq!(
+            text(PgType::BOOL, "t").unwrap(),
+            ScalarValue::Boolean(Some(true))
+        );
         assert!(text(PgType::BOOL, "").is_err());
         let summer = text(PgType::TIMESTAMPTZ, "2025-07-01 02:00:00").unwrap();
         let utc = Some("+00:00".into());
-        assert_eq!(summer, ScalarValue::TimestampMicrosecond(Some(1_751_328_000_000_000), utc));
+        assert_eq!(
+            summer,
+            ScalarValue::TimestampMicrosecond(Some(1_751_328_000_000_000), utc)
+        );
         let e = text(PgType::INT4, "secret").unwrap_err();
         assert_eq!(e.sqlstate(), "22P02");
         assert!(!e.to_string().contains("secret"));
@@ -445,12 +468,15 @@ mod tests {
         assert_eq!(bytes_of("a\\\\\\001"), Some(vec![b'a', b'\\', 1]));
         let items = |text: &str| literal_items(text).unwrap();
         assert_eq!(items("{}"), Vec::<Option<String>>::new());
-        assert_eq!(items("{1, NULL,\"NULL\",\"a,\\\"b\"}"), [
-            Some("1".into()),
-            None,
-            Some("NULL".into()),
-            Some("a,\"b".into())
-        ]);
+        assert_eq!(
+            items("{1, NULL,\"NULL\",\"a,\\\"b\"}"),
+            [
+                Some("1".into()),
+                None,
+                Some("NULL".into()),
+                Some("a,\"b".into())
+            ]
+        );
         assert_eq!(literal_items("{1,,2}"), None);
         assert_eq!(literal_items("1"), None);
     }

@@ -165,7 +165,9 @@ impl Portal {
         };
         let prepared = match &self.statement.what {
             What::Ask(prepared) | What::CopyOut(prepared, _) => prepared,
-            _ => return Err(Error::Internal("a portal of no question to the engine".into()).into()),
+            _ => {
+                return Err(Error::Internal("a portal of no question to the engine".into()).into());
+            }
         };
         let mut open = match std::mem::replace(&mut self.rows, State::Done) {
             State::Open(open) => open,
@@ -232,12 +234,17 @@ impl Portal {
             };
             let count = wanted.min(ROWS).min(batch.num_rows());
             if sending != Sending::Nothing {
-                put(&mut line.wire.out, &batch.slice(0, count), &style, copy.as_ref())?;
+                put(
+                    &mut line.wire.out,
+                    &batch.slice(0, count),
+                    &style,
+                    copy.as_ref(),
+                )?;
                 line.wire.send_some().await?;
             }
             sent += count;
-            open.left = (count < batch.num_rows())
-                .then(|| batch.slice(count, batch.num_rows() - count));
+            open.left =
+                (count < batch.num_rows()).then(|| batch.slice(count, batch.num_rows() - count));
         }
         if let Some(copy) = &copy {
             copy.end(&mut line.wire.out);
@@ -263,7 +270,10 @@ async fn tag<S: AsyncRead + AsyncWrite + Unpin>(
                 return Err(failure);
             }
         };
-        if let Some(text) = batch.columns().first().and_then(|c| c.as_string_opt::<i32>())
+        if let Some(text) = batch
+            .columns()
+            .first()
+            .and_then(|c| c.as_string_opt::<i32>())
             && !text.is_empty()
         {
             said = text.value(0).to_string();

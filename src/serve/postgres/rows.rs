@@ -61,6 +61,8 @@ struct Lists<'a> {
     item_type: PgType,
     /// The items are lists themselves.
     is_nested: bool,
+    /// It is one of the catalog's lists of numbers, `1 2` in text.
+    is_vector: bool,
 }
 
 type Put = Result<(), ArrowError>;
@@ -105,15 +107,19 @@ impl<'a> Column<'a> {
         format: Format,
         style: &'a Style,
     ) -> Result<Self, ArrowError> {
-        let values = match array.data_type() {
+        let of = PgType::of_field(field);
+        let mut values = match array.data_type() {
             DataType::Struct(_) | DataType::Map(..) => {
                 Values::Json(make_encoder(field, array.as_ref(), &style.json)?)
             }
-            DataType::Int64 if PgType::of_field(field) == PgType::OID => {
+            DataType::Int64 if of == PgType::OID => {
                 Values::Oid(array.as_primitive::<Int64Type>().clone())
             }
             _ => Values::new(array, &style.zone)?,
         };
+        if let Values::List(lists) = &mut values {
+            lists.is_vector = of == PgType::INT2VECTOR || of == PgType::OIDVECTOR;
+        }
         Ok(Self {
             nulls: array.logical_nulls(),
             values,
@@ -284,9 +290,10 @@ impl<'a> Values<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => {
                 Self::Interval(array.as_primitive().clone())
             }
-            DataType::Interval(_) | DataType::Duration(_) => {
-                Self::new(&as_type(DataType::Interval(IntervalUnit::MonthDayNano))?, zone)?
-            }
+            DataType::Interval(_) | DataType::Duration(_) => Self::new(
+                &as_type(DataType::Interval(IntervalUnit::MonthDayNano))?,
+                zone,
+            )?,
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
                 let offsets = list.value_offsets().iter().map(|o| *o as usize).collect();
@@ -319,6 +326,7 @@ impl<'a> Lists<'a> {
             offsets,
             item_type,
             is_nested: matches!(values, Values::List(_)),
+            is_vector: false,
             items: Box::new(Column {
                 nulls: items.logical_nulls(),
                 values,
@@ -333,6 +341,15 @@ impl<'a> Lists<'a> {
 
     /// `{1,NULL,"a b"}`
     fn put_text(&mut self, row: usize, out: &mut BytesMut) -> Put {
+        if self.is_vector {
+            for (n, item) in self.range(row).enumerate() {
+                if n > 0 {
+                    out.put_u8(b' ');
+                }
+                self.items.put_text(item, out)?;
+            }
+            return Ok(());
+        }
         out.put_u8(b'{');
         for (n, item) in self.range(row).enumerate() {
             if n > 0 {
@@ -349,7 +366,8 @@ impl<'a> Lists<'a> {
             }
             let text = out.split_off(start);
             let special = |byte: &u8| b"{}\",\\ \t\n\r\x0b\x0c".contains(byte);
-            if !text.is_empty() && !text.iter().any(special) && !text.eq_ignore_ascii_case(b"NULL") {
+            if !text.is_empty() && !text.iter().any(special) && !text.eq_ignore_ascii_case(b"NULL")
+            {
                 out.put_slice(&text);
                 continue;
             }
@@ -414,7 +432,8 @@ impl<'a> Lists<'a> {
             Some(length) if *length == range.len() => {}
             Some(_) => {
                 return Err(ArrowError::ComputeError(
-                    "a list of lists of different lengths has no binary form: ask for it as text".into(),
+                    "a list of lists of different lengths has no binary form: ask for it as text"
+                        .into(),
                 ));
             }
         }

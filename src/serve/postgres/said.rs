@@ -14,7 +14,13 @@ pub(super) fn error(out: &mut Replies, severity: Severity, error: &Error, sql: O
         .position()
         .zip(sql)
         .map(|(at, sql)| offset(sql, at).to_string());
-    fields(out, severity, error.sqlstate(), &error.to_string(), position.as_deref());
+    fields(
+        out,
+        severity,
+        error.sqlstate(),
+        &error.to_string(),
+        position.as_deref(),
+    );
 }
 
 pub(super) fn fatal(out: &mut Replies, sqlstate: &str, message: &str) {
@@ -24,16 +30,32 @@ pub(super) fn fatal(out: &mut Replies, sqlstate: &str, message: &str) {
 pub(super) fn notice(out: &mut Replies, message: &str) {
     out.said(
         b'N',
-        &[(b'S', "NOTICE"), (b'V', "NOTICE"), (b'C', "00000"), (b'M', message)],
+        &[
+            (b'S', "NOTICE"),
+            (b'V', "NOTICE"),
+            (b'C', "00000"),
+            (b'M', message),
+        ],
     );
 }
 
-fn fields(out: &mut Replies, severity: Severity, code: &str, message: &str, position: Option<&str>) {
+fn fields(
+    out: &mut Replies,
+    severity: Severity,
+    code: &str,
+    message: &str,
+    position: Option<&str>,
+) {
     let severity = match severity {
         Severity::Error => "ERROR",
         Severity::Fatal => "FATAL",
     };
-    let mut fields = vec![(b'S', severity), (b'V', severity), (b'C', code), (b'M', message)];
+    let mut fields = vec![
+        (b'S', severity),
+        (b'V', severity),
+        (b'C', code),
+        (b'M', message),
+    ];
     fields.extend(position.map(|position| (b'P', position)));
     out.said(b'E', &fields);
 }

@@ -70,7 +70,11 @@ impl Bound {
             Some(_) => "?sslmode=require",
             None => "",
         };
-        format!("postgresql://{}/{}{mode}", self.address, crate::catalog::CATALOG)
+        format!(
+            "postgresql://{}/{}{mode}",
+            self.address,
+            crate::catalog::CATALOG
+        )
     }
 
     /// Serve until `shutdown` is ready; then take no new clients, let the running statements finish for ten seconds, and end

@@ -94,7 +94,8 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(());
         }
         Opening::Version(major, minor) => {
-            let message = format!("version {major}.{minor} of the protocol is not spoken here: 3.0 is");
+            let message =
+                format!("version {major}.{minor} of the protocol is not spoken here: 3.0 is");
             said::fatal(&mut wire.out, "0A000", &message);
             return wire.send().await;
         }
@@ -126,7 +127,8 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 fn configure(session: &Session, parameters: &[(String, String)]) -> Result<(), Error> {
     let given = |wanted: &str| {
         let mut all = parameters.iter();
-        all.find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        all.find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
     };
     let user = given("user").filter(|user| !user.is_empty());
     let user = user.ok_or_else(|| Error::Protocol {
@@ -137,7 +139,9 @@ fn configure(session: &Session, parameters: &[(String, String)]) -> Result<(), E
     let database = given("database").unwrap_or(user);
     if database != CATALOG && database != user {
         return Err(Error::Protocol {
-            message: format!("database {database} does not exist: the one that is here is {CATALOG}"),
+            message: format!(
+                "database {database} does not exist: the one that is here is {CATALOG}"
+            ),
             sqlstate: "3D000",
         });
     }
@@ -183,7 +187,9 @@ fn options(text: &str) -> Result<Vec<(String, String)>, Error> {
                 .or_else(|| word.strip_prefix("-c"))
                 .map(str::to_string),
         };
-        let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
+        let pair = setting
+            .as_deref()
+            .and_then(|setting| setting.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
             Error::invalid_with_help(
                 format!("{word} is no option of a connection"),
@@ -201,7 +207,8 @@ mod tests {
 
     #[test]
     fn options_are_read() {
-        let read = options("-c search_path=erp,\\ public --max-staleness=5s -cpushdown=off").unwrap();
+        let read =
+            options("-c search_path=erp,\\ public --max-staleness=5s -cpushdown=off").unwrap();
         let expected = [
             ("search_path", "erp, public"),
             ("max_staleness", "5s"),

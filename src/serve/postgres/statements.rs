@@ -80,7 +80,8 @@ impl Statement {
             Sql::Close { name } => What::Close(name.as_ref().map(fold)),
             Sql::Other(other) => match other.as_ref() {
                 ast::Statement::Deallocate { name, .. } => {
-                    let is_all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+                    let is_all =
+                        name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
                     What::Deallocate((!is_all).then(|| fold(name)))
                 }
                 ast::Statement::Discard { object_type } => match object_type {
@@ -111,7 +112,9 @@ impl Statement {
         let mut statement = Self::of(what, declared)?;
         // Where its answer hangs on the types of its parameters, they are what is known of them now.
         if let What::Ask(prepared) = &statement.what
-            && let Some(typed) = session.prepare_typed(prepared, &statement.parameter_types()).await?
+            && let Some(typed) = session
+                .prepare_typed(prepared, &statement.parameter_types())
+                .await?
         {
             statement.what = What::Ask(typed);
         }
@@ -122,10 +125,16 @@ impl Statement {
         let mut parameters = Vec::new();
         if let What::Ask(prepared) | What::CopyOut(prepared, _) = &what {
             for (n, (name, inferred)) in prepared.parameters.iter().enumerate() {
-                let number = name.trim_start_matches('$').parse::<usize>().unwrap_or(n + 1);
+                let number = name
+                    .trim_start_matches('$')
+                    .parse::<usize>()
+                    .unwrap_or(n + 1);
                 if number != n + 1 {
                     return Err(Error::Protocol {
-                        message: format!("parameters are numbered from $1 on; there is no ${}", n + 1),
+                        message: format!(
+                            "parameters are numbered from $1 on; there is no ${}",
+                            n + 1
+                        ),
                         sqlstate: "42P18",
                     });
                 }

@@ -18,9 +18,9 @@ fn out_of_range() -> ArrowError {
 
 /// `days`: since 1970.
 pub(super) fn date(out: &mut BytesMut, days: i32) -> Result<fmt::Result, ArrowError> {
-    let date = i64::from(days).checked_add(719_163).and_then(|days| {
-        NaiveDate::from_num_days_from_ce_opt(i32::try_from(days).ok()?)
-    });
+    let date = i64::from(days)
+        .checked_add(719_163)
+        .and_then(|days| NaiveDate::from_num_days_from_ce_opt(i32::try_from(days).ok()?));
     let date = date.ok_or_else(out_of_range)?;
     Ok(day(out, date).and_then(|()| era(out, date)))
 }
@@ -63,7 +63,10 @@ pub(super) fn timestamp(
         return Ok(moment(out, utc.naive_utc()).and_then(|()| era(out, utc.date_naive())));
     };
     let offset = zone.offset_from_utc_datetime(&utc.naive_utc()).fix();
-    let local = utc.naive_utc().checked_add_offset(offset).ok_or_else(out_of_range)?;
+    let local = utc
+        .naive_utc()
+        .checked_add_offset(offset)
+        .ok_or_else(out_of_range)?;
     let seconds = offset.local_minus_utc();
     let sign = if seconds < 0 { '-' } else { '+' };
     let seconds = seconds.abs();
@@ -81,7 +84,10 @@ fn moment(out: &mut BytesMut, local: NaiveDateTime) -> fmt::Result {
     day(out, local.date())?;
     out.write_char(' ')?;
     let seconds = i64::from(local.time().num_seconds_from_midnight());
-    clock(out, seconds * 1_000_000 + i64::from(local.nanosecond() / 1000))
+    clock(
+        out,
+        seconds * 1_000_000 + i64::from(local.nanosecond() / 1000),
+    )
 }
 
 /// In the style `postgres`: `1 year 2 mons -3 days +04:05:06.7`.
@@ -232,7 +238,9 @@ pub(super) fn binary_date(days: i32) -> Result<i32, ArrowError> {
 }
 
 pub(super) fn binary_timestamp(microseconds: i64) -> Result<i64, ArrowError> {
-    microseconds.checked_sub(MICROSECONDS).ok_or_else(out_of_range)
+    microseconds
+        .checked_sub(MICROSECONDS)
+        .ok_or_else(out_of_range)
 }
 
 pub(super) fn binary_interval(out: &mut BytesMut, value: IntervalMonthDayNano) {
@@ -273,8 +281,14 @@ mod tests {
         let at = |us, zone: Option<&Tz>| text(|out| timestamp(out, us, zone).unwrap().unwrap());
         assert_eq!(at(1_500_000, None), "1970-01-01 00:00:01.5");
         assert_eq!(at(-1, None), "1969-12-31 23:59:59.999999");
-        assert_eq!(at(1_751_328_000_000_000, Some(&berlin)), "2025-07-01 02:00:00+02");
-        assert_eq!(at(1_751_328_000_000_000, Some(&kathmandu)), "2025-07-01 05:45:00+05:45");
+        assert_eq!(
+            at(1_751_328_000_000_000, Some(&berlin)),
+            "2025-07-01 02:00:00+02"
+        );
+        assert_eq!(
+            at(1_751_328_000_000_000, Some(&kathmandu)),
+            "2025-07-01 05:45:00+05:45"
+        );
     }
 
     #[test]
@@ -307,7 +321,10 @@ mod tests {
             let value = IntervalMonthDayNano::new(months, days, microseconds * 1000);
             text(|out| interval(out, value).unwrap())
         };
-        assert_eq!(shown(14, 3, 14_706_789_000), "1 year 2 mons 3 days 04:05:06.789");
+        assert_eq!(
+            shown(14, 3, 14_706_789_000),
+            "1 year 2 mons 3 days 04:05:06.789"
+        );
         assert_eq!(shown(0, 0, 0), "00:00:00");
         assert_eq!(shown(-1, 1, -1_000_000), "-1 mons +1 day -00:00:01");
         assert_eq!(shown(0, 1, 0), "1 day");

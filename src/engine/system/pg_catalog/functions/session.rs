@@ -9,8 +9,8 @@ use super::{
     texted,
 };
 use crate::catalog::{CATALOG, PG_CATALOG};
-use crate::engine::system::pg_catalog::names::path;
 use crate::engine::parameters::SERVER_VERSION;
+use crate::engine::system::pg_catalog::names::path;
 use crate::engine::system::pg_catalog::server::OWNER_NAME;
 
 pub(super) static FUNCTIONS: &[Known] = &[
