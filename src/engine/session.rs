@@ -207,6 +207,13 @@ impl Session {
                 Some(value) => {
                     given.insert(name.trim_start_matches('$').to_string(), value);
                 }
+                None if typed::is_text(&value.data_type()) => {
+                    let taken = taken.as_ref().unwrap_or(&DataType::Null);
+                    return Err(Error::invalid(format!(
+                        "parameter {name} is of type {taken}; the {} given does not fit",
+                        value.data_type()
+                    )));
+                }
                 None => {
                     others.insert(name.clone(), value.data_type());
                 }

@@ -18,18 +18,19 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
         return Some(value.clone());
     }
     let cast = value.cast_to(taken).ok()?;
-    // Text is what stands for a value of any type, in its own spelling.
-    let is_text = |data_type: &DataType| {
-        matches!(
-            data_type,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-        )
-    };
     if value.is_null() || is_text(&given) || is_text(taken) {
         return Some(cast);
     }
     let back = cast.cast_to(&given).ok()?;
     (&back == value).then_some(cast)
+}
+
+/// Text is what stands for a value of any type, in its own spelling.
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// The query with each of these parameters cast to its type.
