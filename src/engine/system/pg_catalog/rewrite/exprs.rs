@@ -3,7 +3,7 @@
 use sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr,
-    Subscript, Value,
+    Subscript,
 };
 
 use super::build::{
@@ -258,57 +258,6 @@ fn is_boolean_column(expr: &Expr) -> bool {
         _ => None,
     };
     name.is_some_and(|name| is_boolean(&belvedere_sql::fold(name)))
-}
-
-/// `LIKE 'pg/_%' ESCAPE '/'`: DataFusion has the backslash for that.
-pub(super) fn escapes(expr: &mut Expr) {
-    let (Expr::Like {
-        pattern,
-        escape_char,
-        ..
-    }
-    | Expr::ILike {
-        pattern,
-        escape_char,
-        ..
-    }) = expr
-    else {
-        return;
-    };
-    let Some(Value::SingleQuotedString(mark)) = escape_char.as_ref().map(|mark| &mark.value) else {
-        return;
-    };
-    let mut chars = mark.chars();
-    if let (Some(mark), None) = (chars.next(), chars.next())
-        && mark != '\\'
-        && escape(pattern, mark)
-    {
-        *escape_char = None;
-    }
-}
-
-/// Whether all of a pattern is known.
-fn escape(pattern: &mut Expr, mark: char) -> bool {
-    match pattern {
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::StringConcat,
-            right,
-        } => escape(left, mark) && escape(right, mark),
-        Expr::Nested(inner) => escape(inner, mark),
-        other => match as_text(other) {
-            Some(written) => {
-                let backslash = |c: char| match c {
-                    '\\' => "\\\\".to_string(),
-                    c if c == mark => "\\".to_string(),
-                    c => c.to_string(),
-                };
-                *other = text(written.chars().map(backslash).collect::<String>());
-                true
-            }
-            None => false,
-        },
-    }
 }
 
 /// `OPERATOR(pg_catalog.~)`

@@ -80,7 +80,6 @@ impl VisitorMut for Rewrite {
         if self.of_catalog {
             subqueries::first_row(expr);
             exprs::system_column(expr);
-            exprs::escapes(expr);
         }
         ControlFlow::Continue(())
     }
