@@ -1,4 +1,4 @@
-"""PostgreSQL's clients against a running server: psycopg 3, asyncpg, SQLAlchemy, psql, pgbench.
+"""PostgreSQL's clients against a running server: psycopg 3, asyncpg, SQLAlchemy, psql, pgbench, JDBC.
 
 BELVEDERE_POSTGRES is its address, e.g. postgresql://127.0.0.1:5433/belvedere. The server must run on this machine: the tests make
 a SQLite file and name it as a source. BELVEDERE_POSTGRES_TLS is that of one with the certificate of tests/flight/tls.
@@ -183,6 +183,27 @@ def test_pgbench(source, mode, tmp_path):
     said = subprocess.run(command, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert "number of transactions actually processed: 200/200" in said.stdout
+
+
+def test_jdbc(source):
+    driver = next(iter(glob.glob("/usr/share/java/postgresql.jar")), None)
+    if driver is None or shutil.which("javac") is None:
+        pytest.skip("Java's compiler or its driver is not installed (Debian: default-jdk-headless, libpostgresql-jdbc-java)")
+    url = "jdbc:" + os.environ["BELVEDERE_POSTGRES"]
+    said = subprocess.run(["java", "-cp", driver, "tests/clients/Jdbc.java", url, source], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines() == [
+        "7 ü 2024-02-29 1.50 2024-07-01T12:00:00Z true 2.5",
+        "[] [Bo] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] ",
+        "1000",
+        "42P01",
+        "[customer, orders]",
+        "[id, customer, total]",
+        "[id]",
+        "[customer]",
+        "true",
+        "true",
+    ]
 
 
 def test_tls():

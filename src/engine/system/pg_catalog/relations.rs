@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::catalog::{Catalog, Relation};
 use super::oid;
 use super::server::OWNER_NAME;
@@ -16,7 +18,14 @@ pub(super) fn pg_namespace(names: &Names, rows: &mut Rows) {
 }
 
 pub(super) fn pg_class(names: &Names, rows: &mut Rows) {
-    for relation in &names.world.pg_catalog().relations {
+    let catalog = names.world.pg_catalog();
+    let mut referring = HashSet::new();
+    for constraint in &catalog.constraints {
+        if let Some((referenced, _)) = &constraint.references {
+            referring.extend([constraint.table, *referenced]);
+        }
+    }
+    for relation in &catalog.relations {
         let is_stored = matches!(relation.kind, 'r' | 'm');
         let method = match relation.kind {
             'i' => oid::BTREE,
@@ -38,6 +47,8 @@ pub(super) fn pg_class(names: &Names, rows: &mut Rows) {
             relpersistence: "p",
             relkind: relation.kind.to_string(),
             relnatts: relation.columns.len() as i16,
+            // PostgreSQL has triggers for foreign keys: without them psql does not ask for those.
+            relhastriggers: referring.contains(&relation.oid),
             relispopulated: true,
             relreplident: if relation.kind == 'r' { "d" } else { "n" },
         ]);
