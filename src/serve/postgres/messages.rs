@@ -494,7 +494,7 @@ mod tests {
             Err(Malformed::Target('x'))
         );
         assert_eq!(Request::read(b'y', bytes(b"")), Err(Malformed::Type('y')));
-        assert_eq!(Opening::read(bytes(b"\0\x03")), length('?'));
+        assert_eq!(Opening::read(bytes(b"\0\x03")), Err(Malformed::Length('?')));
         assert_eq!(
             Opening::read(bytes(b"\0\x02\0\0")),
             Ok(Opening::Version(2, 0))
