@@ -12,6 +12,8 @@ const MESSAGE_BYTES: usize = 64 << 20;
 const OPENING_BYTES: usize = 16 << 10;
 /// What a client may send ahead while a statement of it runs.
 const AHEAD_BYTES: usize = 1 << 20;
+/// What is read at once.
+const READ_BYTES: usize = 4 << 10;
 /// Replies wait until there are so many.
 pub(super) const REPLY_BYTES: usize = 32 << 10;
 /// A client that reads nothing for so long is given up.
@@ -104,6 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     async fn fill(&mut self) -> Result<(), Broken> {
+        // Room for several messages at once, and not much for a connection that is idle.
+        self.read.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.read).await? {
             0 => Err(Broken::Left),
             _ => Ok(()),
