@@ -84,6 +84,19 @@ pub enum Error {
         message: String,
         help: String,
     },
+    /// What a transaction cannot do, or cannot do any more.
+    #[error("{message}. {help}")]
+    Transaction {
+        message: String,
+        help: String,
+        sqlstate: &'static str,
+    },
+    /// A client sent what its protocol does not have, or a value that is none of its type.
+    #[error("{message}")]
+    Protocol {
+        message: String,
+        sqlstate: &'static str,
+    },
     /// A bug of ours.
     #[error("internal error: {0}. This is a bug of Belvedere; please report it with the statement")]
     Internal(String),
@@ -173,6 +186,8 @@ impl Error {
             Self::KeptMemory(_) => "kept_memory",
             Self::Store { .. } => "store",
             Self::Subscription { why, .. } => why.code(),
+            Self::Transaction { .. } => "transaction",
+            Self::Protocol { .. } => "protocol",
             Self::Internal(_) => "internal",
         }
     }
@@ -218,6 +233,7 @@ impl Error {
             Self::Memory(_) | Self::KeptMemory(_) => "53200",
             Self::Store { .. } => "58030",
             Self::Subscription { why, .. } => why.sqlstate(),
+            Self::Transaction { sqlstate, .. } | Self::Protocol { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
     }

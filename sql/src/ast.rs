@@ -71,6 +71,17 @@ pub enum Statement {
     Copy(CopyTo),
     /// `SUBSCRIBE TO v | (SELECT …) [WITH (…)]`: rows now, then what changes.
     Subscribe(Subscribe),
+    /// `BEGIN`, `COMMIT`, `ROLLBACK`, `SET TRANSACTION …`, `SAVEPOINT s`
+    Transaction(Transaction),
+    /// `DECLARE c CURSOR FOR SELECT …`
+    Declare(Declare),
+    /// `FETCH 100 FROM c`, `MOVE …`
+    Fetch(Fetch),
+    /// `CLOSE c`; all cursors without a name.
+    Close {
+        /// The cursor.
+        name: Option<Ident>,
+    },
     /// A query: `SELECT`, `WITH`, `VALUES`, `TABLE`, `FROM`, or any of them in parentheses.
     Query(Box<Query>),
     /// Anything else sqlparser reads: `INSERT`, `CREATE TABLE`, `USE`, …
@@ -558,8 +569,8 @@ pub struct Explain {
 pub struct CopyTo {
     /// What is written: `COPY t TO` is `COPY (SELECT * FROM t) TO`.
     pub query: Box<Query>,
-    /// A path or URL.
-    pub to: String,
+    /// A path or URL; none for `STDOUT`: the client that asks, where its protocol has a way for that.
+    pub to: Option<String>,
     /// Columns that become folders.
     pub partition_by: Vec<Ident>,
     /// `WITH (…)`; one without a value is true.
@@ -599,4 +610,74 @@ pub enum Subscribed {
         /// The query as it was written.
         text: Verbatim,
     },
+}
+
+/// See [`Statement::Transaction`].
+///
+/// ```
+/// use belvedere_sql::{parse_one, Statement, Transaction};
+///
+/// let sql = "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// assert_eq!(parse_one(sql)?.statement, Statement::Transaction(Transaction::Begin));
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transaction {
+    /// `BEGIN`, `START TRANSACTION`
+    Begin,
+    /// `COMMIT`, `END`
+    Commit,
+    /// `ROLLBACK`, `ABORT`
+    Rollback,
+    /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS AS TRANSACTION`: what all transactions are.
+    Characteristics,
+    /// `SAVEPOINT s`
+    Savepoint(Ident),
+    /// `RELEASE s`
+    Release(Ident),
+    /// `ROLLBACK TO s`
+    RollbackTo(Ident),
+}
+
+/// See [`Statement::Declare`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declare {
+    /// Of the cursor.
+    pub name: Ident,
+    /// Rows come in binary form.
+    pub binary: bool,
+    /// The cursor outlives its transaction.
+    pub hold: bool,
+    /// What it has the rows of.
+    pub query: Box<Query>,
+}
+
+/// See [`Statement::Fetch`].
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in ["FETCH 1 FROM c", "FETCH ALL FROM c", "MOVE 10 FROM c", "MOVE BACKWARD ALL FROM c"] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Of the cursor.
+    pub name: Ident,
+    /// Which rows.
+    pub rows: Rows,
+    /// `MOVE`: the rows are passed over.
+    pub moves: bool,
+}
+
+/// Which rows of a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// As many as this from where it stands.
+    Next(u64),
+    /// All from where it stands.
+    All,
+    /// `BACKWARD ALL`: back to before the first.
+    Rewind,
 }

@@ -96,6 +96,11 @@ impl Display for Statement {
             Statement::Explain(s) => s.fmt(f),
             Statement::Copy(s) => s.fmt(f),
             Statement::Subscribe(s) => s.fmt(f),
+            Statement::Transaction(s) => s.fmt(f),
+            Statement::Declare(s) => s.fmt(f),
+            Statement::Fetch(s) => s.fmt(f),
+            Statement::Close { name: None } => f.write_str("CLOSE ALL"),
+            Statement::Close { name: Some(name) } => write!(f, "CLOSE {}", Id(name)),
             Statement::Query(query) => write_query(f, query),
             Statement::Other(statement) => f.write_str(&exact(&**statement)),
         }
@@ -339,7 +344,10 @@ impl Display for CopyTo {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("COPY (")?;
         write_query(f, &self.query)?;
-        write!(f, ") TO {}", Text(&self.to))?;
+        match &self.to {
+            Some(to) => write!(f, ") TO {}", Text(to))?,
+            None => f.write_str(") TO STDOUT")?,
+        }
         if !self.partition_by.is_empty() {
             write!(f, " PARTITIONED BY {}", Columns(&self.partition_by))?;
         }
@@ -364,5 +372,40 @@ impl Display for Subscribe {
             true => Ok(()),
             false => write!(f, " WITH {}", self.options),
         }
+    }
+}
+
+impl Display for Transaction {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Transaction::Begin => f.write_str("BEGIN"),
+            Transaction::Commit => f.write_str("COMMIT"),
+            Transaction::Rollback => f.write_str("ROLLBACK"),
+            Transaction::Characteristics => f.write_str("SET TRANSACTION READ ONLY"),
+            Transaction::Savepoint(name) => write!(f, "SAVEPOINT {}", Id(name)),
+            Transaction::Release(name) => write!(f, "RELEASE {}", Id(name)),
+            Transaction::RollbackTo(name) => write!(f, "ROLLBACK TO {}", Id(name)),
+        }
+    }
+}
+
+impl Display for Declare {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let binary = when(self.binary, "BINARY ");
+        let hold = when(self.hold, "WITH HOLD ");
+        write!(f, "DECLARE {} {binary}CURSOR {hold}FOR ", Id(&self.name))?;
+        write_query(f, &self.query)
+    }
+}
+
+impl Display for Fetch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.moves { "MOVE " } else { "FETCH " })?;
+        match self.rows {
+            Rows::Next(count) => write!(f, "{count}")?,
+            Rows::All => f.write_str("ALL")?,
+            Rows::Rewind => f.write_str("BACKWARD ALL")?,
+        }
+        write!(f, " FROM {}", Id(&self.name))
     }
 }

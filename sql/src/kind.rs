@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ast::Statement;
+use crate::ast::{Statement, Transaction};
 
 impl Statement {
     /// The words it begins with: `CREATE SOURCE`, `SELECT`, `INSERT`.
@@ -45,6 +45,17 @@ impl Statement {
             Statement::Explain(_) => "EXPLAIN",
             Statement::Copy(_) => "COPY",
             Statement::Subscribe(_) => "SUBSCRIBE",
+            Statement::Transaction(Transaction::Begin) => "BEGIN",
+            Statement::Transaction(Transaction::Commit) => "COMMIT",
+            Statement::Transaction(Transaction::Rollback) => "ROLLBACK",
+            Statement::Transaction(Transaction::Characteristics) => "SET",
+            Statement::Transaction(Transaction::Savepoint(_)) => "SAVEPOINT",
+            Statement::Transaction(Transaction::Release(_)) => "RELEASE",
+            Statement::Transaction(Transaction::RollbackTo(_)) => "ROLLBACK",
+            Statement::Declare(_) => "DECLARE CURSOR",
+            Statement::Fetch(fetch) if fetch.moves => "MOVE",
+            Statement::Fetch(_) => "FETCH",
+            Statement::Close { .. } => "CLOSE CURSOR",
             Statement::Query(_) => "SELECT",
             Statement::Other(statement) => return Cow::Owned(first_words(&statement.to_string())),
         })

@@ -2,9 +2,10 @@
 
 use belvedere_sql::{
     AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
-    CreateSource, CreateView, DropSchema, DropSource, DropView, Explain, Ident, Name, Options,
-    Query, RefreshView, Set, SetScope, SetValue, Show, SourceAction, Statement, Subscribe,
-    Subscribed, Value, Verbatim, ViewAction, fold, ident, parse, parse_one,
+    CreateSource, CreateView, Declare, DropSchema, DropSource, DropView, Explain, Fetch, Ident,
+    Name, Options, Query, RefreshView, Rows, Set, SetScope, SetValue, Show, SourceAction,
+    Statement, Subscribe, Subscribed, Transaction, Value, Verbatim, ViewAction, fold, ident, parse,
+    parse_one,
 };
 use proptest::prelude::*;
 
@@ -381,7 +382,7 @@ fn statement() -> impl Strategy<Value = Statement> {
             }),
         (
             query(),
-            text(),
+            prop::option::of(text()),
             prop::collection::vec(any_ident(), 0..3),
             options(0)
         )
@@ -404,6 +405,47 @@ fn statement() -> impl Strategy<Value = Statement> {
             options(0)
         )
             .prop_map(|(to, options)| Statement::Subscribe(Subscribe { to, options })),
+        prop::sample::select(
+            &[
+                Transaction::Begin,
+                Transaction::Commit,
+                Transaction::Rollback,
+                Transaction::Characteristics,
+            ][..]
+        )
+        .prop_map(Statement::Transaction),
+        (name(1), 0..3).prop_map(|(name, which)| {
+            let name = name.0[0].clone();
+            Statement::Transaction(match which {
+                0 => Transaction::Savepoint(name),
+                1 => Transaction::Release(name),
+                _ => Transaction::RollbackTo(name),
+            })
+        }),
+        (name(1), any::<bool>(), any::<bool>(), query()).prop_map(|(name, binary, hold, query)| {
+            let name = name.0[0].clone();
+            Statement::Declare(Declare {
+                name,
+                binary,
+                hold,
+                query,
+            })
+        }),
+        (name(1), any::<u64>(), 0..4).prop_map(|(name, count, which)| {
+            let rows = match which {
+                0 => Rows::All,
+                1 => Rows::Rewind,
+                _ => Rows::Next(count),
+            };
+            Statement::Fetch(Fetch {
+                name: name.0[0].clone(),
+                rows,
+                moves: which % 2 == 1,
+            })
+        }),
+        prop::option::of(name(1)).prop_map(|name| Statement::Close {
+            name: name.map(|name| name.0[0].clone()),
+        }),
         query().prop_map(Statement::Query),
         prop::sample::select(OTHERS).prop_map(one),
     ]

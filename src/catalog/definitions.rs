@@ -13,6 +13,10 @@ pub const PUBLIC: &str = "public";
 /// The schema of the tables that show what the engine knows.
 pub const SYSTEM: &str = "system";
 pub const INFORMATION_SCHEMA: &str = "information_schema";
+/// The schema of the tables by which clients of PostgreSQL learn what there is.
+pub const PG_CATALOG: &str = "pg_catalog";
+/// Schemas whose tables are the engine's: nobody can define anything in them.
+pub const BUILT_IN: [&str; 3] = [SYSTEM, INFORMATION_SCHEMA, PG_CATALOG];
 
 /// All that has been defined: an immutable snapshot, shared by the statements that began under it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -213,7 +217,7 @@ pub struct Discovery {
 
 impl Definitions {
     pub fn has_schema(&self, name: &str) -> bool {
-        [PUBLIC, SYSTEM, INFORMATION_SCHEMA].contains(&name) || self.schemas.contains(name)
+        name == PUBLIC || BUILT_IN.contains(&name) || self.schemas.contains(name)
     }
 
     pub fn view(&self, schema: &str, name: &str) -> Option<&Arc<ViewDefinition>> {

@@ -21,8 +21,9 @@ mod system_table;
 mod tests;
 
 pub use definitions::{
-    About, CATALOG, Check, Definitions, Discovery, INFORMATION_SCHEMA, Index, Materialized,
-    ObjectId, Ownership, PUBLIC, SYSTEM, SourceDefinition, ViewColumn, ViewDefinition,
+    About, BUILT_IN, CATALOG, Check, Definitions, Discovery, INFORMATION_SCHEMA, Index,
+    Materialized, ObjectId, Ownership, PG_CATALOG, PUBLIC, SYSTEM, SourceDefinition, ViewColumn,
+    ViewDefinition,
 };
 pub use store::{Store, StoreError};
 pub use system_table::{SystemTable, SystemTableProvider};

@@ -13,7 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 /// Something the engine knows, as a table. Its rows are made when it is read.
 #[async_trait]
 pub trait SystemTable: Debug + Send + Sync {
-    /// `system` or `information_schema`.
+    /// `system`, `information_schema` or `pg_catalog`.
     fn schema_name(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn schema(&self) -> SchemaRef;

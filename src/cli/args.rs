@@ -23,7 +23,7 @@ Start here:
 
 Keep definitions, and share them:
   belvedere sql   --data ./data              definitions are kept in ./data
-  belvedere serve --data ./data              clients connect with Arrow Flight SQL
+  belvedere serve --data ./data              clients connect: of Flight SQL, of PostgreSQL
   belvedere sql   --connect grpc://127.0.0.1:50051
 
 Exit codes:
@@ -54,7 +54,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  belvedere demo                    the tour, then a server on 127.0.0.1:50051 until Ctrl-C
+  belvedere demo                    the tour, then a server on 127.0.0.1 until Ctrl-C
   belvedere demo --once             the tour alone
   belvedere sql --data ./belvedere-demo     look around yourself (while the demo does not run)")]
 pub struct Demo {
@@ -67,6 +67,9 @@ pub struct Demo {
     /// Where to serve Arrow Flight SQL. By default 127.0.0.1:50051, or the next free port.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub flight: Option<SocketAddr>,
+    /// Where to serve PostgreSQL's protocol. By default 127.0.0.1:5433, or the next free port.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub postgres: Option<SocketAddr>,
 }
 
 /// Serve the definitions of a data directory to clients, until Ctrl-C.
@@ -74,16 +77,17 @@ pub struct Demo {
 #[command(after_help = "\
 Examples:
   belvedere serve --data ./data
-  belvedere serve --data ./data --flight 127.0.0.1:6000
+  belvedere serve --data ./data --flight 127.0.0.1:6000 --postgres 127.0.0.1:6001
   belvedere serve --data ./data --kept-memory-limit 16GB
   belvedere serve --data ./data --tls-cert server.pem --tls-key server.key
-  belvedere serve --data ./data --flight 0.0.0.0:50051 --insecure
+  belvedere serve --data ./data --flight 0.0.0.0:50051 --postgres 0.0.0.0:5433 --insecure
 
 While no users are defined, every client is the administrator. Therefore an address that other machines reach \
 is refused, unless --insecure says that the network itself keeps others out.
 
 Connect:
   belvedere sql --connect grpc://127.0.0.1:50051
+  psql postgresql://127.0.0.1:5433/belvedere
   Python:  adbc_driver_flightsql.dbapi.connect('grpc://127.0.0.1:50051', autocommit=True)")]
 pub struct Serve {
     /// Where definitions are kept; made if it does not exist.
@@ -92,6 +96,9 @@ pub struct Serve {
     /// Where to serve Arrow Flight SQL.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051", value_parser = address)]
     pub flight: SocketAddr,
+    /// Where to serve PostgreSQL's protocol, for BI tools, psql and other clients of PostgreSQL.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5433", value_parser = address)]
+    pub postgres: SocketAddr,
     /// The certificate (with its chain), PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

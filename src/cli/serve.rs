@@ -1,43 +1,102 @@
 use std::io::Write;
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
 
 use super::args::Serve;
 use super::failure::{Failure, Result};
 use super::output::say;
 use super::script::cancellable;
 use crate::Engine;
-use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
+use crate::serve::flight::FlightServer;
+use crate::serve::postgres::PostgresServer;
+use crate::serve::{BindError, ServeOptions, flight, postgres};
 
 /// `belvedere serve`
 pub async fn run(arguments: Serve) -> Result<()> {
-    let options = FlightOptions {
+    let options = ServeOptions {
         tls: arguments.tls_cert.zip(arguments.tls_key),
         insecure: arguments.insecure,
-        ..FlightOptions::default()
+        ..ServeOptions::default()
     };
     let builder = Engine::builder().data_dir(&arguments.data);
     let builder = builder.kept_memory_limit(arguments.kept_memory_limit);
     let engine = cancellable(async { Ok(builder.open().await?) }).await?;
-    let bound = FlightServer::bind(engine, arguments.flight, options).await?;
-    let (url, data) = (bound.url(), arguments.data.display());
+    let servers = Servers {
+        flight: FlightServer::bind(engine.clone(), arguments.flight, options.clone()).await?,
+        postgres: PostgresServer::bind(engine, arguments.postgres, options).await?,
+    };
     // Who started it may have stopped reading; the clients have not.
     let _ = say(&format!(
-        "Definitions in {data}\nArrow Flight SQL on {url}    belvedere sql --connect {url}\nCtrl-C ends\n"
+        "Definitions in {}\n{}Ctrl-C ends\n",
+        arguments.data.display(),
+        servers.addresses()
     ));
-    until_told(bound).await
+    servers.until_told().await
 }
 
-/// Serve until Ctrl-C or the termination signal; a second one does not wait for what runs.
-pub async fn until_told(bound: Bound) -> Result<()> {
-    let shutdown = async {
-        told().await;
-        let _ = writeln!(
-            std::io::stderr(),
-            "ending; what runs has ten seconds to finish (once more ends at once)"
-        );
-    };
-    tokio::select! {
-        ended = bound.run(shutdown) => ended.map_err(Failure::from),
-        () = async { told().await; told().await } => Ok(()),
+/// What listens for clients.
+pub struct Servers {
+    pub flight: flight::Bound,
+    pub postgres: postgres::Bound,
+}
+
+impl Servers {
+    /// A line for each, with the command that connects to it.
+    pub fn addresses(&self) -> String {
+        let (flight, postgres) = (self.flight.url(), self.postgres.url());
+        format!(
+            "Arrow Flight SQL on {flight}    belvedere sql --connect {flight}\n\
+             PostgreSQL on {postgres}    psql '{postgres}'\n"
+        )
+    }
+
+    /// Serve until Ctrl-C or the termination signal; a second one does not wait for what runs.
+    pub async fn until_told(self) -> Result<()> {
+        let ending = CancellationToken::new();
+        let serving = async {
+            let flight = async {
+                let ended = self.flight.run(ending.cancelled()).await;
+                // It ends by itself only when it has failed: then all do.
+                ending.cancel();
+                ended
+            };
+            let postgres = self.postgres.run(ending.cancelled());
+            tokio::join!(flight, postgres).0
+        };
+        tokio::select! {
+            ended = serving => ended.map_err(Failure::from),
+            () = async {
+                told().await;
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "ending; what runs has ten seconds to finish (once more ends at once)"
+                );
+                ending.cancel();
+                told().await;
+            } => Ok(()),
+        }
+    }
+}
+
+/// The address asked for; without one, the first free port from the usual one on.
+pub async fn first_free<B>(
+    asked: Option<SocketAddr>,
+    usual: SocketAddr,
+    bind: impl AsyncFn(SocketAddr) -> std::result::Result<B, BindError>,
+) -> Result<B> {
+    /// Ports tried after the usual one.
+    const PORTS: u16 = 100;
+    let mut address = asked.unwrap_or(usual);
+    loop {
+        match bind(address).await {
+            Err(BindError::Taken { .. })
+                if asked.is_none() && address.port() < usual.port() + PORTS =>
+            {
+                address.set_port(address.port() + 1);
+            }
+            bound => return Ok(bound?),
+        }
     }
 }
 

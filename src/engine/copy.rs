@@ -50,7 +50,13 @@ pub(super) async fn plan(names: Names, copy: &CopyTo) -> Result<Copying> {
 }
 
 fn export(names: &Names, copy: &CopyTo, columns: SchemaRef) -> Result<Arc<dyn Export>> {
-    let url = absolute(&copy.to, &names.inner.base_dir)?;
+    let to = copy.to.as_ref().ok_or_else(|| {
+        Error::invalid_with_help(
+            "COPY … TO STDOUT is for clients of the PostgreSQL protocol",
+            "Elsewhere the rows of a query come without COPY; the shell writes them with --output",
+        )
+    })?;
+    let url = absolute(to, &names.inner.base_dir)?;
     let connector = options::connector_of(&names.inner.connectors, &url)?;
     let mut given = options::of_export(connector, &copy.options, ALIASES)?;
     let mut name = String::new();

@@ -7,11 +7,16 @@
 //! |---|---|
 //! | `builder.rs` | opening an engine |
 //! | `world.rs` | [`World`]: definitions with their opened sources; changing it, all or nothing |
-//! | `session.rs` | [`Session`], [`Prepared`], [`Answer`]: one statement |
+//! | `session.rs` | [`Session`], [`Prepared`]: one statement |
+//! | `answer.rs` | [`Answer`]: its rows as they arrive, and until when |
+//! | `typed.rs` | parameters whose values say more of their types than the statement does |
+//! | `transaction.rs` | `BEGIN … COMMIT` |
 //! | `settings.rs` | what `SET` sets |
+//! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
+//! | `lookup.rs` | the short way of a prepared statement that reads a kept view by its key |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -32,6 +37,7 @@
 //! | `versions.rs` | `VERSION AS OF` |
 //! | `upstream/` | what DataFusion gets wrong, kept from changing an answer |
 
+mod answer;
 mod apply;
 mod builder;
 mod conjuncts;
@@ -43,9 +49,11 @@ mod kept;
 mod limits;
 mod lineage;
 mod log;
+mod lookup;
 mod names;
 mod options;
 mod panics;
+mod parameters;
 mod query;
 mod room;
 mod session;
@@ -55,6 +63,8 @@ mod sources;
 mod stop;
 mod subscribe;
 mod system;
+mod transaction;
+mod typed;
 mod upstream;
 mod versions;
 mod watch;
@@ -62,14 +72,18 @@ mod world;
 
 use std::sync::Arc;
 
+pub use answer::Answer;
 pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
 #[cfg(test)]
 pub(crate) use query::kept_plan;
-pub use session::{Answer, Prepared, Session};
+pub use session::{Prepared, Session};
 pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
+#[cfg(feature = "serve")]
+pub(crate) use system::PgType;
+pub use transaction::TransactionState;
 #[cfg(test)]
 pub(crate) use watch::Read;
 

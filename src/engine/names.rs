@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 use belvedere_connector::Table;
@@ -9,9 +9,12 @@ use datafusion::common::DataFusionError;
 
 use super::lineage::Outline;
 use super::settings::Settings;
+use super::transaction::Snapshot;
 use super::world::{Inner, World};
 use super::{nearest, query, system, versions};
-use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, SYSTEM, SystemTableProvider};
+use crate::catalog::{
+    BUILT_IN, CATALOG, INFORMATION_SCHEMA, ObjectId, PG_CATALOG, SYSTEM, SystemTableProvider,
+};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::views::{Contract, CopyTable, Shelf, Shown, indexes};
@@ -23,8 +26,9 @@ pub(super) const PATH: &str = "$path";
 const MAX_VIEW_DEPTH: usize = 64;
 
 /// The names of one statement, as DataFusion's catalog list (DESIGN §2 *Names*): `a.b.c` is source, schema, table;
-/// `a.b` is own schema `a`, else table `b` in the default schema of source `a`; `b` is looked up along the search
-/// path. An exact match wins, then a unique one without regard to case.
+/// `a.b` is own schema `a`, else table `b` in the default schema of source `a`, else `a` is a source with one of its
+/// schemas in one name, as clients of PostgreSQL know them (`"a.other"`); `b` is a table of `pg_catalog`, else looked up
+/// along the search path. An exact match wins, then a unique one without regard to case.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub inner: Arc<Inner>,
@@ -32,12 +36,16 @@ pub(super) struct Names {
     pub settings: Arc<Settings>,
     /// The session that asks.
     pub asker: Asker,
+    /// What that session has set, for `set_config`. A plan that is kept must not keep the session.
+    pub session: Option<Weak<Mutex<Settings>>>,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
     outline: bool,
     /// What kept views have, of one moment.
     shelf: Arc<Shelf>,
+    /// Of the transaction that the statement is part of.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// The view that is what it is on that shelf.
     fixed: Option<ObjectId>,
     depth: usize,
@@ -76,9 +84,11 @@ impl Names {
             world,
             settings: Arc::new(settings),
             asker: Asker::default(),
+            session: None,
             frozen,
             outline: false,
             shelf,
+            snapshot: None,
             fixed: None,
             depth: 0,
             seen: Arc::default(),
@@ -88,6 +98,17 @@ impl Names {
     /// Of a session's statement.
     pub fn asked_by(self, asker: Asker) -> Self {
         Self { asker, ..self }
+    }
+
+    /// Of a statement within a transaction.
+    pub fn within(self, snapshot: Option<Arc<Snapshot>>) -> Self {
+        Self { snapshot, ..self }
+    }
+
+    /// Of the session with these settings.
+    pub fn of_session(self, session: &Arc<Mutex<Settings>>) -> Self {
+        let session = Some(Arc::downgrade(session));
+        Self { session, ..self }
     }
 
     /// Names inside a view: looked up along the view's own path.
@@ -186,6 +207,9 @@ impl Names {
         if let Some(scope) = unique(known(), |k| *k, name).and_then(exact) {
             return scope;
         }
+        if let Some(scope) = self.schema_of_source(name) {
+            return scope;
+        }
         let hint = nearest(name, known().chain([SYSTEM, INFORMATION_SCHEMA]));
         Scope::Unknown {
             what: "source or schema",
@@ -197,16 +221,46 @@ impl Names {
         }
     }
 
+    /// `"a.other"`: schema `other` of source `a`.
+    fn schema_of_source(&self, name: &str) -> Option<Scope> {
+        let same = |a: &str, b: &str| match a == b {
+            true => Some(true),
+            false => a.eq_ignore_ascii_case(b).then_some(false),
+        };
+        // Either may have a dot in its name.
+        let mut found: Vec<(bool, Scope)> = Vec::new();
+        for (at, _) in name.match_indices('.') {
+            let (source, schema) = (&name[..at], &name[at + 1..]);
+            for known in self.world.live.keys() {
+                let Some(is_source) = same(known, source) else {
+                    continue;
+                };
+                let tables = self.world.definitions.tables(known).iter();
+                let schemas: BTreeSet<&str> = tables.map(|t| t.schema.as_str()).collect();
+                for other in schemas {
+                    if let Some(is_schema) = same(other, schema) {
+                        let scope = Scope::Source {
+                            source: known.clone(),
+                            schema: other.to_string(),
+                        };
+                        found.push((is_source && is_schema, scope));
+                    }
+                }
+            }
+        }
+        if let Some(exact) = found.iter().position(|(exact, _)| *exact) {
+            return Some(found.swap_remove(exact).1);
+        }
+        match found.len() {
+            1 => found.pop().map(|(_, scope)| scope),
+            _ => None,
+        }
+    }
+
     fn in_catalog(&self, catalog: &str, schema: &str) -> Scope {
+        // Clients of PostgreSQL write the database before the schema, and sources are schemas to them.
         if catalog == CATALOG {
-            return match self.world.definitions.has_schema(schema) {
-                true => Scope::Own(schema.to_string()),
-                false => Scope::Unknown {
-                    what: "schema",
-                    name: schema.to_string(),
-                    hint: None,
-                },
-            };
+            return self.own_or_source(schema);
         }
         match self.own_or_source(catalog) {
             Scope::Source { source, .. } => {
@@ -241,6 +295,12 @@ impl Names {
             },
             Scope::Source { source, schema } => self.in_source(source, schema, name).await,
             Scope::Path => {
+                // Before all others, as in PostgreSQL: its clients do not write the schema.
+                if name.starts_with("pg_")
+                    && let Some(found) = self.own(PG_CATALOG, name).await?
+                {
+                    return Ok(found);
+                }
                 for entry in &self.settings.search_path {
                     let found = match self.own_or_source(entry) {
                         Scope::Own(schema) => self.own(&schema, name).await?,
@@ -267,7 +327,7 @@ impl Names {
     }
 
     async fn own(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if schema == SYSTEM || schema == INFORMATION_SCHEMA {
+        if BUILT_IN.contains(&schema) {
             let table = system::table(schema, name, self);
             if table.is_some() {
                 self.refer(ObjectId::new([CATALOG, schema, name]));

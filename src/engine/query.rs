@@ -29,7 +29,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
-use super::{upstream, versions};
+use super::{system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -119,9 +119,10 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
 
 /// Resolve and type a query.
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
-    let state = state(&names, None)?;
+    let mut state = state(&names, None)?;
     let mut query = query.clone();
     versions::into_names(&mut query, &names.settings.timezone)?;
+    system::understand(&mut query, &names, &mut state)?;
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
@@ -175,17 +176,14 @@ impl Planned {
         let mut wanted = BTreeMap::new();
         self.plan.apply_with_subqueries(|node| {
             if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
-                let mut contract = copy.contract.clone();
-                let bounds = [contract.max_staleness, self.names.settings.max_staleness];
-                contract.max_staleness = bounds.into_iter().flatten().min();
-                wanted.insert(copy.id.clone(), contract);
+                wanted.insert(copy.id.clone(), self.names.bounded(&copy.contract));
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
         if wanted.is_empty() {
             return Ok(self.clone());
         }
-        let shelf = self.names.inner.views.together(&wanted, deadline).await?;
+        let shelf = self.names.shelf(wanted, deadline).await?;
         let found = self.plan.clone().transform_up_with_subqueries(|node| {
             let copy = copy_of(&node).filter(|copy| !copy.is_fixed);
             match (copy, node) {

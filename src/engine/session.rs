@@ -1,26 +1,30 @@
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
-use belvedere_sql::{CopyTo, SetValue, Spanned, Statement};
-use datafusion::arrow::array::{RecordBatch, StringArray};
+use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{DataFusionError, ParamValues};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 
+use super::answer::{
+    Answer, batch_answer, deadline, limited, settled, status, status_schema, timed_out, within,
+};
 use super::copy::{self, Copying};
-use super::log::Running;
+use super::lookup::Lookup;
 use super::names::Names;
 use super::panics::caught;
 use super::query::{self, Planned, Ran};
 use super::settings::Settings;
+use super::transaction::Transaction;
 use super::world::Inner;
-use super::{define, explain, show, subscribe};
+use super::{explain, show, subscribe, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -30,25 +34,13 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 /// Executes statements under its own settings. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Session {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     settings: Arc<Mutex<Settings>>,
     /// Sources give their places to sessions in turn.
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
-}
-
-/// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
-pub struct Answer {
-    pub schema: SchemaRef,
-    /// Its errors are [`Error`]s inside DataFusion's: `Error::from` takes them out.
-    pub stream: SendableRecordBatchStream,
-    /// What the user should know, besides the rows.
-    pub notices: Vec<String>,
-    /// False of a definition or SET: its answer is one row, `status`.
-    pub is_query: bool,
-    /// It does not end by itself: a subscription's.
-    pub goes_on: bool,
+    pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
 }
 
 /// A statement that has been understood and not run.
@@ -67,6 +59,14 @@ pub struct Prepared {
     pub goes_on: bool,
     statement: Spanned,
     planned: Option<Planned>,
+    lookup: Option<Arc<Lookup>>,
+}
+
+impl Prepared {
+    /// The words it begins with: `SELECT`, `CREATE VIEW`.
+    pub fn kind(&self) -> Cow<'static, str> {
+        self.statement.statement.kind()
+    }
 }
 
 impl Session {
@@ -76,6 +76,7 @@ impl Session {
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
+            transaction: Arc::default(),
         }
     }
 
@@ -94,25 +95,34 @@ impl Session {
             let settings = self.settings().with(overrides)?;
             self.dispatch(&statement, settings).await
         }));
-        settled(result.await, running)
+        settled(self.noted(result.await), running)
     }
 
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
-        caught(Box::pin(self.understand(sql))).await
+        let statement = belvedere_sql::parse_one(sql);
+        self.prepare_parsed(self.noted(statement.map_err(Error::from))?)
+            .await
     }
 
-    async fn understand(&self, sql: &str) -> Result<Prepared> {
-        let statement = belvedere_sql::parse_one(sql)?;
+    /// The same of one that has been read already.
+    pub(crate) async fn prepare_parsed(&self, statement: Spanned) -> Result<Prepared> {
+        let prepared = caught(Box::pin(self.understand(statement))).await;
+        self.noted(prepared)
+    }
+
+    async fn understand(&self, statement: Spanned) -> Result<Prepared> {
+        self.admits(&statement.statement)?;
         let prepared =
             |schema, planned: Option<Planned>, parameters, statement: Spanned, is_query| Prepared {
-                sql: sql.to_string(),
+                sql: statement.text.clone(),
                 schema,
                 parameters,
                 is_query,
                 has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
                 goes_on: matches!(statement.statement, Statement::Subscribe(_)),
                 statement,
+                lookup: planned.as_ref().and_then(Lookup::of).map(Arc::new),
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
@@ -145,6 +155,28 @@ impl Session {
         Ok(prepared(schema, None, Vec::new(), statement, is_query))
     }
 
+    /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the
+    /// schema is known before it runs. None: it hangs on none.
+    pub(crate) async fn prepare_typed(
+        &self,
+        prepared: &Prepared,
+        types: &[DataType],
+    ) -> Result<Option<Prepared>> {
+        let fields = prepared.schema.fields();
+        if !fields.iter().any(|f| f.data_type().is_null()) {
+            return Ok(None);
+        }
+        let untyped = prepared.parameters.iter().zip(types);
+        let untyped: HashMap<_, _> = untyped
+            .filter(|((_, known), _)| known.as_ref().is_none_or(DataType::is_null))
+            .map(|((name, _), given)| (name.clone(), given.clone()))
+            .collect();
+        match typed::with_types(&prepared.sql, &untyped) {
+            Some(sql) if !untyped.is_empty() => self.prepare(&sql).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Execute a prepared statement with a value for each parameter, in order.
     pub async fn execute_prepared(
         &self,
@@ -153,7 +185,7 @@ impl Session {
     ) -> Result<Answer> {
         let running = self.inner.log.begin(&prepared.sql);
         let result = caught(Box::pin(self.run_prepared(prepared, values)));
-        settled(result.await, running)
+        settled(self.noted(result.await), running)
     }
 
     async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
@@ -164,33 +196,69 @@ impl Session {
                 values.len()
             )));
         }
-        let mut typed = HashMap::new();
-        for ((name, data_type), value) in prepared.parameters.iter().zip(values) {
-            let value = match data_type {
-                Some(data_type) => value.cast_to(data_type).map_err(|_| {
-                    Error::invalid(format!(
-                        "parameter {name} is of type {data_type}; the {} given does not fit",
-                        value.data_type()
-                    ))
-                })?,
-                None => value.clone(),
+        let mut given = HashMap::new();
+        let mut others = HashMap::new();
+        for ((name, taken), value) in prepared.parameters.iter().zip(values) {
+            let fitted = match taken {
+                Some(taken) if !taken.is_null() => typed::fitted(value, taken),
+                _ => Some(value.clone()),
             };
-            typed.insert(name.trim_start_matches('$').to_string(), value.into());
+            match fitted {
+                Some(value) => {
+                    given.insert(name.trim_start_matches('$').to_string(), value);
+                }
+                None if typed::is_text(&value.data_type()) => {
+                    let taken = taken.as_ref().unwrap_or(&DataType::Null);
+                    return Err(Error::invalid(format!(
+                        "parameter {name} is of type {taken}; the {} given does not fit",
+                        value.data_type()
+                    )));
+                }
+                None => {
+                    others.insert(name.clone(), value.data_type());
+                }
+            }
         }
-        let values = (!typed.is_empty()).then(|| ParamValues::Map(typed));
+        if let Some((name, data_type)) = others.iter().next() {
+            let again = typed::with_types(&prepared.sql, &others).ok_or_else(|| {
+                Error::invalid(format!(
+                    "parameter {name} is of another type; the {data_type} given does not fit"
+                ))
+            })?;
+            let again = self.understand(belvedere_sql::parse_one(&again)?).await?;
+            return Box::pin(self.run_prepared(&again, values)).await;
+        }
         let settings = self.settings();
         let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
             (Statement::Query(ast), Some(planned)) => (ast, planned),
-            (Statement::Copy(copy), _) => return self.copy(copy, settings, values).await,
+            (Statement::Copy(copy), _) => {
+                let values = parameter_values(given);
+                return self.copy(copy, settings, values).await;
+            }
             _ => return self.dispatch(&prepared.statement, settings).await,
         };
+        self.admits(&prepared.statement.statement)?;
         // A plan made in another world, or under other settings, is made anew.
-        let current = planned.names.world.version == self.inner.world().version
+        let names = self.names(settings.clone());
+        let current = planned.names.world.version == names.world.version
             && *planned.names.settings == settings;
+        if let (true, Some(lookup)) = (current, &prepared.lookup) {
+            let deadline = deadline(&settings);
+            let (view, contract) = lookup.wanted();
+            let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
+            let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
+            if let Some(rows) = lookup.rows(&shelf, &given)? {
+                return Ok(batch_answer(rows));
+            }
+        }
         let planned = match current {
-            true => planned.clone(),
-            false => query::plan(self.names(settings.clone()), ast).await?,
+            true => Planned {
+                plan: planned.plan.clone(),
+                names: planned.names.clone().within(names.snapshot),
+            },
+            false => query::plan(names, ast).await?,
         };
+        let values = parameter_values(given);
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         Ok(answer)
@@ -201,6 +269,13 @@ impl Session {
         self.change(|settings| settings.set(name, Some(&[value.to_string()])))
     }
 
+    /// From here on `information_schema` has sources as schemas of the database `belvedere`, as clients of PostgreSQL take
+    /// them.
+    pub fn as_one_database(&self) {
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.one_database = true;
+    }
+
     pub fn settings(&self) -> Settings {
         self.settings
             .lock()
@@ -208,15 +283,47 @@ impl Session {
             .clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
         change(&mut self.settings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn names(&self, settings: Settings) -> Names {
-        Names::new(self.inner.clone(), self.inner.world(), settings, false).asked_by(self.number)
+        let transaction = self.transaction();
+        let own = transaction.as_ref().and_then(Transaction::world);
+        let world = own.cloned().unwrap_or_else(|| self.inner.world());
+        let snapshot = transaction.as_ref().map(|t| Arc::clone(&t.snapshot));
+        Names::new(self.inner.clone(), world, settings, false)
+            .asked_by(self.number)
+            .of_session(&self.settings)
+            .within(snapshot)
+    }
+
+    fn set_as_said(&self, set: &belvedere_sql::Set) -> Result<Answer> {
+        let name = set.name.dotted();
+        if set.scope == Some(SetScope::Local) {
+            let settings = self.settings();
+            match &mut *self.transaction() {
+                Some(transaction) => transaction.set_locally(&name, &settings),
+                None => {
+                    return Ok(Answer {
+                        notices: vec!["SET LOCAL can only be used in transactions".to_string()],
+                        ..status("SET")
+                    });
+                }
+            }
+        }
+        match &set.value {
+            SetValue::Default => self.change(|s| s.set(&name, None))?,
+            SetValue::Values(values) => {
+                let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
+                self.change(|s| s.set(&name, Some(&texts)))?;
+            }
+        }
+        Ok(status("SET"))
     }
 
     async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {
+        self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
                 let planned = query::plan(self.names(settings.clone()), ast).await?;
@@ -253,31 +360,25 @@ impl Session {
                     .await
                     .map(batch_answer)
             }
-            Statement::Set(set) => {
-                let name = set.name.dotted();
-                match &set.value {
-                    SetValue::Default => self.change(|s| s.set(&name, None))?,
-                    SetValue::Values(values) => {
-                        let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
-                        self.change(|s| s.set(&name, Some(&texts)))?;
-                    }
-                }
-                Ok(status("SET"))
+            Statement::Set(set) => self.set_as_said(set),
+            Statement::Transaction(what) => self.begin_or_end(what).await,
+            Statement::Declare(_) | Statement::Fetch(_) | Statement::Close { .. } => {
+                Err(Error::invalid_with_help(
+                    "cursors are for clients of the PostgreSQL protocol",
+                    "Elsewhere the rows of a query come as they are read",
+                ))
             }
             Statement::ResetAll => {
                 self.change(|settings| {
-                    *settings = Settings::default();
+                    *settings = Settings {
+                        one_database: settings.one_database,
+                        ..Settings::default()
+                    };
                     Ok(())
                 })?;
                 Ok(status("RESET"))
             }
-            definition => {
-                let (tag, notices) = define::define(&self.inner, definition, &settings).await?;
-                Ok(Answer {
-                    notices,
-                    ..status(tag)
-                })
-            }
+            definition => self.define(definition, &settings).await,
         }
     }
 
@@ -373,52 +474,6 @@ async fn write(
     })
 }
 
-impl Answer {
-    /// All batches at once.
-    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        Ok(self.stream.try_collect().await?)
-    }
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
-    }
-}
-
-fn status_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(
-        "status",
-        DataType::Utf8,
-        false,
-    )]))
-}
-
-fn status(tag: &str) -> Answer {
-    let column = StringArray::from(vec![tag]);
-    let batch = RecordBatch::try_new(status_schema(), vec![Arc::new(column)]);
-    // One column of the one type the schema names.
-    let batch = batch.unwrap_or_else(|_| RecordBatch::new_empty(status_schema()));
-    Answer {
-        is_query: false,
-        ..batch_answer(batch)
-    }
-}
-
-fn batch_answer(batch: RecordBatch) -> Answer {
-    let schema = batch.schema();
-    let stream = futures::stream::once(async move { Ok(batch) });
-    Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream)),
-        schema,
-        notices: Vec::new(),
-        is_query: true,
-        goes_on: false,
-    }
-}
-
 /// Whoever prepared a statement has been told its columns: others come only once it is prepared again.
 fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
     let same = |(told, is): (&Arc<Field>, &Arc<Field>)| {
@@ -437,9 +492,31 @@ fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
     Err(Error::Source(changed.help("Prepare it again")))
 }
 
-/// Parameters in the order of their numbers (or names), with `$`.
+fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> {
+    let values = given.into_iter().map(|(name, value)| (name, value.into()));
+    (values.len() > 0).then(|| ParamValues::Map(values.collect()))
+}
+
+/// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
+/// to.
 fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
-    let mut found: Vec<_> = planned.plan.get_parameter_types()?.into_iter().collect();
+    let mut found = planned.plan.get_parameter_types()?;
+    if found.values().any(Option::is_none) {
+        planned.plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expr| {
+                expr.apply(|expr| {
+                    if let Expr::Cast(cast) = expr
+                        && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                        && let Some(unknown @ None) = found.get_mut(&placeholder.id)
+                    {
+                        *unknown = Some(cast.field.data_type().clone());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by_key(|(name, _)| {
         let name = name.trim_start_matches('$');
         (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
@@ -459,87 +536,4 @@ fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
             "Prepare the statement, and execute it with a value for each parameter",
         )),
     }
-}
-
-pub(super) fn deadline(settings: &Settings) -> Option<Instant> {
-    settings
-        .statement_timeout
-        .map(|limit| Instant::now() + limit)
-}
-
-fn timed_out(settings: &Settings) -> Error {
-    Error::Timeout {
-        limit_ms: settings.statement_timeout.unwrap_or_default().as_millis(),
-    }
-}
-
-pub(super) async fn within<T>(
-    settings: &Settings,
-    deadline: Option<Instant>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match deadline {
-        None => work.await,
-        Some(at) => tokio::time::timeout_at(at.into(), work)
-            .await
-            .unwrap_or_else(|_| Err(timed_out(settings))),
-    }
-}
-
-/// The stream, with errors in our words, until the deadline.
-fn limited(
-    stream: SendableRecordBatchStream,
-    settings: &Settings,
-    deadline: Option<Instant>,
-) -> SendableRecordBatchStream {
-    let schema = stream.schema();
-    let settings = settings.clone();
-    let batches = futures::stream::unfold(Some(stream), move |stream| {
-        let settings = settings.clone();
-        async move {
-            let mut stream = stream?;
-            let next = caught(async { Ok(stream.next().await) });
-            match within(&settings, deadline, next).await {
-                Ok(None) => None,
-                Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
-                Ok(Some(Err(e))) => Some((Err(DataFusionError::from(Error::from(e))), None)),
-                Err(e) => Some((Err(DataFusionError::from(e)), None)),
-            }
-        }
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
-}
-
-/// The result, its end being noted in the log.
-fn settled(result: Result<Answer>, running: Running) -> Result<Answer> {
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(e) => {
-            running.failed(&e);
-            return Err(e);
-        }
-    };
-    let schema = answer.schema.clone();
-    let start = (answer.stream, running);
-    let stream = futures::stream::unfold(start, |(mut stream, running)| async move {
-        match stream.next().await {
-            None => {
-                running.finished();
-                None
-            }
-            Some(Ok(batch)) => {
-                running.rows(batch.num_rows());
-                Some((Ok(batch), (stream, running)))
-            }
-            Some(Err(e)) => {
-                let e = Error::from(e);
-                running.failed(&e);
-                Some((Err(DataFusionError::from(e)), (stream, running)))
-            }
-        }
-    });
-    Ok(Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
-        ..answer
-    })
 }

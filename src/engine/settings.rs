@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use belvedere_connector::with_unit;
+use datafusion::arrow::array::timezone::Tz;
 
+use super::parameters::Parameters;
 use crate::catalog::PUBLIC;
 use crate::error::{Error, Result};
 use crate::views;
@@ -25,6 +27,11 @@ pub struct Settings {
     pub search_path: Vec<String>,
     /// The zone of `now()` and of timestamps without one that are cast to one with.
     pub timezone: String,
+    /// PostgreSQL's, which its clients set.
+    pub(crate) parameters: Parameters,
+    /// Whether `information_schema` has sources as schemas of one database, as clients of PostgreSQL know them: of whoever
+    /// connects by its protocol. No statement sets it.
+    pub one_database: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +45,8 @@ impl Default for Settings {
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
             timezone: "UTC".to_string(),
+            parameters: Parameters::default(),
+            one_database: false,
         }
     }
 }
@@ -125,8 +134,14 @@ impl Settings {
                 Some(rows) => rows.to_string(),
                 None => "auto".to_string(),
             },
-            _ => return None,
+            _ => return self.parameters.get(name),
         })
+    }
+
+    /// Of timestamps with a time zone, as they are shown.
+    #[cfg(feature = "serve")]
+    pub(crate) fn zone(&self) -> Result<Tz> {
+        self.timezone.parse().map_err(|_| no_zone(&self.timezone))
     }
 
     /// Set one, from its text; `None` is its default. Lists have a value each.
@@ -175,13 +190,7 @@ impl Settings {
             ("timezone", None) => self.timezone = default.timezone,
             ("timezone", Some(values)) => {
                 let zone = one(values)?;
-                zone.parse::<datafusion::arrow::array::timezone::Tz>()
-                    .map_err(|_| {
-                        Error::invalid_with_help(
-                            format!("there is no time zone '{zone}'"),
-                            "Write a name like 'Europe/Berlin' or an offset like '+02:00'",
-                        )
-                    })?;
+                zone.parse::<Tz>().map_err(|_| no_zone(&zone))?;
                 self.timezone = zone;
             }
             ("top_n_first_rows", None) => self.top_n_first_rows = default.top_n_first_rows,
@@ -196,7 +205,12 @@ impl Settings {
                     })?),
                 };
             }
-            _ => return Err(unknown(name)),
+            (_, values) => {
+                let value = values.map(|values| values.join(", "));
+                if !self.parameters.set(name, value.as_deref())? {
+                    return Err(unknown(name));
+                }
+            }
         }
         Ok(())
     }
@@ -209,6 +223,13 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+fn no_zone(zone: &str) -> Error {
+    Error::invalid_with_help(
+        format!("there is no time zone '{zone}'"),
+        "Write a name like 'Europe/Berlin' or an offset like '+02:00'",
+    )
 }
 
 fn unknown(name: &str) -> Error {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use belvedere_connector::Connector;
 use datafusion::execution::context::SessionState;
@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::kept;
 use super::log::QueryLog;
 use super::sources::LiveSource;
+use super::system::Catalog;
 use crate::catalog::{Definitions, Store};
 use crate::error::{Error, Result};
 use crate::views::Views;
@@ -20,6 +21,26 @@ pub(super) struct World {
     pub live: BTreeMap<String, Arc<LiveSource>>,
     /// Counts the worlds of this process: a plan made under another is made anew.
     pub version: u64,
+    pub pg_catalog: PgCatalog,
+}
+
+/// What PostgreSQL's catalog says of a world, made when it is first asked for. A copy of a world is made to be changed: it
+/// has none.
+#[derive(Debug, Default)]
+pub(super) struct PgCatalog(OnceLock<Arc<Catalog>>);
+
+impl Clone for PgCatalog {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl World {
+    pub fn pg_catalog(&self) -> &Arc<Catalog> {
+        self.pg_catalog
+            .0
+            .get_or_init(|| Arc::new(Catalog::new(self)))
+    }
 }
 
 /// What all handles of an engine share.

@@ -1,8 +1,18 @@
 //! The protocols a server speaks. Each turns its messages into statements of a [`Session`](crate::Session) and its
 //! answers into its own form; none knows anything of sources or plans.
 //!
-//! | folder | owns |
+//! | | owns |
 //! |---|---|
 //! | [`flight`] | Arrow Flight SQL: server and client |
+//! | [`postgres`] | PostgreSQL's protocol |
+//! | `listen.rs` | [`ServeOptions`]: what all protocols are told; taking an address |
+//! | `paths.rs` | paths that mean nothing to a server |
+//! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
 
+mod connections;
 pub mod flight;
+mod listen;
+mod paths;
+pub mod postgres;
+
+pub use listen::{BindError, ServeOptions};

@@ -99,6 +99,42 @@ impl Views {
         }
     }
 
+    /// Of what is wanted, that which cannot be read on this shelf, and can be on another: what is computed anew.
+    ///
+    /// # Errors
+    /// If one that is kept by change cannot be read there.
+    pub fn unreadable(
+        &self,
+        shelf: &Shelf,
+        ages: &Ages,
+        wanted: &BTreeMap<ObjectId, Contract>,
+    ) -> Result<BTreeMap<ObjectId, Contract>> {
+        let arrived = Instant::now();
+        let mut late = BTreeMap::new();
+        for (id, contract) in wanted {
+            let hindrance = self.hindrance(shelf.get(id), id, Some(contract), arrived, ages);
+            match hindrance {
+                None => {}
+                Some(_) if contract.upkeep != Upkeep::Change => {
+                    late.insert(id.clone(), contract.clone());
+                }
+                Some(Hindrance::For(e) | Hindrance::Old(e) | Hindrance::Behind(e)) => {
+                    return Err(e);
+                }
+                Some(Hindrance::Unfilled | Hindrance::Due(_) | Hindrance::Late) => {
+                    return Err(Error::Transaction {
+                        message: format!(
+                            "materialized view {id} was not filled when the transaction first read one"
+                        ),
+                        help: "COMMIT, and read it in another".to_string(),
+                        sqlstate: "55000",
+                    });
+                }
+            }
+        }
+        Ok(late)
+    }
+
     /// `contract`: None: it was brought up to date just now. `arrived`: when it was asked for, which is when it has to be so young.
     fn hindrance(
         &self,

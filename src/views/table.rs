@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::kernels::cmp::eq;
+use arrow::compute::{and_kleene, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -119,6 +120,54 @@ impl TableProvider for CopyTable {
 }
 
 impl CopyTable {
+    /// These columns of the rows in which columns have these values, as an index on just those finds them. None: there is no such
+    /// index yet.
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn pick(
+        &self,
+        shown: &Shown,
+        keys: &[(usize, ScalarValue)],
+        columns: &[usize],
+    ) -> Result<Option<RecordBatch>> {
+        let Some(content) = &shown.content else {
+            return Ok(None);
+        };
+        let wanted = keys.iter().map(|(column, value)| Wanted {
+            column: self.schema.field(*column).name(),
+            values: vec![value],
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        let Some(found) = self.found(content, &wanted)? else {
+            return Ok(None);
+        };
+        let schema = project_schema(&self.schema, Some(&columns.to_vec()))?;
+        let rows = match (content, &found.rows) {
+            (Content::Table(table), FoundRows::Table(found)) => {
+                gathered(table, found, columns, &schema)?
+            }
+            (Content::Rows(version), FoundRows::Batches(found)) => {
+                // The index knows hashes: others may have the same.
+                let mut rows = Vec::new();
+                for (number, found) in found {
+                    let batch = version.rows.batch(*number).map_err(not_stored)?;
+                    let batch = take_record_batch(&batch, &UInt32Array::from(found.clone()))?;
+                    let mut is_meant = BooleanArray::from(vec![true; batch.num_rows()]);
+                    for (column, value) in keys {
+                        let equal = eq(batch.column(*column), &value.to_scalar()?)?;
+                        is_meant = and_kleene(&is_meant, &equal)?;
+                    }
+                    let batch = filter_record_batch(&batch, &is_meant)?.project(columns)?;
+                    rows.push(with_schema(&batch, &schema)?);
+                }
+                concat_batches(&schema, &rows)?
+            }
+            _ => return internal_err!("rows of another content were found"),
+        };
+        Ok(Some(rows))
+    }
+
     /// The rows that an index finds, if the values of all its columns are given.
     fn found(&self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
         // The one with most columns leaves fewest rows.

@@ -121,7 +121,15 @@ impl Place {
     }
 
     pub fn serve_with(&self, data: &str, more: &[&str]) -> Server {
-        let arguments = ["serve", "--data", data, "--flight", "127.0.0.1:0"];
+        let arguments = [
+            "serve",
+            "--data",
+            data,
+            "--flight",
+            "127.0.0.1:0",
+            "--postgres",
+            "127.0.0.1:0",
+        ];
         let mut child = self.command(&[&arguments, more].concat()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines.find_map(|line| {

@@ -21,6 +21,7 @@
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `matrix.rs` | what is cut × when, while views follow: nothing is lost, nothing is there twice |
 //! | `metadata.rs` | `system.*` and `information_schema.*` |
+//! | `pg_catalog.rs` | what clients of PostgreSQL ask |
 //! | `lineage.rs` | `system.lineage` |
 //! | `dynamic.rs` | keys sent to the other side of a join, the order of joins, estimates |
 //! | `reads.rs` | materialized views that are computed when what they read has changed |
@@ -81,6 +82,7 @@ mod names;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod notices;
 mod paced;
+mod pg_catalog;
 mod places;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;

@@ -4,8 +4,9 @@ use std::time::Duration;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use belvedere::Engine;
+use belvedere::serve::flight::FlightServer;
 use belvedere::serve::flight::client::{ConnectOptions, RemoteSession};
-use belvedere::serve::flight::{BindError, FlightOptions, FlightServer};
+use belvedere::serve::{BindError, ServeOptions};
 use belvedere_memory::Fault;
 use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,7 +40,7 @@ async fn garbage_on_the_port_hurts_nobody() {
 
 #[tokio::test]
 async fn idle_connections_make_room() {
-    let options = FlightOptions {
+    let options = ServeOptions {
         max_connections: 20,
         ..Default::default()
     };
@@ -90,7 +91,7 @@ async fn a_message_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn a_taken_port_is_named_with_its_flag() {
     let server = Server::start().await;
-    let options = FlightOptions::default();
+    let options = ServeOptions::default();
     let e = FlightServer::bind(server.engine.clone(), server.address, options)
         .await
         .unwrap_err();
@@ -104,9 +105,9 @@ async fn a_taken_port_is_named_with_its_flag() {
 async fn an_address_off_loopback_is_refused() {
     let engine = Engine::builder().open().await.unwrap();
     let any = "0.0.0.0:0".parse().unwrap();
-    let refused = FlightServer::bind(engine.clone(), any, FlightOptions::default()).await;
+    let refused = FlightServer::bind(engine.clone(), any, ServeOptions::default()).await;
     assert!(matches!(refused, Err(BindError::Exposed { .. })));
-    let insecure = FlightOptions {
+    let insecure = ServeOptions {
         insecure: true,
         ..Default::default()
     };
@@ -145,7 +146,7 @@ async fn a_server_that_stops_lets_statements_finish() {
 async fn tls() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flight/tls");
     let tls = Some((dir.join("server.pem"), dir.join("server.key")));
-    let server = Server::with(FlightOptions {
+    let server = Server::with(ServeOptions {
         tls,
         ..Default::default()
     })
@@ -186,7 +187,7 @@ async fn certificates_that_cannot_be_used_are_named() {
         FlightServer::bind(
             engine.clone(),
             any,
-            FlightOptions {
+            ServeOptions {
                 tls,
                 ..Default::default()
             },

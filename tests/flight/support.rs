@@ -6,7 +6,8 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use belvedere::Engine;
-use belvedere::serve::flight::{FlightOptions, FlightServer};
+use belvedere::serve::ServeOptions;
+use belvedere::serve::flight::FlightServer;
 use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -35,10 +36,10 @@ pub fn table(columns: Vec<(&str, ArrayRef)>) -> MemoryTable {
 
 impl Server {
     pub async fn start() -> Self {
-        Self::with(FlightOptions::default()).await
+        Self::with(ServeOptions::default()).await
     }
 
-    pub async fn with(options: FlightOptions) -> Self {
+    pub async fn with(options: ServeOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let name: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));

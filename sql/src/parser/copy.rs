@@ -31,20 +31,19 @@ impl Cursor<'_> {
             return Err(not_in_this_version("COPY FROM".to_owned(), start));
         }
         self.expect("TO")?;
-        if self.is_word(0, "STDOUT") || self.is_word(0, "PROGRAM") {
-            let hint =
-                "the rows of a query come to its client without COPY; the shell writes them with --output".to_owned();
-            return self
-                .expected("a path or URL ('…')")
-                .map_err(|e: ParseError| e.with_hint(Some(hint)));
-        }
+        let to = match self.take(&["STDOUT"]) {
+            true => None,
+            false => Some(self.string("a path or URL ('…'), or STDOUT")?),
+        };
         let mut copy = CopyTo {
             query,
-            to: self.string("a path or URL ('…')")?,
+            to,
             partition_by: Vec::new(),
             options: Options::default(),
         };
         while self.copy_clause(&mut copy)? {}
+        // As PostgreSQL had it before 9.0, and many a client has it still.
+        while copy.to.is_none() && self.copy_word(&mut copy)? {}
         Ok(Statement::Copy(copy))
     }
 
@@ -72,14 +71,39 @@ impl Cursor<'_> {
             self.copy_option(copy, Ident::new("format"), value, place)?;
         } else if self.take(&["PARTITIONED", "BY"]) || self.take(&["PARTITION", "BY"]) {
             self.partition_by(copy, place)?;
-        } else if self.take(&["WITH"])
-            || self.take(&["OPTIONS"])
-            || self.parser.peek_token_ref().token == Token::LParen
+        } else if (self.is_word(0, "WITH") || self.is_word(0, "OPTIONS"))
+            && self.parser.peek_nth_token_ref(1).token == Token::LParen
         {
+            self.parser.advance_token();
+            self.copy_options(copy)?;
+        } else if self.parser.peek_token_ref().token == Token::LParen {
             self.copy_options(copy)?;
         } else {
             return Ok(false);
         }
+        Ok(true)
+    }
+
+    /// `CSV`, `HEADER`, `DELIMITER 'x'`, `NULL 'x'`, if one comes next.
+    fn copy_word(&mut self, copy: &mut CopyTo) -> Result<bool> {
+        self.take(&["WITH"]);
+        let place = self.here();
+        let (name, value) = if self.take(&["CSV"]) {
+            ("format", Value::String("csv".into()))
+        } else if self.take(&["BINARY"]) {
+            ("format", Value::String("binary".into()))
+        } else if self.take(&["HEADER"]) {
+            ("header", Value::Boolean(true))
+        } else if self.take(&["DELIMITER"]) || self.take(&["DELIMITERS"]) {
+            self.take(&["AS"]);
+            ("delimiter", self.value()?)
+        } else if self.take(&["NULL"]) {
+            self.take(&["AS"]);
+            ("null", self.value()?)
+        } else {
+            return Ok(false);
+        };
+        self.copy_option(copy, Ident::new(name), value, place)?;
         Ok(true)
     }
 
@@ -88,7 +112,9 @@ impl Cursor<'_> {
         self.expect_token(&Token::LParen)?;
         loop {
             let place = self.here();
+            let is_null = self.take(&["NULL"]);
             let name = match &self.parser.peek_token_ref().token {
+                _ if is_null => Ident::new("null"),
                 // DataFusion's way: 'format.delimiter'
                 Token::SingleQuotedString(_) => {
                     let name = self.string("the name of an option")?;

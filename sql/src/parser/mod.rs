@@ -1,5 +1,6 @@
 //! Text to statements: the cursor and its errors here, the statements in the files beside.
 
+mod client;
 mod copy;
 mod cursor;
 mod define;
@@ -93,7 +94,13 @@ impl Cursor<'_> {
         if let Some(error) = self.later_statement() {
             return Err(error);
         }
+        if let Some(transaction) = self.transaction()? {
+            return Ok(transaction);
+        }
         match self.word(0).as_deref() {
+            Some("DECLARE") => self.declare(),
+            Some("FETCH" | "MOVE") => self.fetch(),
+            Some("CLOSE") => self.close(),
             Some("CREATE") => self.create(),
             Some("ALTER") => self.alter(),
             Some("DROP") => self.drop(),

@@ -33,16 +33,17 @@ use super::args::Demo;
 use super::failure::{Failure, Result};
 use super::output::{Format, Output, duration, say};
 use super::script::cancellable;
+use super::serve::{Servers, first_free};
 use super::target::{Local, Target};
 use crate::Engine;
 use crate::engine::{ApplyOptions, SqlFile};
-use crate::serve::flight::{BindError, Bound, FlightOptions, FlightServer};
+use crate::serve::ServeOptions;
+use crate::serve::flight::FlightServer;
+use crate::serve::postgres::PostgresServer;
 use premises::Premises;
 
 /// Bytes the engine may hold: the whole demo stays below 300 MB.
 const MEMORY_BYTES: usize = 160 << 20;
-/// Ports tried after the usual one.
-const PORTS: u16 = 100;
 
 /// `{today}` in them is the company's today.
 const DEFINITIONS: &[(&str, &str)] = &[
@@ -72,13 +73,23 @@ pub async fn run(arguments: Demo) -> Result<()> {
             arguments.data.display()
         ));
     }
-    let bound = bind(&local.engine, arguments.flight).await?;
-    let url = bound.url();
+    let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let engine = || local.engine.clone();
+    let flight =
+        async |address| FlightServer::bind(engine(), address, ServeOptions::default()).await;
+    let postgres =
+        async |address| PostgresServer::bind(engine(), address, ServeOptions::default()).await;
+    let servers = Servers {
+        flight: first_free(arguments.flight, usual(50_051), flight).await?,
+        postgres: first_free(arguments.postgres, usual(5433), postgres).await?,
+    };
+    let (url, postgres) = (servers.flight.url(), servers.postgres.url());
     say(&format!(
         "\
-Arrow Flight SQL on {url}, until Ctrl-C. Ask it yourself:
+It serves until Ctrl-C. Ask it yourself, with Arrow Flight SQL or as if it was a PostgreSQL:
 
   belvedere sql --connect {url}
+  psql '{postgres}'
 
   pip install adbc-driver-flightsql pyarrow
   from adbc_driver_flightsql import dbapi
@@ -88,7 +99,7 @@ Arrow Flight SQL on {url}, until Ctrl-C. Ask it yourself:
 
 "
     ))?;
-    super::serve::until_told(bound).await
+    servers.until_told().await
 }
 
 /// The company, found or built, and an engine that knows its systems.
@@ -136,20 +147,4 @@ async fn engine(data: &Path) -> Result<Local> {
     let builder = Engine::builder().data_dir(data);
     let engine = builder.memory_limit(MEMORY_BYTES).open().await?;
     Ok(Local::new(engine, Some(data.to_path_buf())))
-}
-
-/// The address asked for; without one, the first free port from the usual one on.
-async fn bind(engine: &Engine, asked: Option<SocketAddr>) -> Result<Bound> {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_051));
-    let mut address = asked.unwrap_or(usual);
-    loop {
-        match FlightServer::bind(engine.clone(), address, FlightOptions::default()).await {
-            Err(BindError::Taken { .. })
-                if asked.is_none() && address.port() < usual.port() + PORTS =>
-            {
-                address.set_port(address.port() + 1);
-            }
-            bound => return Ok(bound?),
-        }
-    }
 }

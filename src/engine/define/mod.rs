@@ -29,7 +29,7 @@ mod view;
 
 pub(super) use index::{meant as index_meant, remove as remove_index};
 pub(super) use source::existing_source;
-pub(super) use view::existing_view;
+pub(super) use view::{WAIT, existing_view};
 
 /// What a definition reads besides the world it changes.
 pub(super) struct Context<'a> {
@@ -66,16 +66,26 @@ pub(super) async fn define(
         _ => {}
     }
     let mut draft = inner.draft().await;
+    let done = in_world(inner, &mut draft.world, statement, settings).await?;
+    draft.commit().await?;
+    Ok(done)
+}
+
+/// Carry out one definition in a world that is still to be committed.
+pub(super) async fn in_world(
+    inner: &Arc<Inner>,
+    world: &mut World,
+    statement: &Statement,
+    settings: &Settings,
+) -> Result<(&'static str, Vec<String>)> {
     let mut context = Context {
         inner,
         settings,
         base_dir: &inner.base_dir,
         notices: Vec::new(),
     };
-    let tag = context.define(&mut draft.world, statement).await?;
-    let notices = context.notices;
-    draft.commit().await?;
-    Ok((tag, notices))
+    let tag = context.define(world, statement).await?;
+    Ok((tag, context.notices))
 }
 
 impl Context<'_> {

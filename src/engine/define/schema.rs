@@ -5,7 +5,7 @@ use std::sync::Arc;
 use belvedere_sql::{AlterSchema, CreateSchema, DropSchema, Name, fold};
 
 use super::{drop_views, move_comments};
-use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, PUBLIC, SYSTEM};
+use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PUBLIC};
 use crate::engine::world::World;
 use crate::error::{Error, Result};
 
@@ -58,7 +58,7 @@ pub(super) fn rename_schema(world: &mut World, alter: &AlterSchema) -> Result<&'
 
 pub(super) fn drop_schema(world: &mut World, drop: &DropSchema) -> Result<&'static str> {
     let name = own_schema_name(&drop.name)?;
-    if [PUBLIC, SYSTEM, INFORMATION_SCHEMA].contains(&name.as_str()) {
+    if name == PUBLIC || BUILT_IN.contains(&name.as_str()) {
         return Err(Error::invalid(format!("schema {name} cannot be dropped")));
     }
     if !world.definitions.schemas.contains(&name) {
@@ -131,7 +131,7 @@ pub(super) fn own_schema_name(name: &Name) -> Result<String> {
 }
 
 pub(super) fn writable_schema(world: &World, schema: &str) -> Result<()> {
-    if [SYSTEM, INFORMATION_SCHEMA].contains(&schema) {
+    if BUILT_IN.contains(&schema) {
         return Err(Error::invalid(format!(
             "schema {schema} is the engine's own"
         )));

@@ -8,7 +8,7 @@ use belvedere_sql::{AlterView, CreateView, DropView, Name, Statement, ViewAction
 use super::schema::{own_schema_name, writable_schema};
 use super::{Context, define, drop_view, drop_views, move_comments, nothing_depends, taken};
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
-use crate::engine::session::{deadline, within};
+use crate::engine::answer::{deadline, within};
 use crate::engine::settings::Settings;
 use crate::engine::world::{Inner, World};
 use crate::engine::{kept, nearest, options, query};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::views::Content;
 
 /// Of `CREATE MATERIALIZED VIEW`, as it is typed: to return once the view is filled. No part of what is defined.
-pub(super) const WAIT: &str = "wait";
+pub(in crate::engine) const WAIT: &str = "wait";
 
 /// `CREATE MATERIALIZED VIEW … WITH (wait = true)`: the view is defined, also if filling it takes longer than the statement may.
 pub(super) async fn create_and_wait(

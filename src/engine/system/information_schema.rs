@@ -1,10 +1,11 @@
 //! The SQL standard's information schema, with PostgreSQL's columns as far as something can be said of them here: our
-//! own schemas are those of the catalog `belvedere`, each source is a catalog.
+//! own schemas are those of the catalog `belvedere`, each source is a catalog. To a client of PostgreSQL there is one
+//! database, `belvedere`, and a source is a schema.
 
-use super::relations::{Relation, relations, schemas};
+use super::relations::{Relation, place, relations, schemas};
 use super::table::{Definition, Fill, Kind, NULL, Rows, always, maybe, row};
 use super::types::{Facets, facets};
-use crate::catalog::{CATALOG, INFORMATION_SCHEMA};
+use crate::catalog::{CATALOG, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::engine::names::Names;
 
 pub(super) const SCHEMATA: Definition = Definition {
@@ -97,8 +98,12 @@ pub(super) const VIEWS: Definition = Definition {
 };
 
 fn schemata_rows(names: &Names, rows: &mut Rows) {
+    if names.settings.one_database {
+        rows.push(row![CATALOG, PG_CATALOG, NULL, NULL, NULL, NULL, NULL]);
+    }
     for (catalog, schema) in schemas(&names.world) {
-        rows.push(row![catalog, schema, NULL, NULL, NULL, NULL, NULL]);
+        let (catalog, schema) = place(names, catalog, schema);
+        rows.push(row![catalog, schema.as_ref(), NULL, NULL, NULL, NULL, NULL]);
     }
 }
 
@@ -113,13 +118,13 @@ fn table_type(relation: &Relation<'_>) -> &'static str {
 
 fn tables_rows(names: &Names, rows: &mut Rows) {
     for relation in relations(&names.world) {
-        let (catalog, schema, name) = (relation.catalog(), relation.schema(), relation.name());
+        let (catalog, schema) = place(names, relation.catalog(), relation.schema());
         let kind = table_type(&relation);
         let none = || NULL;
         rows.push(row![
             catalog,
-            schema,
-            name,
+            schema.as_ref(),
+            relation.name(),
             kind,
             none(),
             none(),
@@ -136,7 +141,8 @@ fn tables_rows(names: &Names, rows: &mut Rows) {
 fn columns_rows(names: &Names, rows: &mut Rows) {
     let yes_or_no = |truth| if truth { "YES" } else { "NO" };
     for relation in relations(&names.world) {
-        for (i, column) in relation.columns(names).into_iter().enumerate() {
+        let (catalog, schema) = place(names, relation.catalog(), relation.schema());
+        for (i, column) in relation.columns(&names.world).into_iter().enumerate() {
             let Facets {
                 data_type,
                 udt_name,
@@ -147,8 +153,8 @@ fn columns_rows(names: &Names, rows: &mut Rows) {
                 length,
             } = facets(&column.data_type, column.native_type);
             rows.push(row![
-                relation.catalog(),
-                relation.schema(),
+                catalog,
+                schema.as_ref(),
                 relation.name(),
                 column.name,
                 i as i32 + 1,
@@ -187,7 +193,8 @@ fn views_rows(names: &Names, rows: &mut Rows) {
             Relation::Table { .. } if table_type(&relation) == "VIEW" => None,
             _ => continue,
         };
-        let (catalog, schema, name) = (relation.catalog(), relation.schema(), relation.name());
+        let (catalog, schema) = place(names, relation.catalog(), relation.schema());
+        let (schema, name) = (schema.as_ref(), relation.name());
         rows.push(row![
             catalog, schema, name, definition, "NONE", "NO", "NO", "NO", "NO", "NO"
         ]);

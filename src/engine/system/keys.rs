@@ -2,10 +2,11 @@ use std::borrow::Cow;
 
 use belvedere_connector::Table;
 
-use super::relations::{Relation, relations};
+use super::relations::{Relation, place, relations};
 use super::table::{Definition, Fill, Kind, NULL, Rows, always, maybe, row};
 use crate::catalog::{INFORMATION_SCHEMA, SYSTEM};
 use crate::engine::names::Names;
+use crate::engine::world::World;
 
 /// Primary, unique and foreign keys of the sources' tables.
 pub(super) const KEYS: Definition = Definition {
@@ -78,18 +79,18 @@ pub(super) const REFERENTIAL_CONSTRAINTS: Definition = Definition {
     rows: Fill::Known(referential_constraints),
 };
 
-struct Key<'a> {
-    kind: &'static str,
+pub(super) struct Key<'a> {
+    pub kind: &'static str,
     /// The source's, else as PostgreSQL would name it.
-    name: Cow<'a, str>,
-    columns: &'a [String],
-    references: Option<Reference<'a>>,
+    pub name: Cow<'a, str>,
+    pub columns: &'a [String],
+    pub references: Option<Reference<'a>>,
 }
 
-struct Reference<'a> {
-    schema: &'a str,
-    table: &'a str,
-    columns: &'a [String],
+pub(super) struct Reference<'a> {
+    pub schema: &'a str,
+    pub table: &'a str,
+    pub columns: &'a [String],
 }
 
 fn keys(table: &Table) -> Vec<Key<'_>> {
@@ -131,8 +132,8 @@ fn keys(table: &Table) -> Vec<Key<'_>> {
 }
 
 /// Each table with each of its keys.
-fn all(names: &Names) -> impl Iterator<Item = (&str, &Table, Key<'_>)> {
-    relations(&names.world)
+pub(super) fn all(world: &World) -> impl Iterator<Item = (&str, &Table, Key<'_>)> {
+    relations(world)
         .filter_map(|relation| match relation {
             Relation::Table { source, table } => Some((source, table)),
             _ => None,
@@ -141,7 +142,7 @@ fn all(names: &Names) -> impl Iterator<Item = (&str, &Table, Key<'_>)> {
 }
 
 fn keys_rows(names: &Names, rows: &mut Rows) {
-    for (source, table, key) in all(names) {
+    for (source, table, key) in all(&names.world) {
         let columns = key.columns.join(", ");
         let to = key.references.as_ref();
         rows.push(row![
@@ -159,17 +160,18 @@ fn keys_rows(names: &Names, rows: &mut Rows) {
 }
 
 fn table_constraints(names: &Names, rows: &mut Rows) {
-    for (source, table, key) in all(names) {
-        let (schema, name) = (&table.schema, &table.name);
-        let key_name = key.name.as_ref();
+    for (source, table, key) in all(&names.world) {
+        let (catalog, schema) = place(names, source, &table.schema);
+        let (schema, name, key_name) = (schema.as_ref(), &table.name, key.name.as_ref());
         rows.push(row![
-            source, schema, key_name, source, schema, name, key.kind, "NO", "NO", "YES"
+            catalog, schema, key_name, catalog, schema, name, key.kind, "NO", "NO", "YES"
         ]);
     }
 }
 
 fn key_column_usage(names: &Names, rows: &mut Rows) {
-    for (source, table, key) in all(names) {
+    for (source, table, key) in all(&names.world) {
+        let (catalog, schema) = place(names, source, &table.schema);
         for (i, column) in key.columns.iter().enumerate() {
             let position = key.references.as_ref().and_then(|to| {
                 let unique = unique_key(names, source, to)?;
@@ -181,11 +183,11 @@ fn key_column_usage(names: &Names, rows: &mut Rows) {
                     .map(|p| p as i32 + 1)
             });
             rows.push(row![
-                source,
-                &table.schema,
+                catalog,
+                schema.as_ref(),
                 key.name.as_ref(),
-                source,
-                &table.schema,
+                catalog,
+                schema.as_ref(),
                 &table.name,
                 column,
                 i as i32 + 1,
@@ -196,17 +198,19 @@ fn key_column_usage(names: &Names, rows: &mut Rows) {
 }
 
 fn referential_constraints(names: &Names, rows: &mut Rows) {
-    for (source, table, key) in all(names) {
+    for (source, table, key) in all(&names.world) {
         let Some(to) = &key.references else {
             continue;
         };
         let unique = unique_key(names, source, to);
+        let (catalog, schema) = place(names, source, &table.schema);
+        let (_, there) = place(names, source, to.schema);
         rows.push(row![
-            source,
-            &table.schema,
+            catalog,
+            schema.as_ref(),
             key.name.as_ref(),
-            unique.as_ref().map(|_| source),
-            unique.as_ref().map(|_| to.schema),
+            unique.as_ref().map(|_| catalog),
+            unique.as_ref().map(|_| there.as_ref()),
             unique.as_ref().map(|key| key.name.as_ref()),
             "NONE",
             NULL,

@@ -13,10 +13,14 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `fragments`, `subscriptions`, `settings` |
 //! | `types.rs` | types as SQL writes them |
+//! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
+//! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
 
 mod information_schema;
 mod keys;
 mod lineage;
+mod pg_catalog;
+mod pg_type;
 mod queries;
 mod relations;
 mod settings;
@@ -37,6 +41,8 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
+pub(super) use pg_catalog::{Catalog, understand};
+pub(crate) use pg_type::PgType;
 pub(super) use types::sql_type;
 
 static ALL: &[Definition] = &[
@@ -67,7 +73,8 @@ static ALL: &[Definition] = &[
 
 /// The table of this name, as the statement of these names sees it.
 pub(super) fn table(schema: &str, name: &str, names: &Names) -> Option<Arc<dyn SystemTable>> {
-    let definition = ALL.iter().find(|d| d.schema == schema && d.name == name)?;
+    let ours = ALL.iter().find(|d| d.schema == schema && d.name == name);
+    let definition = ours.or_else(|| pg_catalog::table_of(schema, name))?;
     Some(Arc::new(Bound {
         definition,
         names: names.clone(),

@@ -5,6 +5,7 @@ use belvedere_connector::{Histogram, Table};
 use datafusion::arrow::datatypes::DataType;
 
 use super::ALL;
+use super::pg_catalog::schema_name;
 use super::table::Definition;
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, ObjectId, PUBLIC, SYSTEM, ViewDefinition};
 use crate::engine::names::Names;
@@ -62,6 +63,21 @@ pub(super) fn schemas(world: &World) -> BTreeSet<(&str, &str)> {
     all
 }
 
+/// Catalog and schema as the session that asks knows them: a source is a catalog, or a schema of the only database.
+pub(super) fn place<'a>(
+    names: &Names,
+    catalog: &'a str,
+    schema: &'a str,
+) -> (&'a str, Cow<'a, str>) {
+    match names.settings.one_database {
+        false => (catalog, Cow::Borrowed(schema)),
+        true => (
+            CATALOG,
+            Cow::Owned(schema_name(&names.world, catalog, schema)),
+        ),
+    }
+}
+
 impl<'a> Relation<'a> {
     pub fn catalog(&self) -> &'a str {
         match self {
@@ -99,16 +115,12 @@ impl<'a> Relation<'a> {
     }
 
     /// `COMMENT ON` goes before the source's own.
-    pub fn comment<'n>(&self, names: &'n Names) -> Option<&'n str>
+    pub fn comment<'n>(&self, world: &'n World) -> Option<&'n str>
     where
         'a: 'n,
     {
-        let ours = names
-            .world
-            .definitions
-            .comments
-            .get(&self.id())
-            .map(String::as_str);
+        let ours = world.definitions.comments.get(&self.id());
+        let ours = ours.map(String::as_str);
         ours.or(match self {
             Self::View(view) => view.comment.as_deref(),
             Self::Table { table, .. } => table.comment.as_deref(),
@@ -116,7 +128,7 @@ impl<'a> Relation<'a> {
         })
     }
 
-    pub fn columns<'n>(&self, names: &'n Names) -> Vec<ColumnFacts<'n>>
+    pub fn columns<'n>(&self, world: &'n World) -> Vec<ColumnFacts<'n>>
     where
         'a: 'n,
     {
@@ -158,7 +170,7 @@ impl<'a> Relation<'a> {
                     .collect()
             }
         };
-        let comments = &names.world.definitions.comments;
+        let comments = &world.definitions.comments;
         if !comments.is_empty() {
             let mut id = self.id();
             for column in &mut columns {

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, StringBuilder,
-    TimestampMicrosecondBuilder, UInt64Builder,
+    ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder,
+    Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
 
+use super::pg_type::{PG_TYPE, PgType};
 use crate::engine::names::Names;
 use crate::error::{Error, Result};
 
@@ -25,6 +26,8 @@ pub(in crate::engine) enum Fill {
     Known(fn(&Names, &mut Rows)),
     /// What must be planned first.
     Planned(for<'a> fn(&'a Names, &'a mut Rows) -> BoxFuture<'a, Result<()>>),
+    /// There never are any.
+    Nothing,
 }
 
 pub(in crate::engine) struct Column {
@@ -43,6 +46,14 @@ pub(in crate::engine) enum Kind {
     Boolean,
     /// Microseconds, UTC.
     Instant,
+    Small,
+    Long,
+    Single,
+    Texts,
+    Smalls,
+    Longs,
+    /// As PostgreSQL has it, where that is not what its values would be taken for.
+    Named(&'static PgType),
 }
 
 /// A column that always has a value.
@@ -72,6 +83,51 @@ impl Kind {
             Self::Real => DataType::Float64,
             Self::Boolean => DataType::Boolean,
             Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Small => DataType::Int16,
+            Self::Long => DataType::Int64,
+            Self::Single => DataType::Float32,
+            Self::Texts => DataType::new_list(DataType::Utf8, true),
+            Self::Smalls => DataType::new_list(DataType::Int16, true),
+            Self::Longs => DataType::new_list(DataType::Int64, true),
+            Self::Named(named) => match named.name {
+                "oid" => DataType::Int64,
+                "int2vector" => Self::Smalls.data_type(),
+                "oidvector" => Self::Longs.data_type(),
+                _ => DataType::Utf8,
+            },
+        }
+    }
+
+    /// What a row has that says nothing of a column that must have a value.
+    fn nothing(self) -> Value<'static> {
+        match self.data_type() {
+            DataType::Utf8 => Value::Text(""),
+            DataType::Int16 => Value::Small(0),
+            DataType::Int32 => Value::Integer(0),
+            DataType::Int64 => Value::Long(0),
+            DataType::UInt64 => Value::Count(0),
+            DataType::Float32 => Value::Single(0.0),
+            DataType::Float64 => Value::Real(0.0),
+            DataType::Boolean => Value::Boolean(false),
+            DataType::List(item) => match item.data_type() {
+                DataType::Int16 => Value::Smalls(Vec::new()),
+                DataType::Int64 => Value::Longs(Vec::new()),
+                _ => Value::Texts(Vec::new()),
+            },
+            _ => Value::Null,
+        }
+    }
+}
+
+impl Column {
+    fn field(&self) -> Field {
+        let field = Field::new(self.name, self.kind.data_type(), self.nullable);
+        match self.kind {
+            Kind::Named(named) => {
+                let metadata = [(PG_TYPE.to_string(), named.name.to_string())];
+                field.with_metadata(metadata.into())
+            }
+            _ => field,
         }
     }
 }
@@ -79,17 +135,21 @@ impl Kind {
 impl Definition {
     pub fn arrow_schema(&self) -> SchemaRef {
         let fields = self.columns.iter();
-        let fields = fields.map(|c| Field::new(c.name, c.kind.data_type(), c.nullable));
+        let fields = fields.map(Column::field);
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// The rows now.
     pub async fn batch(&self, names: &Names) -> Result<RecordBatch> {
         let builders = self.columns.iter().map(|c| Builder::new(c.kind)).collect();
-        let mut rows = Rows { builders };
+        let mut rows = Rows {
+            builders,
+            columns: self.columns,
+        };
         match self.rows {
             Fill::Known(fill) => fill(names, &mut rows),
             Fill::Planned(fill) => fill(names, &mut rows).await?,
+            Fill::Nothing => {}
         }
         let arrays = rows.builders.into_iter().map(Builder::finish).collect();
         RecordBatch::try_new(self.arrow_schema(), arrays)
@@ -100,6 +160,7 @@ impl Definition {
 /// The rows of a system table in the making.
 pub(in crate::engine) struct Rows {
     builders: Vec<Builder>,
+    columns: &'static [Column],
 }
 
 impl Rows {
@@ -110,6 +171,23 @@ impl Rows {
             builder.append(value);
         }
     }
+
+    /// Values of some columns, in the columns' order: the others say nothing.
+    pub fn some<const N: usize>(&mut self, row: [(&str, Value<'_>); N]) {
+        let mut row = row.into_iter().peekable();
+        for (builder, column) in self.builders.iter_mut().zip(self.columns) {
+            match row.next_if(|(name, _)| *name == column.name) {
+                Some((_, value)) => builder.append(value),
+                None if column.nullable => builder.append(Value::Null),
+                None => builder.append(column.kind.nothing()),
+            }
+        }
+        debug_assert!(
+            row.peek().is_none(),
+            "{:?} is no column, or not in its place",
+            row.peek().map(|(name, _)| *name)
+        );
+    }
 }
 
 /// Values of several types as a row.
@@ -117,6 +195,14 @@ macro_rules! row {
     ($($value:expr),* $(,)?) => { [$($crate::engine::system::table::Value::from($value)),*] };
 }
 pub(super) use row;
+
+/// Values of columns by name, for [`Rows::some`].
+macro_rules! some {
+    ($($name:ident: $value:expr),* $(,)?) => {
+        [$((stringify!($name), $crate::engine::system::table::Value::from($value))),*]
+    };
+}
+pub(super) use some;
 
 pub(in crate::engine) enum Value<'a> {
     Null,
@@ -128,6 +214,12 @@ pub(in crate::engine) enum Value<'a> {
     Boolean(bool),
     /// Microseconds since the epoch.
     Instant(i64),
+    Small(i16),
+    Long(i64),
+    Single(f32),
+    Texts(Vec<String>),
+    Smalls(Vec<i16>),
+    Longs(Vec<i64>),
 }
 
 /// The value of a column that is NULL in all rows.
@@ -154,6 +246,43 @@ impl From<String> for Value<'_> {
 impl From<i32> for Value<'_> {
     fn from(number: i32) -> Self {
         Self::Integer(number)
+    }
+}
+
+impl From<i16> for Value<'_> {
+    fn from(number: i16) -> Self {
+        Self::Small(number)
+    }
+}
+
+/// A number of PostgreSQL's catalog.
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Long(number)
+    }
+}
+
+impl From<f32> for Value<'_> {
+    fn from(number: f32) -> Self {
+        Self::Single(number)
+    }
+}
+
+impl From<Vec<i16>> for Value<'_> {
+    fn from(numbers: Vec<i16>) -> Self {
+        Self::Smalls(numbers)
+    }
+}
+
+impl From<Vec<i64>> for Value<'_> {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Longs(numbers)
+    }
+}
+
+impl From<Vec<String>> for Value<'_> {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts)
     }
 }
 
@@ -194,6 +323,12 @@ enum Builder {
     Real(Float64Builder),
     Boolean(BooleanBuilder),
     Instant(TimestampMicrosecondBuilder),
+    Small(Int16Builder),
+    Long(Int64Builder),
+    Single(Float32Builder),
+    Texts(ListBuilder<StringBuilder>),
+    Smalls(ListBuilder<Int16Builder>),
+    Longs(ListBuilder<Int64Builder>),
 }
 
 impl Builder {
@@ -205,6 +340,18 @@ impl Builder {
             Kind::Real => Self::Real(Float64Builder::new()),
             Kind::Boolean => Self::Boolean(BooleanBuilder::new()),
             Kind::Instant => Self::Instant(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            Kind::Small => Self::Small(Int16Builder::new()),
+            Kind::Long => Self::Long(Int64Builder::new()),
+            Kind::Single => Self::Single(Float32Builder::new()),
+            Kind::Texts => Self::Texts(ListBuilder::new(StringBuilder::new())),
+            Kind::Smalls => Self::Smalls(ListBuilder::new(Int16Builder::new())),
+            Kind::Longs => Self::Longs(ListBuilder::new(Int64Builder::new())),
+            Kind::Named(named) => Self::new(match named.name {
+                "oid" => Kind::Long,
+                "int2vector" => Kind::Smalls,
+                "oidvector" => Kind::Longs,
+                _ => Kind::Text,
+            }),
         }
     }
 
@@ -218,6 +365,12 @@ impl Builder {
             (Self::Real(b), Value::Real(number)) => b.append_value(number),
             (Self::Boolean(b), Value::Boolean(truth)) => b.append_value(truth),
             (Self::Instant(b), Value::Instant(at)) => b.append_value(at),
+            (Self::Small(b), Value::Small(number)) => b.append_value(number),
+            (Self::Long(b), Value::Long(number)) => b.append_value(number),
+            (Self::Single(b), Value::Single(number)) => b.append_value(number),
+            (Self::Texts(b), Value::Texts(texts)) => b.append_value(texts.iter().map(Some)),
+            (Self::Smalls(b), Value::Smalls(all)) => b.append_value(all.into_iter().map(Some)),
+            (Self::Longs(b), Value::Longs(all)) => b.append_value(all.into_iter().map(Some)),
             (builder, value) => {
                 debug_assert!(matches!(value, Value::Null), "a value of the column's type");
                 builder.append_null();
@@ -233,6 +386,12 @@ impl Builder {
             Self::Real(b) => b.append_null(),
             Self::Boolean(b) => b.append_null(),
             Self::Instant(b) => b.append_null(),
+            Self::Small(b) => b.append_null(),
+            Self::Long(b) => b.append_null(),
+            Self::Single(b) => b.append_null(),
+            Self::Texts(b) => b.append_null(),
+            Self::Smalls(b) => b.append_null(),
+            Self::Longs(b) => b.append_null(),
         }
     }
 
@@ -244,6 +403,12 @@ impl Builder {
             Self::Real(mut b) => Arc::new(b.finish()),
             Self::Boolean(mut b) => Arc::new(b.finish()),
             Self::Instant(mut b) => Arc::new(b.finish()),
+            Self::Small(mut b) => Arc::new(b.finish()),
+            Self::Long(mut b) => Arc::new(b.finish()),
+            Self::Single(mut b) => Arc::new(b.finish()),
+            Self::Texts(mut b) => Arc::new(b.finish()),
+            Self::Smalls(mut b) => Arc::new(b.finish()),
+            Self::Longs(mut b) => Arc::new(b.finish()),
         }
     }
 }

@@ -69,7 +69,7 @@ fn tables(names: &Names, rows: &mut Rows) {
             table.and_then(|t| t.row_count),
             table.and_then(|t| t.size_bytes),
             table.and_then(|t| list(&t.primary_key, ", ")),
-            relation.comment(names),
+            relation.comment(&names.world),
             table.and_then(|t| list(&t.warnings, "; ")),
         ]);
     }
@@ -77,7 +77,7 @@ fn tables(names: &Names, rows: &mut Rows) {
 
 fn columns(names: &Names, rows: &mut Rows) {
     for relation in relations(&names.world) {
-        for (i, column) in relation.columns(names).into_iter().enumerate() {
+        for (i, column) in relation.columns(&names.world).into_iter().enumerate() {
             let bounds = column
                 .histogram
                 .map(|known| bounds(known, &column.data_type));
@@ -119,7 +119,7 @@ pub(super) const HISTOGRAMS: Definition = Definition {
 
 fn histograms(names: &Names, rows: &mut Rows) {
     for relation in relations(&names.world) {
-        for column in relation.columns(names) {
+        for column in relation.columns(&names.world) {
             let Some(known) = column.histogram else {
                 continue;
             };

@@ -157,7 +157,7 @@ fn views(names: &Names, rows: &mut Rows) {
             &about.event,
             &about.impact,
             &about.runbook,
-            relation.comment(names),
+            relation.comment(&names.world),
             columns.join(", "),
             depends_on.join(", "),
             refresh,

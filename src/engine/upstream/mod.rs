@@ -19,6 +19,7 @@
 //! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
 //! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
+//! | `escapes.rs` | refusing `LIKE … ESCAPE` with another escape than a backslash |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `zones.rs` | times without a zone compared as if they were in UTC, and none where summer begins or ends |
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
@@ -43,6 +44,7 @@ mod aggregates;
 mod amended;
 mod constants;
 mod copies;
+mod escapes;
 mod expressions;
 mod extremes;
 mod filters;
@@ -75,7 +77,7 @@ pub(super) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
 
 /// What is done to a statement's plan before it is optimized.
 pub(super) fn before_optimizer(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    let plan = outer::outer_types(plan, state)?;
+    let plan = escapes::by_backslash(outer::outer_types(plan, state)?)?;
     let plan = frames::peers_as_groups(plan)?;
     let plan = marks::projected_subqueries(plan)?;
     let plan = membership::whole_membership(plan)?;

@@ -7,10 +7,10 @@ use belvedere_sql::Statement;
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
-use super::calls::refuse_relative;
 use super::status::{OrStatus, status};
 use crate::engine::{Action, ApplyOptions, Change, Engine, SqlFile};
 use crate::error::Error;
+use crate::serve::paths::refuse_relative;
 
 pub(super) const APPLY: &str = "belvedere.apply";
 
@@ -107,7 +107,7 @@ fn refuse_relative_paths(file: &File) -> Result<(), Status> {
     let statements = belvedere_sql::parse(&file.text).map_err(|e| at(e.line, &e.to_string()))?;
     for spanned in statements {
         if let Statement::CreateSource(source) = &spanned.statement {
-            refuse_relative(&source.url).map_err(|e| at(spanned.line, e.message()))?;
+            refuse_relative(&source.url).map_err(|e| at(spanned.line, &e.to_string()))?;
         }
     }
     Ok(())

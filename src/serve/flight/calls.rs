@@ -8,6 +8,7 @@ use super::handles::{Handles, hex};
 use super::status::{OrStatus, status};
 use crate::engine::{Engine, Session};
 use crate::error::Error;
+use crate::serve::paths::refuse_relative_in;
 
 /// The cookie of a session, as the protocol names it.
 pub(super) const COOKIE: &str = "arrow_flight_session_id";
@@ -118,15 +119,16 @@ impl Call {
         match &parsed.statement {
             Statement::Set(set) => self.to_set(&set.name.dotted()),
             Statement::ResetAll => self.to_set("<setting>"),
-            Statement::CreateSource(source) => {
-                refuse_relative(&source.url)?;
+            Statement::Transaction(_) => self.named.clone().ok_or_else(|| {
+                Status::failed_precondition(
+                    "a transaction needs a session, and this call belongs to none. Call SetSessionOptions and send its \
+                     cookie with every call",
+                )
+            }),
+            statement => {
+                refuse_relative_in(statement).or_status()?;
                 Ok(self.session.clone())
             }
-            Statement::Copy(copy) => {
-                refuse_relative(&copy.to)?;
-                Ok(self.session.clone())
-            }
-            _ => Ok(self.session.clone()),
         }
     }
 
@@ -139,23 +141,6 @@ impl Call {
             ))
         })
     }
-}
-
-/// A path has no meaning on another machine than the one it was typed on.
-pub(super) fn refuse_relative(url: &str) -> Result<(), Status> {
-    let path = match url.split_once(':') {
-        Some(("sqlite" | "file", path)) => path,
-        // One letter is a drive.
-        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => return Ok(()),
-        _ => url,
-    };
-    if path.starts_with(['/', ':']) || std::path::Path::new(path).is_absolute() {
-        return Ok(());
-    }
-    Err(status(&Error::Invalid {
-        message: format!("the path in '{url}' is relative"),
-        help: Some("Over a connection write it absolute, as the server sees it".into()),
-    }))
 }
 
 fn ended() -> Status {
@@ -214,29 +199,5 @@ mod tests {
         );
         assert_eq!(cookie(&metadata).as_deref(), Some("x1"));
         assert_eq!(cookie(&MetadataMap::new()), None);
-    }
-
-    #[test]
-    fn relative_paths_are_refused() {
-        for url in [
-            "shop.db",
-            "./dir",
-            "sqlite:shop.db",
-            "file:dir",
-            "sqlite:./a.db",
-            "a/b:c",
-        ] {
-            assert!(refuse_relative(url).is_err(), "{url}");
-        }
-        for url in [
-            "/dir",
-            "sqlite:/a.db",
-            "sqlite:///a.db",
-            "sqlite::memory:",
-            "s3://b/c/",
-            "postgres://h/d",
-        ] {
-            assert!(refuse_relative(url).is_ok(), "{url}");
-        }
     }
 }

@@ -12,9 +12,9 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::connections::{AtWork, Peer};
 use super::login::Login;
 use super::sql::FlightSql;
+use crate::serve::connections::{AtWork, Peer};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 

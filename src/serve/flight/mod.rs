@@ -11,7 +11,6 @@
 //! | file | owns |
 //! |---|---|
 //! | `server.rs` | [`FlightServer`]: bind, run, stop |
-//! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
 //! | `door.rs` | every call's entry: who calls, panics caught, what the protocol library leaves out |
 //! | `login.rs` | basic authentication and bearer tokens |
 //! | `handles.rs` | [`Handles`](handles::Handles): what clients make the server remember, bounded |
@@ -29,7 +28,6 @@
 mod apply;
 mod calls;
 pub mod client;
-mod connections;
 mod door;
 mod handles;
 mod login;
@@ -42,10 +40,4 @@ mod statements;
 mod status;
 mod wire;
 
-pub use server::{BindError, Bound, FlightOptions, FlightServer};
-
-/// TLS by ring, whatever else is linked: a library brings another implementation along, and rustls takes neither by itself.
-/// An embedder's choice stands.
-fn choose_cryptography() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
+pub use server::{Bound, FlightServer};

@@ -1,18 +1,12 @@
-use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
-use belvedere_sql::Statement;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::scalar::ScalarValue;
 use futures::{Stream, StreamExt, TryStreamExt};
-use sqlparser::ast::{Expr, Value, visit_expressions_mut};
-use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::Parser;
 use tonic::Status;
 
 use super::handles::Handles;
@@ -162,26 +156,8 @@ impl PreparedStatement {
     /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the
     /// schema is known before it runs.
     async fn typed(&self, types: &[DataType]) -> Result<Option<Arc<Prepared>>, Status> {
-        let open = self
-            .prepared
-            .schema
-            .fields()
-            .iter()
-            .any(|f| f.data_type().is_null());
-        let untyped = self.prepared.parameters.iter().zip(types);
-        let untyped: HashMap<_, _> = untyped
-            .filter(|((_, known), _)| known.as_ref().is_none_or(DataType::is_null))
-            .map(|((name, _), given)| (name.clone(), given))
-            .collect();
-        if !open || untyped.is_empty() {
-            return Ok(None);
-        }
-        let Some(sql) = with_types(&self.prepared.sql, &untyped) else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(
-            self.session.prepare(&sql).await.or_status()?,
-        )))
+        let typed = self.session.prepare_typed(&self.prepared, types).await;
+        Ok(typed.or_status()?.map(Arc::new))
     }
 }
 
@@ -189,42 +165,5 @@ fn malformed(e: FlightError) -> Status {
     match e {
         FlightError::Tonic(status) => *status,
         other => Status::invalid_argument(format!("the parameters cannot be read: {other}")),
-    }
-}
-
-/// The query with each of these parameters cast to its type.
-fn with_types(sql: &str, types: &HashMap<String, &DataType>) -> Option<String> {
-    let Statement::Query(mut query) = belvedere_sql::parse_one(sql).ok()?.statement else {
-        return None;
-    };
-    let _ = visit_expressions_mut(&mut query, |expr| {
-        if let Expr::Value(value) = &*expr
-            && let Value::Placeholder(name) = &value.value
-            && let Some(data_type) = types.get(name)
-        {
-            let cast = format!("arrow_cast({name}, '{data_type}')");
-            let parsed = Parser::new(&GenericDialect {}).try_with_sql(&cast);
-            if let Ok(cast) = parsed.and_then(|mut parser| parser.parse_expr()) {
-                *expr = cast;
-            }
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    Some(query.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_are_cast_to_what_they_are() {
-        let types = HashMap::from([("$1".to_string(), &DataType::Int32)]);
-        let sql = with_types("SELECT $1, $2 FROM t WHERE a = $1", &types).unwrap();
-        assert_eq!(
-            sql,
-            "SELECT arrow_cast($1, 'Int32'), $2 FROM t WHERE a = arrow_cast($1, 'Int32')"
-        );
-        assert_eq!(with_types("SHOW ALL", &types), None);
     }
 }

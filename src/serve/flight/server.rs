@@ -1,6 +1,5 @@
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
@@ -9,14 +8,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Router;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
-use super::connections::Connections;
 use super::door::Door;
 use super::login::Login;
 use super::sql::FlightSql;
 use crate::engine::Engine;
+use crate::serve::connections::Connections;
+use crate::serve::listen::{BindError, ServeOptions, choose_cryptography, listen, read_tls};
 
 /// The longest message taken from a client: SQL, or a batch of parameters.
 const MESSAGE_BYTES: usize = 64 << 20;
+/// The length of what every HTTP/2 client sends first.
+const PREFACE_BYTES: usize = 24;
 /// Calls at once on one connection.
 const CALLS: u32 = 256;
 /// What may be on its way to a client that has not read it: large enough for a fast network, small enough for many
@@ -24,63 +26,6 @@ const CALLS: u32 = 256;
 const WINDOW_BYTES: u32 = 4 << 20;
 /// Time to finish what runs, once told to stop.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How to serve.
-#[derive(Debug, Clone)]
-pub struct FlightOptions {
-    /// Files with the certificate's chain and its key, in PEM. None: unencrypted.
-    pub tls: Option<(PathBuf, PathBuf)>,
-    /// Serve clients on other machines although no users are defined: everybody is the administrator.
-    pub insecure: bool,
-    /// Connections at once; beyond it, idle ones are closed.
-    pub max_connections: usize,
-}
-
-impl Default for FlightOptions {
-    fn default() -> Self {
-        Self {
-            tls: None,
-            insecure: false,
-            max_connections: 512,
-        }
-    }
-}
-
-/// Why an address cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    #[error(
-        "the address {address} is taken by another process. --flight HOST:PORT takes another one"
-    )]
-    Taken { address: SocketAddr },
-    #[error(
-        "{address} is not on this machine's loopback, and no users are defined: everybody who reaches it would be \
-         the administrator. --insecure serves it all the same"
-    )]
-    Exposed { address: SocketAddr },
-    #[error("cannot listen on {address} (--flight): {cause}")]
-    Address {
-        address: SocketAddr,
-        cause: io::Error,
-    },
-    #[error("{}, given with {flag}, cannot be read: {cause}", path.display())]
-    TlsFile {
-        flag: &'static str,
-        path: PathBuf,
-        cause: io::Error,
-    },
-    #[error("the certificate or key (--tls-cert, --tls-key) cannot be used: {cause}")]
-    Tls { cause: String },
-}
-
-impl From<BindError> for crate::Error {
-    fn from(e: BindError) -> Self {
-        Self::Invalid {
-            message: e.to_string(),
-            help: None,
-        }
-    }
-}
 
 /// Serves an engine over Arrow Flight SQL.
 #[derive(Debug)]
@@ -92,7 +37,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     engine: Engine,
-    options: FlightOptions,
+    options: ServeOptions,
     tls: Option<ServerTlsConfig>,
 }
 
@@ -101,23 +46,13 @@ impl FlightServer {
     pub async fn bind(
         engine: Engine,
         address: SocketAddr,
-        options: FlightOptions,
+        options: ServeOptions,
     ) -> Result<Bound, BindError> {
-        if !address.ip().is_loopback() && !options.insecure {
-            return Err(BindError::Exposed { address });
-        }
         let tls = match &options.tls {
             Some((certificate, key)) => Some(tls(certificate, key)?),
             None => None,
         };
-        let failed = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken { address },
-            _ => BindError::Address { address, cause },
-        };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener
-            .local_addr()
-            .map_err(|cause| BindError::Address { address, cause })?;
+        let (listener, address) = listen("--flight", address, &options).await?;
         Ok(Bound {
             listener,
             address,
@@ -152,7 +87,11 @@ impl Bound {
             FlightSql::new(self.engine, stop.child_token()),
             Login::new(self.options.insecure),
         );
-        let connections = Connections::new(self.options.max_connections, stop.child_token());
+        let connections = Connections::new(
+            self.options.max_connections,
+            PREFACE_BYTES,
+            stop.child_token(),
+        );
         let incoming = connections.accept(self.listener);
         let router = router(door, self.tls)?;
 
@@ -191,15 +130,9 @@ fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<ServerTlsConfig, BindError> {
-    let read = |flag: &'static str, path: &Path| {
-        std::fs::read(path).map_err(|cause| BindError::TlsFile {
-            flag,
-            path: path.into(),
-            cause,
-        })
-    };
-    let identity = Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
-    super::choose_cryptography();
+    let (certificate, key) = read_tls(certificate, key)?;
+    let identity = Identity::from_pem(certificate, key);
+    choose_cryptography();
     let tls = ServerTlsConfig::new()
         .identity(identity)
         .timeout(Duration::from_secs(10));

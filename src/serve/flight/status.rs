@@ -35,7 +35,9 @@ fn grpc_code(error: &Error) -> Code {
         "unknown_name" | "source_table_missing" => Code::NotFound,
         "name_taken" | "target_exists" => Code::AlreadyExists,
         "not_in_this_version" => Code::Unimplemented,
-        "in_use" | "source_authentication" | "malformed_file" => Code::FailedPrecondition,
+        "in_use" | "transaction" | "source_authentication" | "malformed_file" => {
+            Code::FailedPrecondition
+        }
         "source_permission_denied" => Code::PermissionDenied,
         "source_schema_changed" | "subscription_ended" => Code::Aborted,
         "source_value_out_of_range" | "cursor_expired" => Code::OutOfRange,

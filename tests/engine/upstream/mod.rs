@@ -1,6 +1,7 @@
 //! Queries whose answers were wrong before `src/engine/upstream`.
 
 mod floats;
+mod patterns;
 mod plans;
 mod subqueries;
 mod times;

@@ -15,15 +15,15 @@ use tonic::transport::server::Connected;
 
 /// A client that means it has sent its first bytes by then.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
-/// The length of what every HTTP/2 client sends first.
-const PREFACE_BYTES: usize = 24;
 
 /// The open connections, at most `limit`. When there are too many, the one that was without a call the longest is
 /// closed; if all are at work, the new one is.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in crate::serve) struct Connections {
     open: Mutex<Open>,
     limit: usize,
+    /// The length of what every client sends first.
+    preface: usize,
     stop: CancellationToken,
 }
 
@@ -35,7 +35,7 @@ struct Open {
 
 /// The other end of a connection. Each call's request carries it.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(in crate::serve) struct Peer {
     pub address: SocketAddr,
     close: CancellationToken,
     activity: Mutex<Activity>,
@@ -49,7 +49,7 @@ struct Activity {
 
 /// A call at work. While one lives, its connection is not idle.
 #[derive(Debug)]
-pub(super) struct AtWork(Arc<Peer>);
+pub(in crate::serve) struct AtWork(Arc<Peer>);
 
 impl Peer {
     pub fn at_work(self: &Arc<Self>) -> AtWork {
@@ -77,10 +77,11 @@ impl Drop for AtWork {
 }
 
 impl Connections {
-    pub fn new(limit: usize, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(limit: usize, preface: usize, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             open: Mutex::default(),
             limit: limit.max(1),
+            preface,
             stop,
         })
     }
@@ -134,7 +135,7 @@ impl Connections {
         Some(Connection {
             tcp,
             closed: Box::pin(peer.close.clone().cancelled_owned()),
-            first_bytes: Some((Box::pin(tokio::time::sleep(FIRST_BYTES)), 0)),
+            first_bytes: Some((Box::pin(tokio::time::sleep(FIRST_BYTES)), self.preface)),
             _entry: Entry {
                 connections: Arc::clone(self),
                 id,
@@ -165,10 +166,10 @@ impl Connections {
 
 /// An accepted connection. It ends when the server wants it to, or when its client sends nothing at first.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::serve) struct Connection {
     tcp: TcpStream,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Until when the preface must be there, and how much of it is.
+    /// Until when the preface must be there, and how much of it is not yet.
     first_bytes: Option<(Pin<Box<Sleep>>, usize)>,
     _entry: Entry,
     peer: Arc<Peer>,
@@ -195,6 +196,10 @@ impl Connected for Connection {
 }
 
 impl Connection {
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.closed.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -219,9 +224,9 @@ impl AsyncRead for Connection {
             return Poll::Pending;
         }
         let read = buf.filled().len() - before;
-        if let Some((_, so_far)) = &mut self.first_bytes {
-            *so_far += read;
-            if *so_far >= PREFACE_BYTES {
+        if let Some((_, missing)) = &mut self.first_bytes {
+            *missing = missing.saturating_sub(read);
+            if *missing == 0 {
                 self.first_bytes = None;
             }
         }

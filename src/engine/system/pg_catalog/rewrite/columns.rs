@@ -1,0 +1,119 @@
+//! What columns are called: as PostgreSQL calls them, and no two computed ones the same, which DataFusion refuses.
+
+use std::collections::HashSet;
+
+use sqlparser::ast::{
+    DataType, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+};
+
+use super::build::folded;
+
+pub(super) fn name(select: &mut Select) {
+    let mut taken: HashSet<String> = HashSet::new();
+    for item in &select.projection {
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            taken.insert(belvedere_sql::fold(alias));
+        }
+    }
+    let wildcards = wildcards(select);
+    let mut selected: HashSet<Vec<String>> = HashSet::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        let name = match expr {
+            // `SELECT n.oid, n.*` has one column twice.
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] if wildcards.contains(&belvedere_sql::fold(table)) => {
+                    format!("{}_", belvedere_sql::fold(column))
+                }
+                parts => {
+                    let parts: Vec<String> = parts.iter().map(belvedere_sql::fold).collect();
+                    let name = parts.last().cloned().unwrap_or_default();
+                    if selected.insert(parts) {
+                        continue;
+                    }
+                    format!("{name}_")
+                }
+            },
+            Expr::Identifier(name) if wildcards.contains("") => {
+                format!("{}_", belvedere_sql::fold(name))
+            }
+            Expr::Identifier(_) => continue,
+            _ => called(expr).unwrap_or_else(|| "?column?".to_string()),
+        };
+        let mut unique = name.clone();
+        let mut count = 0;
+        while !taken.insert(unique.clone()) {
+            count += 1;
+            unique = format!("{name}_{count}");
+        }
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: Ident::with_quote('"', unique),
+        };
+    }
+}
+
+/// The tables of which all columns are selected; an empty name: those of all.
+fn wildcards(select: &Select) -> HashSet<String> {
+    let all = select.projection.iter().filter_map(|item| match item {
+        SelectItem::Wildcard(_) => Some(String::new()),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            folded(name).pop()
+        }
+        _ => None,
+    });
+    all.collect()
+}
+
+/// What PostgreSQL calls the column that an expression makes.
+fn called(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(belvedere_sql::fold(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(belvedere_sql::fold),
+        Expr::Function(function) => folded(&function.name).pop(),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => called(inner),
+        Expr::Cast {
+            expr, data_type, ..
+        } => called(expr).or_else(|| Some(type_name(data_type))),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(sqlparser::ast::AccessExpr::Dot(Expr::Identifier(name))) => {
+                Some(belvedere_sql::fold(name))
+            }
+            _ => None,
+        },
+        Expr::Case { else_result, .. } => {
+            let other = else_result.as_deref().and_then(called);
+            Some(other.unwrap_or_else(|| "case".to_string()))
+        }
+        Expr::Exists { .. } => Some("exists".to_string()),
+        Expr::Array(_) => Some("array".to_string()),
+        Expr::Trim { .. } => Some("btrim".to_string()),
+        Expr::Substring { .. } => Some("substring".to_string()),
+        Expr::Extract { .. } => Some("extract".to_string()),
+        Expr::Position { .. } => Some("position".to_string()),
+        Expr::Subquery(query) => match &*query.body {
+            SetExpr::Select(select) => match select.projection.first()? {
+                SelectItem::UnnamedExpr(expr) => called(expr),
+                SelectItem::ExprWithAlias { alias, .. } => Some(belvedere_sql::fold(alias)),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Custom(name, _) => folded(name).pop().unwrap_or_default(),
+        DataType::Regclass => "regclass".to_string(),
+        DataType::Text => "text".to_string(),
+        DataType::Boolean | DataType::Bool => "bool".to_string(),
+        DataType::Int(_) | DataType::Integer(_) => "int4".to_string(),
+        DataType::BigInt(_) => "int8".to_string(),
+        DataType::SmallInt(_) => "int2".to_string(),
+        other => other.to_string().to_ascii_lowercase(),
+    }
+}

@@ -1,0 +1,404 @@
+//! `BEGIN … COMMIT`: reads of one moment, and definitions that take effect together.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::Instant;
+
+use belvedere_sql::{Statement, fold};
+
+use super::answer::{Answer, status};
+use super::define;
+use super::names::Names;
+use super::session::Session;
+use super::settings::Settings;
+use super::world::{Inner, World};
+use crate::catalog::ObjectId;
+use crate::error::{Error, Result};
+use crate::views::{Ages, Contract, Shelf};
+
+/// Versions of worlds that are of one transaction alone: none is that of a world of all.
+static PRIVATE: AtomicU64 = AtomicU64::new(1 << 63);
+
+/// What a session is in between `BEGIN` and `COMMIT`.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// What kept views had when the first of them was read.
+    pub snapshot: Arc<Snapshot>,
+    /// What has been defined, in order, each under the settings of its time.
+    definitions: Vec<(Statement, Settings)>,
+    /// The world with what has been defined, which nobody else sees. None: nothing has.
+    world: Option<Arc<World>>,
+    /// A statement has failed: nothing is done any more until it ends.
+    is_failed: bool,
+    /// The settings when it began: those again if it is rolled back.
+    before: Settings,
+    /// What `SET LOCAL` has changed, and what it was.
+    local: Vec<(String, String)>,
+    /// By name, the newest last.
+    savepoints: Vec<(String, Savepoint)>,
+}
+
+/// What a transaction was at a moment that it can go back to.
+#[derive(Debug, Clone)]
+struct Savepoint {
+    definitions: usize,
+    world: Option<Arc<World>>,
+    settings: Settings,
+}
+
+/// What kept views have in one transaction: set by its first read of one.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot(Mutex<Option<Taken>>);
+
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub shelf: Arc<Shelf>,
+    /// From then on: what is on the shelf grows older.
+    pub ages: Ages,
+}
+
+impl Snapshot {
+    pub fn get(&self) -> Option<Taken> {
+        self.lock().clone()
+    }
+
+    /// Of two statements at once, the first one's is what both have.
+    pub fn first(&self, taken: Taken) -> Arc<Shelf> {
+        Arc::clone(&self.lock().get_or_insert(taken).shelf)
+    }
+
+    /// With views that are not of an epoch, and are read now for the first time.
+    pub fn put(&self, shelf: Arc<Shelf>) {
+        if let Some(taken) = &mut *self.lock() {
+            taken.shelf = shelf;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Taken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    /// As the statement's settings want it: no older than the view itself says, nor than they do.
+    pub fn bounded(&self, contract: &Contract) -> Contract {
+        let bounds = [contract.max_staleness, self.settings.max_staleness];
+        Contract {
+            max_staleness: bounds.into_iter().flatten().min(),
+            ..contract.clone()
+        }
+    }
+
+    /// What the kept views that are wanted have: now, or in the transaction that this is part of.
+    pub async fn shelf(
+        &self,
+        wanted: BTreeMap<ObjectId, Contract>,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Shelf>> {
+        let views = &self.inner.views;
+        let Some(snapshot) = &self.snapshot else {
+            return views.together(&wanted, deadline).await;
+        };
+        let Some(taken) = snapshot.get() else {
+            // Before the shelf: it is not older than they say.
+            let ages = views.shelves().ages();
+            let shelf = views.together(&wanted, deadline).await?;
+            return Ok(snapshot.first(Taken { shelf, ages }));
+        };
+        let late = views.unreadable(&taken.shelf, &taken.ages, &wanted)?;
+        if late.is_empty() {
+            return Ok(taken.shelf);
+        }
+        // They are of no epoch, and each is of its own time anyway: what is read of them first is what the transaction has.
+        let newest = views.together(&late, deadline).await?;
+        let mut all = taken.shelf.as_ref().clone();
+        for id in late.keys() {
+            if let Some(shown) = newest.get(id) {
+                all.insert(id.clone(), Arc::clone(shown));
+            }
+        }
+        let all = Arc::new(all);
+        snapshot.put(Arc::clone(&all));
+        Ok(all)
+    }
+}
+
+/// How a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionState {
+    /// Each statement is one of its own.
+    None,
+    Open,
+    /// A statement of it has failed.
+    Failed,
+}
+
+impl Transaction {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            snapshot: Arc::default(),
+            definitions: Vec::new(),
+            world: None,
+            is_failed: false,
+            before: settings,
+            local: Vec::new(),
+            savepoints: Vec::new(),
+        }
+    }
+
+    fn save(&mut self, name: String, settings: Settings) {
+        let savepoint = Savepoint {
+            definitions: self.definitions.len(),
+            world: self.world.clone(),
+            settings,
+        };
+        self.savepoints.push((name, savepoint));
+    }
+
+    /// The newest savepoint of a name, which those after it do not outlive.
+    fn find(&mut self, name: &str) -> Result<usize> {
+        let found = self.savepoints.iter().rposition(|(known, _)| known == name);
+        found.ok_or_else(|| Error::Transaction {
+            message: format!("savepoint {name} does not exist"),
+            help: "SAVEPOINT makes one".to_string(),
+            sqlstate: "3B001",
+        })
+    }
+
+    fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// Back to a savepoint, which stays; returns the settings of that time.
+    fn go_back(&mut self, name: &str) -> Result<Settings> {
+        let at = self.find(name)?;
+        self.savepoints.truncate(at + 1);
+        let savepoint = self.savepoints[at].1.clone();
+        self.definitions.truncate(savepoint.definitions);
+        self.world = savepoint.world;
+        self.is_failed = false;
+        Ok(savepoint.settings)
+    }
+
+    pub fn state(&self) -> TransactionState {
+        match self.is_failed {
+            true => TransactionState::Failed,
+            false => TransactionState::Open,
+        }
+    }
+
+    pub fn fail(&mut self) {
+        self.is_failed = true;
+    }
+
+    pub fn world(&self) -> Option<&Arc<World>> {
+        self.world.as_ref()
+    }
+
+    /// `SET LOCAL` is about to change this.
+    pub fn set_locally(&mut self, name: &str, settings: &Settings) {
+        let is_noted = self.local.iter().any(|(noted, _)| noted == name);
+        if let (false, Ok(value)) = (is_noted, settings.get(name)) {
+            self.local.push((name.to_string(), value));
+        }
+    }
+
+    /// The settings once it has ended.
+    pub fn settings_after(&self, is_committed: bool, mut settings: Settings) -> Settings {
+        if !is_committed {
+            return self.before.clone();
+        }
+        for (name, value) in &self.local {
+            // It was this before.
+            let _ = settings.set(name, Some(std::slice::from_ref(value)));
+        }
+        settings
+    }
+
+    /// The definition has been carried out in this world, which only this transaction has.
+    pub fn define(&mut self, statement: Statement, settings: Settings, mut world: World) {
+        world.version = PRIVATE.fetch_add(1, Ordering::Relaxed);
+        self.world = Some(Arc::new(world));
+        self.definitions.push((statement, settings));
+    }
+
+    /// Carry out what it defines once more, in the world of all, all or nothing: others may have defined something meanwhile.
+    pub async fn commit(&self, inner: &Arc<Inner>) -> Result<()> {
+        if self.definitions.is_empty() {
+            return Ok(());
+        }
+        let mut draft = inner.draft().await;
+        for (statement, settings) in &self.definitions {
+            define::in_world(inner, &mut draft.world, statement, settings).await?;
+        }
+        draft.commit().await
+    }
+}
+
+impl Session {
+    pub(super) fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+        self.transaction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the session is in a transaction.
+    pub fn transaction_state(&self) -> TransactionState {
+        let transaction = self.transaction();
+        let state = transaction.as_ref().map(Transaction::state);
+        state.unwrap_or(TransactionState::None)
+    }
+
+    /// A statement has failed after its answer had begun: so has the transaction that it is part of.
+    pub fn fail_transaction(&self) {
+        if let Some(transaction) = &mut *self.transaction() {
+            transaction.fail();
+        }
+    }
+
+    /// With an error the transaction has failed that it is met in.
+    pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.fail_transaction();
+        }
+        result
+    }
+
+    /// Nothing is done any more in a transaction that has failed but to end it.
+    pub(super) fn admits(&self, statement: &Statement) -> Result<()> {
+        use belvedere_sql::Transaction::{Commit, Rollback, RollbackTo};
+        let ends = matches!(
+            statement,
+            Statement::Transaction(Commit | Rollback | RollbackTo(_))
+        );
+        match self.transaction_state() {
+            TransactionState::Failed if !ends => Err(aborted()),
+            TransactionState::Open => refused(statement).map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn begin_or_end(&self, what: &belvedere_sql::Transaction) -> Result<Answer> {
+        use belvedere_sql::Transaction::*;
+        let noted = |tag, notice: &str| Answer {
+            notices: vec![notice.to_string()],
+            ..status(tag)
+        };
+        match what {
+            Characteristics => return Ok(status("SET")),
+            Begin => {
+                let settings = self.settings();
+                let mut transaction = self.transaction();
+                if transaction.is_some() {
+                    return Ok(noted("BEGIN", "there is already a transaction in progress"));
+                }
+                *transaction = Some(Transaction::new(settings));
+                return Ok(status("BEGIN"));
+            }
+            Savepoint(name) | Release(name) | RollbackTo(name) => {
+                return self.save(what, &fold(name));
+            }
+            Commit | Rollback => {}
+        }
+        let tag = match what {
+            Commit => "COMMIT",
+            _ => "ROLLBACK",
+        };
+        // Whatever comes of it, it is over.
+        let Some(transaction) = self.transaction().take() else {
+            return Ok(noted(tag, "there is no transaction in progress"));
+        };
+        let commits = *what == Commit && transaction.state() == TransactionState::Open;
+        let done = match commits {
+            true => transaction.commit(&self.inner).await,
+            false => Ok(()),
+        };
+        let is_committed = commits && done.is_ok();
+        self.change(|settings| {
+            *settings = transaction.settings_after(is_committed, settings.clone());
+            Ok(())
+        })?;
+        done?;
+        Ok(status(if is_committed { "COMMIT" } else { "ROLLBACK" }))
+    }
+
+    fn save(&self, what: &belvedere_sql::Transaction, name: &str) -> Result<Answer> {
+        use belvedere_sql::Transaction::{Release, Savepoint};
+        let settings = self.settings();
+        let mut transaction = self.transaction();
+        let transaction = transaction.as_mut().ok_or_else(|| Error::Transaction {
+            message: "there is no transaction to have savepoints in".to_string(),
+            help: "BEGIN one".to_string(),
+            sqlstate: "25P01",
+        })?;
+        match what {
+            Savepoint(_) => {
+                transaction.save(name.to_string(), settings);
+                Ok(status("SAVEPOINT"))
+            }
+            Release(_) => {
+                transaction.release(name)?;
+                Ok(status("RELEASE"))
+            }
+            _ => {
+                let then = transaction.go_back(name)?;
+                self.change(|settings| {
+                    *settings = then;
+                    Ok(())
+                })?;
+                Ok(status("ROLLBACK"))
+            }
+        }
+    }
+
+    /// Carry out a definition: for all, or within the transaction that the session is in.
+    pub(super) async fn define(
+        &self,
+        statement: &Statement,
+        settings: &Settings,
+    ) -> Result<Answer> {
+        let own = self.transaction().as_ref().map(|t| t.world().cloned());
+        let (tag, notices) = match own {
+            None => define::define(&self.inner, statement, settings).await?,
+            Some(own) => {
+                let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
+                let done = define::in_world(&self.inner, &mut world, statement, settings).await?;
+                if let Some(transaction) = &mut *self.transaction() {
+                    transaction.define(statement.clone(), settings.clone(), world);
+                }
+                done
+            }
+        };
+        Ok(Answer {
+            notices,
+            ..status(tag)
+        })
+    }
+}
+
+/// A statement that cannot be undone, or does something to what only all have.
+fn refused(statement: &Statement) -> Option<Error> {
+    let waits = |create: &belvedere_sql::CreateView| create.options.get(define::WAIT).is_some();
+    let refused = match statement {
+        Statement::RefreshSource { .. } | Statement::RefreshView(_) => true,
+        Statement::CreateView(create) => waits(create),
+        _ => false,
+    };
+    refused.then(|| Error::Transaction {
+        message: format!("{} cannot be part of a transaction", statement.kind()),
+        help: "COMMIT first".to_string(),
+        sqlstate: "25001",
+    })
+}
+
+fn aborted() -> Error {
+    Error::Transaction {
+        message: "the transaction has failed: nothing more is done in it".to_string(),
+        help: "ROLLBACK ends it".to_string(),
+        sqlstate: "25P02",
+    }
+}

@@ -1,0 +1,87 @@
+//! Parameters whose values say more of their types than the statement does.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use belvedere_sql::Statement;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use sqlparser::ast::{Expr, Value, visit_expressions_mut};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+
+/// The value in the type that the statement takes. None: it is no value of that type, but may be compared with those all the same
+/// (`whole_number < 1.5`).
+pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValue> {
+    let given = value.data_type();
+    if &given == taken {
+        return Some(value.clone());
+    }
+    let cast = value.cast_to(taken).ok()?;
+    if value.is_null() || is_text(&given) || is_text(taken) {
+        return Some(cast);
+    }
+    let back = cast.cast_to(&given).ok()?;
+    (&back == value).then_some(cast)
+}
+
+/// Text is what stands for a value of any type, in its own spelling.
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// The query with each of these parameters cast to its type.
+pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option<String> {
+    let Statement::Query(mut query) = belvedere_sql::parse_one(sql).ok()?.statement else {
+        return None;
+    };
+    let _ = visit_expressions_mut(&mut query, |expr| {
+        if let Expr::Value(value) = &*expr
+            && let Value::Placeholder(name) = &value.value
+            && let Some(data_type) = types.get(name)
+        {
+            let cast = format!("arrow_cast({name}, '{data_type}')");
+            let parsed = Parser::new(&GenericDialect {}).try_with_sql(&cast);
+            if let Ok(cast) = parsed.and_then(|mut parser| parser.parse_expr()) {
+                *expr = cast;
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    Some(query.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_cast_to_what_they_are() {
+        let types = HashMap::from([("$1".to_string(), DataType::Int32)]);
+        let sql = with_types("SELECT $1, $2 FROM t WHERE a = $1", &types).unwrap();
+        assert_eq!(
+            sql,
+            "SELECT arrow_cast($1, 'Int32'), $2 FROM t WHERE a = arrow_cast($1, 'Int32')"
+        );
+        assert_eq!(with_types("SHOW ALL", &types), None);
+    }
+
+    #[test]
+    fn a_value_fits_where_nothing_of_it_is_lost() {
+        let fits = |value: ScalarValue, taken| fitted(&value, &taken).is_some();
+        assert!(fits(ScalarValue::Int32(Some(5)), DataType::Int64));
+        assert!(fits(ScalarValue::Int64(Some(5)), DataType::Int16));
+        assert!(!fits(ScalarValue::Int64(Some(1 << 40)), DataType::Int16));
+        let one_and_a_half = ScalarValue::Decimal128(Some(15), 2, 1);
+        assert!(!fits(one_and_a_half.clone(), DataType::Int64));
+        assert!(fits(one_and_a_half.clone(), DataType::Float64));
+        assert!(fits(one_and_a_half, DataType::Decimal128(20, 4)));
+        assert!(fits(ScalarValue::from(" 5"), DataType::Utf8View));
+        assert!(fits(ScalarValue::Int32(None), DataType::Date32));
+        let noon = ScalarValue::TimestampMicrosecond(Some(43_200_000_000), None);
+        assert!(!fits(noon, DataType::Date32));
+    }
+}

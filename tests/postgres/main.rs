@@ -1,0 +1,11 @@
+//! PostgreSQL's protocol, as its clients see it.
+
+mod abuse;
+mod copies;
+mod cursors;
+mod lookups;
+mod sessions;
+mod statements;
+mod support;
+mod transactions;
+mod values;

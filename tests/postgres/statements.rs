@@ -1,0 +1,184 @@
+use futures::TryStreamExt;
+use futures::future::join_all;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::Type;
+
+use super::support::{Server, refused, rows, said};
+
+#[tokio::test]
+async fn a_text_of_statements_is_run_one_after_the_other() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let sql = "SELECT 1 AS a; CREATE VIEW v AS SELECT id FROM mem.t; SELECT count(*) FROM v; ;";
+    assert_eq!(rows(&client, sql).await, ["1", "3"]);
+    let messages = client.simple_query(sql.split(';').nth(1).unwrap()).await;
+    assert_eq!(
+        said(&messages.unwrap_err()),
+        "42P07: view v already exists. CREATE OR REPLACE VIEW replaces it"
+    );
+    // The first that fails is the last.
+    let sql = "SELECT 1; SELECT nothing; CREATE VIEW w AS SELECT 1 AS a";
+    assert!(refused(&client, sql).await.starts_with("42703: "));
+    assert!(
+        refused(&client, "SELECT * FROM w")
+            .await
+            .starts_with("42P01: ")
+    );
+    assert!(rows(&client, " ; ").await.is_empty());
+}
+
+#[tokio::test]
+async fn errors_say_where() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let e = client
+        .simple_query("SELECT 1;\nSELEKT 2")
+        .await
+        .unwrap_err();
+    let e = e.as_db_error().unwrap();
+    assert_eq!(e.code().code(), "42601");
+    assert_eq!(
+        e.position(),
+        Some(&tokio_postgres::error::ErrorPosition::Original(11))
+    );
+    // Prepared, too; and the connection goes on.
+    let e = client.prepare("SELECT 1 +").await.unwrap_err();
+    assert!(e.as_db_error().unwrap().position().is_some());
+    assert_eq!(rows(&client, "SELECT 2").await, ["2"]);
+}
+
+#[tokio::test]
+async fn tags_say_what_was_done() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for (sql, rows) in [
+        ("SELECT * FROM mem.t", 3),
+        ("SET timezone = 'UTC'", 0),
+        ("SHOW timezone", 0),
+    ] {
+        let messages = client.simple_query(sql).await.unwrap();
+        let last = messages.last().unwrap();
+        assert!(
+            matches!(last, SimpleQueryMessage::CommandComplete(n) if *n == rows),
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn parameters_have_the_types_of_what_they_are_compared_with() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let statement = client
+        .prepare("SELECT name FROM mem.t WHERE id = $1 AND (name = $2 OR $2 IS NULL)")
+        .await
+        .unwrap();
+    assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
+    assert_eq!(statement.columns()[0].type_(), &Type::TEXT);
+    let found = client.query(&statement, &[&3i64, &"c"]).await.unwrap();
+    assert_eq!(found[0].get::<_, String>(0), "c");
+    let none = client.query(&statement, &[&3i64, &"x"]).await.unwrap();
+    assert!(none.is_empty());
+    // Declared, they are as declared, and nothing of a value is lost.
+    let sql = "SELECT count(*) FROM mem.t WHERE id < $1";
+    let statement = client.prepare_typed(sql, &[Type::FLOAT8]).await.unwrap();
+    let row = client.query_one(&statement, &[&2.5f64]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 2);
+    let statement = client
+        .prepare_typed("SELECT $1", &[Type::INT4])
+        .await
+        .unwrap();
+    let row = client.query_one(&statement, &[&7i32]).await.unwrap();
+    assert_eq!(row.get::<_, i32>(0), 7);
+    let e = client
+        .prepare_typed("SELECT $1", &[Type::POINT])
+        .await
+        .unwrap_err();
+    assert_eq!(said(&e), "42704: there is no type with the number 600");
+}
+
+#[tokio::test]
+async fn rows_come_in_portions() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction
+        .bind("SELECT id FROM shop.orders ORDER BY id", &[])
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let some = transaction.query_portal(&portal, 300).await.unwrap();
+        assert!(some.len() <= 300);
+        if some.is_empty() {
+            break;
+        }
+        seen.extend(some.iter().map(|row| row.get::<_, i64>(0)));
+    }
+    assert_eq!(seen, (1..=1000).collect::<Vec<i64>>());
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_are_answered_in_order() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let statement = client
+        .prepare("SELECT id * $1 FROM mem.t WHERE id = 2")
+        .await
+        .unwrap();
+    let (client, statement) = (&client, &statement);
+    let asked = (0..200i64).map(|n| async move {
+        client
+            .query_one(statement, &[&n])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+    });
+    let expected: Vec<i64> = (0..200).map(|n| 2 * n).collect();
+    assert_eq!(join_all(asked).await, expected);
+}
+
+#[tokio::test]
+async fn what_runs_can_be_cancelled() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let cancel = client.cancel_token();
+    let long = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b";
+    let running = client.simple_query(long);
+    let cancelling = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(running, cancelling);
+    assert_eq!(
+        said(&ran.unwrap_err()),
+        "57014: the statement was cancelled"
+    );
+    assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
+    // What has ended is not cancelled, and neither is what comes after.
+    client
+        .cancel_token()
+        .cancel_query(tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    assert_eq!(rows(&client, "SELECT 2").await, ["2"]);
+}
+
+#[tokio::test]
+async fn rows_are_streamed() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let rows = client
+        .query_raw(
+            "SELECT value FROM generate_series(1, 300000)",
+            Vec::<i32>::new(),
+        )
+        .await
+        .unwrap();
+    let sum = rows
+        .try_fold(0, async |sum, row| Ok(sum + row.get::<_, i64>(0)))
+        .await
+        .unwrap();
+    assert_eq!(sum, 300_000 * 300_001 / 2);
+}
