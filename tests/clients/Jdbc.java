@@ -36,7 +36,7 @@ public class Jdbc {
             }
             connection.rollback();
             DatabaseMetaData about = connection.getMetaData();
-            System.out.println(names(about.getTables(null, source, "%", null), "TABLE_NAME"));
+            System.out.println(names(about.getTables(null, source, "%", new String[] {"TABLE"}), "TABLE_NAME"));
             System.out.println(names(about.getColumns(null, source, "orders", "%"), "COLUMN_NAME"));
             System.out.println(names(about.getPrimaryKeys(null, source, "orders"), "COLUMN_NAME"));
             System.out.println(names(about.getImportedKeys(null, source, "orders"), "FKCOLUMN_NAME"));

@@ -35,7 +35,7 @@ def source(tmp_path_factory):
             INSERT INTO orders VALUES (10, 1, 9.5), (11, 1, 0.5), (12, 2, 4.0);
             """
         )
-    name = "pg_" + uuid.uuid4().hex[:8]
+    name = "shop_" + uuid.uuid4().hex[:8]
     with psycopg.connect(ADDRESS, autocommit=True) as connection:
         connection.execute(f"CREATE SOURCE {name} FROM 'sqlite:{path}'")
         yield name

@@ -173,7 +173,14 @@ impl Served {
     fn begin(data: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
         command
-            .args(["serve", "--flight", "127.0.0.1:0", "--data"])
+            .args([
+                "serve",
+                "--flight",
+                "127.0.0.1:0",
+                "--postgres",
+                "127.0.0.1:0",
+                "--data",
+            ])
             .arg(data);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())

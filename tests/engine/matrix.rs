@@ -381,7 +381,14 @@ impl Host {
     fn there(data: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
         let command = command
-            .args(["serve", "--flight", "127.0.0.1:0", "--data"])
+            .args([
+                "serve",
+                "--flight",
+                "127.0.0.1:0",
+                "--postgres",
+                "127.0.0.1:0",
+                "--data",
+            ])
             .arg(data);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();

@@ -41,7 +41,14 @@ struct Served {
 impl Served {
     fn begin(data: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
-        command.args(["serve", "--flight", "127.0.0.1:0", "--data"]);
+        command.args([
+            "serve",
+            "--flight",
+            "127.0.0.1:0",
+            "--postgres",
+            "127.0.0.1:0",
+            "--data",
+        ]);
         command
             .arg(data)
             .stdout(Stdio::piped())

@@ -117,7 +117,14 @@ fn kill_one(data: &Path) -> Result<()> {
         |e: std::io::Error| Failure::new(format!("no engine can be started to be killed: {e}"));
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command
-        .args(["serve", "--flight", "127.0.0.1:0", "--data"])
+        .args([
+            "serve",
+            "--flight",
+            "127.0.0.1:0",
+            "--postgres",
+            "127.0.0.1:0",
+            "--data",
+        ])
         .arg(data);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child: Child = command.spawn().map_err(failed)?;
