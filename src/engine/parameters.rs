@@ -56,6 +56,7 @@ const KNOWN: &[(&str, &str, Takes)] = &[
             "ISO, MDY", "ISO", "ISO,MDY", "ISO, DMY", "ISO,DMY", "ISO, YMD", "ISO,YMD",
         ]),
     ),
+    ("default_table_access_method", "heap", Any),
     ("default_tablespace", "", Any),
     ("default_transaction_deferrable", "off", Any),
     ("default_transaction_isolation", "repeatable read", LEVELS),

@@ -128,7 +128,8 @@ impl Session {
         if let Statement::Query(query) = &statement.statement {
             let planned = query::plan(self.names(self.settings()), query).await?;
             let schema = Arc::clone(planned.plan.schema().inner());
-            let parameters = parameters(&planned)?;
+            let mut parameters = parameters(&planned)?;
+            typed::add_unused(&mut parameters, query);
             return Ok(prepared(schema, Some(planned), parameters, statement, true));
         }
         if let Statement::Copy(copy) = &statement.statement {

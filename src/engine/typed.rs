@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use belvedere_sql::Statement;
+use belvedere_sql::{Query, Statement};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use sqlparser::ast::{Expr, Value, visit_expressions_mut};
+use sqlparser::ast::{Expr, Value, visit_expressions, visit_expressions_mut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
@@ -23,6 +23,27 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
     }
     let back = cast.cast_to(&given).ok()?;
     (&back == value).then_some(cast)
+}
+
+/// A client gives a value for each parameter that it wrote, also for one that the plan does without: of a query to PostgreSQL's
+/// catalog, what is asked of a table without rows is not planned.
+pub(super) fn add_unused(parameters: &mut Vec<(String, Option<DataType>)>, query: &Query) {
+    let _ = visit_expressions(query, |expr| {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+            && name.starts_with('$')
+            && parameters.iter().all(|(known, _)| known != name)
+        {
+            parameters.push((name.clone(), None));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    let number = |name: &str| {
+        name.trim_start_matches('$')
+            .parse::<u32>()
+            .unwrap_or(u32::MAX)
+    };
+    parameters.sort_by_key(|(name, _)| (number(name), name.clone()));
 }
 
 /// Text is what stands for a value of any type, in its own spelling.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, DataType, Expr, FunctionArguments, GroupByExpr, JoinConstraint,
     JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, Value, Visit, visit_expressions,
+    TableWithJoins, visit_expressions,
 };
 
 use super::build::{array, array_of, as_text, boolean, cast, folded, items, null, ordered_call};
@@ -35,24 +35,13 @@ fn is_of_nothing(query: &Query) -> bool {
         return false;
     };
     let nothing = select.from.iter().any(table_of_nothing);
-    nothing && !aggregates(select) && !has_parameter(query)
+    nothing && !aggregates(select)
 }
 
 /// What a domain is of, which asyncpg asks step by step: there are no domains.
 fn is_of_domains(query: &Query) -> bool {
     let recursive = query.with.as_ref().is_some_and(|with| with.recursive);
-    recursive && query.to_string().contains("typbasetype") && !has_parameter(query)
-}
-
-/// A client gives a value for each parameter that it wrote.
-fn has_parameter<V: Visit>(of: &V) -> bool {
-    let found = visit_expressions(of, |expr| match expr {
-        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    recursive && query.to_string().contains("typbasetype")
 }
 
 /// What is selected of a table that never has rows is never computed: what may have no meaning here is left out. The columns
@@ -64,7 +53,6 @@ pub(super) fn selected_of_nothing(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::ExprWithAlias { expr, .. } = item
             && may_mean_nothing(expr)
-            && !has_parameter(expr)
         {
             *expr = null();
         }
