@@ -126,7 +126,10 @@ impl Session {
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
-            let planned = query::plan(self.names(self.settings()), query).await?;
+            let Planned { plan, names } = query::plan(self.names(self.settings()), query).await?;
+            // It may outlive the transaction that it is prepared in, and must not keep what that reads.
+            let names = names.within(None);
+            let planned = Planned { plan, names };
             let schema = Arc::clone(planned.plan.schema().inner());
             let mut parameters = parameters(&planned)?;
             typed::add_unused(&mut parameters, query);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use std::time::Instant;
 
 use belvedere_sql::{Statement, fold};
@@ -275,10 +274,24 @@ impl Session {
             statement,
             Statement::Transaction(Commit | Rollback | RollbackTo(_))
         );
+        if !ends {
+            self.refuse_if_failed()?;
+        }
         match self.transaction_state() {
-            TransactionState::Failed if !ends => Err(aborted()),
             TransactionState::Open => refused(statement).map_or(Ok(()), Err),
-            _ => Ok(()),
+            TransactionState::None | TransactionState::Failed => Ok(()),
+        }
+    }
+
+    /// What does not end a transaction that has failed is not done.
+    pub(crate) fn refuse_if_failed(&self) -> Result<()> {
+        match self.transaction_state() {
+            TransactionState::Failed => Err(Error::Transaction {
+                message: "the transaction has failed: nothing more is done in it".to_string(),
+                help: "ROLLBACK ends it".to_string(),
+                sqlstate: "25P02",
+            }),
+            TransactionState::None | TransactionState::Open => Ok(()),
         }
     }
 
@@ -393,12 +406,4 @@ fn refused(statement: &Statement) -> Option<Error> {
         help: "COMMIT first".to_string(),
         sqlstate: "25001",
     })
-}
-
-fn aborted() -> Error {
-    Error::Transaction {
-        message: "the transaction has failed: nothing more is done in it".to_string(),
-        help: "ROLLBACK ends it".to_string(),
-        sqlstate: "25P02",
-    }
 }

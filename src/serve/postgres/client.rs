@@ -358,13 +358,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let portal = self.portal(name)?;
         let statement = Arc::clone(&portal.statement);
         let is_question = matches!(statement.what, What::Ask(_) | What::CopyOut(..));
-        if self.session.transaction_state() == TransactionState::Failed && !is_question {
-            return Err(Error::Transaction {
-                message: "the transaction has failed: nothing more is done in it".to_string(),
-                help: "ROLLBACK ends it".to_string(),
-                sqlstate: "25P02",
-            }
-            .into());
+        // A question is refused by the engine, unless it ends the transaction.
+        if !is_question {
+            self.session.refuse_if_failed()?;
         }
         let tag = match &statement.what {
             What::Nothing => {
