@@ -65,9 +65,13 @@ pub(super) fn status(tag: &str) -> Answer {
 pub(super) fn batch_answer(batch: RecordBatch) -> Answer {
     let schema = batch.schema();
     let stream = futures::stream::once(async move { Ok(batch) });
+    streamed(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+}
+
+pub(super) fn streamed(stream: SendableRecordBatchStream) -> Answer {
     Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream)),
-        schema,
+        schema: stream.schema(),
+        stream,
         notices: Vec::new(),
         is_query: true,
         goes_on: false,

@@ -1,6 +1,6 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,16 +10,16 @@ use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::{ViewTable, provider_as_source, source_as_provider};
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion::prelude::col;
+use datafusion::prelude::{SessionConfig, col};
 use datafusion::sql::parser::Statement as SqlStatement;
 use futures::StreamExt;
 
@@ -33,7 +33,9 @@ use super::{system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner};
+use crate::federation::{
+    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
+};
 use crate::views::CopyTable;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
@@ -77,18 +79,23 @@ pub(super) struct Ran {
     pub notices: Vec<String>,
 }
 
+/// What sources are told of a statement.
+fn config(names: &Names, deadline: Option<Instant>) -> SessionConfig {
+    let timeout = names.settings.statement_timeout;
+    let mut config = names.inner.state.config().clone();
+    config.set_extension(Arc::new(StatementContext {
+        deadline,
+        asker: names.asker,
+    }));
+    config.set_extension(Arc::new(Stop::new(deadline, timeout)));
+    config
+}
+
 /// DataFusion's state for one statement.
 pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
     let base = &names.inner.state;
     let settings: &Settings = &names.settings;
-    let mut config = base
-        .config()
-        .clone()
-        .with_extension(Arc::new(StatementContext {
-            deadline,
-            asker: names.asker,
-        }));
-    config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
+    let mut config = config(names, deadline);
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.timezone.clone());
     let dynamic = settings.pushdown && settings.dynamic_filters;
@@ -157,6 +164,17 @@ impl Planned {
                 settings.top_n_first_rows,
             )?)
         })
+    }
+
+    /// What one source answers for it, whatever its parameters are. None: not all of it is one source's, or what it is hangs on
+    /// when it is run.
+    pub fn template(&self) -> Result<Option<Template>> {
+        let settings = &self.names.settings;
+        if !settings.pushdown || settings.memory_limit.is_some() || reads_clock(&self.plan)? {
+            return Ok(None);
+        }
+        let cut = self.cut(&state(&self.names, None)?, false)?;
+        Ok(Template::of(&cut))
     }
 
     /// What a view that is kept by changes is compiled from, and the state that knows its functions. What is compiled lives as
@@ -294,6 +312,33 @@ fn optimized(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     Ok(state.optimize(&plan)?)
 }
 
+/// Run what one source answers by itself. The first batch has arrived when this returns.
+pub(super) async fn run_alone(
+    fragment: FragmentExec,
+    names: &Names,
+    deadline: Option<Instant>,
+) -> Result<SendableRecordBatchStream> {
+    let base = &names.inner.state;
+    let config = config(names, deadline);
+    let stop = config.get_extension::<Stop>();
+    let context = TaskContext::new(
+        None,
+        base.session_id().to_string(),
+        config,
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        base.runtime_env().clone(),
+    );
+    let stream = fragment.execute(0, Arc::new(context))?;
+    begun_with(match stop {
+        Some(stop) => stop.with(stream),
+        None => stream,
+    })
+    .await
+}
+
 async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {
     let physical = physical(&cut.plan, state).await?;
     Ok(Ran {
@@ -334,7 +379,10 @@ async fn started(
     plan: Arc<dyn ExecutionPlan>,
     state: &SessionState,
 ) -> Result<SendableRecordBatchStream> {
-    let mut stream = stop(state).with(execute_stream(plan, state.task_ctx())?);
+    begun_with(stop(state).with(execute_stream(plan, state.task_ctx())?)).await
+}
+
+async fn begun_with(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
     let schema = stream.schema();
     let first = stream.next().await.transpose()?;
     let whole = futures::stream::iter(first.map(Ok)).chain(stream);

@@ -14,10 +14,11 @@ use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
 use super::answer::{
-    Answer, batch_answer, deadline, limited, settled, status, status_schema, timed_out, within,
+    Answer, batch_answer, deadline, limited, settled, status, status_schema, streamed, timed_out,
+    within,
 };
 use super::copy::{self, Copying};
-use super::lookup::Lookup;
+use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::panics::caught;
 use super::query::{self, Planned, Ran};
@@ -60,6 +61,7 @@ pub struct Prepared {
     statement: Spanned,
     planned: Option<Planned>,
     lookup: Option<Arc<Lookup>>,
+    generic: Arc<Generic>,
 }
 
 impl Prepared {
@@ -123,6 +125,7 @@ impl Session {
                 goes_on: matches!(statement.statement, Statement::Subscribe(_)),
                 statement,
                 lookup: planned.as_ref().and_then(Lookup::of).map(Arc::new),
+                generic: Arc::default(),
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
@@ -253,6 +256,18 @@ impl Session {
             let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
             if let Some(rows) = lookup.rows(&shelf, &given)? {
                 return Ok(batch_answer(rows));
+            }
+        }
+        if current
+            && let Some(template) = prepared.generic.template(planned)
+            && let Some(fragment) = template.with(&given)
+        {
+            let deadline = deadline(&settings);
+            let rows = query::run_alone(fragment, &names, deadline);
+            match within(&settings, deadline, rows).await {
+                // It is found out the long way what has changed.
+                Err(e) if planned.outdated_source(&e).is_some() => {}
+                rows => return Ok(streamed(limited(rows?, &settings, deadline))),
             }
         }
         let planned = match current {
@@ -405,13 +420,9 @@ impl Session {
             first.run_or_again(deadline, again).await
         };
         let Ran { stream, notices } = within(&settings, deadline, run).await?;
-        let limited = limited(stream, &settings, deadline);
         Ok(Answer {
-            schema: limited.schema(),
-            stream: limited,
             notices: self.untold(notices),
-            is_query: true,
-            goes_on: false,
+            ..streamed(limited(stream, &settings, deadline))
         })
     }
 
