@@ -14,6 +14,7 @@ use super::log::Running;
 use super::panics::caught;
 use super::settings::Settings;
 use crate::error::{Error, Result};
+use crate::freshness::Freshness;
 
 /// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
 pub struct Answer {
@@ -22,6 +23,8 @@ pub struct Answer {
     pub stream: SendableRecordBatchStream,
     /// What the user should know, besides the rows.
     pub notices: Vec<String>,
+    /// Of a query: what it was made of, and how old that was.
+    pub freshness: Freshness,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
     /// It does not end by itself: a subscription's.
@@ -73,6 +76,7 @@ pub(super) fn streamed(stream: SendableRecordBatchStream) -> Answer {
         schema: stream.schema(),
         stream,
         notices: Vec::new(),
+        freshness: Freshness::default(),
         is_query: true,
         goes_on: false,
     }
@@ -136,6 +140,7 @@ pub(super) fn settled(result: Result<Answer>, running: Running) -> Result<Answer
             return Err(e);
         }
     };
+    running.served(&answer.freshness);
     let schema = answer.schema.clone();
     let start = (answer.stream, running);
     let stream = futures::stream::unfold(start, |(mut stream, running)| async move {

@@ -14,10 +14,9 @@ use datafusion::scalar::ScalarValue;
 
 use super::query::Planned;
 use super::typed;
-use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 use crate::federation::Template;
-use crate::views::{Contract, CopyTable, Shelf};
+use crate::views::{CopyTable, Shown};
 
 /// The same of a statement that one source answers, found when it is executed for the second time: many are prepared for one
 /// execution.
@@ -135,8 +134,8 @@ impl Lookup {
     }
 
     /// What has to be readable.
-    pub fn wanted(&self) -> (&ObjectId, &Contract) {
-        (&self.view.id, &self.view.contract)
+    pub fn view(&self) -> &CopyTable {
+        &self.view
     }
 
     /// The rows. None: they are to be found the long way, since a value is none of its column's type, or the index is still being
@@ -146,12 +145,9 @@ impl Lookup {
     /// If the view cannot be read.
     pub fn rows(
         &self,
-        shelf: &Shelf,
+        shown: &Shown,
         values: &HashMap<String, ScalarValue>,
     ) -> Result<Option<RecordBatch>> {
-        let Some(shown) = shelf.get(&self.view.id) else {
-            return Ok(None);
-        };
         let mut keys = Vec::with_capacity(self.conditions.len());
         for (column, value) in &self.conditions {
             let value = match value {

@@ -1,6 +1,6 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use belvedere_connector::{Code, StatementContext};
 use chrono::SubsecRound;
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::datasource::{ViewTable, provider_as_source, source_as_provider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -25,9 +25,10 @@ use futures::StreamExt;
 
 use super::builder::memory_pool;
 use super::conjuncts::CheapFirst;
+use super::copies::WithCopies;
 use super::names::Names;
 use super::room::Room;
-use super::settings::Settings;
+use super::settings::{Consistency, Settings};
 use super::stop::Stop;
 use super::{system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
@@ -36,7 +37,7 @@ use crate::exact::AveragesAsSums;
 use crate::federation::{
     self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
 };
-use crate::views::CopyTable;
+use crate::freshness::Freshness;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -77,6 +78,7 @@ pub(super) struct Planned {
 pub(super) struct Ran {
     pub stream: SendableRecordBatchStream,
     pub notices: Vec<String>,
+    pub freshness: Freshness,
 }
 
 /// What sources are told of a statement.
@@ -189,48 +191,17 @@ impl Planned {
         Ok((plan, state))
     }
 
-    /// The same with what kept views have now: all of one shelf, once each of them may be read.
-    pub async fn with_copies(&self, deadline: Option<Instant>) -> Result<Self> {
-        let mut wanted = BTreeMap::new();
-        self.plan.apply_with_subqueries(|node| {
-            if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
-                wanted.insert(copy.id.clone(), self.names.bounded(&copy.contract));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        if wanted.is_empty() {
-            return Ok(self.clone());
-        }
-        let shelf = self.names.shelf(wanted, deadline).await?;
-        let found = self.plan.clone().transform_up_with_subqueries(|node| {
-            let copy = copy_of(&node).filter(|copy| !copy.is_fixed);
-            match (copy, node) {
-                (Some(mut copy), LogicalPlan::TableScan(mut scan)) => {
-                    copy.shown = shelf.get(&copy.id).cloned();
-                    scan.source = provider_as_source(Arc::new(copy));
-                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-                }
-                (_, node) => Ok(Transformed::no(node)),
-            }
-        })?;
-        Ok(Self {
-            plan: found.data,
-            names: self.names.clone(),
-        })
-    }
-
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        let this = self.with_copies(deadline).await?;
-        let first = state(&this.names, deadline)?;
-        let cut = this.cut(&first, true)?;
-        let is_wider = cut.is_wider;
-        match begun(cut, &first).await {
-            // It may be of a value that only another place would have looked at, had there been a row.
-            Err(e) if is_wider && e.kind() == Kind::Definite => {
-                let second = state(&this.names, deadline)?;
-                begun(this.cut(&second, false)?, &second).await
+        let found = self.with_copies(deadline, false).await?;
+        match found.run(deadline).await {
+            // What is asked instead of copies that are too old fails: so old they may be.
+            Err(e) if !found.live.is_empty() && is_unreachable(&e) => {
+                match self.with_copies(deadline, true).await {
+                    Ok(found) => found.run(deadline).await,
+                    Err(_) => Err(e),
+                }
             }
             ran => ran,
         }
@@ -262,13 +233,31 @@ impl Planned {
     }
 }
 
-/// The kept view that a node reads.
-fn copy_of(node: &LogicalPlan) -> Option<CopyTable> {
-    let LogicalPlan::TableScan(scan) = node else {
-        return None;
-    };
-    let provider = source_as_provider(&scan.source).ok()?;
-    provider.downcast_ref::<CopyTable>().cloned()
+/// Whether an error says that a source cannot be reached now.
+fn is_unreachable(e: &Error) -> bool {
+    matches!(e, Error::Source(_)) && e.kind() == Kind::Transient
+}
+
+impl WithCopies {
+    async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
+        let this = &self.planned;
+        let first = state(&this.names, deadline)?;
+        let cut = this.cut(&first, true)?;
+        let freshness = self.freshness.clone().with_sources(&cut.plan);
+        if this.names.settings.consistency == Consistency::Strict {
+            freshness.agrees()?;
+        }
+        let is_wider = cut.is_wider;
+        let ran = match begun(cut, &first).await {
+            // It may be of a value that only another place would have looked at, had there been a row.
+            Err(e) if is_wider && e.kind() == Kind::Definite => {
+                let second = state(&this.names, deadline)?;
+                begun(this.cut(&second, false)?, &second).await
+            }
+            ran => ran,
+        };
+        ran.map(|ran| Ran { freshness, ..ran })
+    }
 }
 
 /// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.
@@ -344,6 +333,7 @@ async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {
     Ok(Ran {
         stream: started(physical, state).await?,
         notices: cut.notices,
+        freshness: Freshness::default(),
     })
 }
 

@@ -28,6 +28,7 @@ use super::world::Inner;
 use super::{explain, show, subscribe, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
+use crate::freshness::Freshness;
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -251,11 +252,19 @@ impl Session {
             && *planned.names.settings == settings;
         if let (true, Some(lookup)) = (current, &prepared.lookup) {
             let deadline = deadline(&settings);
-            let (view, contract) = lookup.wanted();
-            let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
-            let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
-            if let Some(rows) = lookup.rows(&shelf, &given)? {
-                return Ok(batch_answer(rows));
+            let view = lookup.view();
+            let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
+            // One that cannot be read by its copy may be read the long way.
+            if let Ok(found) = within(&settings, deadline, async {
+                Ok(names.readable(wanted, deadline).await)
+            })
+            .await?
+                && let Some(shown) = found.shelf.get(&view.id)
+                && let Some(rows) = lookup.rows(shown, &given)?
+            {
+                let part = names.part(view, shown, Some(&found));
+                let freshness = Freshness { parts: vec![part] };
+                return Ok(self.told(batch_answer(rows), freshness, &settings));
             }
         }
         if current
@@ -267,7 +276,11 @@ impl Session {
             match within(&settings, deadline, rows).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}
-                rows => return Ok(streamed(limited(rows?, &settings, deadline))),
+                rows => {
+                    let answer = streamed(limited(rows?, &settings, deadline));
+                    let freshness = Freshness::live(template.source());
+                    return Ok(self.told(answer, freshness, &settings));
+                }
             }
         }
         let planned = match current {
@@ -362,6 +375,7 @@ impl Session {
                     schema: stream.schema(),
                     stream,
                     notices: Vec::new(),
+                    freshness: Freshness::default(),
                     is_query: true,
                     goes_on: true,
                 })
@@ -419,11 +433,25 @@ impl Session {
             let first = bound(&planned, &values)?;
             first.run_or_again(deadline, again).await
         };
-        let Ran { stream, notices } = within(&settings, deadline, run).await?;
-        Ok(Answer {
+        let Ran {
+            stream,
+            notices,
+            freshness,
+        } = within(&settings, deadline, run).await?;
+        let answer = Answer {
             notices: self.untold(notices),
             ..streamed(limited(stream, &settings, deadline))
-        })
+        };
+        Ok(self.told(answer, freshness, &settings))
+    }
+
+    /// The answer with what it was made of: a notice, if the session wants one, or if that is older than it may be.
+    fn told(&self, mut answer: Answer, freshness: Freshness, settings: &Settings) -> Answer {
+        if settings.freshness_notice || freshness.is_stale() {
+            answer.notices.push(format!("Read from {freshness}"));
+        }
+        answer.freshness = freshness;
+        answer
     }
 
     /// Those notices that this session has not been given yet.

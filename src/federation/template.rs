@@ -39,6 +39,11 @@ impl Template {
         })
     }
 
+    /// Who answers.
+    pub fn source(&self) -> &str {
+        &self.handle.name
+    }
+
     /// Its scan with these values, by name. None: it has to be planned with them, since one is NULL, or of a kind that the
     /// source does not take, or since the answer is read in several parts.
     pub fn with(&self, values: &HashMap<String, ScalarValue>) -> Option<FragmentExec> {
