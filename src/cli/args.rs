@@ -80,7 +80,8 @@ pub struct Demo {
 #[command(after_help = "\
 Examples:
   belvedere serve --data ./data
-  belvedere serve --data ./data --flight 127.0.0.1:6000 --postgres 127.0.0.1:6001 --http 127.0.0.1:6002
+  belvedere serve --data ./data --flight 127.0.0.1:6000 --postgres 127.0.0.1:6001 \\
+                  --http 127.0.0.1:6002
   belvedere serve --data ./data --kept-memory-limit 16GB
   belvedere serve --data ./data --tls-cert server.pem --tls-key server.key
   belvedere serve --data ./data --flight 0.0.0.0:50051 --postgres 0.0.0.0:5433 --http 0.0.0.0:8080 \\

@@ -34,6 +34,7 @@ pub(super) struct Counts {
 }
 
 /// The same at one moment.
+#[cfg(feature = "serve")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counted {
     pub running: u64,
@@ -42,7 +43,6 @@ pub(crate) struct Counted {
     pub cancelled: u64,
     pub rows: u64,
     /// An upper bound in seconds, and how many took no longer than that; the last has no bound.
-    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     pub took: Vec<(Option<f64>, u64)>,
     pub took_seconds: f64,
 }
@@ -55,6 +55,7 @@ impl Counts {
         self.took_us.fetch_add((ms * 1e3) as u64, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "serve")]
     fn now(&self) -> Counted {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let bounds = BOUNDS_MS.iter().map(|ms| Some(ms / 1e3)).chain([None]);
@@ -149,6 +150,7 @@ impl QueryLog {
     }
 
     /// How many there were, and how they went.
+    #[cfg(feature = "serve")]
     pub fn counted(&self) -> Counted {
         self.counts.now()
     }

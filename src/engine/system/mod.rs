@@ -43,6 +43,7 @@ use crate::catalog::SystemTable;
 
 pub(super) use pg_catalog::{Catalog, understand};
 pub(crate) use pg_type::PgType;
+#[cfg(feature = "serve")]
 pub(super) use relations::{Relation, relations};
 pub(crate) use types::sql_type;
 

@@ -152,7 +152,9 @@ impl Door {
         let found = match looked_up.await? {
             Some(answer) => {
                 let (mut headers, rows) = collected(answer).await?;
-                bounded(ready.view.max_staleness, &mut headers);
+                if asker.settings.is_empty() {
+                    bounded(ready.view.max_staleness, &mut headers);
+                }
                 Found {
                     ready: Arc::clone(&ready),
                     headers,

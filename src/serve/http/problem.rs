@@ -115,6 +115,9 @@ impl From<&Error> for Problem {
 }
 
 fn status(error: &Error) -> StatusCode {
+    if matches!(error, Error::Parse(_)) && error.sqlstate() == "0A000" {
+        return StatusCode::NOT_IMPLEMENTED;
+    }
     match error.code() {
         "unknown_name" => match error {
             Error::Unknown { what, .. } if *what == "setting" => StatusCode::BAD_REQUEST,

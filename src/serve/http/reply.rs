@@ -16,6 +16,9 @@ use crate::engine::Answer;
 use crate::error::{Error, Result};
 use crate::serve::flight::wire::{pieces, wire_schema};
 
+/// The headers that answers depend on, of settings those that are likely to differ.
+const DEPENDS: &str = "accept, belvedere-max-staleness, belvedere-search-path, belvedere-timezone";
+
 /// An answer that is whole: what is said of its age, and its rows as one batch, as clients take them.
 pub(super) async fn collected(answer: Answer) -> Result<(HeaderMap, RecordBatch)> {
     let mut headers = HeaderMap::new();
@@ -53,7 +56,7 @@ pub(super) fn whole(
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(ETAG, tag);
     }
-    headers.insert(VARY, HeaderValue::from_static("accept"));
+    headers.insert(VARY, HeaderValue::from_static(DEPENDS));
     let mut response = match is_same {
         true => Response::new(Body::empty()),
         false => {

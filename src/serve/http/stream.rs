@@ -133,51 +133,66 @@ fn begin(out: &mut Vec<u8>, schema: &Schema, notices: &[String]) {
     out.extend_from_slice(b"],\n\"rows\":[");
 }
 
+/// Of a batch: what is left of it to be written.
+type Pieces = Box<dyn Iterator<Item = std::result::Result<RecordBatch, tonic::Status>> + Send>;
+
 /// An answer on its way.
 struct Sending {
     answer: Answer,
     schema: SchemaRef,
     encoder: Encoder,
     out: Vec<u8>,
-}
-
-enum Next {
-    Some,
-    End,
+    left: Option<Pieces>,
+    /// A piece, and how many of its rows are written.
+    piece: Option<(RecordBatch, usize)>,
 }
 
 impl Sending {
-    /// Take what comes next of the answer.
-    async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        match self.answer.stream.next().await {
-            Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(e)) => Err(e.into()),
-            None => Ok(None),
+    /// What comes next of the answer; false: nothing does.
+    async fn next(&mut self) -> Result<bool> {
+        let next = self.answer.stream.next().await;
+        self.take(next.transpose()?)
+    }
+
+    fn take(&mut self, batch: Option<RecordBatch>) -> Result<bool> {
+        match batch {
+            Some(batch) => {
+                self.left = Some(Box::new(pieces(batch, Arc::clone(&self.schema))));
+                Ok(true)
+            }
+            None => {
+                self.encoder.end(&mut self.out)?;
+                Ok(false)
+            }
         }
     }
 
-    /// Write what came; each chunk that is full is given away.
-    async fn write(&mut self, batch: Option<RecordBatch>, to: Option<&Chunks>) -> Result<Next> {
-        let Some(batch) = batch else {
-            self.encoder.end(&mut self.out)?;
-            return Ok(Next::End);
-        };
-        for piece in pieces(batch, Arc::clone(&self.schema)) {
-            let piece = piece.map_err(|e| Error::Internal(e.message().to_string()))?;
-            let rows = piece.num_rows();
-            let mut at = 0;
-            while at < rows {
-                let count = self.encoder.at_once().min(rows - at);
-                self.encoder.rows(&piece.slice(at, count), &mut self.out)?;
-                at += count;
-                if let Some(to) = to
-                    && self.out.len() >= CHUNK_BYTES
-                {
-                    to.send(std::mem::take(&mut self.out)).await?;
+    /// Write of what came, until there is a chunk. False: all of it is written.
+    fn fill(&mut self) -> Result<bool> {
+        while self.out.len() < CHUNK_BYTES {
+            if self.piece.is_none() {
+                let Some(piece) = self.left.as_mut().and_then(Iterator::next) else {
+                    self.left = None;
+                    return Ok(false);
+                };
+                let piece = piece.map_err(|e| Error::Internal(e.message().to_string()))?;
+                self.piece = Some((piece, 0));
+            }
+            if let Some((piece, written)) = &mut self.piece {
+                let count = self.encoder.at_once().min(piece.num_rows() - *written);
+                self.encoder
+                    .rows(&piece.slice(*written, count), &mut self.out)?;
+                *written += count;
+                if *written == piece.num_rows() {
+                    self.piece = None;
                 }
             }
         }
-        Ok(Next::Some)
+        Ok(true)
+    }
+
+    fn chunk(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 }
 
@@ -210,12 +225,12 @@ pub(super) async fn response(
         schema,
         encoder,
         out,
+        left: None,
+        piece: None,
     };
     let mut is_whole = false;
-    while !is_whole && !sending.answer.goes_on && sending.out.len() < CHUNK_BYTES {
-        // One large batch becomes more than a chunk here, and no more than it is.
-        let batch = sending.next().await?;
-        is_whole = matches!(sending.write(batch, None).await?, Next::End);
+    while !sending.answer.goes_on && !is_whole && !sending.fill()? {
+        is_whole = !sending.next().await?;
     }
     let body = match is_whole {
         true => Body::from(sending.out),
@@ -235,9 +250,12 @@ async fn send(mut sending: Sending, to: Chunks, stop: CancellationToken) {
     let goes_on = sending.answer.goes_on;
     let sent = async {
         loop {
+            while sending.fill()? {
+                to.send(sending.chunk()).await?;
+            }
             // What comes from time to time is sent when it comes.
-            if !sending.out.is_empty() && (goes_on || sending.out.len() >= CHUNK_BYTES) {
-                to.send(std::mem::take(&mut sending.out)).await?;
+            if goes_on && !sending.out.is_empty() {
+                to.send(sending.chunk()).await?;
             }
             let quiet = async {
                 match goes_on && matches!(sending.encoder, Encoder::Lines(_)) {
@@ -262,9 +280,8 @@ async fn send(mut sending: Sending, to: Chunks, stop: CancellationToken) {
                     continue;
                 }
             };
-            let batch = next.transpose()?;
-            if let Next::End = sending.write(batch, Some(&to)).await? {
-                return to.send(std::mem::take(&mut sending.out)).await;
+            if !sending.take(next.transpose()?)? {
+                return to.send(sending.chunk()).await;
             }
         }
     };
