@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::support::{Server, encoded, said};
+use super::support::{Server, encoded, root, said};
 
 #[tokio::test]
 async fn bodies_that_are_not_what_they_say() {
@@ -253,6 +253,53 @@ async fn an_address_off_loopback_is_refused() {
         ..ServeOptions::default()
     };
     bind(insecure).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_where_there_is_a_certificate() {
+    if std::process::Command::new("curl")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("not shown: there is no curl");
+        return;
+    }
+    let server = Server::start().await;
+    let files = root().join("tests/flight/tls");
+    let options = ServeOptions {
+        tls: Some((files.join("server.pem"), files.join("server.key"))),
+        ..ServeOptions::default()
+    };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let bound = HttpServer::bind(server.engine.clone(), any, options)
+        .await
+        .unwrap();
+    let url = format!("{}/v1/views/kept_orders/7?select=id", bound.url());
+    assert!(url.starts_with("https://"), "{url}");
+    tokio::spawn(bound.run(std::future::pending()));
+    let authority = files.join("ca.pem").display().to_string();
+    let curl = async |arguments: Vec<String>| {
+        let mut curl = std::process::Command::new("curl");
+        curl.arg("-s").args(arguments);
+        let run = tokio::task::spawn_blocking(move || curl.output());
+        let output = run.await.unwrap().unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    for version in ["--http1.1", "--http2"] {
+        let arguments = [version, "--cacert", &authority, &url].map(str::to_string);
+        assert_eq!(
+            curl(arguments.to_vec()).await.as_deref(),
+            Some("{\"id\":7}\n"),
+            "{version}"
+        );
+    }
+    // An authority that is not known, and no TLS at all.
+    assert_eq!(curl(vec![url.clone()]).await, None);
+    assert_eq!(curl(vec![url.replace("https", "http")]).await, None);
 }
 
 #[tokio::test]

@@ -49,11 +49,10 @@ async fn examples_answer_what_the_document_says() {
             }
             let expected: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
             let command = command.replace("http://127.0.0.1:8080", &server.url(""));
-            let run = tokio::process::Command::new("sh")
-                .arg("-c")
-                .arg(&command)
-                .output();
-            let output = run.await.unwrap();
+            let mut run = std::process::Command::new("sh");
+            run.arg("-c").arg(&command);
+            let run = tokio::task::spawn_blocking(move || run.output());
+            let output = run.await.unwrap().unwrap();
             let answered = String::from_utf8(output.stdout).unwrap();
             let answered: Vec<&str> = answered
                 .lines()

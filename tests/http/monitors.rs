@@ -24,7 +24,7 @@ async fn the_document_has_what_there_is() {
     assert!(!paths.contains_key("/v1/views/without_key/{key}"));
     let key = &paths["/v1/views/kept_orders/{key}"]["get"]["parameters"][0];
     assert_eq!(key["schema"]["format"], "int64");
-    let row = &document["components"]["schemas"]["belvedere.public.kept_orders"]["properties"];
+    let row = &document["components"]["schemas"]["kept_orders"]["properties"];
     assert_eq!(row["sku"]["type"], json!("string"), "{row}");
     assert_eq!(
         row["price"]["type"],

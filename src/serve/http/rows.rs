@@ -67,7 +67,9 @@ impl Door {
                         rows,
                     });
                 }
-                Err(e) if self.shapes.is_outdated(shape, &e) && is_first => is_first = false,
+                Err(e) if is_first && self.shapes.is_outdated(asker, shape, &ready, &e) => {
+                    is_first = false;
+                }
                 Err(e) => return Err(e.into()),
             }
         }

@@ -87,9 +87,10 @@ impl Shapes {
         Ok(ready)
     }
 
-    /// Whether, after this error, what is prepared has to be made anew, once.
-    pub fn is_outdated(&self, shape: &Shape, e: &Error) -> bool {
-        let outdated = matches!(e, Error::Source(e) if e.code == Code::SchemaChanged);
+    /// Whether, after this error, what is prepared has to be made anew, once: its view may have other columns by now.
+    pub fn is_outdated(&self, asker: &Asker, shape: &Shape, ready: &Ready, e: &Error) -> bool {
+        let outdated = matches!(e, Error::Source(e) if e.code == Code::SchemaChanged)
+            || !asker.session.is_current(&ready.prepared);
         if outdated {
             self.kept().pop(shape);
         }
