@@ -1,16 +1,28 @@
 //! The short way: a statement that reads one kept view by the values of a key, prepared. It has nothing to plan when it is executed:
 //! an index is probed, and the rows found are the answer, in one batch.
 
+#[cfg(feature = "serve")]
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+#[cfg(feature = "serve")]
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+#[cfg(feature = "serve")]
+use datafusion::common::DataFusionError;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
+#[cfg(feature = "serve")]
+use super::answer::{Answer, batch_answer, deadline, settled, within};
+#[cfg(feature = "serve")]
+use super::panics::caught;
 use super::query::Planned;
+#[cfg(feature = "serve")]
+use super::session::{Prepared, Session};
 use super::typed;
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
@@ -153,6 +165,63 @@ impl Lookup {
         };
         let rows = rows.with_schema(self.schema.clone());
         Ok(rows.ok())
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Session {
+    /// Whether it would be executed as it was planned: nothing has been defined since, and the settings are the same.
+    pub(crate) fn is_current(&self, prepared: &Prepared) -> bool {
+        prepared.planned.as_ref().is_none_or(|planned| {
+            planned.names.world.version == self.inner.world().version
+                && *planned.names.settings == self.settings()
+        })
+    }
+
+    /// Execute a prepared lookup once for each of these values, as one statement: its answer is the rows of all, as of one moment.
+    /// None: it does not go the short way, and nothing was done.
+    pub(crate) async fn look_up_each(
+        &self,
+        prepared: &Prepared,
+        values: &[Vec<ScalarValue>],
+    ) -> Result<Option<Answer>> {
+        let Some(lookup) = prepared.lookup.as_ref() else {
+            return Ok(None);
+        };
+        if !self.is_current(prepared) {
+            return Ok(None);
+        }
+        let running = self.inner.log.begin(&prepared.sql);
+        let found = caught(Box::pin(async {
+            self.admits(&prepared.statement.statement)?;
+            let settings = self.settings();
+            let deadline = deadline(&settings);
+            let names = self.names(settings.clone());
+            let (view, contract) = lookup.wanted();
+            let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
+            let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
+            let mut found = Vec::with_capacity(values.len());
+            for values in values {
+                let names = prepared.parameters.iter();
+                let names = names.map(|(name, _)| name.trim_start_matches('$').to_string());
+                let given = names.zip(values.iter().cloned()).collect();
+                match lookup.rows(&shelf, &given)? {
+                    Some(rows) if rows.num_rows() > 0 => found.push(rows),
+                    Some(_) => {}
+                    None => return Ok(None),
+                }
+            }
+            let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
+            Ok(Some(batch_answer(rows)))
+        }));
+        match self.noted(found.await) {
+            Ok(None) => {
+                running.finished();
+                Ok(None)
+            }
+            Ok(Some(answer)) => settled(Ok(answer), running).map(Some),
+            Err(e) => settled(Err(e), running).map(Some),
+        }
     }
 }
 

@@ -6,11 +6,7 @@ use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
 use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
-#[cfg(feature = "serve")]
-use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-#[cfg(feature = "serve")]
-use datafusion::common::DataFusionError;
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
@@ -61,9 +57,9 @@ pub struct Prepared {
     pub has_effect: bool,
     /// Its answer does not end by itself: a subscription's.
     pub goes_on: bool,
-    statement: Spanned,
-    planned: Option<Planned>,
-    lookup: Option<Arc<Lookup>>,
+    pub(super) statement: Spanned,
+    pub(super) planned: Option<Planned>,
+    pub(super) lookup: Option<Arc<Lookup>>,
 }
 
 impl Prepared {
@@ -270,62 +266,6 @@ impl Session {
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         Ok(answer)
-    }
-
-    /// Whether it would be executed as it was planned: nothing has been defined since, and the settings are the same.
-    #[cfg(feature = "serve")]
-    pub(crate) fn is_current(&self, prepared: &Prepared) -> bool {
-        prepared.planned.as_ref().is_none_or(|planned| {
-            planned.names.world.version == self.inner.world().version
-                && *planned.names.settings == self.settings()
-        })
-    }
-
-    /// Execute a prepared lookup once for each of these values, as one statement: its answer is the rows of all, as of one moment.
-    /// None: it does not go the short way, and nothing was done.
-    #[cfg(feature = "serve")]
-    pub(crate) async fn look_up_each(
-        &self,
-        prepared: &Prepared,
-        values: &[Vec<ScalarValue>],
-    ) -> Result<Option<Answer>> {
-        let Some(lookup) = prepared.lookup.as_ref() else {
-            return Ok(None);
-        };
-        if !self.is_current(prepared) {
-            return Ok(None);
-        }
-        let running = self.inner.log.begin(&prepared.sql);
-        let found = caught(Box::pin(async {
-            self.admits(&prepared.statement.statement)?;
-            let settings = self.settings();
-            let deadline = deadline(&settings);
-            let names = self.names(settings.clone());
-            let (view, contract) = lookup.wanted();
-            let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
-            let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
-            let mut found = Vec::with_capacity(values.len());
-            for values in values {
-                let names = prepared.parameters.iter();
-                let names = names.map(|(name, _)| name.trim_start_matches('$').to_string());
-                let given = names.zip(values.iter().cloned()).collect();
-                match lookup.rows(&shelf, &given)? {
-                    Some(rows) if rows.num_rows() > 0 => found.push(rows),
-                    Some(_) => {}
-                    None => return Ok(None),
-                }
-            }
-            let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
-            Ok(Some(batch_answer(rows)))
-        }));
-        match self.noted(found.await) {
-            Ok(None) => {
-                running.finished();
-                Ok(None)
-            }
-            Ok(Some(answer)) => settled(Ok(answer), running).map(Some),
-            Err(e) => settled(Err(e), running).map(Some),
-        }
     }
 
     /// Set a session setting from its text, as `SET` does.

@@ -397,3 +397,86 @@ async fn definitions_are_seen_at_once() {
         json!({"a": "x"})
     );
 }
+
+/// A key that is none would have several rows, and pages without some of theirs.
+#[tokio::test]
+async fn keys_are_those_that_a_query_shows() {
+    let server = Server::start().await;
+    let cases = [
+        ("SELECT number, sku FROM some_orders", Some("number")),
+        (
+            "SELECT sku, id FROM kept_orders WHERE qty > 3 LIMIT 5",
+            Some("id"),
+        ),
+        (
+            "SELECT o.id AS a, n.n FROM shop.orders o JOIN shop.names n ON n.name = o.sku",
+            Some("a"),
+        ),
+        (
+            "SELECT o.id AS a, n.n FROM shop.names n JOIN shop.orders o ON o.sku = n.name",
+            Some("a"),
+        ),
+        (
+            "SELECT o.id AS a, n.n FROM shop.orders o LEFT JOIN kept_names n ON n.name = o.sku",
+            Some("a"),
+        ),
+        (
+            "SELECT o.id, p.free FROM shop.orders o JOIN shop.parts p ON p.sku = o.sku AND p.site = o.sku",
+            Some("id"),
+        ),
+        (
+            "SELECT o.id AS a, p.site AS b, p.sku AS c FROM shop.orders o JOIN shop.parts p ON p.free = o.qty",
+            Some("a, c, b"),
+        ),
+        (
+            "SELECT DISTINCT sku, qty FROM shop.orders",
+            Some("sku, qty"),
+        ),
+        (
+            "SELECT qty % 2 AS odd, sku, max(id) AS id FROM shop.orders GROUP BY sku, qty % 2",
+            Some("sku, odd"),
+        ),
+        (
+            "SELECT id, row_number() OVER (ORDER BY qty) AS n FROM shop.orders",
+            Some("id"),
+        ),
+        // Only a part of a key, or of what it is found by; and what may have rows twice.
+        ("SELECT sku, free FROM shop.parts", None),
+        ("SELECT max(id) AS id FROM shop.orders GROUP BY sku", None),
+        (
+            "SELECT o.id, p.free FROM shop.orders o JOIN shop.parts p ON p.sku = o.sku",
+            None,
+        ),
+        (
+            "SELECT o.id FROM shop.names n LEFT JOIN shop.orders o ON o.sku = n.name",
+            None,
+        ),
+        (
+            "SELECT id FROM shop.orders UNION ALL SELECT id FROM kept_orders",
+            None,
+        ),
+        (
+            "SELECT o.id, p.free FROM shop.orders o FULL JOIN shop.parts p ON p.free = o.id",
+            None,
+        ),
+        ("SELECT id + 1 AS id FROM shop.orders", None),
+        (
+            "SELECT sku, count(*) AS n FROM shop.orders GROUP BY ROLLUP (sku)",
+            None,
+        ),
+    ];
+    for (at, (query, _)) in cases.iter().enumerate() {
+        let said = server
+            .sql(&format!("CREATE VIEW key_{at} AS {query}"))
+            .await;
+        assert_eq!(said.status, 200, "{query}: {}", said.text());
+    }
+    let document = server.get("/openapi.json").await.ok();
+    for (at, (query, key)) in cases.iter().enumerate() {
+        let path = &document["paths"][format!("/v1/views/key_{at}/{{key}}")];
+        let said = path["get"]["parameters"][0]["description"].as_str();
+        let said = said.map(|said| said.split(':').next().unwrap());
+        let expected = key.map(|key| format!("The key is {key}"));
+        assert_eq!(said, expected.as_deref(), "{query}");
+    }
+}
