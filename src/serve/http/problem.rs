@@ -20,7 +20,8 @@ pub(super) struct Problem {
     sqlstate: Option<&'static str>,
     detail: String,
     help: Option<String>,
-    position: Option<(u64, u64)>,
+    /// Line and column.
+    position: Option<(u32, u32)>,
     retry_after: Option<u32>,
     allow: Option<&'static str>,
 }
@@ -84,7 +85,7 @@ impl Problem {
     /// Of a body that is not JSON, or not this one.
     pub fn body(e: &serde_json::Error) -> Self {
         let mut problem = Self::request(format!("the body is not what it should be: {e}"));
-        problem.position = (e.line() > 0).then(|| (e.line() as u64, e.column() as u64));
+        problem.position = (e.line() > 0).then(|| short((e.line() as u64, e.column() as u64)));
         problem
     }
 }
@@ -107,11 +108,17 @@ impl From<&Error> for Problem {
         Self {
             sqlstate: Some(error.sqlstate()),
             help,
-            position: error.position(),
+            position: error.position().map(short),
             retry_after: again.then_some(RETRY_SECONDS),
             ..Self::new(status, code, detail)
         }
     }
+}
+
+/// A text that is taken has fewer lines than that.
+fn short((line, column): (u64, u64)) -> (u32, u32) {
+    let of = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    (of(line), of(column))
 }
 
 fn status(error: &Error) -> StatusCode {
