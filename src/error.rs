@@ -251,6 +251,20 @@ impl Error {
         }
     }
 
+    /// What to do about it, where it says so; its text ends with the same.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Parse(e) => e.hint.as_deref(),
+            Self::Unknown { hint: help, .. }
+            | Self::Exists { hint: help, .. }
+            | Self::Invalid { help, .. }
+            | Self::Store { help, .. } => help.as_deref(),
+            Self::Subscription { help, .. } | Self::Transaction { help, .. } => Some(help),
+            Self::Source(e) => e.help.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Line and column in the statement's text, from 1, where known.
     pub fn position(&self) -> Option<(u64, u64)> {
         match self {

@@ -81,7 +81,14 @@ impl Memory {
         self.limit.map_or(usize::MAX, |limit| limit / 64)
     }
 
-    fn used(&self) -> usize {
+    /// None: there is none.
+    #[cfg(feature = "serve")]
+    pub fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// How many bytes are kept.
+    pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 

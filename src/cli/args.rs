@@ -23,7 +23,7 @@ Start here:
 
 Keep definitions, and share them:
   belvedere sql   --data ./data              definitions are kept in ./data
-  belvedere serve --data ./data              clients connect: of Flight SQL, of PostgreSQL
+  belvedere serve --data ./data              clients connect: of Flight SQL, of PostgreSQL, of HTTP
   belvedere sql   --connect grpc://127.0.0.1:50051
 
 Exit codes:
@@ -70,6 +70,9 @@ pub struct Demo {
     /// Where to serve PostgreSQL's protocol. By default 127.0.0.1:5433, or the next free port.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub postgres: Option<SocketAddr>,
+    /// Where to serve HTTP. By default 127.0.0.1:8080, or the next free port.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub http: Option<SocketAddr>,
 }
 
 /// Serve the definitions of a data directory to clients, until Ctrl-C.
@@ -77,10 +80,12 @@ pub struct Demo {
 #[command(after_help = "\
 Examples:
   belvedere serve --data ./data
-  belvedere serve --data ./data --flight 127.0.0.1:6000 --postgres 127.0.0.1:6001
+  belvedere serve --data ./data --flight 127.0.0.1:6000 --postgres 127.0.0.1:6001 \\
+                  --http 127.0.0.1:6002
   belvedere serve --data ./data --kept-memory-limit 16GB
   belvedere serve --data ./data --tls-cert server.pem --tls-key server.key
-  belvedere serve --data ./data --flight 0.0.0.0:50051 --postgres 0.0.0.0:5433 --insecure
+  belvedere serve --data ./data --flight 0.0.0.0:50051 --postgres 0.0.0.0:5433 --http 0.0.0.0:8080 \\
+                  --insecure
 
 While no users are defined, every client is the administrator. Therefore an address that other machines reach \
 is refused, unless --insecure says that the network itself keeps others out.
@@ -88,6 +93,7 @@ is refused, unless --insecure says that the network itself keeps others out.
 Connect:
   belvedere sql --connect grpc://127.0.0.1:50051
   psql postgresql://127.0.0.1:5433/belvedere
+  curl http://127.0.0.1:8080/openapi.json
   Python:  adbc_driver_flightsql.dbapi.connect('grpc://127.0.0.1:50051', autocommit=True)")]
 pub struct Serve {
     /// Where definitions are kept; made if it does not exist.
@@ -99,6 +105,9 @@ pub struct Serve {
     /// Where to serve PostgreSQL's protocol, for BI tools, psql and other clients of PostgreSQL.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5433", value_parser = address)]
     pub postgres: SocketAddr,
+    /// Where to serve HTTP: rows by key, SQL, figures for monitors.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub http: SocketAddr,
     /// The certificate (with its chain), PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

@@ -9,8 +9,9 @@ use super::output::say;
 use super::script::cancellable;
 use crate::Engine;
 use crate::serve::flight::FlightServer;
+use crate::serve::http::HttpServer;
 use crate::serve::postgres::PostgresServer;
-use crate::serve::{BindError, ServeOptions, flight, postgres};
+use crate::serve::{BindError, ServeOptions, flight, http, postgres};
 
 /// `belvedere serve`
 pub async fn run(arguments: Serve) -> Result<()> {
@@ -24,7 +25,8 @@ pub async fn run(arguments: Serve) -> Result<()> {
     let engine = cancellable(async { Ok(builder.open().await?) }).await?;
     let servers = Servers {
         flight: FlightServer::bind(engine.clone(), arguments.flight, options.clone()).await?,
-        postgres: PostgresServer::bind(engine, arguments.postgres, options).await?,
+        postgres: PostgresServer::bind(engine.clone(), arguments.postgres, options.clone()).await?,
+        http: HttpServer::bind(engine, arguments.http, options).await?,
     };
     // Who started it may have stopped reading; the clients have not.
     let _ = say(&format!(
@@ -39,15 +41,18 @@ pub async fn run(arguments: Serve) -> Result<()> {
 pub struct Servers {
     pub flight: flight::Bound,
     pub postgres: postgres::Bound,
+    pub http: http::Bound,
 }
 
 impl Servers {
     /// A line for each, with the command that connects to it.
     pub fn addresses(&self) -> String {
         let (flight, postgres) = (self.flight.url(), self.postgres.url());
+        let http = self.http.url();
         format!(
             "Arrow Flight SQL on {flight}    belvedere sql --connect {flight}\n\
-             PostgreSQL on {postgres}    psql '{postgres}'\n"
+             PostgreSQL on {postgres}    psql '{postgres}'\n\
+             HTTP on {http}    curl {http}/openapi.json\n"
         )
     }
 
@@ -62,7 +67,8 @@ impl Servers {
                 ended
             };
             let postgres = self.postgres.run(ending.cancelled());
-            tokio::join!(flight, postgres).0
+            let http = self.http.run(ending.cancelled());
+            tokio::join!(flight, postgres, http).0
         };
         tokio::select! {
             ended = serving => ended.map_err(Failure::from),

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,10 +10,74 @@ const KEPT: usize = 10_000;
 /// Bytes of a statement's text kept.
 const TEXT_BYTES: usize = 16 << 10;
 
+/// Upper bounds in milliseconds of how long statements took, as they are counted; those that took longer have a count of their own.
+pub(super) const BOUNDS_MS: [f64; 12] = [
+    1.0, 2.5, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 2500.0, 10_000.0, 60_000.0, 600_000.0,
+];
+
 /// What ran, newest last, in memory.
 #[derive(Debug, Default)]
 pub(super) struct QueryLog {
     entries: Mutex<Entries>,
+    counts: Arc<Counts>,
+}
+
+/// All statements since the engine was started, those that are kept no more among them.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    begun: AtomicU64,
+    finished: AtomicU64,
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+    rows: AtomicU64,
+    /// By the first of [`BOUNDS_MS`] that is not exceeded.
+    took: [AtomicU64; BOUNDS_MS.len() + 1],
+    took_us: AtomicU64,
+}
+
+/// The same at one moment.
+#[cfg(feature = "serve")]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counted {
+    pub running: u64,
+    pub finished: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub rows: u64,
+    /// An upper bound in seconds, and how many took no longer than that; the last has no bound.
+    pub took: Vec<(Option<f64>, u64)>,
+    pub took_seconds: f64,
+}
+
+impl Counts {
+    fn ended(&self, how: &AtomicU64, ms: f64) {
+        how.fetch_add(1, Ordering::Relaxed);
+        let bucket = BOUNDS_MS.iter().position(|bound| ms <= *bound);
+        self.took[bucket.unwrap_or(BOUNDS_MS.len())].fetch_add(1, Ordering::Relaxed);
+        self.took_us.fetch_add((ms * 1e3) as u64, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "serve")]
+    fn now(&self) -> Counted {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let bounds = BOUNDS_MS.iter().map(|ms| Some(ms / 1e3)).chain([None]);
+        let mut so_far = 0;
+        let took = bounds.zip(&self.took).map(|(bound, count)| {
+            so_far += of(count);
+            (bound, so_far)
+        });
+        let took = took.collect();
+        let ended = of(&self.finished) + of(&self.failed) + of(&self.cancelled);
+        Counted {
+            running: of(&self.begun).saturating_sub(ended),
+            finished: of(&self.finished),
+            failed: of(&self.failed),
+            cancelled: of(&self.cancelled),
+            rows: of(&self.rows),
+            took,
+            took_seconds: of(&self.took_us) as f64 / 1e6,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +147,17 @@ impl QueryLog {
         if entries.kept.len() > KEPT {
             entries.kept.pop_front();
         }
-        Running(entry)
+        self.counts.begun.fetch_add(1, Ordering::Relaxed);
+        Running {
+            entry,
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// How many there were, and how they went.
+    #[cfg(feature = "serve")]
+    pub fn counted(&self) -> Counted {
+        self.counts.now()
     }
 
     pub fn entries(&self) -> Vec<Arc<Entry>> {
@@ -108,46 +183,60 @@ impl Entry {
         self.started.elapsed().as_secs_f64() * 1e3
     }
 
-    fn update(&self, change: impl FnOnce(&mut Progress, f64)) {
+    /// False: it had ended before.
+    fn update(&self, change: impl FnOnce(&mut Progress)) -> bool {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if progress.state == RunState::Running {
-            change(&mut progress, self.elapsed_ms());
+        let runs = progress.state == RunState::Running;
+        if runs {
+            change(&mut progress);
         }
+        runs
     }
 }
 
 /// A statement on its way. Dropped before it ended, it was cancelled.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Entry>);
+pub(super) struct Running {
+    entry: Arc<Entry>,
+    counts: Arc<Counts>,
+}
 
 impl Running {
     pub fn rows(&self, count: usize) {
-        self.0.update(|progress, _| progress.rows += count as u64);
+        self.entry.update(|progress| progress.rows += count as u64);
+        self.counts.rows.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub fn served(&self, freshness: &Freshness) {
         if !freshness.parts.is_empty() {
             let freshness = Arc::new(freshness.clone());
-            self.0
-                .update(|progress, _| progress.freshness = Some(freshness));
+            self.entry
+                .update(|progress| progress.freshness = Some(freshness));
         }
     }
 
     pub fn finished(&self) {
-        self.0
-            .update(|progress, ms| progress.state = RunState::Finished { ms });
+        let counts = &self.counts;
+        self.end(&counts.finished, |ms| RunState::Finished { ms });
     }
 
     pub fn failed(&self, error: &crate::Error) {
         let error = error.to_string();
-        self.0
-            .update(|progress, ms| progress.state = RunState::Failed { ms, error });
+        let counts = &self.counts;
+        self.end(&counts.failed, |ms| RunState::Failed { ms, error });
+    }
+
+    fn end(&self, how: &AtomicU64, state: impl FnOnce(f64) -> RunState) {
+        let ms = self.entry.elapsed_ms();
+        if self.entry.update(|progress| progress.state = state(ms)) {
+            self.counts.ended(how, ms);
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0
-            .update(|progress, ms| progress.state = RunState::Cancelled { ms });
+        let counts = &self.counts;
+        self.end(&counts.cancelled, |ms| RunState::Cancelled { ms });
     }
 }

@@ -7,12 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
+#[cfg(feature = "serve")]
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+#[cfg(feature = "serve")]
+use datafusion::common::DataFusionError;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
+#[cfg(feature = "serve")]
+use super::answer::{Answer, batch_answer, settled};
+#[cfg(feature = "serve")]
+use super::panics::caught;
 use super::query::Planned;
+#[cfg(feature = "serve")]
+use super::session::{Prepared, Session};
 use super::typed;
 use crate::error::{Error, Result};
 use crate::federation::Template;
@@ -172,6 +182,61 @@ impl Lookup {
         };
         let rows = rows.with_schema(self.schema.clone());
         Ok(rows.ok())
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Session {
+    /// Whether it would be executed as it was planned: nothing has been defined since, and the settings are the same.
+    pub(crate) fn is_current(&self, prepared: &Prepared) -> bool {
+        let names = self.names(self.settings());
+        let planned = prepared.planned.as_ref();
+        planned.is_none_or(|planned| names.are_those_of(planned))
+    }
+
+    /// Execute a prepared lookup once for each of these values, as one statement: its answer is the rows of all, as of one moment.
+    /// None: it does not go the short way, and nothing was done.
+    pub(crate) async fn look_up_each(
+        &self,
+        prepared: &Prepared,
+        values: &[Vec<ScalarValue>],
+    ) -> Result<Option<Answer>> {
+        let Some(lookup) = prepared.lookup.as_ref() else {
+            return Ok(None);
+        };
+        if !self.is_current(prepared) {
+            return Ok(None);
+        }
+        let running = self.inner.log.begin(&prepared.sql);
+        let found = caught(Box::pin(async {
+            self.admits(&prepared.statement.statement)?;
+            let settings = self.settings();
+            let names = self.names(settings.clone());
+            let Some((shown, freshness)) = self.found(lookup, &names).await? else {
+                return Ok(None);
+            };
+            let mut found = Vec::with_capacity(values.len());
+            for values in values {
+                let names = prepared.parameters.iter();
+                let names = names.map(|(name, _)| name.trim_start_matches('$').to_string());
+                let given = names.zip(values.iter().cloned()).collect();
+                match lookup.rows(&shown, &given)? {
+                    Some(rows) if rows.num_rows() > 0 => found.push(rows),
+                    Some(_) => {}
+                    None => return Ok(None),
+                }
+            }
+            let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
+            Ok(Some(self.told(batch_answer(rows), freshness, &settings)))
+        }));
+        match self.noted(found.await) {
+            Ok(None) => {
+                running.finished();
+                Ok(None)
+            }
+            Ok(Some(answer)) => settled(Ok(answer), running).map(Some),
+            Err(e) => settled(Err(e), running).map(Some),
+        }
     }
 }
 

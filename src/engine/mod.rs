@@ -18,6 +18,9 @@
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
 //! | `lookup.rs` | the short ways of prepared statements |
+//! | `described.rs` | what there is to read, for those who serve it by name and key |
+//! | `keyed.rs` | the key of a query's rows, where its plan has one |
+//! | `figures.rs` | how the engine is, in numbers |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -46,8 +49,14 @@ mod connectors;
 mod copies;
 mod copy;
 mod define;
+#[cfg(feature = "serve")]
+mod described;
 mod explain;
+#[cfg(feature = "serve")]
+mod figures;
 mod kept;
+#[cfg(feature = "serve")]
+mod keyed;
 mod limits;
 mod lineage;
 mod log;
@@ -77,6 +86,10 @@ use std::sync::Arc;
 pub use answer::Answer;
 pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
+#[cfg(feature = "serve")]
+pub(crate) use described::{Column, Described};
+#[cfg(feature = "serve")]
+pub(crate) use figures::{Figures, ViewFigures};
 #[cfg(test)]
 pub(crate) use query::kept_plan;
 pub use session::{Prepared, Session};
@@ -84,7 +97,7 @@ pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
 #[cfg(feature = "serve")]
-pub(crate) use system::PgType;
+pub(crate) use system::{PgType, sql_type};
 pub use transaction::TransactionState;
 #[cfg(test)]
 pub(crate) use watch::Read;
@@ -111,6 +124,12 @@ impl Engine {
     /// nothing.
     pub async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<Change>> {
         apply::apply(&self.inner, files, options).await
+    }
+
+    /// How it is, in numbers.
+    #[cfg(feature = "serve")]
+    pub(crate) fn figures(&self) -> Figures {
+        Figures::of(&self.inner)
     }
 
     /// Give up this handle. The data directory is free once all handles, sessions and answers are gone.

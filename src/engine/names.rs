@@ -8,6 +8,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::DataFusionError;
 
 use super::lineage::Outline;
+use super::query::Planned;
 use super::settings::Settings;
 use super::transaction::Snapshot;
 use super::world::{Inner, World};
@@ -105,6 +106,12 @@ impl Names {
     pub fn of_session(self, session: &Arc<Mutex<Settings>>) -> Self {
         let session = Some(Arc::downgrade(session));
         Self { session, ..self }
+    }
+
+    /// Whether what was planned would be so again.
+    pub fn are_those_of(&self, planned: &Planned) -> bool {
+        let then = &planned.names;
+        then.world.version == self.world.version && then.settings == self.settings
     }
 
     /// Names inside a view: looked up along the view's own path.

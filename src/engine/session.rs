@@ -29,6 +29,7 @@ use super::{explain, show, subscribe, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::freshness::Freshness;
+use crate::views::Shown;
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -59,10 +60,12 @@ pub struct Prepared {
     pub has_effect: bool,
     /// Its answer does not end by itself: a subscription's.
     pub goes_on: bool,
-    statement: Spanned,
-    planned: Option<Planned>,
-    lookup: Option<Arc<Lookup>>,
+    pub(super) statement: Spanned,
+    pub(super) planned: Option<Planned>,
+    pub(super) lookup: Option<Arc<Lookup>>,
     generic: Arc<Generic>,
+    /// The same as it is understood now, where that is otherwise: something has been defined or set since.
+    again: Arc<Mutex<Option<Arc<Prepared>>>>,
 }
 
 impl Prepared {
@@ -127,6 +130,7 @@ impl Session {
                 statement,
                 lookup: planned.as_ref().and_then(Lookup::of).map(Arc::new),
                 generic: Arc::default(),
+                again: Arc::default(),
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
@@ -246,29 +250,19 @@ impl Session {
             _ => return self.dispatch(&prepared.statement, settings).await,
         };
         self.admits(&prepared.statement.statement)?;
-        // A plan made in another world, or under other settings, is made anew.
         let names = self.names(settings.clone());
-        let current = planned.names.world.version == names.world.version
-            && *planned.names.settings == settings;
-        if let (true, Some(lookup)) = (current, &prepared.lookup) {
-            let deadline = deadline(&settings);
-            let view = lookup.view();
-            let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
-            // One that cannot be read by its copy may be read the long way.
-            if let Ok(found) = within(&settings, deadline, async {
-                Ok(names.readable(wanted, deadline).await)
-            })
-            .await?
-                && let Some(shown) = found.shelf.get(&view.id)
-                && let Some(rows) = lookup.rows(shown, &given)?
-            {
-                let part = names.part(view, shown, Some(&found));
-                let freshness = Freshness { parts: vec![part] };
-                return Ok(self.told(batch_answer(rows), freshness, &settings));
-            }
+        if !names.are_those_of(planned) {
+            let again = self.understood_again(prepared, &names).await?;
+            as_prepared(&prepared.schema, &again.schema)?;
+            return Box::pin(self.run_prepared(&again, values)).await;
         }
-        if current
-            && let Some(template) = prepared.generic.template(planned)
+        if let Some(lookup) = &prepared.lookup
+            && let Some((shown, freshness)) = self.found(lookup, &names).await?
+            && let Some(rows) = lookup.rows(&shown, &given)?
+        {
+            return Ok(self.told(batch_answer(rows), freshness, &settings));
+        }
+        if let Some(template) = prepared.generic.template(planned)
             && let Some(fragment) = template.with(&given)
         {
             let deadline = deadline(&settings);
@@ -283,17 +277,52 @@ impl Session {
                 }
             }
         }
-        let planned = match current {
-            true => Planned {
-                plan: planned.plan.clone(),
-                names: planned.names.clone().within(names.snapshot),
-            },
-            false => query::plan(names, ast).await?,
+        let planned = Planned {
+            plan: planned.plan.clone(),
+            names: planned.names.clone().within(names.snapshot),
         };
         let values = parameter_values(given);
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         Ok(answer)
+    }
+
+    /// The statement as it is understood now; once, until that is otherwise again.
+    async fn understood_again(&self, prepared: &Prepared, names: &Names) -> Result<Arc<Prepared>> {
+        let known = || {
+            prepared
+                .again
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let is_current = |again: &Arc<Prepared>| {
+            let planned = again.planned.as_ref();
+            planned.is_some_and(|planned| names.are_those_of(planned))
+        };
+        if let Some(again) = known().clone().filter(is_current) {
+            return Ok(again);
+        }
+        let again = Arc::new(self.understand(prepared.statement.clone()).await?);
+        *known() = Some(again.clone());
+        Ok(again)
+    }
+
+    /// What the view of a lookup has, if it can be read by its copy.
+    pub(super) async fn found(
+        &self,
+        lookup: &Lookup,
+        names: &Names,
+    ) -> Result<Option<(Arc<Shown>, Freshness)>> {
+        let deadline = deadline(&names.settings);
+        let view = lookup.view();
+        let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
+        let found = async { Ok(names.readable(wanted, deadline).await) };
+        let found = within(&names.settings, deadline, found).await?;
+        Ok(found.ok().and_then(|found| {
+            let shown = found.shelf.get(&view.id)?.clone();
+            let part = names.part(view, &shown, Some(&found));
+            Some((shown, Freshness { parts: vec![part] }))
+        }))
     }
 
     /// Set a session setting from its text, as `SET` does.
@@ -319,7 +348,7 @@ impl Session {
         change(&mut self.settings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn names(&self, settings: Settings) -> Names {
+    pub(super) fn names(&self, settings: Settings) -> Names {
         let transaction = self.transaction();
         let own = transaction.as_ref().and_then(Transaction::world);
         let world = own.cloned().unwrap_or_else(|| self.inner.world());
@@ -446,7 +475,12 @@ impl Session {
     }
 
     /// The answer with what it was made of: a notice, if the session wants one, or if that is older than it may be.
-    fn told(&self, mut answer: Answer, freshness: Freshness, settings: &Settings) -> Answer {
+    pub(super) fn told(
+        &self,
+        mut answer: Answer,
+        freshness: Freshness,
+        settings: &Settings,
+    ) -> Answer {
         if settings.freshness_notice || freshness.is_stale() {
             answer.notices.push(format!("Read from {freshness}"));
         }

@@ -13,6 +13,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::listen::ClientCount;
+
 /// A client that means it has sent its first bytes by then.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,7 @@ pub(in crate::serve) struct Connections {
     /// The length of what every client sends first.
     preface: usize,
     stop: CancellationToken,
+    count: Arc<ClientCount>,
 }
 
 #[derive(Debug, Default)]
@@ -77,12 +80,18 @@ impl Drop for AtWork {
 }
 
 impl Connections {
-    pub fn new(limit: usize, preface: usize, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        limit: usize,
+        preface: usize,
+        stop: CancellationToken,
+        count: Arc<ClientCount>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             open: Mutex::default(),
             limit: limit.max(1),
             preface,
             stop,
+            count,
         })
     }
 
@@ -132,6 +141,7 @@ impl Connections {
         open.next_id += 1;
         open.peers.insert(id, Arc::clone(&peer));
         drop(open);
+        self.count.came();
         Some(Connection {
             tcp,
             closed: Box::pin(peer.close.clone().cancelled_owned()),
@@ -183,6 +193,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.connections.count.left();
         self.connections.open().peers.remove(&self.id);
     }
 }

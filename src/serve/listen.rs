@@ -1,8 +1,14 @@
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// How to serve, whatever the protocol.
 #[derive(Debug, Clone)]
@@ -13,6 +19,46 @@ pub struct ServeOptions {
     pub insecure: bool,
     /// Connections at once; beyond it, idle ones are closed.
     pub max_connections: usize,
+    /// Counts the connections of all servers that are given the same.
+    pub clients: Clients,
+}
+
+/// The connections of the servers that share this, counted by protocol.
+#[derive(Debug, Clone, Default)]
+pub struct Clients(Arc<Mutex<BTreeMap<&'static str, Arc<ClientCount>>>>);
+
+/// Of one protocol: connections that are open, and all that there were.
+#[derive(Debug, Default)]
+pub(super) struct ClientCount {
+    open: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl Clients {
+    pub(super) fn of(&self, protocol: &'static str) -> Arc<ClientCount> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(protocol).or_default())
+    }
+
+    /// Protocol, connections that are open, and all that there were.
+    pub(super) fn counted(&self) -> Vec<(&'static str, u64, u64)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        all.iter()
+            .map(|(protocol, count)| (*protocol, of(&count.open), of(&count.accepted)))
+            .collect()
+    }
+}
+
+impl ClientCount {
+    pub(super) fn came(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn left(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Default for ServeOptions {
@@ -21,6 +67,7 @@ impl Default for ServeOptions {
             tls: None,
             insecure: false,
             max_connections: 512,
+            clients: Clients::default(),
         }
     }
 }
@@ -97,6 +144,26 @@ pub(super) fn read_tls(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u
         })
     };
     Ok((read("--tls-cert", certificate)?, read("--tls-key", key)?))
+}
+
+/// What takes encrypted connections, for one of these protocols above TLS (none: whatever the client says).
+pub(super) fn acceptor(
+    (certificate, key): &(PathBuf, PathBuf),
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor, BindError> {
+    let (certificate, key) = read_tls(certificate, key)?;
+    let unusable = |cause: String| BindError::Tls { cause };
+    let chain = CertificateDer::pem_slice_iter(&certificate)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| unusable(e.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| unusable(e.to_string()))?;
+    choose_cryptography();
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| unusable(e.to_string()))?;
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// TLS by ring, whatever else is linked: a library brings another implementation along, and rustls takes neither by itself.

@@ -5,14 +5,16 @@
 //! |---|---|
 //! | [`flight`] | Arrow Flight SQL: server and client |
 //! | [`postgres`] | PostgreSQL's protocol |
+//! | [`http`] | HTTP: views by key, SQL, what monitors ask for |
 //! | `listen.rs` | [`ServeOptions`]: what all protocols are told; taking an address |
 //! | `paths.rs` | paths that mean nothing to a server |
 //! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
 
 mod connections;
 pub mod flight;
+pub mod http;
 mod listen;
 mod paths;
 pub mod postgres;
 
-pub use listen::{BindError, ServeOptions};
+pub use listen::{BindError, Clients, ServeOptions};

@@ -175,6 +175,9 @@ pub struct Views {
     changed: Arc<Notify>,
     execute: OnceLock<Arc<dyn Execute>>,
     keeper: Keeper,
+    /// For what is kept by change.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
+    pub memory: Arc<Memory>,
     /// Queries that are kept while somebody subscribes to them.
     pub asked: Asked,
     pub subscribers: Arc<Subscribers>,
@@ -197,10 +200,11 @@ impl Views {
         memory: Arc<Memory>,
     ) -> Result<Self> {
         let shelves = Arc::new(Shelves::default());
-        let keeper = Keeper::begin(durable, shelves.clone(), memory).map_err(|e| Error::Store {
-            message: format!("no thread can be made for views: {e}"),
-            help: None,
-        })?;
+        let keeper =
+            Keeper::begin(durable, shelves.clone(), memory.clone()).map_err(|e| Error::Store {
+                message: format!("no thread can be made for views: {e}"),
+                help: None,
+            })?;
         Ok(Self {
             shelves,
             versions: Versions::new(data_dir),
@@ -211,6 +215,7 @@ impl Views {
             changed: Arc::default(),
             execute: OnceLock::new(),
             keeper,
+            memory,
             asked: Asked::default(),
             subscribers: Arc::default(),
         })

@@ -122,4 +122,23 @@ fn an_address_that_cannot_be_had_names_its_flag() {
         .failed();
     assert_snapshot!(taken.replace(server.address(), "[address]"), @"2: error: the address [address] is taken by another process. --flight HOST:PORT takes another one");
     assert_snapshot!(place.run(&["serve", "--data", "other", "--flight", "0.0.0.0:0"]).failed(), @"2: error: 0.0.0.0:0 is not on this machine's loopback, and no users are defined: everybody who reaches it would be the administrator. --insecure serves it all the same");
+    let http = [
+        "serve",
+        "--data",
+        "other",
+        "--flight",
+        "127.0.0.1:0",
+        "--postgres",
+        "127.0.0.1:0",
+        "--http",
+    ];
+    let taken = place
+        .run(&[&http[..], &[server.address()]].concat())
+        .failed();
+    assert_snapshot!(taken.replace(server.address(), "[address]"), @"2: error: the address [address] is taken by another process. --http HOST:PORT takes another one");
+    let exposed = place.run(&[&http[..], &["0.0.0.0:0"]].concat()).failed();
+    assert!(
+        exposed.contains("--insecure serves it all the same"),
+        "{exposed}"
+    );
 }

@@ -129,6 +129,8 @@ impl Place {
             "127.0.0.1:0",
             "--postgres",
             "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
         ];
         let mut child = self.command(&[&arguments, more].concat()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

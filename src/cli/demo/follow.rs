@@ -123,6 +123,8 @@ fn kill_one(data: &Path) -> Result<()> {
             "127.0.0.1:0",
             "--postgres",
             "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
             "--data",
         ])
         .arg(data);

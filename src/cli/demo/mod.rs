@@ -39,6 +39,7 @@ use crate::Engine;
 use crate::engine::{ApplyOptions, SqlFile};
 use crate::serve::ServeOptions;
 use crate::serve::flight::FlightServer;
+use crate::serve::http::HttpServer;
 use crate::serve::postgres::PostgresServer;
 use premises::Premises;
 
@@ -75,21 +76,24 @@ pub async fn run(arguments: Demo) -> Result<()> {
     }
     let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let engine = || local.engine.clone();
-    let flight =
-        async |address| FlightServer::bind(engine(), address, ServeOptions::default()).await;
-    let postgres =
-        async |address| PostgresServer::bind(engine(), address, ServeOptions::default()).await;
+    let options = ServeOptions::default();
+    let flight = async |address| FlightServer::bind(engine(), address, options.clone()).await;
+    let postgres = async |address| PostgresServer::bind(engine(), address, options.clone()).await;
+    let http = async |address| HttpServer::bind(engine(), address, options.clone()).await;
     let servers = Servers {
         flight: first_free(arguments.flight, usual(50_051), flight).await?,
         postgres: first_free(arguments.postgres, usual(5433), postgres).await?,
+        http: first_free(arguments.http, usual(8080), http).await?,
     };
     let (url, postgres) = (servers.flight.url(), servers.postgres.url());
+    let http = servers.http.url();
     say(&format!(
         "\
-It serves until Ctrl-C. Ask it yourself, with Arrow Flight SQL or as if it was a PostgreSQL:
+It serves until Ctrl-C. Ask it yourself, with Arrow Flight SQL, as if it was a PostgreSQL, or over HTTP:
 
   belvedere sql --connect {url}
   psql '{postgres}'
+  curl '{http}/v1/views/margin_by_month?limit=3'
 
   pip install adbc-driver-flightsql pyarrow
   from adbc_driver_flightsql import dbapi

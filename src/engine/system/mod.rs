@@ -43,7 +43,9 @@ use crate::catalog::SystemTable;
 
 pub(super) use pg_catalog::{Catalog, understand};
 pub(crate) use pg_type::PgType;
-pub(super) use types::sql_type;
+#[cfg(feature = "serve")]
+pub(super) use relations::{Relation, relations};
+pub(crate) use types::sql_type;
 
 static ALL: &[Definition] = &[
     information_schema::COLUMNS,

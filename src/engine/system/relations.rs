@@ -12,14 +12,14 @@ use crate::engine::names::Names;
 use crate::engine::world::World;
 
 /// Whatever has rows: an own view, a source's table, a system table.
-pub(super) enum Relation<'a> {
+pub(in crate::engine) enum Relation<'a> {
     View(&'a ViewDefinition),
     Table { source: &'a str, table: &'a Table },
     System(&'static Definition),
 }
 
 /// A relation's column.
-pub(super) struct ColumnFacts<'a> {
+pub(in crate::engine) struct ColumnFacts<'a> {
     pub name: &'a str,
     pub data_type: Cow<'a, DataType>,
     pub nullable: bool,
@@ -33,7 +33,7 @@ pub(super) struct ColumnFacts<'a> {
 }
 
 /// All relations: own ones first, then those of each source.
-pub(super) fn relations(world: &World) -> impl Iterator<Item = Relation<'_>> {
+pub(in crate::engine) fn relations(world: &World) -> impl Iterator<Item = Relation<'_>> {
     let definitions = &world.definitions;
     let views = definitions.views.values().map(|view| Relation::View(view));
     let tables = definitions.sources.keys().flat_map(|source| {

@@ -1,7 +1,7 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
 /// A type as SQL writes it.
-pub(in crate::engine) fn sql_type(data_type: &DataType) -> String {
+pub(crate) fn sql_type(data_type: &DataType) -> String {
     let named = match data_type {
         DataType::Boolean => "boolean",
         DataType::Int8 => "tinyint",

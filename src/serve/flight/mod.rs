@@ -38,6 +38,6 @@ mod server;
 mod sql;
 mod statements;
 mod status;
-mod wire;
+pub(super) mod wire;
 
 pub use server::{Bound, FlightServer};

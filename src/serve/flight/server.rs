@@ -91,6 +91,7 @@ impl Bound {
             self.options.max_connections,
             PREFACE_BYTES,
             stop.child_token(),
+            self.options.clients.of("flight"),
         );
         let incoming = connections.accept(self.listener);
         let router = router(door, self.tls)?;

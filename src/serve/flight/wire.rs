@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 2_700_000;
 
 /// The schema as clients get it. Every column is nullable: what a query's plan says is not a promise all its rows
 /// keep (an outer join moved by the optimizer), and no client needs it.
-pub(super) fn wire_schema(schema: &Schema) -> SchemaRef {
+pub(in crate::serve) fn wire_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let field = field
             .as_ref()
@@ -89,7 +89,7 @@ pub(super) fn messages(
 }
 
 /// A batch in pieces of at most [`BATCH_BYTES`]; a row that is larger is a piece of its own.
-fn pieces(
+pub(in crate::serve) fn pieces(
     batch: RecordBatch,
     schema: SchemaRef,
 ) -> impl Iterator<Item = Result<RecordBatch, Status>> + Send {

@@ -36,7 +36,7 @@ mod said;
 mod server;
 mod startup;
 mod statements;
-mod times;
+pub(super) mod times;
 mod wire;
 
 pub use server::{Bound, PostgresServer};

@@ -1,12 +1,9 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -16,7 +13,7 @@ use super::startup::{self, Shared};
 use super::wire::Broken;
 use crate::engine::Engine;
 use crate::serve::connections::Connections;
-use crate::serve::listen::{BindError, ServeOptions, choose_cryptography, listen, read_tls};
+use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
 
 /// Every client's first message is not shorter: a request for TLS.
 const PREFACE_BYTES: usize = 8;
@@ -44,7 +41,7 @@ impl PostgresServer {
         options: ServeOptions,
     ) -> Result<Bound, BindError> {
         let tls = match &options.tls {
-            Some((certificate, key)) => Some(tls(certificate, key)?),
+            Some(files) => Some(acceptor(files, &[])?),
             None => None,
         };
         let (listener, address) = listen("--postgres", address, &options).await?;
@@ -86,6 +83,7 @@ impl Bound {
             self.options.max_connections,
             PREFACE_BYTES,
             closing.child_token(),
+            self.options.clients.of("postgresql"),
         );
         let mut incoming = Box::pin(connections.accept(self.listener));
         let shared = Arc::new(Shared {
@@ -123,19 +121,4 @@ impl Bound {
             clients.shutdown().await;
         }
     }
-}
-
-fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, BindError> {
-    let (certificate, key) = read_tls(certificate, key)?;
-    let unusable = |cause: String| BindError::Tls { cause };
-    let chain = CertificateDer::pem_slice_iter(&certificate)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| unusable(e.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| unusable(e.to_string()))?;
-    choose_cryptography();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| unusable(e.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -124,7 +124,7 @@ pub(super) fn interval(out: &mut BytesMut, value: IntervalMonthDayNano) -> fmt::
 }
 
 /// An interval as PostgreSQL and its clients write it: `1 year 2 mons -3 days 04:05:06.7`, `1d 2s`, `P1DT2S`.
-pub(super) fn parse_interval(text: &str) -> Option<IntervalMonthDayNano> {
+pub(in crate::serve) fn parse_interval(text: &str) -> Option<IntervalMonthDayNano> {
     let text = text.trim().trim_start_matches('@').trim();
     if text.is_empty() {
         return None;

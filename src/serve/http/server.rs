@@ -1,0 +1,190 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use futures::StreamExt;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::door::{self, Door};
+use super::line::Patient;
+use crate::engine::Engine;
+use crate::serve::connections::{Connection, Connections, Peer};
+use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
+
+/// The length of the shortest request: `GET / HTTP/1.0`.
+const PREFACE_BYTES: usize = 18;
+/// Time for a request's headers, for the first request of a connection as for each that follows.
+const HEADERS: Duration = Duration::from_secs(30);
+const HEADER_BYTES: usize = 64 << 10;
+/// Requests at once on one connection.
+const REQUESTS: u32 = 256;
+/// What may be on its way to a client of HTTP/2 that has not read it.
+const WINDOW_BYTES: u32 = 1 << 20;
+/// Time to finish what runs, once told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether statements are kept prepared for nobody.
+const TIDYING: Duration = Duration::from_secs(20);
+
+/// Serves an engine over HTTP.
+#[derive(Debug)]
+pub struct HttpServer;
+
+/// A server that has its address and answers nobody yet.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    engine: Engine,
+    options: ServeOptions,
+    tls: Option<TlsAcceptor>,
+}
+
+impl HttpServer {
+    /// Take the address; port 0 is any free one.
+    pub async fn bind(
+        engine: Engine,
+        address: SocketAddr,
+        options: ServeOptions,
+    ) -> Result<Bound, BindError> {
+        let tls = match &options.tls {
+            Some(files) => Some(acceptor(files, &[b"h2", b"http/1.1"])?),
+            None => None,
+        };
+        let (listener, address) = listen("--http", address, &options).await?;
+        Ok(Bound {
+            listener,
+            address,
+            engine,
+            options,
+            tls,
+        })
+    }
+}
+
+impl Bound {
+    /// The address with its port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How clients write the address.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serve until `shutdown` is ready; then take no new connections, let the running requests finish for ten seconds, and end
+    /// them.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let closing = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let connections = Connections::new(
+            self.options.max_connections,
+            PREFACE_BYTES,
+            closing.child_token(),
+            self.options.clients.of("http"),
+        );
+        let mut incoming = Box::pin(connections.accept(self.listener));
+        let door = Arc::new(Door::new(self.engine, self.options, stop.clone()));
+        let router = door::router(Arc::clone(&door));
+        let mut tidying = tokio::time::interval(TIDYING);
+        let mut clients = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(connection) = incoming.next() => {
+                    // The listener itself says what it could not accept.
+                    if let Ok(connection) = connection {
+                        let client = Client {
+                            door: Arc::clone(&door),
+                            router: router.clone(),
+                            stop: stop.clone(),
+                        };
+                        clients.spawn(client.serve(self.tls.clone(), connection));
+                    }
+                }
+                Some(_) = clients.join_next() => {}
+                _ = tidying.tick() => door.tidy(),
+            }
+        }
+        drop(incoming);
+        stop.cancel();
+        let ended = async { while clients.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            closing.cancel();
+            clients.shutdown().await;
+        }
+    }
+}
+
+/// What one connection needs.
+struct Client {
+    door: Arc<Door>,
+    router: Router,
+    stop: CancellationToken,
+}
+
+impl Client {
+    async fn serve(self, tls: Option<TlsAcceptor>, connection: Connection) {
+        let peer = Arc::clone(connection.peer());
+        match tls {
+            None => self.speak(connection, peer).await,
+            Some(tls) => match tokio::time::timeout(HEADERS, tls.accept(connection)).await {
+                Ok(Ok(stream)) => self.speak(stream, peer).await,
+                Ok(Err(e)) => tracing::debug!("a client's TLS did not begin: {e}"),
+                Err(_) => tracing::debug!("a client's TLS did not begin in time"),
+            },
+        }
+    }
+
+    async fn speak<S>(self, stream: S, peer: Arc<Peer>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { door, router, stop } = self;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (door, router, peer) = (Arc::clone(&door), router.clone(), Arc::clone(&peer));
+            async move {
+                let at_work = peer.at_work();
+                let request = request.map(Body::new);
+                Ok::<_, std::convert::Infallible>(door.enter(router, request, at_work).await)
+            }
+        });
+        let mut http = Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS)
+            .max_buf_size(HEADER_BYTES);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(REQUESTS)
+            .max_header_list_size(HEADER_BYTES as u32)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .keep_alive_interval(HEADERS)
+            .keep_alive_timeout(HEADERS);
+        let connection = http.serve_connection(TokioIo::new(Patient::new(stream)), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!("a client's connection ended: {e}");
+        }
+    }
+}
