@@ -15,6 +15,7 @@
 //! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `labels.rs` | what the columns of an answer are called |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
 //! | `lookup.rs` | the short way of a prepared statement that reads a kept view by its key |
 //! | `room.rs` | room on the stack for deep plans |
@@ -46,6 +47,7 @@ mod copy;
 mod define;
 mod explain;
 mod kept;
+mod labels;
 mod limits;
 mod lineage;
 mod log;

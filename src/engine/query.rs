@@ -29,7 +29,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::Settings;
 use super::stop::Stop;
-use super::{system, upstream, versions};
+use super::{labels, system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -117,10 +117,31 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
     Ok(state)
 }
 
+/// Resolve and type a query whose rows are the answer: to clients of PostgreSQL its columns are called as they are there.
+pub(super) async fn plan_answer(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
+    if !names.settings.one_database {
+        return plan(names, query).await;
+    }
+    let mut query = query.clone();
+    labels::as_postgres(&mut query);
+    plan(names, &query).await
+}
+
 /// Resolve and type a query.
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
-    let mut state = state(&names, None)?;
     let mut query = query.clone();
+    labels::tell_apart(&mut query);
+    let planned = plan_as_named(names.clone(), query.clone()).await;
+    match planned {
+        Err(e) if labels::are_the_same(&e) && labels::tell_apart_from_tables(&mut query) => {
+            plan_as_named(names, query).await.or(Err(e))
+        }
+        planned => planned,
+    }
+}
+
+async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<Planned> {
+    let mut state = state(&names, None)?;
     versions::into_names(&mut query, &names.settings.timezone)?;
     system::understand(&mut query, &names, &mut state)?;
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
@@ -421,7 +442,10 @@ pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<V
     }
     let mut columns: Vec<ViewColumn> = Vec::new();
     for (i, field) in fields.iter().enumerate() {
-        let name = names.get(i).unwrap_or(field.name()).clone();
+        let name = match names.get(i) {
+            Some(name) => name.clone(),
+            None => labels::shown(field.name()).to_string(),
+        };
         if columns.iter().any(|c| c.name == name) {
             return Err(Error::invalid_with_help(
                 format!("the view would have two columns named {name}"),

@@ -9,7 +9,7 @@ use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
@@ -24,7 +24,7 @@ use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
-use super::{explain, show, subscribe, typed};
+use super::{explain, labels, show, subscribe, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -126,11 +126,13 @@ impl Session {
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
-            let Planned { plan, names } = query::plan(self.names(self.settings()), query).await?;
+            let Planned { plan, names } =
+                query::plan_answer(self.names(self.settings()), query).await?;
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let names = names.within(None);
             let planned = Planned { plan, names };
-            let schema = Arc::clone(planned.plan.schema().inner());
+            let as_postgres = planned.names.settings.one_database;
+            let schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
             let mut parameters = parameters(&planned)?;
             typed::add_unused(&mut parameters, query);
             return Ok(prepared(schema, Some(planned), parameters, statement, true));
@@ -252,7 +254,10 @@ impl Session {
             let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
             let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
             if let Some(rows) = lookup.rows(&shelf, &given)? {
-                return Ok(batch_answer(rows));
+                return Ok(labels::shown_answer(
+                    batch_answer(rows),
+                    settings.one_database,
+                ));
             }
         }
         let planned = match current {
@@ -260,7 +265,7 @@ impl Session {
                 plan: planned.plan.clone(),
                 names: planned.names.clone().within(names.snapshot),
             },
-            false => query::plan(names, ast).await?,
+            false => query::plan_answer(names, ast).await?,
         };
         let values = parameter_values(given);
         let answer = self.query(ast, planned, settings, values).await?;
@@ -330,7 +335,7 @@ impl Session {
         self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
-                let planned = query::plan(self.names(settings.clone()), ast).await?;
+                let planned = query::plan_answer(self.names(settings.clone()), ast).await?;
                 self.query(ast, planned, settings, None).await
             }
             Statement::Copy(copy) => self.copy(copy, settings, None).await,
@@ -398,7 +403,7 @@ impl Session {
         let deadline = deadline(&settings);
         let run = async {
             let again = async || {
-                let again = query::plan(self.names(settings.clone()), ast).await?;
+                let again = query::plan_answer(self.names(settings.clone()), ast).await?;
                 bound(&again, &values)
             };
             let first = bound(&planned, &values)?;
@@ -406,13 +411,14 @@ impl Session {
         };
         let Ran { stream, notices } = within(&settings, deadline, run).await?;
         let limited = limited(stream, &settings, deadline);
-        Ok(Answer {
+        let answer = Answer {
             schema: limited.schema(),
             stream: limited,
             notices: self.untold(notices),
             is_query: true,
             goes_on: false,
-        })
+        };
+        Ok(labels::shown_answer(answer, settings.one_database))
     }
 
     /// Those notices that this session has not been given yet.
@@ -502,18 +508,35 @@ fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> 
 }
 
 /// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
-/// to.
+/// to, or a list of what is looked for in it (`id = ANY($1)`).
 fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
     let mut found = planned.plan.get_parameter_types()?;
     if found.values().any(Option::is_none) {
         planned.plan.apply_with_subqueries(|node| {
             node.apply_expressions(|expr| {
                 expr.apply(|expr| {
-                    if let Expr::Cast(cast) = expr
-                        && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                    let (parameter, data_type) = match expr {
+                        Expr::Cast(cast) => (cast.expr.as_ref(), cast.field.data_type().clone()),
+                        Expr::ScalarFunction(call) if call.name() == "array_has" => {
+                            let [list, element] = call.args.as_slice() else {
+                                return Ok(TreeNodeRecursion::Continue);
+                            };
+                            let inputs = node.inputs();
+                            let known =
+                                inputs.first().map(|input| element.get_type(input.schema()));
+                            match known {
+                                Some(Ok(element)) if !element.is_null() => {
+                                    (list, DataType::new_list(element, true))
+                                }
+                                _ => return Ok(TreeNodeRecursion::Continue),
+                            }
+                        }
+                        _ => return Ok(TreeNodeRecursion::Continue),
+                    };
+                    if let Expr::Placeholder(placeholder) = parameter
                         && let Some(unknown @ None) = found.get_mut(&placeholder.id)
                     {
-                        *unknown = Some(cast.field.data_type().clone());
+                        *unknown = Some(data_type);
                     }
                     Ok(TreeNodeRecursion::Continue)
                 })

@@ -41,7 +41,7 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
-pub(super) use pg_catalog::{Catalog, understand};
+pub(super) use pg_catalog::{Catalog, column_name, understand};
 pub(crate) use pg_type::PgType;
 pub(super) use types::sql_type;
 

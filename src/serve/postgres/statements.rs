@@ -69,9 +69,11 @@ impl Statement {
             Sql::Declare(declare) => {
                 let rows = Sql::Query(declare.query.clone());
                 let prepared = prepared(session, &parsed, rows).await?;
+                let mut statement = Self::of(What::Ask(prepared), declared)?;
+                statement.type_answer(session).await?;
                 What::Declare {
                     name: fold(&declare.name),
-                    prepared: Arc::new(Self::of(What::Ask(prepared), declared)?),
+                    prepared: Arc::new(statement),
                     is_binary: declare.binary,
                     is_held: declare.hold,
                 }
@@ -110,15 +112,24 @@ impl Statement {
             _ => What::Ask(session.prepare_parsed(parsed).await?),
         };
         let mut statement = Self::of(what, declared)?;
-        // Where its answer hangs on the types of its parameters, they are what is known of them now.
-        if let What::Ask(prepared) = &statement.what
+        // A cursor's parameters are its query's, whose values come with it.
+        if let What::Declare { prepared, .. } = &statement.what {
+            statement.parameters.clone_from(&prepared.parameters);
+        }
+        statement.type_answer(session).await?;
+        Ok(statement)
+    }
+
+    /// Where its answer hangs on the types of its parameters, they are what is known of them now.
+    async fn type_answer(&mut self, session: &Session) -> Result<()> {
+        if let What::Ask(prepared) = &self.what
             && let Some(typed) = session
-                .prepare_typed(prepared, &statement.parameter_types())
+                .prepare_typed(prepared, &self.parameter_types())
                 .await?
         {
-            statement.what = What::Ask(typed);
+            self.what = What::Ask(typed);
         }
-        Ok(statement)
+        Ok(())
     }
 
     fn of(what: What, declared: &[u32]) -> Result<Self> {

@@ -1,4 +1,11 @@
-{# A materialized view with Belvedere's options, which a model says as `meta: {belvedere: {refresh: 'on change', key: 'id'}}`. #}
+{#
+    What a dbt project needs to have the best of Belvedere: a copy of this file in its folder `macros`.
+
+    A materialized view has options, which a model says as `meta: {belvedere: {refresh: 'on change', key: 'id'}}`. A view that is there
+    is defined once more, in its place: as it was, it keeps its rows; a changed query or option takes effect. Without this file each run
+    drops views, with all that read them, and makes them anew, as in PostgreSQL.
+#}
+
 {% macro postgres__get_create_materialized_view_as_sql(relation, sql) %}
     {%- set options = config.get('meta', {}).get('belvedere', {}) %}
     create or replace materialized view {{ relation }}
@@ -11,7 +18,16 @@
     {%- endfor %}
 {% endmacro %}
 
-{# A view that is there is defined once more: as it was, it keeps its rows; a changed query or option takes effect. #}
 {% macro postgres__refresh_materialized_view(relation) %}
     {{ get_create_materialized_view_as_sql(relation, sql) }}
 {% endmacro %}
+
+{% macro postgres__create_view_as(relation, sql) %}
+    create or replace view {{ relation }} as (
+        {{ sql }}
+    );
+{% endmacro %}
+
+{% materialization view, adapter = 'postgres' %}
+    {{ return(create_or_replace_view()) }}
+{% endmaterialization %}

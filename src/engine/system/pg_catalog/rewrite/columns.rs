@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    DataType, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    AccessExpr, DataType, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TimezoneInfo, Value,
 };
 
 use super::build::folded;
@@ -67,8 +68,8 @@ fn wildcards(select: &Select) -> HashSet<String> {
     all.collect()
 }
 
-/// What PostgreSQL calls the column that an expression makes.
-fn called(expr: &Expr) -> Option<String> {
+/// What PostgreSQL calls the column that an expression makes. None: `?column?`.
+pub(in crate::engine) fn called(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(name) => Some(belvedere_sql::fold(name)),
         Expr::CompoundIdentifier(parts) => parts.last().map(belvedere_sql::fold),
@@ -77,12 +78,22 @@ fn called(expr: &Expr) -> Option<String> {
         Expr::Cast {
             expr, data_type, ..
         } => called(expr).or_else(|| Some(type_name(data_type))),
-        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-            Some(sqlparser::ast::AccessExpr::Dot(Expr::Identifier(name))) => {
-                Some(belvedere_sql::fold(name))
-            }
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(name))) => Some(belvedere_sql::fold(name)),
+            Some(AccessExpr::Subscript(_)) => called(root),
             _ => None,
         },
+        Expr::Value(value) => match value.value {
+            Value::Boolean(_) => Some("bool".to_string()),
+            _ => None,
+        },
+        Expr::TypedString(typed) => Some(type_name(&typed.data_type)),
+        Expr::Interval(_) => Some("interval".to_string()),
+        Expr::AtTimeZone { .. } => Some("timezone".to_string()),
+        Expr::Ceil { .. } => Some("ceil".to_string()),
+        Expr::Floor { .. } => Some("floor".to_string()),
+        Expr::Overlay { .. } => Some("overlay".to_string()),
+        Expr::Tuple(_) => Some("row".to_string()),
         Expr::Case { else_result, .. } => {
             let other = else_result.as_deref().and_then(called);
             Some(other.unwrap_or_else(|| "case".to_string()))
@@ -114,6 +125,18 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Int(_) | DataType::Integer(_) => "int4".to_string(),
         DataType::BigInt(_) => "int8".to_string(),
         DataType::SmallInt(_) => "int2".to_string(),
+        DataType::Real | DataType::Float4 => "float4".to_string(),
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) => {
+            "float8".to_string()
+        }
+        DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric".to_string(),
+        DataType::Varchar(_) | DataType::CharacterVarying(_) => "varchar".to_string(),
+        DataType::Char(_) | DataType::Character(_) => "bpchar".to_string(),
+        DataType::Timestamp(_, zone) => match zone {
+            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => "timestamptz".to_string(),
+            _ => "timestamp".to_string(),
+        },
+        DataType::Time(..) => "time".to_string(),
         other => other.to_string().to_ascii_lowercase(),
     }
 }

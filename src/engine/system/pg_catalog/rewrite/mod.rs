@@ -24,6 +24,8 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
 
+pub(in crate::engine) use columns::called;
+
 use super::functions;
 use crate::engine::names::Names;
 
@@ -69,6 +71,7 @@ impl VisitorMut for Rewrite {
         // Before what is in it is looked at: it may have no meaning here.
         subqueries::of_nothing(expr);
         if self.of_catalog {
+            subqueries::names_of_columns(expr);
             subqueries::lifted(expr);
         }
         ControlFlow::Continue(())
@@ -96,6 +99,7 @@ impl VisitorMut for Rewrite {
         if self.of_catalog {
             relations::table_numbers(select);
             columns::name(select);
+            subqueries::selected_rows(select);
             subqueries::selected_of_nothing(select);
         }
         ControlFlow::Continue(())
