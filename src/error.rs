@@ -139,7 +139,9 @@ impl SubscriptionEnd {
 /// What there is in place of something that a later version may have.
 fn instead(what: &str) -> &'static str {
     match what {
-        "CREATE TABLE" => ". CREATE VIEW names a query; CREATE MATERIALIZED VIEW keeps its rows, too",
+        "CREATE TABLE" => {
+            ". CREATE VIEW names a query; CREATE MATERIALIZED VIEW keeps its rows, too"
+        }
         _ => "",
     }
 }

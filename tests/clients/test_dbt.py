@@ -55,11 +55,6 @@ def rows(sql):
         return connection.execute(sql).fetchall()
 
 
-def generation(schema):
-    """When the kept view's rows were made."""
-    return rows(f"SELECT as_of FROM system.freshness WHERE view = '{schema}.sales_kept'")
-
-
 def test_a_project(project, source, seen):
     folder, schema = project
     done = run(project, source, ["debug"], ["run"], ["test"])
@@ -68,14 +63,20 @@ def test_a_project(project, source, seen):
     assert sorted(done[1]["nodes"]) == MODELS and len(done[2]["nodes"]) == 6
     assert rows(f"SELECT name, total FROM {schema}.best") == [("Ada", 10.0)]
     assert rows(f"SELECT obj_description('{schema}.sales_kept'::regclass)") == [("Sales of each customer; it's kept.",)]
-    [(options,)] = rows(f"SELECT definition FROM system.views WHERE schema = '{schema}' AND name = 'sales_kept'") or [(None,)]
-    assert "every 1 hour" in options, options
-    # Once more, and with another query and other options.
+    about = f"SELECT refresh, owner FROM system.views WHERE schema = '{schema}' AND name = 'sales_kept'"
+    assert rows(about) == [("every 1 hour", "sales")]
+    # As it was, it keeps its rows.
+    filled = f"SELECT count(*) FROM system.refreshes WHERE schema = '{schema}' AND view = 'sales_kept'"
+    before = rows(filled)
+    [done] = run(project, source, ["run"])
+    assert done["success"] and rows(filled) == before, done
+    # With another query and other options.
     path = folder / "models" / "sales_kept.sql"
-    path.write_text(path.read_text().replace("'every 1 hour'", "'on change'").replace("total, orders", "total, orders, total * 2 as twice"))
+    path.write_text(path.read_text().replace("'every 1 hour'", "'every 2 hours'").replace("total, orders", "total, orders, total * 2 as twice"))
     done = run(project, source, ["run"], ["run", "--full-refresh"], ["docs", "generate"], ["build", "--select", "sales_kept+"])
     for step in done:
         assert step["success"], step
+    assert rows(about) == [("every 2 hours", "sales")]
     assert rows(f"SELECT name, twice FROM {schema}.sales_kept ORDER BY id") == [("Ada", 20.0), ("Bo", 8.0), ("Çelik", 0.0)]
     catalog = json.loads((folder / "target" / "catalog.json").read_text())
     about = catalog["nodes"]["model.shop.sales_kept"]

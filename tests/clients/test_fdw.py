@@ -119,7 +119,7 @@ def test_what_is_sent(connection):
     [sent] = remote(connection, "SELECT count(*) FROM far.orders WHERE total > 1")
     assert "count(*)" in sent
     [sent] = remote(connection, "SELECT * FROM far.orders ORDER BY id LIMIT 2")
-    assert "ORDER BY id" in sent and "LIMIT" in sent
+    assert "ORDER BY id" in sent
     [sent] = remote(connection, "SELECT c.name FROM far.customer c JOIN far.orders o ON o.customer = c.id WHERE o.id = 10")
     assert "INNER JOIN" in sent
     # With our own tables, and with parameters, by which rows are asked for one after another.

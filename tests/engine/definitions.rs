@@ -240,7 +240,7 @@ async fn what_reads_a_view_follows_its_new_name() {
     ] {
         t.ok(sql).await;
     }
-    assert_snapshot!(t.ok("SELECT name, definition, depends_on FROM system.views ORDER BY name").await, @"");
+    assert_snapshot!(t.ok("SELECT name, sql, depends_on FROM system.views ORDER BY name").await, @"");
     assert_snapshot!(t.ok("SELECT (SELECT count(*) FROM of_v) AS a, (SELECT n FROM other) AS b").await, @"");
     t.ok("REFRESH MATERIALIZED VIEW kept_now").await;
     assert!(t.ok("SELECT * FROM of_kept").await.contains("a1"));
@@ -249,7 +249,8 @@ async fn what_reads_a_view_follows_its_new_name() {
     t.ok("CREATE VIEW hidden AS SELECT (WITH x AS (SELECT 2 AS one) SELECT one FROM x) + one AS two FROM x")
         .await;
     assert_snapshot!(t.err("ALTER VIEW x RENAME TO y").await, @"");
-    t.ok("CREATE OR REPLACE VIEW hidden AS SELECT public.x.one FROM public.x").await;
+    t.ok("CREATE OR REPLACE VIEW hidden AS SELECT public.x.one FROM public.x")
+        .await;
     assert_snapshot!(t.err("ALTER VIEW x RENAME TO y").await, @"");
     assert!(t.ok("SELECT * FROM hidden").await.contains("| 1"));
     // A transaction drops the old one, with what reads it by then.

@@ -54,7 +54,10 @@ async fn a_cursor_has_the_parameters_of_its_query() {
     let statement = client.prepare(declare).await.unwrap();
     assert_eq!(
         statement.params(),
-        [tokio_postgres::types::Type::INT8, tokio_postgres::types::Type::TEXT]
+        [
+            tokio_postgres::types::Type::INT8,
+            tokio_postgres::types::Type::TEXT
+        ]
     );
     client.execute(&statement, &[&5i64, &"x"]).await.unwrap();
     let found = client.query("FETCH 2 FROM c", &[]).await.unwrap();

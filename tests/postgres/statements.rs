@@ -199,26 +199,68 @@ async fn columns_are_called_as_in_postgresql() {
         names.join(" ")
     };
     for (sql, called) in [
-        ("SELECT 1, 1, 'a', 1 + 1, NOT true", "?column? ?column? ?column? ?column? ?column?"),
-        ("SELECT count(*), sum(id), max(id) AS m, min(id) FROM mem.t", "count sum m min"),
-        ("SELECT id::text, '5'::int, CAST(id AS double precision), DATE '2024-01-01' FROM mem.t", "id int4 id date"),
-        ("SELECT CASE WHEN true THEN 1 END, CASE WHEN true THEN 1 ELSE id END, (SELECT max(id) FROM mem.t) FROM mem.t", "case id max"),
-        ("SELECT true, ARRAY[1], EXISTS (SELECT 1), coalesce(id, 1), INTERVAL '1 day' FROM mem.t", "bool array exists coalesce interval"),
-        ("SELECT row_number() OVER (ORDER BY id), extract(year FROM now()) FROM mem.t", "row_number extract"),
-        ("SELECT a.id, b.id FROM mem.t a JOIN mem.t b ON a.id = b.id", "id id"),
+        (
+            "SELECT 1, 1, 'a', 1 + 1, NOT true",
+            "?column? ?column? ?column? ?column? ?column?",
+        ),
+        (
+            "SELECT count(*), sum(id), max(id) AS m, min(id) FROM mem.t",
+            "count sum m min",
+        ),
+        (
+            "SELECT id::text, '5'::int, CAST(id AS double precision), DATE '2024-01-01' FROM mem.t",
+            "id int4 id date",
+        ),
+        (
+            "SELECT CASE WHEN true THEN 1 END, CASE WHEN true THEN 1 ELSE id END, (SELECT max(id) FROM mem.t) FROM mem.t",
+            "case id max",
+        ),
+        (
+            "SELECT true, ARRAY[1], EXISTS (SELECT 1), coalesce(id, 1), INTERVAL '1 day' FROM mem.t",
+            "bool array exists coalesce interval",
+        ),
+        (
+            "SELECT row_number() OVER (ORDER BY id), extract(year FROM now()) FROM mem.t",
+            "row_number extract",
+        ),
+        (
+            "SELECT a.id, b.id FROM mem.t a JOIN mem.t b ON a.id = b.id",
+            "id id",
+        ),
         ("SELECT id, id FROM mem.t ORDER BY id", "id id"),
         ("SELECT a.id, a.* FROM mem.t a", "id id name"),
         ("SELECT *, id FROM mem.t", "id name id"),
-        ("SELECT *, upper(name) AS name FROM mem.t ORDER BY 1", "id name name"),
-        ("SELECT * FROM (SELECT a.*, b.* FROM mem.t a JOIN mem.t b ON a.id = b.id) x", "id name id name"),
-        ("SELECT * FROM (SELECT 1, 1, id, id FROM mem.t) x", "?column? ?column? id id"),
+        (
+            "SELECT *, upper(name) AS name FROM mem.t ORDER BY 1",
+            "id name name",
+        ),
+        (
+            "SELECT * FROM (SELECT a.*, b.* FROM mem.t a JOIN mem.t b ON a.id = b.id) x",
+            "id name id name",
+        ),
+        (
+            "SELECT * FROM (SELECT 1, 1, id, id FROM mem.t) x",
+            "?column? ?column? id id",
+        ),
         ("SELECT count(*) FROM mem.t UNION ALL SELECT 2", "count"),
         // What is ordered and grouped by is found.
-        ("SELECT count(*) FROM mem.t GROUP BY name ORDER BY count(*), count", "count"),
-        ("SELECT DISTINCT upper(name) FROM mem.t ORDER BY upper(name)", "upper"),
-        ("SELECT upper(name), count(*) FROM mem.t GROUP BY upper(name) HAVING count(*) > 0 ORDER BY upper", "upper count"),
+        (
+            "SELECT count(*) FROM mem.t GROUP BY name ORDER BY count(*), count",
+            "count",
+        ),
+        (
+            "SELECT DISTINCT upper(name) FROM mem.t ORDER BY upper(name)",
+            "upper",
+        ),
+        (
+            "SELECT upper(name), count(*) FROM mem.t GROUP BY upper(name) HAVING count(*) > 0 ORDER BY upper",
+            "upper count",
+        ),
         ("SELECT id + 1 FROM mem.t ORDER BY id + 1", "?column?"),
-        ("WITH c AS (SELECT count(*) AS n FROM mem.t) SELECT n, sum(n) FROM c GROUP BY n", "n sum"),
+        (
+            "WITH c AS (SELECT count(*) AS n FROM mem.t) SELECT n, sum(n) FROM c GROUP BY n",
+            "n sum",
+        ),
     ] {
         assert_eq!(names(sql).await, called, "{sql}");
     }
@@ -281,9 +323,15 @@ async fn lists_as_parameters_are_of_what_is_looked_for() {
 async fn a_plan_begins_with_its_costs() {
     let server = Server::start().await;
     let client = server.client().await;
-    for sql in ["EXPLAIN SELECT * FROM mem.t", "EXPLAIN (VERBOSE, COSTS OFF) SELECT 1"] {
+    for sql in [
+        "EXPLAIN SELECT * FROM mem.t",
+        "EXPLAIN (VERBOSE, COSTS OFF) SELECT 1",
+    ] {
         let plan = rows(&client, sql).await;
         assert!(plan[0].starts_with("Answer  (cost=100.00.."), "{plan:?}");
-        assert!(plan[0].contains(" rows=") && plan[0].contains(" width="), "{plan:?}");
+        assert!(
+            plan[0].contains(" rows=") && plan[0].contains(" width="),
+            "{plan:?}"
+        );
     }
 }

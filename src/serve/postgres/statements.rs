@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use belvedere_sql::{Fetch, Spanned, Statement as Sql, fold};
@@ -60,6 +61,10 @@ impl Statement {
             });
         };
         refuse_relative_in(&parsed.statement)?;
+        let query = match &parsed.statement {
+            Sql::Query(query) => Some(query.clone()),
+            _ => None,
+        };
         let what = match &parsed.statement {
             Sql::Copy(copy) if copy.to.is_none() => {
                 let form = CopyOut::new(copy)?;
@@ -112,6 +117,9 @@ impl Statement {
             _ => What::Ask(session.prepare_parsed(parsed).await?),
         };
         let mut statement = Self::of(what, declared)?;
+        if let Some(query) = &query {
+            name_types(query, &mut statement.parameters, declared);
+        }
         // A cursor's parameters are its query's, whose values come with it.
         if let What::Declare { prepared, .. } = &statement.what {
             statement.parameters.clone_from(&prepared.parameters);
@@ -174,6 +182,41 @@ impl Statement {
         let types = self.parameters.iter().map(known);
         types.map(parameters::data_type).collect()
     }
+}
+
+/// What a parameter is cast to is its type, also where the engine has none of that name: asyncpg asks of types by `$1::oid[]`, and asks
+/// the same of each type that it does not know.
+fn name_types(query: &ast::Query, parameters: &mut [u32], declared: &[u32]) {
+    let named = |data_type: &ast::DataType| match data_type {
+        ast::DataType::Custom(name, _) => {
+            let name = name.0.last()?.as_ident().map(fold)?;
+            [PgType::OID, PgType::NAME]
+                .into_iter()
+                .find(|known| known.name == name)
+        }
+        _ => None,
+    };
+    let _ = ast::visit_expressions(query, |expr| {
+        if let Expr::Cast {
+            expr, data_type, ..
+        } = expr
+            && let Expr::Value(value) = expr.as_ref()
+            && let Value::Placeholder(name) = &value.value
+            && let Ok(number) = name.trim_start_matches('$').parse::<usize>()
+            && let Some(at) = number.checked_sub(1)
+            && declared.get(at).is_none_or(|oid| *oid == 0)
+            && let Some(parameter) = parameters.get_mut(at)
+        {
+            let of = match data_type {
+                ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(item, _)) => {
+                    named(item).map(|known| known.array_oid)
+                }
+                data_type => named(data_type).map(|known| known.oid),
+            };
+            *parameter = of.unwrap_or(*parameter);
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// The rows of this query, as a statement of its own.

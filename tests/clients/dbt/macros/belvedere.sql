@@ -29,5 +29,8 @@
 {% endmacro %}
 
 {% materialization view, adapter = 'postgres' %}
-    {{ return(create_or_replace_view()) }}
+    {% set made = create_or_replace_view() %}
+    {% do persist_docs(made['relations'][0], model) %}
+    {% do adapter.commit() %}
+    {{ return(made) }}
 {% endmaterialization %}
