@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use belvedere_sql::{Query, fold};
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
@@ -93,7 +93,8 @@ fn apart(select: &mut Select) {
                 let (table, _) = table_and_name(parts);
                 taken.is_free(parts) && !all.contains(&table) && !all.contains("")
             }
-            SelectItem::UnnamedExpr(expr) => taken.computed.insert(expr.to_string()),
+            // In whatever case its functions are written.
+            SelectItem::UnnamedExpr(expr) => taken.computed.insert(expr.to_string().to_lowercase()),
             _ => true,
         };
         if !is_free {
@@ -243,9 +244,28 @@ pub(super) fn shown_schema(schema: &SchemaRef, as_postgres: bool) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-/// The answer with the names that were asked for.
-pub(super) fn shown_answer(answer: Answer, as_postgres: bool) -> Answer {
-    let schema = shown_schema(&answer.schema, as_postgres);
+/// The schema with the types that PostgreSQL's catalog has: lists of `bigint` there are lists of `oid`.
+pub(super) fn of_catalog(schema: &SchemaRef) -> SchemaRef {
+    let is_numbers = |field: &Field| match field.data_type() {
+        DataType::List(item) => item.data_type() == &DataType::Int64,
+        _ => false,
+    };
+    if !schema.fields().iter().any(|field| is_numbers(field)) {
+        return Arc::clone(schema);
+    }
+    let fields = schema.fields().iter().map(|field| {
+        let mut metadata = field.metadata().clone();
+        if is_numbers(field) && !metadata.contains_key(system::PG_TYPE) {
+            metadata.insert(system::PG_TYPE.to_string(), system::OIDS.to_string());
+        }
+        Arc::new(field.as_ref().clone().with_metadata(metadata))
+    });
+    let fields: Vec<_> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// The answer with this schema, of the same columns.
+pub(super) fn with_schema(answer: Answer, schema: SchemaRef) -> Answer {
     if Arc::ptr_eq(&schema, &answer.schema) {
         return answer;
     }
@@ -254,6 +274,12 @@ pub(super) fn shown_answer(answer: Answer, as_postgres: bool) -> Answer {
         schema,
         ..answer
     }
+}
+
+/// The answer with the names that were asked for.
+pub(super) fn shown_answer(answer: Answer, as_postgres: bool) -> Answer {
+    let schema = shown_schema(&answer.schema, as_postgres);
+    with_schema(answer, schema)
 }
 
 fn renamed(stream: SendableRecordBatchStream, schema: SchemaRef) -> SendableRecordBatchStream {

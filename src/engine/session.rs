@@ -24,7 +24,7 @@ use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
-use super::{explain, labels, show, subscribe, typed};
+use super::{explain, labels, show, subscribe, system, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 
@@ -132,7 +132,10 @@ impl Session {
             let names = names.within(None);
             let planned = Planned { plan, names };
             let as_postgres = planned.names.settings.one_database;
-            let schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+            let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+            if as_postgres && system::asks_catalog(query) {
+                schema = labels::of_catalog(&schema);
+            }
             let mut parameters = parameters(&planned)?;
             typed::add_unused(&mut parameters, query);
             return Ok(prepared(schema, Some(planned), parameters, statement, true));
@@ -268,8 +271,13 @@ impl Session {
             false => query::plan_answer(names, ast).await?,
         };
         let values = parameter_values(given);
+        let as_postgres = settings.one_database;
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
+        if as_postgres && system::asks_catalog(ast) {
+            let schema = labels::of_catalog(&answer.schema);
+            return Ok(labels::with_schema(answer, schema));
+        }
         Ok(answer)
     }
 

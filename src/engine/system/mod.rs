@@ -41,8 +41,9 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
-pub(super) use pg_catalog::{Catalog, column_name, understand};
+pub(super) use pg_catalog::{Catalog, asks_catalog, column_name, understand};
 pub(crate) use pg_type::PgType;
+pub(super) use pg_type::{OIDS, PG_TYPE};
 pub(super) use types::sql_type;
 
 static ALL: &[Definition] = &[

@@ -29,6 +29,11 @@ pub(in crate::engine) use columns::called;
 use super::functions;
 use crate::engine::names::Names;
 
+/// Whether a query asks PostgreSQL's catalog.
+pub(in crate::engine) fn asks_catalog(query: &Query) -> bool {
+    found::found(query).catalog
+}
+
 /// Say a query in DataFusion's words, and give the state the functions that it names.
 pub(in crate::engine) fn understand(
     query: &mut Query,
