@@ -57,7 +57,7 @@ def rows(sql):
 
 def test_a_project(project, source, seen):
     folder, schema = project
-    done = run(project, source, ["debug"], ["run"], ["test"])
+    done = run(project, source, ["debug"], ["run"], ["test"], ["run"])
     for step in done:
         assert step["success"], step
     assert sorted(done[1]["nodes"]) == MODELS and len(done[2]["nodes"]) == 6
@@ -65,11 +65,8 @@ def test_a_project(project, source, seen):
     assert rows(f"SELECT obj_description('{schema}.sales_kept'::regclass)") == [("Sales of each customer; it's kept.",)]
     about = f"SELECT refresh, owner FROM system.views WHERE schema = '{schema}' AND name = 'sales_kept'"
     assert rows(about) == [("every 1 hour", "sales")]
-    # As it was, it keeps its rows.
-    filled = f"SELECT count(*) FROM system.refreshes WHERE schema = '{schema}' AND view = 'sales_kept'"
-    before = rows(filled)
-    [done] = run(project, source, ["run"])
-    assert done["success"] and rows(filled) == before, done
+    # Once more as it was, it has kept its rows.
+    assert rows(f"SELECT count(*) FROM system.refreshes WHERE schema = '{schema}' AND view = 'sales_kept'") == [(1,)]
     # With another query and other options.
     path = folder / "models" / "sales_kept.sql"
     path.write_text(path.read_text().replace("'every 1 hour'", "'every 2 hours'").replace("total, orders", "total, orders, total * 2 as twice"))
