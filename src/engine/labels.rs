@@ -2,7 +2,7 @@
 //! expression. `SELECT 1, 1` has two all the same, and to clients of PostgreSQL `sum(x)` is called `sum`: so what is planned has names of
 //! its own where it has to, each of which has the asked name before a mark, and the answer has the asked ones.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -24,13 +24,17 @@ use crate::error::Error;
 /// Nobody types it.
 const MARK: char = '\u{1}';
 
-/// What a column is called that was planned under this name.
-pub(super) fn shown(name: &str) -> &str {
+fn shown(name: &str) -> &str {
     name.split(MARK).next().unwrap_or(name)
 }
 
 fn marked(name: &str, number: usize) -> Ident {
     Ident::with_quote('"', format!("{name}{MARK}{number}"))
+}
+
+/// The same of what is called as the column so many before it.
+fn marked_as_before(number: usize, distance: usize) -> Ident {
+    Ident::with_quote('"', format!("{MARK}{number}{MARK}{distance}"))
 }
 
 /// Give columns of one `SELECT` that would have the same name different ones.
@@ -54,8 +58,8 @@ struct Taken {
     plain: HashSet<String>,
     /// Columns with their tables.
     of_table: HashSet<(String, String)>,
-    /// The texts of what is computed, which is called by it.
-    computed: HashSet<String>,
+    /// The texts of what is computed, which is called by it, and where it is first.
+    computed: HashMap<String, usize>,
 }
 
 impl Taken {
@@ -83,6 +87,7 @@ fn apart(select: &mut Select) {
     }
     let all = wildcards(select);
     let mut taken = Taken::default();
+    let mut last_wildcard = None;
     for (number, item) in select.projection.iter_mut().enumerate() {
         let is_free = match &*item {
             SelectItem::ExprWithAlias { alias, .. } => taken.is_plain_free(&fold(alias)),
@@ -93,9 +98,28 @@ fn apart(select: &mut Select) {
                 let (table, _) = table_and_name(parts);
                 taken.is_free(parts) && !all.contains(&table) && !all.contains("")
             }
-            // In whatever case its functions are written.
-            SelectItem::UnnamedExpr(expr) => taken.computed.insert(expr.to_string().to_lowercase()),
-            _ => true,
+            SelectItem::UnnamedExpr(expr) => {
+                // In whatever case its functions are written.
+                let text = expr.to_string().to_lowercase();
+                let first = *taken.computed.entry(text).or_insert(number);
+                if first == number {
+                    continue;
+                }
+                // Behind all columns of a table it is not known how far that is.
+                let is_near = last_wildcard.is_none_or(|wildcard| wildcard < first);
+                *item = SelectItem::ExprWithAlias {
+                    alias: match is_near {
+                        true => marked_as_before(number, number - first),
+                        false => marked(&called(expr), number),
+                    },
+                    expr: expr.clone(),
+                };
+                continue;
+            }
+            _ => {
+                last_wildcard = Some(number);
+                continue;
+            }
         };
         if !is_free {
             mark(item, number);
@@ -173,26 +197,57 @@ fn called(expr: &Expr) -> String {
     system::column_name(expr).unwrap_or_else(|| "?column?".to_string())
 }
 
-/// Call the columns of the answer what PostgreSQL calls them. What the query's order or groups name is called so in the plan; all
-/// else keeps to itself, so that no other name in the query means something else than it did.
+/// Call computed columns what PostgreSQL calls them: those of the answer, and those of subqueries, which can be referred to by that
+/// name. Of the answer, what the query's order or groups name is called so in the plan; all else keeps to itself, so that no other name
+/// in the query means something else than it did.
 pub(super) fn as_postgres(query: &mut Query) {
+    struct Queries {
+        is_inner: bool,
+    }
+    impl VisitorMut for Queries {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            call_columns(query, self.is_inner);
+            self.is_inner = true;
+            ControlFlow::Continue(())
+        }
+    }
+    // Nothing breaks off.
+    let _ = query.visit(&mut Queries { is_inner: false });
+}
+
+fn call_columns(query: &mut Query, is_inner: bool) {
     let mut named: HashSet<String> = HashSet::new();
+    let mut orders_by_computed = false;
     if let Some(order) = &query.order_by
         && let OrderByKind::Expressions(by) = &order.kind
     {
         named.extend(by.iter().filter_map(|by| bare(&by.expr)));
+        orders_by_computed = by.iter().any(|by| bare(&by.expr).is_none());
     }
     let mut body = &mut *query.body;
     let select = loop {
         match body {
             SetExpr::Select(select) => break select,
             SetExpr::SetOperation { left, .. } => body = &mut **left,
-            SetExpr::Query(inner) => return as_postgres(inner),
+            // It is visited by itself, and is the answer where this one is.
+            SetExpr::Query(inner) => return call_columns(inner, is_inner),
             _ => return,
         }
     };
     if let GroupByExpr::Expressions(by, _) = &select.group_by {
         named.extend(by.iter().filter_map(bare));
+    }
+    let mut taken: HashSet<String> = HashSet::new();
+    for item in &select.projection {
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => drop(taken.insert(fold(alias))),
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => drop(taken.insert(fold(name))),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                taken.insert(table_and_name(parts).1);
+            }
+            _ => {}
+        }
     }
     for (number, item) in select.projection.iter_mut().enumerate() {
         let SelectItem::UnnamedExpr(expr) = item else {
@@ -202,7 +257,8 @@ pub(super) fn as_postgres(query: &mut Query) {
             continue;
         }
         let name = called(expr);
-        let alias = match named.remove(&name) {
+        let is_named = named.contains(&name) || (is_inner && !orders_by_computed);
+        let alias = match taken.insert(name.clone()) && is_named {
             true => Ident::with_quote('"', name),
             false => marked(&name, number),
         };
@@ -225,21 +281,27 @@ fn bare(expr: &Expr) -> Option<String> {
 pub(super) fn shown_schema(schema: &SchemaRef, as_postgres: bool) -> SchemaRef {
     let fields = schema.fields();
     let names: HashSet<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-    let shown = |name: &str| -> Option<String> {
-        if name.contains(MARK) {
-            return Some(shown(name).to_string());
+    let shown = |at: usize| -> Option<String> {
+        let name = fields[at].name();
+        if let Some((_, mark)) = name.split_once(MARK) {
+            let distance = mark.split_once(MARK).and_then(|(_, d)| d.parse().ok());
+            let named = distance.and_then(|distance| fields.get(at.checked_sub(distance)?));
+            return Some(shown(named.map_or(name, |field| field.name())).to_string());
         }
         let (first, number) = name.rsplit_once(':').filter(|_| as_postgres)?;
         let is_second = number.parse::<usize>().is_ok() && names.contains(first);
         is_second.then(|| first.to_string())
     };
-    if fields.iter().all(|field| shown(field.name()).is_none()) {
+    if (0..fields.len()).all(|at| shown(at).is_none()) {
         return Arc::clone(schema);
     }
-    let fields = fields.iter().map(|field| match shown(field.name()) {
-        Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
-        None => Arc::clone(field),
-    });
+    let fields = fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| match shown(at) {
+            Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+            None => Arc::clone(field),
+        });
     let fields: Vec<_> = fields.collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
@@ -298,8 +360,10 @@ fn renamed(stream: SendableRecordBatchStream, schema: SchemaRef) -> SendableReco
 }
 
 /// A column that would be called as another where names tell columns apart: in a file.
-pub(super) fn twice(schema: &Schema) -> Option<&str> {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    let mut marked = names.filter(|name| name.contains(MARK));
-    marked.next().map(shown)
+pub(super) fn twice(schema: &SchemaRef) -> Option<String> {
+    let fields = schema.fields();
+    let at = fields
+        .iter()
+        .position(|field| field.name().contains(MARK))?;
+    Some(shown_schema(schema, false).field(at).name().clone())
 }

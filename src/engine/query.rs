@@ -399,7 +399,9 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
 
 /// The plan's output as the view's columns: by position where the definition names them, else by name.
 fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan> {
-    let fields = plan.schema().fields().clone();
+    let fields = labels::shown_schema(plan.schema().inner(), false)
+        .fields()
+        .clone();
     let same = fields.len() == view.columns.len()
         && fields
             .iter()
@@ -432,7 +434,8 @@ fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan>
 
 /// The columns a view of this plan has.
 pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<ViewColumn>> {
-    let fields = plan.schema().fields();
+    let shown = labels::shown_schema(plan.schema().inner(), false);
+    let fields = shown.fields();
     if !names.is_empty() && names.len() != fields.len() {
         return Err(Error::invalid(format!(
             "the view names {} columns, its query has {}",
@@ -442,10 +445,7 @@ pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<V
     }
     let mut columns: Vec<ViewColumn> = Vec::new();
     for (i, field) in fields.iter().enumerate() {
-        let name = match names.get(i) {
-            Some(name) => name.clone(),
-            None => labels::shown(field.name()).to_string(),
-        };
+        let name = names.get(i).unwrap_or(field.name()).clone();
         if columns.iter().any(|c| c.name == name) {
             return Err(Error::invalid_with_help(
                 format!("the view would have two columns named {name}"),

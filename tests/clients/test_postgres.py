@@ -108,7 +108,7 @@ def test_columns_are_called_as_in_postgresql(source):
             return [column.name for column in connection.execute(sql).description]
 
         sql = f"SELECT count(*), sum(total), sum(id), max(id) + 1, lower('A'), CASE WHEN true THEN 1 END, 1, '5'::int, id::text, true, date_trunc('month', DATE '2024-02-29') FROM {source}.orders GROUP BY id"
-        assert names(sql) == ["count", "sum", "sum", "?column?", "lower", "case", "?column?", "int4", "id", "bool", "date_trunc"]
+        assert names(sql) == ["count", "sum", "sum", "?column?", "lower", "case", "?column?", "int4", "id", "?column?", "date_trunc"]
         assert connection.execute(f"SELECT count(*) FROM {source}.orders GROUP BY customer ORDER BY count").fetchall() == [(1,), (2,)]
         assert connection.execute("SELECT 1, 1, 2 AS a, 3 AS a").fetchall() == [(1, 1, 2, 3)]
         joined = f"{source}.customer c JOIN {source}.orders o ON o.customer = c.id"

@@ -208,8 +208,8 @@ async fn columns_are_called_as_in_postgresql() {
             "count sum m min",
         ),
         (
-            "SELECT id::text, '5'::int, CAST(id AS double precision), DATE '2024-01-01' FROM mem.t",
-            "id int4 id date",
+            "SELECT id::text, 'pg_class'::regclass::oid, '5'::int, CAST(id AS double precision), DATE '2024-01-01' FROM mem.t",
+            "id oid int4 id date",
         ),
         (
             "SELECT CASE WHEN true THEN 1 END, CASE WHEN true THEN 1 ELSE id END, (SELECT max(id) FROM mem.t) FROM mem.t",
@@ -217,7 +217,7 @@ async fn columns_are_called_as_in_postgresql() {
         ),
         (
             "SELECT true, ARRAY[1], EXISTS (SELECT 1), coalesce(id, 1), INTERVAL '1 day' FROM mem.t",
-            "bool array exists coalesce interval",
+            "?column? array exists coalesce interval",
         ),
         (
             "SELECT row_number() OVER (ORDER BY id), extract(year FROM now()) FROM mem.t",
@@ -243,6 +243,15 @@ async fn columns_are_called_as_in_postgresql() {
             "?column? ?column? id id",
         ),
         ("SELECT count(*) FROM mem.t UNION ALL SELECT 2", "count"),
+        ("(SELECT count(*) FROM mem.t)", "count"),
+        (
+            "SELECT x.count + 1 AS n, x.max FROM (SELECT count(*), max(id) FROM mem.t) x",
+            "n max",
+        ),
+        (
+            "WITH c AS (SELECT count(*), sum(id), sum(id) FROM mem.t) SELECT * FROM c WHERE count > 0",
+            "count sum sum",
+        ),
         // What is ordered and grouped by is found.
         (
             "SELECT count(*) FROM mem.t GROUP BY name ORDER BY count(*), count",
