@@ -262,6 +262,14 @@ fn call_columns(query: &mut Query, is_inner: bool) {
             true => Ident::with_quote('"', name),
             false => marked(&name, number),
         };
+        // Of rows that are told apart DataFusion finds what is selected by its name alone.
+        if select.distinct.is_some()
+            && let Some(order) = &mut query.order_by
+            && let OrderByKind::Expressions(by) = &mut order.kind
+        {
+            let same = by.iter_mut().filter(|by| by.expr == *expr);
+            same.for_each(|by| by.expr = Expr::Identifier(alias.clone()));
+        }
         *item = SelectItem::ExprWithAlias {
             expr: expr.clone(),
             alias,
