@@ -84,6 +84,14 @@ pub enum Error {
         message: String,
         help: String,
     },
+    /// A copy is older than it may be, and nothing else answers.
+    #[error("{message}. {help}")]
+    TooOld { message: String, help: String },
+    /// An answer would show a source as of two moments (`consistency = 'strict'`).
+    #[error(
+        "{message}. SET consistency = 'relaxed' allows it; or read both by views with refresh = 'on change', or all of it live"
+    )]
+    Consistency { message: String },
     /// What a transaction cannot do, or cannot do any more.
     #[error("{message}. {help}")]
     Transaction {
@@ -196,6 +204,8 @@ impl Error {
             Self::KeptMemory(_) => "kept_memory",
             Self::Store { .. } => "store",
             Self::Subscription { why, .. } => why.code(),
+            Self::TooOld { .. } => "too_old",
+            Self::Consistency { .. } => "consistency",
             Self::Transaction { .. } => "transaction",
             Self::Protocol { .. } => "protocol",
             Self::Internal(_) => "internal",
@@ -243,6 +253,9 @@ impl Error {
             Self::Memory(_) | Self::KeptMemory(_) => "53200",
             Self::Store { .. } => "58030",
             Self::Subscription { why, .. } => why.sqlstate(),
+            // As PostgreSQL says that a snapshot is too old.
+            Self::TooOld { .. } => "72000",
+            Self::Consistency { .. } => "55000",
             Self::Transaction { sqlstate, .. } | Self::Protocol { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }

@@ -18,6 +18,7 @@
 //! | [`cli`] | the binary's commands and shell |
 //! | [`serve`] | the protocols: Arrow Flight SQL |
 //! | [`engine`] | [`Engine`], [`Session`], executing a statement: the one door |
+//! | `freshness` | what answers were made of, and how old that is |
 //! | `views` | the life of kept views: filled, brought up to date, read |
 //! | [`federation`] | DataFusion plan → fragments at the sources |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
@@ -36,6 +37,7 @@ pub mod engine;
 mod error;
 mod exact;
 pub mod federation;
+mod freshness;
 // Not an embedder's, as `store`: public for `benches/incremental`, a package of its own.
 #[doc(hidden)]
 pub mod incremental;
@@ -49,3 +51,4 @@ pub mod store;
 mod views;
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
 pub use error::{Error, Kind, Result, SubscriptionEnd};
+pub use freshness::{Freshness, Origin, Part};

@@ -14,6 +14,7 @@ use super::log::Running;
 use super::panics::caught;
 use super::settings::Settings;
 use crate::error::{Error, Result};
+use crate::freshness::Freshness;
 
 /// What a statement answers: rows as they arrive. Dropping it ends the work at the sources.
 pub struct Answer {
@@ -22,6 +23,8 @@ pub struct Answer {
     pub stream: SendableRecordBatchStream,
     /// What the user should know, besides the rows.
     pub notices: Vec<String>,
+    /// Of a query: what it was made of, and how old that was.
+    pub freshness: Freshness,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
     /// It does not end by itself: a subscription's.
@@ -65,10 +68,15 @@ pub(super) fn status(tag: &str) -> Answer {
 pub(super) fn batch_answer(batch: RecordBatch) -> Answer {
     let schema = batch.schema();
     let stream = futures::stream::once(async move { Ok(batch) });
+    streamed(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+}
+
+pub(super) fn streamed(stream: SendableRecordBatchStream) -> Answer {
     Answer {
-        stream: Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream)),
-        schema,
+        schema: stream.schema(),
+        stream,
         notices: Vec::new(),
+        freshness: Freshness::default(),
         is_query: true,
         goes_on: false,
     }
@@ -132,6 +140,7 @@ pub(super) fn settled(result: Result<Answer>, running: Running) -> Result<Answer
             return Err(e);
         }
     };
+    running.served(&answer.freshness);
     let schema = answer.schema.clone();
     let start = (answer.stream, running);
     let stream = futures::stream::unfold(start, |(mut stream, running)| async move {

@@ -40,7 +40,7 @@ pub(super) async fn plan(names: Names, copy: &CopyTo) -> Result<Copying> {
     let columns = Arc::clone(rows.plan.schema().inner());
     if let Some(name) = labels::twice(&columns) {
         return Err(Error::invalid_with_help(
-            format!("two columns would be called {name}"),
+            format!("the files would have two columns named {name}"),
             "Give one another name: SELECT … AS other_name",
         ));
     }

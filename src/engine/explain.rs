@@ -13,6 +13,7 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext, execute_stream};
 use futures::TryStreamExt;
 
+use super::copies::WithCopies;
 use super::copy::{self, Copying};
 use super::names::Names;
 use super::query;
@@ -60,7 +61,11 @@ pub(super) async fn explain(
             ));
         }
     };
-    let planned = planned.with_copies(deadline).await?;
+    let WithCopies {
+        planned,
+        freshness,
+        live,
+    } = planned.with_copies(deadline, false).await?;
     let state = query::state(&names, deadline)?;
     let cut = planned.cut(&state, true)?;
     let physical = query::physical(&cut.plan, &state).await?;
@@ -81,6 +86,13 @@ pub(super) async fn explain(
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
     readers(&mut text, &cut, &names);
     copies(&mut text, &cut, &names);
+    for (view, why) in &live {
+        let _ = writeln!(text, "Read live instead of {view}: {why}");
+    }
+    let freshness = freshness.with_sources(&cut.plan);
+    if let Err(e) = freshness.agrees() {
+        let _ = writeln!(text, "Not of one moment: {e}");
+    }
     kept(&mut text, &cut);
     for notice in &cut.notices {
         let _ = writeln!(text, "\nNotice: {notice}");

@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::freshness::Freshness;
+
 /// Statements kept.
 const KEPT: usize = 10_000;
 /// Bytes of a statement's text kept.
@@ -33,6 +35,8 @@ pub(super) struct Entry {
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
     pub rows: u64,
+    /// What it was made of, if it is a query.
+    pub freshness: Option<Arc<Freshness>>,
     pub state: RunState,
 }
 
@@ -69,6 +73,7 @@ impl QueryLog {
             started: Instant::now(),
             progress: Mutex::new(Progress {
                 rows: 0,
+                freshness: None,
                 state: RunState::Running,
             }),
         });
@@ -118,6 +123,14 @@ pub(super) struct Running(Arc<Entry>);
 impl Running {
     pub fn rows(&self, count: usize) {
         self.0.update(|progress, _| progress.rows += count as u64);
+    }
+
+    pub fn served(&self, freshness: &Freshness) {
+        if !freshness.parts.is_empty() {
+            let freshness = Arc::new(freshness.clone());
+            self.0
+                .update(|progress, _| progress.freshness = Some(freshness));
+        }
     }
 
     pub fn finished(&self) {

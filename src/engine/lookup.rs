@@ -1,8 +1,10 @@
-//! The short way: a statement that reads one kept view by the values of a key, prepared. It has nothing to plan when it is executed:
-//! an index is probed, and the rows found are the answer, in one batch.
+//! The short ways of prepared statements, which have nothing to plan when they are executed. One that reads a kept view by the
+//! values of a key probes an index, and the rows found are the answer, in one batch. One that a source answers is a fragment,
+//! in which the values are put.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -12,9 +14,29 @@ use datafusion::scalar::ScalarValue;
 
 use super::query::Planned;
 use super::typed;
-use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
-use crate::views::{Contract, CopyTable, Shelf};
+use crate::federation::Template;
+use crate::views::{CopyTable, Shown};
+
+/// The same of a statement that one source answers, found when it is executed for the second time: many are prepared for one
+/// execution.
+#[derive(Debug, Default)]
+pub(super) struct Generic {
+    is_executed: AtomicBool,
+    template: OnceLock<Option<Template>>,
+}
+
+impl Generic {
+    /// None: it is planned for each execution.
+    pub fn template(&self, planned: &Planned) -> Option<&Template> {
+        if !self.is_executed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        // What cannot be planned with open parameters is said, if at all, of their values.
+        let template = || planned.template().ok().flatten();
+        self.template.get_or_init(template).as_ref()
+    }
+}
 
 /// `SELECT columns FROM view WHERE key = $1 AND …`: as many conditions as an index of the view has columns.
 #[derive(Debug, Clone)]
@@ -112,8 +134,8 @@ impl Lookup {
     }
 
     /// What has to be readable.
-    pub fn wanted(&self) -> (&ObjectId, &Contract) {
-        (&self.view.id, &self.view.contract)
+    pub fn view(&self) -> &CopyTable {
+        &self.view
     }
 
     /// The rows. None: they are to be found the long way, since a value is none of its column's type, or the index is still being
@@ -123,12 +145,9 @@ impl Lookup {
     /// If the view cannot be read.
     pub fn rows(
         &self,
-        shelf: &Shelf,
+        shown: &Shown,
         values: &HashMap<String, ScalarValue>,
     ) -> Result<Option<RecordBatch>> {
-        let Some(shown) = shelf.get(&self.view.id) else {
-            return Ok(None);
-        };
         let mut keys = Vec::with_capacity(self.conditions.len());
         for (column, value) in &self.conditions {
             let value = match value {

@@ -16,8 +16,9 @@
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `labels.rs` | what the columns of an answer are called |
+//! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
-//! | `lookup.rs` | the short way of a prepared statement that reads a kept view by its key |
+//! | `lookup.rs` | the short ways of prepared statements |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -43,6 +44,7 @@ mod apply;
 mod builder;
 mod conjuncts;
 mod connectors;
+mod copies;
 mod copy;
 mod define;
 mod explain;

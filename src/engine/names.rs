@@ -17,7 +17,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::views::{Contract, CopyTable, Shelf, Shown, indexes};
+use crate::views::{Contract, CopyTable, Shown, indexes};
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
 pub(super) const PATH: &str = "$path";
@@ -42,12 +42,10 @@ pub(super) struct Names {
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
     outline: bool,
-    /// What kept views have, of one moment.
-    shelf: Arc<Shelf>,
     /// Of the transaction that the statement is part of.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// The view that is what it is on that shelf.
-    fixed: Option<ObjectId>,
+    /// A kept view that has these rows, whatever others find of it.
+    fixed: Option<(ObjectId, Arc<Shown>)>,
     depth: usize,
     seen: Arc<Seen>,
 }
@@ -78,7 +76,6 @@ enum Scope {
 
 impl Names {
     pub fn new(inner: Arc<Inner>, world: Arc<World>, settings: Settings, frozen: bool) -> Self {
-        let shelf = inner.views.shelves().newest();
         Self {
             inner,
             world,
@@ -87,7 +84,6 @@ impl Names {
             session: None,
             frozen,
             outline: false,
-            shelf,
             snapshot: None,
             fixed: None,
             depth: 0,
@@ -136,18 +132,15 @@ impl Names {
 
     /// The same where a kept view has other rows.
     pub fn with_shown(&self, id: &ObjectId, shown: Shown) -> Self {
-        let mut shelf = self.shelf.as_ref().clone();
-        shelf.insert(id.clone(), Arc::new(shown));
         Self {
-            shelf: Arc::new(shelf),
-            fixed: Some(id.clone()),
+            fixed: Some((id.clone(), Arc::new(shown))),
             ..self.clone()
         }
     }
 
-    /// What a kept view has.
-    pub fn shown(&self, id: &ObjectId) -> Option<&Arc<Shown>> {
-        self.shelf.get(id)
+    /// What a kept view has now.
+    pub fn shown(&self, id: &ObjectId) -> Option<Arc<Shown>> {
+        self.inner.views.shelves().newest().get(id).cloned()
     }
 
     /// Names of tables and views without what is in them. No source is asked.
@@ -352,8 +345,10 @@ impl Names {
         }
         if let Some(kept) = &view.materialized {
             let mut contract = Contract::new(&kept.options)?;
-            let mut shown = self.shown(&view.id()).cloned();
-            let mut is_fixed = self.fixed.as_ref() == Some(&view.id());
+            // Of others it is found when the statement is run: a plan that is kept keeps no rows.
+            let fixed = self.fixed.as_ref().filter(|(id, _)| *id == view.id());
+            let mut shown = fixed.map(|(_, shown)| shown.clone());
+            let mut is_fixed = shown.is_some();
             if let Some(version) = version {
                 let versions = self.inner.views.versions(kept.generation);
                 let version = versions::pick(&view.id(), &versions, &version)?;

@@ -1,6 +1,6 @@
 //! A query's way: plan → break ties → optimize → cut → run.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,33 +8,36 @@ use belvedere_connector::{Code, StatementContext};
 use chrono::SubsecRound;
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::datasource::{ViewTable, provider_as_source, source_as_provider};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion::prelude::col;
+use datafusion::prelude::{SessionConfig, col};
 use datafusion::sql::parser::Statement as SqlStatement;
 use futures::StreamExt;
 
 use super::builder::memory_pool;
 use super::conjuncts::CheapFirst;
+use super::copies::WithCopies;
 use super::names::Names;
 use super::room::Room;
-use super::settings::Settings;
+use super::settings::{Consistency, Settings};
 use super::stop::Stop;
 use super::{labels, system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
-use crate::federation::{self, Cut, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner};
-use crate::views::CopyTable;
+use crate::federation::{
+    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
+};
+use crate::freshness::Freshness;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -75,20 +78,26 @@ pub(super) struct Planned {
 pub(super) struct Ran {
     pub stream: SendableRecordBatchStream,
     pub notices: Vec<String>,
+    pub freshness: Freshness,
+}
+
+/// What sources are told of a statement.
+fn config(names: &Names, deadline: Option<Instant>) -> SessionConfig {
+    let timeout = names.settings.statement_timeout;
+    let mut config = names.inner.state.config().clone();
+    config.set_extension(Arc::new(StatementContext {
+        deadline,
+        asker: names.asker,
+    }));
+    config.set_extension(Arc::new(Stop::new(deadline, timeout)));
+    config
 }
 
 /// DataFusion's state for one statement.
 pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionState> {
     let base = &names.inner.state;
     let settings: &Settings = &names.settings;
-    let mut config = base
-        .config()
-        .clone()
-        .with_extension(Arc::new(StatementContext {
-            deadline,
-            asker: names.asker,
-        }));
-    config.set_extension(Arc::new(Stop::new(deadline, settings.statement_timeout)));
+    let mut config = config(names, deadline);
     let options = config.options_mut();
     options.execution.time_zone = Some(settings.timezone.clone());
     let dynamic = settings.pushdown && settings.dynamic_filters;
@@ -180,6 +189,17 @@ impl Planned {
         })
     }
 
+    /// What one source answers for it, whatever its parameters are. None: not all of it is one source's, or what it is hangs on
+    /// when it is run.
+    pub fn template(&self) -> Result<Option<Template>> {
+        let settings = &self.names.settings;
+        if !settings.pushdown || settings.memory_limit.is_some() || reads_clock(&self.plan)? {
+            return Ok(None);
+        }
+        let cut = self.cut(&state(&self.names, None)?, false)?;
+        Ok(Template::of(&cut))
+    }
+
     /// What a view that is kept by changes is compiled from, and the state that knows its functions. What is compiled lives as
     /// long as the engine, and must not keep it: no names of a statement are in the state.
     pub fn kept(&self) -> Result<(LogicalPlan, SessionState)> {
@@ -192,48 +212,17 @@ impl Planned {
         Ok((plan, state))
     }
 
-    /// The same with what kept views have now: all of one shelf, once each of them may be read.
-    pub async fn with_copies(&self, deadline: Option<Instant>) -> Result<Self> {
-        let mut wanted = BTreeMap::new();
-        self.plan.apply_with_subqueries(|node| {
-            if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
-                wanted.insert(copy.id.clone(), self.names.bounded(&copy.contract));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        if wanted.is_empty() {
-            return Ok(self.clone());
-        }
-        let shelf = self.names.shelf(wanted, deadline).await?;
-        let found = self.plan.clone().transform_up_with_subqueries(|node| {
-            let copy = copy_of(&node).filter(|copy| !copy.is_fixed);
-            match (copy, node) {
-                (Some(mut copy), LogicalPlan::TableScan(mut scan)) => {
-                    copy.shown = shelf.get(&copy.id).cloned();
-                    scan.source = provider_as_source(Arc::new(copy));
-                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
-                }
-                (_, node) => Ok(Transformed::no(node)),
-            }
-        })?;
-        Ok(Self {
-            plan: found.data,
-            names: self.names.clone(),
-        })
-    }
-
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        let this = self.with_copies(deadline).await?;
-        let first = state(&this.names, deadline)?;
-        let cut = this.cut(&first, true)?;
-        let is_wider = cut.is_wider;
-        match begun(cut, &first).await {
-            // It may be of a value that only another place would have looked at, had there been a row.
-            Err(e) if is_wider && e.kind() == Kind::Definite => {
-                let second = state(&this.names, deadline)?;
-                begun(this.cut(&second, false)?, &second).await
+        let found = self.with_copies(deadline, false).await?;
+        match found.run(deadline).await {
+            // What is asked instead of copies that are too old fails: so old they may be.
+            Err(e) if !found.live.is_empty() && is_unreachable(&e) => {
+                match self.with_copies(deadline, true).await {
+                    Ok(found) => found.run(deadline).await,
+                    Err(_) => Err(e),
+                }
             }
             ran => ran,
         }
@@ -265,13 +254,31 @@ impl Planned {
     }
 }
 
-/// The kept view that a node reads.
-fn copy_of(node: &LogicalPlan) -> Option<CopyTable> {
-    let LogicalPlan::TableScan(scan) = node else {
-        return None;
-    };
-    let provider = source_as_provider(&scan.source).ok()?;
-    provider.downcast_ref::<CopyTable>().cloned()
+/// Whether an error says that a source cannot be reached now.
+fn is_unreachable(e: &Error) -> bool {
+    matches!(e, Error::Source(_)) && e.kind() == Kind::Transient
+}
+
+impl WithCopies {
+    async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
+        let this = &self.planned;
+        let first = state(&this.names, deadline)?;
+        let cut = this.cut(&first, true)?;
+        let freshness = self.freshness.clone().with_sources(&cut.plan);
+        if this.names.settings.consistency == Consistency::Strict {
+            freshness.agrees()?;
+        }
+        let is_wider = cut.is_wider;
+        let ran = match begun(cut, &first).await {
+            // It may be of a value that only another place would have looked at, had there been a row.
+            Err(e) if is_wider && e.kind() == Kind::Definite => {
+                let second = state(&this.names, deadline)?;
+                begun(this.cut(&second, false)?, &second).await
+            }
+            ran => ran,
+        };
+        ran.map(|ran| Ran { freshness, ..ran })
+    }
 }
 
 /// Optimized, and ready for DataFusion's planner: nothing is cut out for sources.
@@ -315,11 +322,39 @@ fn optimized(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     Ok(state.optimize(&plan)?)
 }
 
+/// Run what one source answers by itself. The first batch has arrived when this returns.
+pub(super) async fn run_alone(
+    fragment: FragmentExec,
+    names: &Names,
+    deadline: Option<Instant>,
+) -> Result<SendableRecordBatchStream> {
+    let base = &names.inner.state;
+    let config = config(names, deadline);
+    let stop = config.get_extension::<Stop>();
+    let context = TaskContext::new(
+        None,
+        base.session_id().to_string(),
+        config,
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        base.runtime_env().clone(),
+    );
+    let stream = fragment.execute(0, Arc::new(context))?;
+    begun_with(match stop {
+        Some(stop) => stop.with(stream),
+        None => stream,
+    })
+    .await
+}
+
 async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {
     let physical = physical(&cut.plan, state).await?;
     Ok(Ran {
         stream: started(physical, state).await?,
         notices: cut.notices,
+        freshness: Freshness::default(),
     })
 }
 
@@ -355,7 +390,10 @@ async fn started(
     plan: Arc<dyn ExecutionPlan>,
     state: &SessionState,
 ) -> Result<SendableRecordBatchStream> {
-    let mut stream = stop(state).with(execute_stream(plan, state.task_ctx())?);
+    begun_with(stop(state).with(execute_stream(plan, state.task_ctx())?)).await
+}
+
+async fn begun_with(mut stream: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
     let schema = stream.schema();
     let first = stream.next().await.transpose()?;
     let whole = futures::stream::iter(first.map(Ok)).chain(stream);
@@ -448,7 +486,7 @@ pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<V
         let name = names.get(i).unwrap_or(field.name()).clone();
         if columns.iter().any(|c| c.name == name) {
             return Err(Error::invalid_with_help(
-                format!("the view would have two columns named {name}"),
+                format!("two columns would be named {name}"),
                 "Give one another name: SELECT … AS other_name",
             ));
         }

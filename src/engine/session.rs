@@ -14,10 +14,11 @@ use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
 use super::answer::{
-    Answer, batch_answer, deadline, limited, settled, status, status_schema, timed_out, within,
+    Answer, batch_answer, deadline, limited, settled, status, status_schema, streamed, timed_out,
+    within,
 };
 use super::copy::{self, Copying};
-use super::lookup::Lookup;
+use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::panics::caught;
 use super::query::{self, Planned, Ran};
@@ -27,6 +28,7 @@ use super::world::Inner;
 use super::{explain, labels, show, subscribe, system, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
+use crate::freshness::Freshness;
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -60,6 +62,7 @@ pub struct Prepared {
     statement: Spanned,
     planned: Option<Planned>,
     lookup: Option<Arc<Lookup>>,
+    generic: Arc<Generic>,
 }
 
 impl Prepared {
@@ -123,6 +126,7 @@ impl Session {
                 goes_on: matches!(statement.statement, Statement::Subscribe(_)),
                 statement,
                 lookup: planned.as_ref().and_then(Lookup::of).map(Arc::new),
+                generic: Arc::default(),
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
@@ -253,14 +257,35 @@ impl Session {
             && *planned.names.settings == settings;
         if let (true, Some(lookup)) = (current, &prepared.lookup) {
             let deadline = deadline(&settings);
-            let (view, contract) = lookup.wanted();
-            let wanted = BTreeMap::from([(view.clone(), names.bounded(contract))]);
-            let shelf = within(&settings, deadline, names.shelf(wanted, deadline)).await?;
-            if let Some(rows) = lookup.rows(&shelf, &given)? {
-                return Ok(labels::shown_answer(
-                    batch_answer(rows),
-                    settings.one_database,
-                ));
+            let view = lookup.view();
+            let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
+            // One that cannot be read by its copy may be read the long way.
+            if let Ok(found) = within(&settings, deadline, async {
+                Ok(names.readable(wanted, deadline).await)
+            })
+            .await?
+                && let Some(shown) = found.shelf.get(&view.id)
+                && let Some(rows) = lookup.rows(shown, &given)?
+            {
+                let part = names.part(view, shown, Some(&found));
+                let freshness = Freshness { parts: vec![part] };
+                return Ok(self.told(batch_answer(rows), freshness, &settings));
+            }
+        }
+        if current
+            && let Some(template) = prepared.generic.template(planned)
+            && let Some(fragment) = template.with(&given)
+        {
+            let deadline = deadline(&settings);
+            let rows = query::run_alone(fragment, &names, deadline);
+            match within(&settings, deadline, rows).await {
+                // It is found out the long way what has changed.
+                Err(e) if planned.outdated_source(&e).is_some() => {}
+                rows => {
+                    let answer = streamed(limited(rows?, &settings, deadline));
+                    let freshness = Freshness::live(template.source());
+                    return Ok(self.told(answer, freshness, &settings));
+                }
             }
         }
         let planned = match current {
@@ -360,6 +385,7 @@ impl Session {
                     schema: stream.schema(),
                     stream,
                     notices: Vec::new(),
+                    freshness: Freshness::default(),
                     is_query: true,
                     goes_on: true,
                 })
@@ -417,16 +443,25 @@ impl Session {
             let first = bound(&planned, &values)?;
             first.run_or_again(deadline, again).await
         };
-        let Ran { stream, notices } = within(&settings, deadline, run).await?;
-        let limited = limited(stream, &settings, deadline);
+        let Ran {
+            stream,
+            notices,
+            freshness,
+        } = within(&settings, deadline, run).await?;
         let answer = Answer {
-            schema: limited.schema(),
-            stream: limited,
             notices: self.untold(notices),
-            is_query: true,
-            goes_on: false,
+            ..streamed(limited(stream, &settings, deadline))
         };
-        Ok(labels::shown_answer(answer, settings.one_database))
+        Ok(self.told(answer, freshness, &settings))
+    }
+
+    /// The answer with its columns as they were asked for, and with what it was made of: a notice, if the session wants one, or if that is older than it may be.
+    fn told(&self, mut answer: Answer, freshness: Freshness, settings: &Settings) -> Answer {
+        if settings.freshness_notice || freshness.is_stale() {
+            answer.notices.push(format!("Read from {freshness}"));
+        }
+        answer.freshness = freshness;
+        labels::shown_answer(answer, settings.one_database)
     }
 
     /// Those notices that this session has not been given yet.

@@ -19,6 +19,11 @@ pub struct Settings {
     pub top_n_first_rows: Option<usize>,
     /// How old a materialized view may be when it is asked for, besides what it says itself. None: no bound.
     pub max_staleness: Option<Duration>,
+    /// A larger bound, while what a view reads fails. None: what it says itself.
+    pub stale_if_error: Option<Duration>,
+    pub consistency: Consistency,
+    /// Whether each answer is told how old it is, as a notice.
+    pub freshness_notice: bool,
     /// None: no limit.
     pub statement_timeout: Option<Duration>,
     /// Bytes one statement may hold; None: only the engine's own limit.
@@ -34,6 +39,15 @@ pub struct Settings {
     pub one_database: bool,
 }
 
+/// Whether an answer may show a source as of two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// It may: it says so.
+    Relaxed,
+    /// It is an error.
+    Strict,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -41,6 +55,9 @@ impl Default for Settings {
             dynamic_filters: true,
             top_n_first_rows: None,
             max_staleness: None,
+            stale_if_error: None,
+            consistency: Consistency::Relaxed,
+            freshness_notice: false,
             statement_timeout: None,
             memory_limit: None,
             search_path: vec![PUBLIC.to_string()],
@@ -54,8 +71,16 @@ impl Default for Settings {
 /// Name and help of each setting, as `SHOW ALL` lists them.
 const KNOWN: &[(&str, &str)] = &[
     (
+        "consistency",
+        "relaxed | strict: whether an answer that shows a source as of two moments is an error",
+    ),
+    (
         "dynamic_filters",
         "on | off: whether the keys of a join's one side are sent to the source of the other",
+    ),
+    (
+        "freshness_notice",
+        "on | off: whether each answer is told how old it is, as a notice",
     ),
     (
         "max_staleness",
@@ -74,6 +99,10 @@ const KNOWN: &[(&str, &str)] = &[
         "schemas or sources in which unqualified names are looked up, e.g. erp, public",
     ),
     (
+        "stale_if_error",
+        "how old materialized views may be while what they read fails, e.g. '1 hour'; 'none' for what they say themselves",
+    ),
+    (
         "statement_timeout",
         "how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit",
     ),
@@ -89,14 +118,11 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// A bound that there is not.
 const NONE: &str = "none";
+const RELAXED: &str = "relaxed";
+const STRICT: &str = "strict";
 
 /// Settings of the design that this version does not have yet.
-const LATER: &[&str] = &[
-    "consistency",
-    "push_float_sums",
-    "read_after",
-    "stale_if_error",
-];
+const LATER: &[&str] = &["push_float_sums", "read_after"];
 
 impl Settings {
     /// Name, value and help of each, by name.
@@ -112,12 +138,15 @@ impl Settings {
 
     fn text(&self, name: &str) -> Option<String> {
         Some(match name {
-            "pushdown" => if self.pushdown { "on" } else { "off" }.to_string(),
-            "dynamic_filters" => if self.dynamic_filters { "on" } else { "off" }.to_string(),
-            "max_staleness" => match self.max_staleness {
-                Some(bound) => format!("{}ms", bound.as_millis()),
-                None => NONE.to_string(),
+            "pushdown" => on_off(self.pushdown),
+            "dynamic_filters" => on_off(self.dynamic_filters),
+            "max_staleness" => bound_text(self.max_staleness),
+            "stale_if_error" => bound_text(self.stale_if_error),
+            "consistency" => match self.consistency {
+                Consistency::Relaxed => RELAXED.to_string(),
+                Consistency::Strict => STRICT.to_string(),
             },
+            "freshness_notice" => on_off(self.freshness_notice),
             "statement_timeout" => match self.statement_timeout {
                 Some(limit) => format!("{}ms", limit.as_millis()),
                 None => "0".to_string(),
@@ -159,12 +188,24 @@ impl Settings {
                 self.dynamic_filters = boolean(name, &one(values)?)?;
             }
             ("max_staleness", None) => self.max_staleness = default.max_staleness,
-            ("max_staleness", Some(values)) => {
-                let bound = one(values)?;
-                self.max_staleness = match bound.eq_ignore_ascii_case(NONE) {
-                    true => None,
-                    false => Some(duration(name, &bound)?),
+            ("max_staleness", Some(values)) => self.max_staleness = bound(name, &one(values)?)?,
+            ("stale_if_error", None) => self.stale_if_error = default.stale_if_error,
+            ("stale_if_error", Some(values)) => self.stale_if_error = bound(name, &one(values)?)?,
+            ("consistency", None) => self.consistency = default.consistency,
+            ("consistency", Some(values)) => {
+                self.consistency = match one(values)?.to_ascii_lowercase().as_str() {
+                    RELAXED => Consistency::Relaxed,
+                    STRICT => Consistency::Strict,
+                    other => {
+                        return Err(Error::invalid(format!(
+                            "setting {name} is {RELAXED} or {STRICT}, not '{other}'"
+                        )));
+                    }
                 };
+            }
+            ("freshness_notice", None) => self.freshness_notice = default.freshness_notice,
+            ("freshness_notice", Some(values)) => {
+                self.freshness_notice = boolean(name, &one(values)?)?;
             }
             ("statement_timeout", None) => self.statement_timeout = default.statement_timeout,
             ("statement_timeout", Some(values)) => {
@@ -246,6 +287,25 @@ fn unknown(name: &str) -> Error {
             Some(near) => format!("Did you mean {near}?"),
             None => "SHOW ALL lists them".to_string(),
         }),
+    }
+}
+
+fn on_off(is_on: bool) -> String {
+    if is_on { "on" } else { "off" }.to_string()
+}
+
+/// A bound on the age of what is read.
+fn bound(name: &str, text: &str) -> Result<Option<Duration>> {
+    match text.eq_ignore_ascii_case(NONE) {
+        true => Ok(None),
+        false => duration(name, text).map(Some),
+    }
+}
+
+fn bound_text(bound: Option<Duration>) -> String {
+    match bound {
+        Some(bound) => format!("{}ms", bound.as_millis()),
+        None => NONE.to_string(),
     }
 }
 

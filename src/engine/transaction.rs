@@ -1,6 +1,6 @@
 //! `BEGIN … COMMIT`: reads of one moment, and definitions that take effect together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::world::{Inner, World};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
-use crate::views::{Ages, Contract, Shelf};
+use crate::views::{Ages, Readable, Shelf, Unreadable, WantedCopy};
 
 /// Versions of worlds that are of one transaction alone: none is that of a world of all.
 static PRIVATE: AtomicU64 = AtomicU64::new(1 << 63);
@@ -81,21 +81,12 @@ impl Snapshot {
 }
 
 impl Names {
-    /// As the statement's settings want it: no older than the view itself says, nor than they do.
-    pub fn bounded(&self, contract: &Contract) -> Contract {
-        let bounds = [contract.max_staleness, self.settings.max_staleness];
-        Contract {
-            max_staleness: bounds.into_iter().flatten().min(),
-            ..contract.clone()
-        }
-    }
-
-    /// What the kept views that are wanted have: now, or in the transaction that this is part of.
-    pub async fn shelf(
+    /// The kept views that are wanted: now, or as the transaction has them that this is part of.
+    pub async fn readable(
         &self,
-        wanted: BTreeMap<ObjectId, Contract>,
+        wanted: BTreeMap<ObjectId, WantedCopy>,
         deadline: Option<Instant>,
-    ) -> Result<Arc<Shelf>> {
+    ) -> Result<Readable, Unreadable> {
         let views = &self.inner.views;
         let Some(snapshot) = &self.snapshot else {
             return views.together(&wanted, deadline).await;
@@ -103,24 +94,36 @@ impl Names {
         let Some(taken) = snapshot.get() else {
             // Before the shelf: it is not older than they say.
             let ages = views.shelves().ages();
-            let shelf = views.together(&wanted, deadline).await?;
-            return Ok(snapshot.first(Taken { shelf, ages }));
+            let found = views.together(&wanted, deadline).await?;
+            let shelf = found.shelf;
+            let shelf = snapshot.first(Taken { shelf, ages });
+            return Ok(Readable { shelf, ..found });
         };
-        let late = views.unreadable(&taken.shelf, &taken.ages, &wanted)?;
+        let of_one_moment = |shelf, stale| Readable {
+            shelf,
+            ages: taken.ages.clone(),
+            stale,
+        };
+        let late = views.unreadable(&taken.shelf, &taken.ages, &wanted);
+        let late = late.map_err(|(view, error)| Unreadable {
+            view,
+            error,
+            is_old: false,
+        })?;
         if late.is_empty() {
-            return Ok(taken.shelf);
+            return Ok(of_one_moment(taken.shelf, BTreeSet::new()));
         }
         // They are of no epoch, and each is of its own time anyway: what is read of them first is what the transaction has.
         let newest = views.together(&late, deadline).await?;
         let mut all = taken.shelf.as_ref().clone();
         for id in late.keys() {
-            if let Some(shown) = newest.get(id) {
+            if let Some(shown) = newest.shelf.get(id) {
                 all.insert(id.clone(), Arc::clone(shown));
             }
         }
         let all = Arc::new(all);
         snapshot.put(Arc::clone(&all));
-        Ok(all)
+        Ok(of_one_moment(all, newest.stale))
     }
 }
 

@@ -30,6 +30,11 @@ pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined
                 .map_err(|_| format!("column {column} is not in the input"))?,
         ),
         df::Expr::Literal(value, _) => return literal(value),
+        // Of a statement that is prepared: what it is sent with has values instead.
+        df::Expr::Placeholder(placeholder) if placeholder.field.is_some() => {
+            let name = placeholder.id.trim_start_matches('$');
+            ExprKind::Literal(Literal::Parameter(name.to_string()))
+        }
         df::Expr::Not(arg) => unary(UnaryOp::Not, arg)?,
         df::Expr::Negative(arg) => unary(UnaryOp::Negate, arg)?,
         df::Expr::IsNull(arg) | df::Expr::IsUnknown(arg) => unary(UnaryOp::IsNull, arg)?,

@@ -4,12 +4,13 @@ use belvedere_connector::Fragment;
 use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::oneshot;
 
+use super::gather::{Key, Lookup};
 use super::history::Asking;
 use super::scan::Scan;
 
-/// Scans that wait for a place at a source. The first of them to be sent is sent for all that ask the same: each of
-/// them was begun before the source is asked, so that nobody is answered with less than he would have been. One that
-/// comes later is asked for anew.
+/// Scans that wait for a place at a source. The first of them to be sent is sent for all that ask the same, or look up other rows of the
+/// same table: each of them was begun before the source is asked, so that nobody is answered with less than he would have been. One
+/// that comes later is asked for anew.
 #[derive(Debug, Default)]
 pub struct InFlight(Mutex<State>);
 
@@ -24,6 +25,8 @@ pub struct Waiter {
     pub scan: Scan,
     /// With what dynamic filters had learned.
     pub fragment: Arc<Fragment>,
+    /// Which row it wants, if it is one.
+    pub lookup: Option<(Lookup, Key)>,
     /// Streams it takes at most.
     pub partitions: usize,
     pub asking: Arc<Asking>,
@@ -42,6 +45,14 @@ impl Waiter {
         self.partitions == other.partitions
             && self.scan.batch_rows == other.scan.batch_rows
             && self.fragment == other.fragment
+    }
+
+    /// Whether it looks another row up in the same way.
+    fn looks_up_like(&self, other: &Self) -> bool {
+        match (&self.lookup, &other.lookup) {
+            (Some((own, _)), Some((other, _))) => own == other,
+            _ => false,
+        }
     }
 }
 
@@ -65,6 +76,7 @@ impl InFlight {
         &self,
         scan: Scan,
         fragment: Arc<Fragment>,
+        lookup: Option<(Lookup, Key)>,
         partitions: usize,
         asking: Arc<Asking>,
     ) -> Waiting<'_> {
@@ -72,6 +84,7 @@ impl InFlight {
         let waiter = Waiter {
             scan,
             fragment,
+            lookup,
             partitions,
             asking,
             answer: sender,
@@ -98,13 +111,21 @@ impl Waiting<'_> {
         (&mut self.answer).await.ok()
     }
 
-    /// Those who ask the same, to be answered with this one, which has a place. None: another was sent for this one.
-    pub fn sent(&self) -> Option<Vec<Waiter>> {
+    /// Those who are answered with this one, which has a place: who ask the same, and so many who look up another row. None:
+    /// another was sent for this one.
+    pub fn sent(&self, mut most: usize) -> Option<Vec<Waiter>> {
         let mut state = self.table.state();
         let own = self.position(&state)?;
-        let (_, own) = state.waiting.swap_remove(own);
-        let same = |(_, waiter): &mut (u64, Waiter)| waiter.asks_the_same(&own);
-        let others = state.waiting.extract_if(.., same);
+        let (_, own) = state.waiting.remove(own);
+        let goes_along = |(_, waiter): &mut (u64, Waiter)| {
+            if waiter.asks_the_same(&own) {
+                return true;
+            }
+            let is_gathered = most > 0 && waiter.looks_up_like(&own);
+            most -= usize::from(is_gathered);
+            is_gathered
+        };
+        let others = state.waiting.extract_if(.., goes_along);
         Some(others.map(|(_, waiter)| waiter).collect())
     }
 
@@ -120,7 +141,8 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.table.state();
         if let Some(own) = self.position(&state) {
-            state.waiting.swap_remove(own);
+            // Those who wait are in the order in which they came.
+            state.waiting.remove(own);
         }
     }
 }

@@ -19,9 +19,11 @@
 //! | `scan.rs` | how it is opened: a place, tries, streams |
 //! | `gate.rs` | [`Gate`](gate::Gate): how many scans of a source run at once, and whose turn it is |
 //! | `inflight.rs` | [`InFlight`](inflight::InFlight): what several wait to ask is asked once |
+//! | `gather.rs` | [`Lookup`](gather::Lookup): rows that several wait to look up are asked for at once |
 //! | `breaker.rs` | [`Breaker`](breaker::Breaker): a source that cannot be reached is left alone for a while |
 //! | `door.rs` | [`SourceDoor`]: gate and breaker for what a source reads by itself |
 //! | `retry.rs` | [`Tries`](retry::Tries): what failed before its first row is asked again |
+//! | `template.rs` | [`Template`]: what one source answers for a statement that is prepared, whatever its parameters are |
 //! | `history.rs` | [`History`](history::History): what a source was asked, and what came of it |
 //! | `outlet.rs` | batches for somebody who may not take them for a while: in memory, then on disk |
 //! | `relay.rs` | a source's stream, read ahead; to disk when nobody takes it |
@@ -48,6 +50,7 @@ mod estimate;
 mod exec;
 mod expr;
 mod gate;
+mod gather;
 mod history;
 mod inflight;
 mod join;
@@ -62,6 +65,7 @@ mod remote;
 mod retry;
 mod scan;
 mod shared;
+mod template;
 mod ties;
 mod topn;
 mod window;
@@ -78,5 +82,6 @@ pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use scan::SourceFailure;
 pub use shared::{SharedPlanner, is_repeated, share};
+pub use template::Template;
 pub use ties::break_ties;
 pub use topn::{Restart, RestartPlanner, limit_ordered_sides};

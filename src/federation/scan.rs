@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,11 +15,12 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dynamic::{self, Narrowed};
 use super::gate::Place;
+use super::gather::{Key, Lookup};
 use super::history::{Asking, Question};
 use super::inflight::Waiter;
 use super::outlet::Disk;
@@ -77,6 +79,13 @@ enum Turn {
     Answered(Vec<SendableRecordBatchStream>),
 }
 
+/// What a source has answered.
+enum Found {
+    Streams(Vec<BatchStream>),
+    /// The row that was looked up, and those that others did.
+    Rows(Vec<RecordBatch>, Vec<Vec<RecordBatch>>),
+}
+
 impl Scan {
     /// The partition's stream; the first caller opens the scan. Who asks for a partition again is given that of a further
     /// scan, of which all partitions are: another scan may have been divided otherwise.
@@ -122,7 +131,8 @@ impl Scan {
             .and_then(|known| known.num_rows.get_value());
         let expected = expected.map(|rows| *rows as u64);
         let asking = self.handle.history.ask(self.fragment.clone(), expected);
-        let asking = Arc::new(match fragment == self.fragment {
+        let row = Lookup::of(&fragment);
+        let asking = Arc::new(match fragment == self.fragment && row.is_none() {
             true => asking.teaching(&self.handle),
             // What keys have left says nothing of the conditions.
             false => asking,
@@ -130,7 +140,7 @@ impl Scan {
         // A task of its own: what has or gets a place goes on, whether the plan looks at this scan or at another.
         let asked = SpawnedTask::spawn({
             let (scan, fragment, asking) = (self.clone(), fragment.clone(), asking.clone());
-            async move { scan.ask(&fragment, partitions, &asking).await }
+            async move { scan.ask(&fragment, row, partitions, &asking).await }
         });
         let relays = match asked.join_unwind().await {
             Ok(relays) => relays,
@@ -150,28 +160,54 @@ impl Scan {
     async fn ask(
         &self,
         fragment: &Arc<Fragment>,
+        row: Option<(Lookup, Key)>,
         partitions: usize,
         asking: &Arc<Asking>,
     ) -> Result<Vec<Option<SendableRecordBatchStream>>, SourceFailure> {
         let handle = &self.handle;
         let mut tries = Tries::new(handle.limits.retries, self.statement.deadline);
+        // Rows of others that are looked up along with one's own.
+        let mut most = row.as_ref().map_or(0, |(lookup, _)| lookup.most() - 1);
         loop {
-            let (places, probe, others) = match self.turn(fragment, partitions, asking).await? {
+            let turn = self.turn(fragment, &row, most, partitions, asking).await?;
+            let (places, probe, others) = match turn {
                 Turn::Sent(places, probe, others) => (places, probe, others),
                 Turn::Answered(streams) => return Ok(streams.into_iter().map(Some).collect()),
             };
             // Each statement ends at its own deadline; the source has until the last of them.
             let deadlines = others.iter().map(|other| other.scan.statement.deadline);
             let deadline = deadlines.fold(self.statement.deadline, |a, b| Some(a?.max(b?)));
-            let error = match self.begin(fragment, places.len(), deadline).await {
-                Ok(streams) => {
+            let answered = match &row {
+                Some(row) => self.look_up(fragment, row, deadline, &others).await,
+                None => self
+                    .begin(fragment, places.len(), deadline)
+                    .await
+                    .map(Found::Streams),
+            };
+            let error = match answered {
+                Ok(found) => {
                     handle.contacted(None);
-                    return Ok(self.relay(streams, places, asking, others));
+                    return Ok(match found {
+                        Found::Streams(streams) => self.relay(streams, places, asking, others),
+                        Found::Rows(own, rows) => {
+                            for (other, rows) in others.into_iter().zip(rows) {
+                                other.asking.answered(1);
+                                let rows = other.scan.found(rows, &other.asking);
+                                other.answer(vec![rows]);
+                            }
+                            vec![Some(self.found(own, asking))]
+                        }
+                    });
                 }
                 Err(error) => error,
             };
-            // They ask for themselves.
+            // They ask for themselves, and so does this one: it may be the key of another that the source does not take.
+            let is_own = others.iter().all(|other| other.fragment == *fragment);
             drop(others);
+            if !is_own {
+                most = 0;
+                continue;
+            }
             let pause = match probe {
                 Some(_) => None,
                 None => tries.after(&error),
@@ -191,6 +227,8 @@ impl Scan {
     async fn turn(
         &self,
         fragment: &Arc<Fragment>,
+        row: &Option<(Lookup, Key)>,
+        most: usize,
         partitions: usize,
         asking: &Arc<Asking>,
     ) -> Result<Turn, SourceFailure> {
@@ -200,14 +238,19 @@ impl Scan {
         loop {
             handle.reachable()?;
             let table = &handle.in_flight;
-            let mut waiting =
-                table.wait(self.clone(), fragment.clone(), partitions, asking.clone());
+            let mut waiting = table.wait(
+                self.clone(),
+                fragment.clone(),
+                row.clone(),
+                partitions,
+                asking.clone(),
+            );
             let entered = handle.gate.enter(self.statement.asker, partitions, until);
             let others = tokio::select! {
                 biased;
                 places = entered => {
                     let places = places.map_err(|e| e.at_source(&handle.name))?;
-                    waiting.sent().map(|others| (places, others))
+                    waiting.sent(most).map(|others| (places, others))
                 }
                 answer = waiting.answered() => match answer {
                     Some(streams) => return Ok(Turn::Answered(streams)),
@@ -252,6 +295,55 @@ impl Scan {
             None => stream,
         };
         begun(streams.into_iter().map(limited).collect()).await
+    }
+
+    /// Its row, and those of the others, in one question. Where the source does not take that, the others have to ask for
+    /// themselves.
+    async fn look_up(
+        &self,
+        fragment: &Arc<Fragment>,
+        (lookup, key): &(Lookup, Key),
+        deadline: Option<Instant>,
+        others: &[Waiter],
+    ) -> Result<Found, Error> {
+        let theirs = others.iter().filter_map(|other| other.lookup.as_ref());
+        let theirs: Vec<&Key> = theirs.map(|(_, key)| key).collect();
+        let keys: HashSet<&Key> = theirs.iter().copied().chain([key]).collect();
+        let gathered = match keys.len() {
+            1 => None,
+            _ => {
+                let keys: Vec<&Key> = keys.into_iter().collect();
+                let capabilities = self.handle.source.capabilities();
+                lookup.gathered(&keys, capabilities.as_ref())
+            }
+        };
+        let Some(gathered) = gathered else {
+            let own = self.all(fragment, deadline).await?;
+            let same = theirs.into_iter().take_while(|other| *other == key);
+            let same = same.map(|_| own.clone()).collect();
+            return Ok(Found::Rows(own, same));
+        };
+        let rows = gathered.rows(self.all(&gathered.fragment, deadline).await?);
+        let rows = rows.map_err(|e| self.internal(&e.to_string()))?;
+        let of = |key: &Key| rows.get(key).cloned().into_iter().collect::<Vec<_>>();
+        Ok(Found::Rows(of(key), theirs.into_iter().map(of).collect()))
+    }
+
+    /// What the source answers, at once: it is little.
+    async fn all(
+        &self,
+        fragment: &Arc<Fragment>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let streams = self.begin(fragment, 1, deadline).await?;
+        stream::iter(streams).flatten().try_collect().await
+    }
+
+    /// What was found, as a stream.
+    fn found(&self, rows: Vec<RecordBatch>, asking: &Arc<Asking>) -> SendableRecordBatchStream {
+        rows.iter().for_each(|rows| asking.batch(rows));
+        asking.ended();
+        self.adopted(stream::iter(rows).map(Ok).boxed(), asking)
     }
 
     /// What the source answers, to this scan and to the others that are answered with it.

@@ -11,12 +11,21 @@ use crate::error::{Error, Result};
 const REFRESH: &str = "refresh";
 const KEY: &str = "key";
 const MAX_STALENESS: &str = "max_staleness";
+const STALE_IF_ERROR: &str = "stale_if_error";
 const KEEP: &str = "keep";
 const MAX_DURATION: &str = "max_duration";
 const RETAIN: &str = "retain";
 
 /// The options of a materialized view, besides those about people.
-pub const OPTIONS: &[&str] = &[REFRESH, KEY, MAX_STALENESS, KEEP, MAX_DURATION, RETAIN];
+pub const OPTIONS: &[&str] = &[
+    REFRESH,
+    KEY,
+    MAX_STALENESS,
+    STALE_IF_ERROR,
+    KEEP,
+    MAX_DURATION,
+    RETAIN,
+];
 
 /// How long changes stay for subscribers who come back, unless the view says otherwise.
 const DEFAULT_RETAIN: Duration = Duration::from_secs(600);
@@ -32,6 +41,8 @@ pub struct Contract {
     pub key: Vec<String>,
     /// A read of something older fails.
     pub max_staleness: Option<Duration>,
+    /// A larger bound, while what it reads fails.
+    pub stale_if_error: Option<Duration>,
     /// Versions that stay, the newest among them.
     pub keep: u32,
     /// A refresh that takes longer is given up.
@@ -59,15 +70,14 @@ impl Contract {
     pub fn new(options: &BTreeMap<String, String>) -> Result<Self> {
         let get = |name: &str| options.get(name).map(String::as_str);
         let upkeep = Upkeep::parse(get(REFRESH).unwrap_or("manual"))?;
-        let retain = get(RETAIN).map(|text| duration(RETAIN, text)).transpose()?;
-        let max_staleness = get(MAX_STALENESS).map(|text| duration(MAX_STALENESS, text));
+        let bound = |name| get(name).map(|text| duration(name, text)).transpose();
+        let retain = bound(RETAIN)?;
         let contract = Self {
             key: get(KEY).map(columns).unwrap_or_default(),
-            max_staleness: max_staleness.transpose()?,
+            max_staleness: bound(MAX_STALENESS)?,
+            stale_if_error: bound(STALE_IF_ERROR)?,
             keep: get(KEEP).map_or(Ok(1), versions)?,
-            max_duration: (get(MAX_DURATION).map(|text| duration(MAX_DURATION, text)))
-                .transpose()?
-                .filter(|limit| !limit.is_zero()),
+            max_duration: bound(MAX_DURATION)?.filter(|limit| !limit.is_zero()),
             retain: retain.unwrap_or(DEFAULT_RETAIN),
             upkeep,
         };

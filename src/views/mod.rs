@@ -73,6 +73,7 @@ use tokio::sync::Notify;
 pub use conditions::Conditions;
 pub use contract::{Contract, OPTIONS, Upkeep, parse_duration};
 pub use index::indexes;
+pub use reading::{Readable, Unreadable, WantedCopy};
 pub use runs::Run;
 pub use shelf::{Ages, AsOf, Content, Shelf, Shelves, Shown, State, Version};
 pub use subscription::{

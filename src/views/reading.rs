@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ages, AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
 use crate::catalog::ObjectId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// How long a statement without a deadline waits for a view to be as young as it has to be.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -14,6 +14,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long for one that is to change as time passes: then it is read as it is, as one that cannot keep up.
 const MOST_LATE: Duration = Duration::from_secs(10);
+
+/// A kept view that a statement reads.
+#[derive(Clone, Debug)]
+pub struct WantedCopy {
+    /// As the statement wants it.
+    pub contract: Contract,
+    /// What it reads can be asked instead.
+    pub has_other_way: bool,
+    /// What it reads is known to fail.
+    pub source_fails: bool,
+}
+
+/// A shelf on which all that is wanted may be read.
+#[derive(Clone, Debug)]
+pub struct Readable {
+    pub shelf: Arc<Shelf>,
+    /// From before it was taken: nothing on it is older.
+    pub ages: Ages,
+    /// Older than they may be, since what they read fails.
+    pub stale: BTreeSet<ObjectId>,
+}
+
+/// Why there is no such shelf.
+#[derive(Debug)]
+pub struct Unreadable {
+    pub view: ObjectId,
+    pub error: Error,
+    /// Its copy is not young enough; what it reads may be.
+    pub is_old: bool,
+}
 
 /// Why a view may not be read.
 enum Hindrance {
@@ -23,6 +53,8 @@ enum Hindrance {
     Old(Error),
     /// It may be older than what was seen of it, until its sources have told what there was.
     Behind(Error),
+    /// It is old, and does not become younger by itself.
+    Outdated(Error),
     /// A read brings it up to date.
     Due(Instant),
     /// It has to change by itself, and is about to.
@@ -39,9 +71,9 @@ impl Views {
     /// If a view is gone, cannot be filled, or fails; if one is not young enough in time.
     pub async fn together(
         self: &Arc<Self>,
-        wanted: &BTreeMap<ObjectId, Contract>,
+        wanted: &BTreeMap<ObjectId, WantedCopy>,
         deadline: Option<Instant>,
-    ) -> Result<Arc<Shelf>> {
+    ) -> Result<Readable, Unreadable> {
         let mut watch = self.shelves().watch();
         let (arrived, time) = (Instant::now(), clock());
         let patience = arrived + PATIENCE;
@@ -50,6 +82,7 @@ impl Views {
         let most_late = arrived + MOST_LATE;
         let awaited = deadline.map_or(most_late, |at| at.min(most_late));
         let mut renewed = BTreeSet::new();
+        let mut failed: BTreeMap<&ObjectId, Error> = BTreeMap::new();
         let mut is_asked = false;
         loop {
             // Before the shelf: it is not older than they say.
@@ -57,34 +90,68 @@ impl Views {
             let shelf = watch.borrow_and_update().clone();
             let now = Instant::now();
             let is_patient = now < awaited;
-            let hindered = wanted.iter().find_map(|(id, contract)| {
-                let contract = (!renewed.contains(id)).then_some(contract);
+            let hindered = wanted.iter().find_map(|(id, wanted)| {
                 let shown = shelf.get(id);
+                if renewed.contains(id) {
+                    let hindrance = self.hindrance(shown, id, None, arrived, &ages);
+                    return Some((id, wanted, hindrance?));
+                }
                 let is_late = is_patient && shown.is_some_and(|shown| shown.is_late(time));
-                let late = is_late.then_some(Hindrance::Late);
-                let hindrance = || self.hindrance(shown, id, contract, arrived, &ages);
-                Some((id, late.or_else(hindrance)?))
+                let hindrance = match is_late {
+                    true => Hindrance::Late,
+                    false => self.hindrance(shown, id, Some(&wanted.contract), arrived, &ages)?,
+                };
+                let fails = wanted.source_fails || failed.contains_key(id);
+                let is_taken = self.is_taken_stale(&hindrance, shown?, wanted, fails, &ages);
+                (!is_taken).then_some((id, wanted, hindrance))
             });
-            let Some((id, hindrance)) = hindered else {
-                return Ok(shelf);
+            let Some((id, wanted_so, hindrance)) = hindered else {
+                let is_stale = |(id, wanted): &(&ObjectId, &WantedCopy)| {
+                    let age = shelf.get(*id).and_then(|shown| ages.of(&shown.as_of));
+                    let then = age.map(|age| age.saturating_sub(arrived.elapsed()));
+                    let bound = wanted.contract.max_staleness;
+                    failed.contains_key(*id)
+                        || !renewed.contains(*id)
+                            && bound.is_some_and(|b| then.is_none_or(|a| a > b))
+                };
+                let stale = wanted.iter().filter(is_stale);
+                let stale = stale.map(|(id, _)| id.clone()).collect();
+                return Ok(Readable { shelf, ages, stale });
+            };
+            let refused = |error, is_old| Unreadable {
+                view: id.clone(),
+                error,
+                is_old,
             };
             match hindrance {
-                Hindrance::For(e) => return Err(e),
+                Hindrance::For(e) => return Err(refused(e, false)),
+                Hindrance::Outdated(e) => return Err(refused(e, true)),
                 Hindrance::Due(since) => {
-                    self.renewed(id, since).await?;
-                    renewed.insert(id);
+                    if let Some(e) = failed.remove(id) {
+                        return Err(refused(e, false));
+                    }
+                    match self.renewed(id, since).await {
+                        Ok(()) => drop(renewed.insert(id)),
+                        Err(e) if wanted_so.contract.stale_if_error.is_some() && fails(&e) => {
+                            failed.insert(id, e);
+                        }
+                        Err(e) => return Err(refused(e, false)),
+                    }
                     continue;
                 }
                 Hindrance::Old(e) | Hindrance::Behind(e)
-                    if now >= deadline.map_or(patience, |at| at.min(patience)) =>
+                    if now >= deadline.map_or(patience, |at| at.min(patience))
+                        // Who can be asked instead is.
+                        || wanted_so.has_other_way && self.follows_nothing(shelf.get(id)) =>
                 {
-                    return Err(e);
+                    return Err(refused(e, true));
                 }
                 Hindrance::Unfilled if deadline.is_some_and(|at| now >= at) => {
-                    return Err(Error::invalid_with_help(
+                    let e = Error::invalid_with_help(
                         format!("materialized view {id} is not filled yet"),
                         "system.views says how far it is; a larger statement_timeout waits longer",
-                    ));
+                    );
+                    return Err(refused(e, false));
                 }
                 Hindrance::Old(_) if !is_asked => {
                     self.keeper.ask();
@@ -99,6 +166,41 @@ impl Views {
         }
     }
 
+    /// Whether one that is too old is taken all the same: what it reads fails, and it is not older than it may be then.
+    fn is_taken_stale(
+        &self,
+        hindrance: &Hindrance,
+        shown: &Arc<Shown>,
+        wanted: &WantedCopy,
+        fails: bool,
+        ages: &Ages,
+    ) -> bool {
+        let of_age = matches!(
+            hindrance,
+            Hindrance::Old(_) | Hindrance::Outdated(_) | Hindrance::Due(_)
+        );
+        let age = ages.of(&shown.as_of);
+        let within = age.zip(wanted.contract.stale_if_error);
+        let within = within.is_some_and(|(age, bound)| age <= bound);
+        // Where there is another way, it fails as well before this is one.
+        let fails = fails || !wanted.has_other_way && self.follows_nothing(Some(shown));
+        of_age && within && fails
+    }
+
+    /// Whether it does not become younger, as it is now: what it follows cannot be followed, or it does not go on.
+    fn follows_nothing(&self, shown: Option<&Arc<Shown>>) -> bool {
+        let Some(shown) = shown else {
+            return false;
+        };
+        let sources: &[String] = match &shown.as_of {
+            AsOf::Following(sources) => sources,
+            AsOf::Watched(unchanged) => &unchanged.watch.sources,
+            AsOf::Never | AsOf::At(_) => &[],
+        };
+        let fails = |source: &String| self.shelves().failure(source).is_some();
+        shown.state.reason().is_some() || sources.iter().any(fails)
+    }
+
     /// Of what is wanted, that which cannot be read on this shelf, and can be on another: what is computed anew.
     ///
     /// # Errors
@@ -107,28 +209,33 @@ impl Views {
         &self,
         shelf: &Shelf,
         ages: &Ages,
-        wanted: &BTreeMap<ObjectId, Contract>,
-    ) -> Result<BTreeMap<ObjectId, Contract>> {
+        wanted: &BTreeMap<ObjectId, WantedCopy>,
+    ) -> Result<BTreeMap<ObjectId, WantedCopy>, (ObjectId, Error)> {
         let arrived = Instant::now();
         let mut late = BTreeMap::new();
-        for (id, contract) in wanted {
+        for (id, wanted) in wanted {
+            let contract = &wanted.contract;
             let hindrance = self.hindrance(shelf.get(id), id, Some(contract), arrived, ages);
             match hindrance {
                 None => {}
                 Some(_) if contract.upkeep != Upkeep::Change => {
-                    late.insert(id.clone(), contract.clone());
+                    late.insert(id.clone(), wanted.clone());
                 }
-                Some(Hindrance::For(e) | Hindrance::Old(e) | Hindrance::Behind(e)) => {
-                    return Err(e);
-                }
+                Some(
+                    Hindrance::For(e)
+                    | Hindrance::Old(e)
+                    | Hindrance::Outdated(e)
+                    | Hindrance::Behind(e),
+                ) => return Err((id.clone(), e)),
                 Some(Hindrance::Unfilled | Hindrance::Due(_) | Hindrance::Late) => {
-                    return Err(Error::Transaction {
+                    let e = Error::Transaction {
                         message: format!(
                             "materialized view {id} was not filled when the transaction first read one"
                         ),
                         help: "COMMIT, and read it in another".to_string(),
                         sqlstate: "55000",
-                    });
+                    };
+                    return Err((id.clone(), e));
                 }
             }
         }
@@ -199,7 +306,7 @@ impl Views {
         };
         Some(match shown.as_of {
             // Waiting makes nothing younger that waits for its time.
-            AsOf::At(_) => Hindrance::For(e),
+            AsOf::At(_) => Hindrance::Outdated(e),
             _ => Hindrance::Old(e),
         })
     }
@@ -253,11 +360,16 @@ fn age_of(id: &ObjectId, age: Option<Duration>, bound: Duration) -> String {
 }
 
 fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
-    Error::invalid_with_help(
-        age_of(id, age, bound),
-        format!(
+    Error::TooOld {
+        message: age_of(id, age, bound),
+        help: format!(
             "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …), or SET \
-             max_staleness in the session that has one, allows more"
+             max_staleness in the session, allows more"
         ),
-    )
+    }
+}
+
+/// Whether an error says that what is asked cannot be reached now.
+fn fails(e: &Error) -> bool {
+    matches!(e, Error::Source(_)) && e.kind() == Kind::Transient
 }

@@ -193,6 +193,14 @@ impl Shown {
         late > TICK.as_nanos() as i64
     }
 
+    /// Of one that is computed anew, its version.
+    pub fn version_number(&self) -> Option<u64> {
+        match &self.content {
+            Some(Content::Rows(version)) => Some(version.number),
+            _ => None,
+        }
+    }
+
     /// What is in memory for it; of one that is kept by change.
     pub fn bytes(&self) -> Option<usize> {
         Some(self.share.upgrade()?.bytes())

@@ -79,7 +79,7 @@ async fn views_that_cannot_be() {
     assert_snapshot!(t.err("CREATE VIEW v AS SELECT * FROM v").await, @"unknown_name: table or view v does not exist");
     assert_snapshot!(t.err("CREATE VIEW v (a) AS SELECT sku, name FROM erp.item").await, @"invalid: the view names 1 columns, its query has 2");
     assert_snapshot!(
-        t.err("CREATE VIEW v AS SELECT i.sku, s.sku FROM erp.item i, erp.stock s").await, @"invalid: the view would have two columns named sku. Give one another name: SELECT … AS other_name");
+        t.err("CREATE VIEW v AS SELECT i.sku, s.sku FROM erp.item i, erp.stock s").await, @"invalid: two columns would be named sku. Give one another name: SELECT … AS other_name");
     assert_snapshot!(t.err("CREATE VIEW v AS SELECT * FROM erp.item WHERE sku = $1").await, @"invalid: view v has parameters; a view takes none");
     assert_snapshot!(t.err("CREATE VIEW nowhere.v AS SELECT 1 AS one").await, @"unknown_name: schema nowhere does not exist. CREATE SCHEMA nowhere makes it");
     assert_snapshot!(t.err("CREATE VIEW system.v AS SELECT 1 AS one").await, @"invalid: schema system is the engine's own");

@@ -17,6 +17,7 @@
 //! | `lake.rs` | views kept by change over files |
 //! | `kept.rs` | materialized views that are computed anew |
 //! | `limits.rs` | time, memory, and the size of a statement |
+//! | `lookups.rs` | rows that are looked up at a source, by many at once |
 //! | `room.rs` | views kept by change that need more memory than there is |
 //! | `statements.rs` | `EXPLAIN`, `SHOW`, `DESCRIBE`, `SET`, prepared statements, order |
 //! | `matrix.rs` | what is cut × when, while views follow: nothing is lost, nothing is there twice |
@@ -74,6 +75,7 @@ mod lag;
 mod lake;
 mod limits;
 mod lineage;
+mod lookups;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod matrix;
 mod memory;

@@ -190,6 +190,10 @@ pub enum Literal {
         days: i32,
         nanos: i64,
     },
+    /// A constant that comes with each execution, by name: no NULL, and otherwise any of its type. What is said to be
+    /// supported with it has to be so for most values, since it is asked for again once the value is there: a source is
+    /// never sent one.
+    Parameter(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -223,6 +227,10 @@ pub enum AggregateFunction {
 }
 
 impl Aggregate {
+    pub(crate) fn exprs_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.arg.iter_mut().chain(&mut self.filter)
+    }
+
     /// Collect the indexes of the input's columns it reads into `into`.
     pub fn columns_read(&self, into: &mut BTreeSet<usize>) {
         for expr in self.arg.iter().chain(&self.filter) {
@@ -255,6 +263,13 @@ impl Expr {
         }
     }
 
+    pub fn as_literal(&self) -> Option<&Literal> {
+        match &self.kind {
+            ExprKind::Literal(literal) => Some(literal),
+            _ => None,
+        }
+    }
+
     /// The direct sub-expressions.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
@@ -275,6 +290,41 @@ impl Expr {
                 .collect(),
             ExprKind::Call { args, .. } => args.iter().collect(),
         }
+    }
+
+    /// The same, to be changed.
+    pub fn children_mut(&mut self) -> Vec<&mut Expr> {
+        match &mut self.kind {
+            ExprKind::Column(_) | ExprKind::Literal(_) => Vec::new(),
+            ExprKind::Unary { arg, .. } | ExprKind::Cast { arg } => vec![arg],
+            ExprKind::Binary { left, right, .. } => vec![left, right],
+            ExprKind::InList { arg, list, .. } => {
+                std::iter::once(arg.as_mut()).chain(list).collect()
+            }
+            ExprKind::Like { arg, pattern, .. } => vec![arg, pattern],
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => branches
+                .iter_mut()
+                .flat_map(|(when, then)| [when, then])
+                .chain(otherwise.as_deref_mut())
+                .collect(),
+            ExprKind::Call { args, .. } => args.iter_mut().collect(),
+        }
+    }
+
+    /// Put values in the place of parameters. None: one has none, and what was done before is done.
+    pub(crate) fn bind(&mut self, value: &dyn Fn(&str) -> Option<Literal>) -> Option<()> {
+        if let ExprKind::Literal(literal) = &mut self.kind {
+            if let Literal::Parameter(name) = literal {
+                *literal = value(name)?;
+                self.nullable = *literal == Literal::Null;
+            }
+            return Some(());
+        }
+        let mut children = self.children_mut().into_iter();
+        children.try_for_each(|child| child.bind(value))
     }
 
     /// Collect the indexes of the input's columns it reads into `into`.

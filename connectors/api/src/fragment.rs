@@ -4,7 +4,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{Aggregate, BinaryOp, Expr, ExprKind, SortKey};
+use crate::expr::{Aggregate, BinaryOp, Expr, ExprKind, Literal, SortKey};
 use crate::table::holds_primary_key;
 use crate::window::Window;
 
@@ -23,6 +23,13 @@ impl Fragment {
 
     pub fn schema(&self) -> SchemaRef {
         self.rel.schema()
+    }
+
+    /// With the values of its parameters, by name; None: one has none.
+    pub fn with_parameters(&self, value: &dyn Fn(&str) -> Option<Literal>) -> Option<Self> {
+        let mut rel = self.rel.clone();
+        rel.bind(value)?;
+        Some(Self { rel })
     }
 }
 
@@ -193,6 +200,55 @@ impl Rel {
         }
     }
 
+    fn inputs_mut(&mut self) -> Vec<&mut Rel> {
+        match self {
+            Self::Scan { .. } => Vec::new(),
+            Self::Filter { input, .. }
+            | Self::Project { input, .. }
+            | Self::Aggregate { input, .. }
+            | Self::Window { input, .. }
+            | Self::Sort { input, .. }
+            | Self::Limit { input, .. } => vec![input],
+            Self::Join { left, right, .. } => vec![left, right],
+            Self::UnionAll { inputs, .. } => inputs.iter_mut().collect(),
+        }
+    }
+
+    /// Its own expressions, without those of its inputs.
+    fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Self::Scan { .. } | Self::Limit { .. } | Self::UnionAll { .. } => Vec::new(),
+            Self::Filter { predicates, .. } => predicates.iter_mut().collect(),
+            Self::Project { columns, .. } => columns.iter_mut().map(|(expr, _)| expr).collect(),
+            Self::Join { on, filter, .. } => {
+                let on = on.iter_mut().flat_map(|(left, right)| [left, right]);
+                on.chain(filter).collect()
+            }
+            Self::Aggregate {
+                group_by,
+                aggregates,
+                ..
+            } => {
+                let keys = group_by.iter_mut().map(|(expr, _)| expr);
+                let values = aggregates.iter_mut();
+                keys.chain(values.flat_map(|(value, _)| value.exprs_mut()))
+                    .collect()
+            }
+            Self::Window { windows, .. } => {
+                let windows = windows.iter_mut();
+                windows.flat_map(|(window, _)| window.exprs_mut()).collect()
+            }
+            Self::Sort { keys, .. } => keys.iter_mut().map(|key| &mut key.expr).collect(),
+        }
+    }
+
+    fn bind(&mut self, value: &dyn Fn(&str) -> Option<Literal>) -> Option<()> {
+        let mut exprs = self.exprs_mut().into_iter();
+        exprs.try_for_each(|expr| expr.bind(value))?;
+        let mut inputs = self.inputs_mut().into_iter();
+        inputs.try_for_each(|input| input.bind(value))
+    }
+
     /// The tables it reads, each once, in order of appearance.
     pub fn tables(&self) -> Vec<&TableRef> {
         let mut found = Vec::new();
@@ -216,12 +272,27 @@ impl Rel {
             rel = match rel {
                 Self::Project { input, .. } if named.is_empty() => input,
                 Self::Filter { input, predicates } => {
-                    named.extend(predicates.iter().filter_map(Expr::as_equal_column));
+                    let equal = predicates.iter().filter_map(Expr::as_equal_column);
+                    named.extend(equal.map(|(column, _)| column));
                     input
                 }
                 Self::Scan { schema, .. } => return holds_primary_key(schema, &named),
                 _ => return false,
             };
+        }
+    }
+
+    /// Whether it begins with rows of a table that constants name, each by its whole primary key.
+    pub fn reads_by_key(&self) -> bool {
+        match self {
+            Self::Filter { input, predicates } => match input.as_ref() {
+                Self::Scan { schema, .. } => {
+                    let named = predicates.iter().flat_map(Expr::named_columns).collect();
+                    holds_primary_key(schema, &named)
+                }
+                input => input.reads_by_key(),
+            },
+            _ => self.inputs().into_iter().any(Self::reads_by_key),
         }
     }
 
@@ -237,8 +308,8 @@ impl Rel {
 }
 
 impl Expr {
-    /// Of `column = constant`, either way round, the column.
-    fn as_equal_column(&self) -> Option<usize> {
+    /// Of `column = constant`, either way round, both.
+    pub fn as_equal_column(&self) -> Option<(usize, &Literal)> {
         let ExprKind::Binary {
             op: BinaryOp::Eq,
             left,
@@ -247,11 +318,27 @@ impl Expr {
         else {
             return None;
         };
-        let is_constant = |side: &Self| matches!(side.kind, ExprKind::Literal(_));
-        match (left.as_column(), right.as_column()) {
-            (Some(column), None) if is_constant(right) => Some(column),
-            (None, Some(column)) if is_constant(left) => Some(column),
-            _ => None,
+        let column = left.as_column().or(right.as_column())?;
+        let constant = left.as_literal().or(right.as_literal())?;
+        Some((column, constant))
+    }
+
+    /// The columns that are one of some constants where this holds.
+    fn named_columns(&self) -> BTreeSet<usize> {
+        match &self.kind {
+            ExprKind::InList {
+                arg,
+                list,
+                negated: false,
+            } if list.iter().all(|item| item.as_literal().is_some()) => {
+                arg.as_column().into_iter().collect()
+            }
+            ExprKind::Binary { op, left, right } => match op {
+                BinaryOp::And => &left.named_columns() | &right.named_columns(),
+                BinaryOp::Or => &left.named_columns() & &right.named_columns(),
+                _ => self.as_equal_column().map(|(c, _)| c).into_iter().collect(),
+            },
+            _ => BTreeSet::new(),
         }
     }
 
@@ -268,7 +355,6 @@ impl Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expr::Literal;
     use crate::table::PRIMARY_KEY;
 
     #[test]

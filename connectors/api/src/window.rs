@@ -76,6 +76,22 @@ impl WindowFunction {
 }
 
 impl Window {
+    pub(crate) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        let mut exprs: Vec<&mut Expr> = match &mut self.function {
+            WindowFunction::RowNumber | WindowFunction::Rank | WindowFunction::DenseRank => {
+                Vec::new()
+            }
+            WindowFunction::Aggregate(aggregate) => aggregate.exprs_mut().collect(),
+            WindowFunction::Lag { arg, .. }
+            | WindowFunction::Lead { arg, .. }
+            | WindowFunction::FirstValue(arg)
+            | WindowFunction::LastValue(arg) => vec![arg],
+        };
+        exprs.extend(&mut self.partition_by);
+        exprs.extend(self.order_by.iter_mut().map(|key| &mut key.expr));
+        exprs
+    }
+
     /// Of its values.
     pub fn data_type(&self) -> DataType {
         match &self.function {

@@ -108,7 +108,7 @@ impl Lab {
         self.answer(sql, &[], &[]).await
     }
 
-    async fn answer(
+    pub async fn answer(
         &self,
         sql: &str,
         values: &[ScalarValue],

@@ -20,6 +20,7 @@
 //! | `joins.rs` | joins of all kinds, pushdown on and off |
 //! | `windows.rs` | windows, and what is above and below them |
 //! | `keys.rs` | the keys of a join, sent to the source of its other side |
+//! | `lookups.rs` | rows looked up by key, again and again, by many at once |
 //! | `pushdown.rs` | what is declared as pushed is pushed, what is not is right all the same |
 //! | `changes/` | change capture: snapshot and stream add up, whatever happens |
 //! | `faults.rs` | cancelled, broken, refused, forbidden, overloaded |
@@ -34,6 +35,7 @@ mod fixture;
 mod joins;
 mod keys;
 mod lab;
+mod lookups;
 mod pushdown;
 mod queries;
 mod seed;

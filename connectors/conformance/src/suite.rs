@@ -7,7 +7,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::fixture::{Ability, Fixture};
-use crate::{changes, discovery, faults, joins, keys, pushdown, queries, shapes, types, windows};
+use crate::{
+    changes, discovery, faults, joins, keys, lookups, pushdown, queries, shapes, types, windows,
+};
 
 /// A behaviour passes, or cannot be shown by this system, for this reason. It fails by panicking.
 pub(crate) type Outcome = Result<(), &'static str>;
@@ -45,6 +47,7 @@ const ALL: &[Behaviour] = behaviours! {
     joins: inner_joins, outer_joins, semi_and_anti_joins, mark_joins, cross_and_self_joins, long_joins;
     windows: ranks, row_numbers, aggregates, above_and_below;
     keys: integers, texts, decimals, dates, timestamps, odd_texts, of_two_columns;
+    lookups: prepared_again, at_once;
     pushdown: columns, integer_comparison, text_equality, text_order, arithmetic, limit, order_by, top_n, count, group_by,
         distinct, inner_join, left_join, full_join, semi_join, anti_join, mark_join, window, union_all, off_sends_no_more_than_scans;
     changes: snapshot_meets_stream, resumes_without_a_snapshot, a_table_later, what_is_rolled_back_is_not_told,

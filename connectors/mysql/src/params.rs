@@ -36,7 +36,13 @@ pub(crate) fn value(literal: &Literal, data_type: &DataType) -> Option<Value> {
         (Literal::Decimal(v), DataType::Decimal128(_, s) | DataType::Decimal256(_, s)) => {
             Value::Bytes(decimal(*v, usize::try_from(*s).ok()?).into_bytes())
         }
-        (Literal::Decimal(_) | Literal::List(_) | Literal::Interval { .. }, _) => return None,
+        (
+            Literal::Decimal(_)
+            | Literal::List(_)
+            | Literal::Interval { .. }
+            | Literal::Parameter(_),
+            _,
+        ) => return None,
         (Literal::Text(v), _) => Value::Bytes(v.clone().into_bytes()),
         (Literal::Binary(v), _) => Value::Bytes(v.clone()),
     })

@@ -36,6 +36,7 @@ mod rules;
 mod settings;
 mod source;
 mod split;
+mod statements;
 mod stored;
 mod tls;
 mod types;

@@ -1,14 +1,18 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use belvedere_connector::{Code, Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Statement};
 
 use crate::failure::{failure, timeout, unreachable};
 use crate::settings::{Settings, SslMode};
+use crate::statements::Statements;
 use crate::tls;
 
 /// How long a request without a deadline waits for a connection.
@@ -35,10 +39,13 @@ pub struct Pool {
     pub settings: Arc<Settings>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    /// Something between here and the server gives each statement any of its own connections: none is prepared on another.
+    is_pooled: AtomicBool,
 }
 
 struct Connection {
     client: Client,
+    statements: Mutex<Statements>,
     /// Drives the socket; ends when the connection does.
     driver: JoinHandle<()>,
 }
@@ -49,11 +56,20 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+impl Connection {
+    fn statements(&self) -> MutexGuard<'_, Statements> {
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Pool {
     pub fn new(settings: Arc<Settings>) -> Arc<Self> {
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(settings.max_connections)),
             idle: Mutex::new(Vec::new()),
+            is_pooled: AtomicBool::default(),
             settings,
         })
     }
@@ -108,6 +124,11 @@ impl Pool {
         }
     }
 
+    /// Whether what is prepared on a connection stays so.
+    pub fn keeps_statements(&self) -> bool {
+        !self.is_pooled.load(Ordering::Relaxed)
+    }
+
     pub fn busy(&self) -> Error {
         let n = self.settings.max_connections;
         Error::new(
@@ -140,6 +161,7 @@ impl Pool {
             permit: Some(permit),
             reused,
             clean: true,
+            is_alone: false,
         })
     }
 
@@ -178,7 +200,11 @@ impl Pool {
                 .batch_execute(SESSION)
                 .await
                 .map_err(|e| failure(settings, deadline, e))?;
-            Ok(Connection { client, driver })
+            Ok(Connection {
+                client,
+                statements: Mutex::default(),
+                driver,
+            })
         };
         // The client's own timeout covers the socket alone, not a server that accepts and is silent.
         let limit = Instant::now() + settings.connect_timeout;
@@ -209,14 +235,18 @@ pub struct Lease {
     pub reused: bool,
     /// No transaction is open and no answer outstanding.
     clean: bool,
+    /// What runs is in no transaction of ours.
+    pub is_alone: bool,
 }
 
 impl Lease {
     pub fn client(&self) -> Result<&Client> {
-        match &self.connection {
-            Some(connection) => Ok(&connection.client),
-            None => Err(Error::internal("a connection is used after its end")),
-        }
+        Ok(&self.connection()?.client)
+    }
+
+    fn connection(&self) -> Result<&Connection> {
+        let ended = || Error::internal("a connection is used after its end");
+        self.connection.as_ref().ok_or_else(ended)
     }
 
     pub fn settings(&self) -> &Settings {
@@ -228,7 +258,41 @@ impl Lease {
         self.clean = false;
     }
 
+    /// A statement that stays prepared on this connection.
+    pub async fn prepared(
+        &self,
+        sql: &str,
+        types: &[Type],
+    ) -> Result<Result<Statement, tokio_postgres::Error>> {
+        let connection = self.connection()?;
+        let known = connection.statements().get(sql);
+        if let Some(known) = known {
+            return Ok(Ok(known));
+        }
+        let prepared = connection.client.prepare_typed(sql, types).await;
+        if let Ok(statement) = &prepared {
+            connection.statements().keep(sql, statement.clone());
+        }
+        Ok(prepared)
+    }
+
+    /// A prepared statement was refused: it is of tables that have changed, or was prepared elsewhere.
+    pub fn forget(&self, sql: &str, e: &tokio_postgres::Error) {
+        // It is unknown, or another of its name is there.
+        let elsewhere = [
+            SqlState::INVALID_SQL_STATEMENT_NAME,
+            SqlState::DUPLICATE_PSTATEMENT,
+        ];
+        if e.code().is_some_and(|code| elsewhere.contains(code)) {
+            self.pool.is_pooled.store(true, Ordering::Relaxed);
+        }
+        if let Ok(connection) = self.connection() {
+            connection.statements().forget(sql);
+        }
+    }
+
     pub fn settled(&mut self) {
+        self.is_alone = false;
         self.clean = true;
         self.reused = false;
     }
@@ -258,7 +322,9 @@ impl Drop for Lease {
 /// Cancel what runs at the source, then close. A cancelled connection is not used again: the request to cancel is
 /// asynchronous at the server and could hit the next statement.
 async fn end(connection: Connection, settings: Arc<Settings>, permit: OwnedSemaphorePermit) {
-    let Connection { client, mut driver } = connection;
+    let Connection {
+        client, mut driver, ..
+    } = connection;
     let cancel = client.cancel_token();
     if let Ok(tls) = tls::connector(&settings) {
         let sent = tokio::time::timeout(END_TIMEOUT, cancel.cancel_query(tls)).await;

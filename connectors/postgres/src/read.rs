@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use belvedere_connector::{Code, Error, Result};
 use futures::{Stream, StreamExt, TryFutureExt};
 use tokio_postgres::types::Type;
-use tokio_postgres::{CopyOutStream, Row, RowStream};
+use tokio_postgres::{CopyOutStream, Row, RowStream, Statement};
 
 use crate::decode::{BatchBuilder, CopyFrames};
 use crate::failure::{failure, timeout};
@@ -24,6 +24,8 @@ pub struct Plan {
     pub deadline: Option<Instant>,
     /// For messages: the table, where it is one.
     pub table: Option<String>,
+    /// It is asked again and again, by other keys, and takes as long as a round trip.
+    pub by_key: bool,
 }
 
 impl Plan {
@@ -37,6 +39,13 @@ impl Plan {
             }
             None => "SET LOCAL statement_timeout = 0".to_string(),
         }
+    }
+
+    fn builder(&self, statement: &Statement) -> Result<BatchBuilder> {
+        let columns = statement.columns().iter();
+        let sent: Vec<Type> = columns.map(|column| column.type_().clone()).collect();
+        let schema = self.schema.clone();
+        BatchBuilder::new(schema, &sent, self.batch_rows, self.table.clone())
     }
 }
 
@@ -57,6 +66,39 @@ enum Rows {
 }
 
 impl Reader {
+    /// Ask by key: the statement stays prepared, and is a transaction of its own. A deadline is kept by cancelling it.
+    async fn ask(mut lease: Lease, plan: Arc<Plan>, sql: &str) -> Result<Self, (Lease, Error)> {
+        lease.busy();
+        lease.is_alone = true;
+        match Self::send_prepared(&lease, &plan, sql).await {
+            Ok((rows, builder)) => Ok(Self {
+                plan,
+                rows,
+                builder,
+                ended: false,
+                lease,
+            }),
+            Err(e) => Err((lease, e)),
+        }
+    }
+
+    async fn send_prepared(lease: &Lease, plan: &Plan, sql: &str) -> Result<(Rows, BatchBuilder)> {
+        let client = lease.client()?;
+        let settings = lease.settings();
+        let failed = |e| failure(settings, plan.deadline, e);
+        let types: Vec<Type> = plan.params.iter().map(Param::sent_as).collect();
+        let work = async {
+            let statement = lease.prepared(sql, &types).await?.map_err(failed)?;
+            let rows = client.query_raw(&statement, &plan.params).await;
+            let rows = rows.inspect_err(|e| lease.forget(sql, e)).map_err(failed)?;
+            let builder = plan.builder(&statement)?;
+            Ok((Rows::Query(Box::pin(rows)), builder))
+        };
+        until(plan.deadline, work)
+            .await
+            .map_err(|e| e.at_source(&settings.source))
+    }
+
     /// Send the statement, in the transaction that `begin` opens (empty: one is open).
     pub async fn start(
         mut lease: Lease,
@@ -98,17 +140,7 @@ impl Reader {
             // them between it and the rows.
             let ((), statement) =
                 futures::try_join!(begun, client.prepare_typed(sql, &types)).map_err(failed)?;
-            let sent: Vec<Type> = statement
-                .columns()
-                .iter()
-                .map(|column| column.type_().clone())
-                .collect();
-            let builder = BatchBuilder::new(
-                plan.schema.clone(),
-                &sent,
-                plan.batch_rows,
-                plan.table.clone(),
-            )?;
+            let builder = plan.builder(&statement)?;
             let rows = if plan.params.is_empty() {
                 let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
                 let stream = client.copy_out(&copy).map_err(failed).await?;
@@ -175,6 +207,10 @@ impl Reader {
 
 /// End the transaction, after which the connection is anybody's. Best effort: one that fails closes the connection.
 pub async fn settle(mut lease: Lease) {
+    if lease.is_alone {
+        lease.settled();
+        return;
+    }
     let ended = match lease.client() {
         Ok(client) => client.batch_execute("ROLLBACK").await.is_ok(),
         Err(_) => false,
@@ -187,6 +223,15 @@ pub async fn settle(mut lease: Lease) {
 /// A statement over the whole of its tables, by itself. An idle connection that turns out dead before any row is
 /// replaced once.
 pub async fn open(pool: &Arc<Pool>, plan: &Arc<Plan>, sql: &str) -> Result<Reader> {
+    if plan.by_key && pool.keeps_statements() {
+        let lease = pool.acquire(plan.deadline).await?;
+        match Reader::ask(lease, plan.clone(), sql).await {
+            Ok(reader) => return Ok(reader),
+            Err((lease, e)) if e.code == Code::Timeout => return Err(give_up(lease, e).await),
+            // Why, and whether it is so without anything prepared, is found out below.
+            Err((lease, e)) => drop(give_up(lease, e).await),
+        }
+    }
     let begin = format!("BEGIN READ ONLY; {}", plan.limit());
     let lease = pool.acquire(plan.deadline).await?;
     let reused = lease.reused;

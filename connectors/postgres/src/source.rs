@@ -159,6 +159,7 @@ impl Source for PostgresSource {
             params: rendered.params.into_iter().map(Param::new).collect(),
             batch_rows: request.batch_rows,
             deadline: request.deadline,
+            by_key: request.fragment.rel.reads_by_key(),
             table: table.as_ref().map(|t| match t.schema.as_str() {
                 "public" => t.name.clone(),
                 _ => t.to_string(),

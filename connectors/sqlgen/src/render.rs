@@ -242,6 +242,11 @@ impl<'d> Renderer<'d> {
     }
 
     fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<ast::Expr, String> {
+        if let Literal::Parameter(_) = literal {
+            // Whether it takes one of that value is asked again once there is one.
+            self.dialect.literal(&sample(data_type)?, data_type)?;
+            return Ok(self.parameter(literal.clone(), data_type));
+        }
         Ok(match self.dialect.literal(literal, data_type)? {
             LiteralForm::Inline(sql) => *sql,
             LiteralForm::Bind => self.parameter(literal.clone(), data_type),
@@ -274,6 +279,20 @@ impl<'d> Renderer<'d> {
             columns,
         })
     }
+}
+
+/// A constant like most of a type.
+fn sample(data_type: &DataType) -> Result<Literal, String> {
+    Ok(match data_type {
+        DataType::Boolean => Literal::Boolean(true),
+        _ if data_type.is_signed_integer() || data_type.is_temporal() => Literal::Int(1),
+        _ if data_type.is_unsigned_integer() => Literal::UInt(1),
+        _ if data_type.is_floating() => Literal::Float(1.0),
+        _ if data_type.is_decimal() => Literal::Decimal(1),
+        _ if data_type.is_string() => Literal::Text("a".to_string()),
+        _ if data_type.is_binary() => Literal::Binary(vec![1]),
+        _ => return Err(format!("a parameter of type {data_type}")),
+    })
 }
 
 /// Turns indexes into placeholders, in the order of the text.

@@ -173,7 +173,7 @@ pub fn param(literal: &belvedere_connector::Literal) -> Option<ToSqlOutput<'_>> 
             let items: Option<Vec<_>> = items.iter().map(in_json).collect();
             ToSqlOutput::Owned(Value::Text(serde_json::Value::Array(items?).to_string()))
         }
-        Literal::Interval { .. } => return None,
+        Literal::Interval { .. } | Literal::Parameter(_) => return None,
     })
 }
 

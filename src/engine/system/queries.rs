@@ -19,6 +19,9 @@ pub(super) const QUERIES: Definition = Definition {
         always("rows", Kind::Count),
         always("sql", Kind::Text),
         maybe("error", Kind::Text),
+        // What it was made of; of its oldest part. NULL: it is not known, or it read nothing.
+        maybe("read_from", Kind::Text),
+        maybe("age_ms", Kind::Count),
     ],
     rows: Fill::Known(rows),
 };
@@ -33,6 +36,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             RunState::Cancelled { ms } => ("cancelled", ms, None),
         };
         let started = Value::Instant(entry.started_at_us);
+        let age = progress.freshness.as_ref().and_then(|f| f.age());
         rows.push(row![
             entry.id,
             started,
@@ -40,7 +44,9 @@ fn rows(names: &Names, rows: &mut Rows) {
             state,
             progress.rows,
             &entry.sql,
-            error
+            error,
+            progress.freshness.as_ref().map(|f| f.to_string()),
+            age.map(|age| age.as_millis() as u64),
         ]);
     }
 }

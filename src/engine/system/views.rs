@@ -137,6 +137,7 @@ fn views(names: &Names, rows: &mut Rows) {
         let depends_on: Vec<_> = view.depends_on.iter().map(ToString::to_string).collect();
         let about = &view.about;
         let shown = names.shown(&view.id());
+        let shown = shown.as_deref();
         let content = shown.and_then(|shown| shown.content.as_ref());
         let version = content.and_then(|content| match content {
             Content::Rows(version) => Some(version.number),
@@ -272,10 +273,11 @@ fn versions(names: &Names, rows: &mut Rows) {
 /// Views that are kept, what they have, and what they promise.
 fn kept(
     names: &Names,
-) -> impl Iterator<Item = (&Arc<ViewDefinition>, &Arc<Shown>, Option<Contract>)> {
+) -> impl Iterator<Item = (&Arc<ViewDefinition>, Arc<Shown>, Option<Contract>)> {
     let views = names.world.definitions.views.values();
-    views.filter_map(|view| {
-        let shown = names.shown(&view.id())?;
+    let shelf = names.inner.views.shelves().newest();
+    views.filter_map(move |view| {
+        let shown = shelf.get(&view.id())?.clone();
         let contract = Contract::new(&view.materialized.as_ref()?.options).ok();
         Some((view, shown, contract))
     })

@@ -40,9 +40,13 @@ use super::statements::{Statements, Work};
 use super::status::{OrStatus, encoding};
 use super::wire;
 use crate::engine::Engine;
+use crate::freshness::Freshness;
 
 /// Metadata of a `DoGet`: what the user should know besides the rows.
 pub(super) const NOTICE: &str = "belvedere-notice-bin";
+/// Metadata of an answer: how old its oldest part is, in milliseconds, and what it was made of.
+pub(super) const AGE: &str = "belvedere-age-ms";
+pub(super) const READ_FROM: &str = "belvedere-read-from-bin";
 /// Metadata of a `DoGet`: `query`, [`SUBSCRIPTION`], or `definition` if its answer is one row, `status`.
 pub(super) const KIND: &str = "belvedere-statement";
 /// Its answer does not end by itself.
@@ -221,6 +225,19 @@ fn noted(metadata: &mut MetadataMap, notices: &[String]) {
     }
 }
 
+/// What the answer was made of, and how old its oldest part is.
+fn aged(metadata: &mut MetadataMap, freshness: &Freshness) {
+    if let Some(age) = freshness.age().filter(|_| !freshness.parts.is_empty()) {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        metadata.insert(AGE, age.into());
+    }
+    let read_from = freshness.to_string();
+    if !read_from.is_empty() {
+        let read_from = BinaryMetadataValue::from_bytes(read_from.as_bytes());
+        metadata.insert_bin(READ_FROM, read_from);
+    }
+}
+
 #[tonic::async_trait]
 impl FlightSqlService for FlightSql {
     type FlightService = Self;
@@ -266,6 +283,7 @@ impl FlightSqlService for FlightSql {
         let messages = wire::messages(work.schema().clone(), running.batches);
         let mut response: Response<<Self as FlightService>::DoGetStream> = Response::new(messages);
         noted(response.metadata_mut(), &running.notices);
+        aged(response.metadata_mut(), &running.freshness);
         let kind = match (work.is_query(), work.goes_on()) {
             (false, _) => "definition",
             (true, false) => "query",

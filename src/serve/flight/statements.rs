@@ -17,6 +17,7 @@ use super::status::{OrStatus, status};
 use super::wire;
 use crate::engine::{Answer, Prepared, Session};
 use crate::error::Error;
+use crate::freshness::Freshness;
 
 /// A ticket is good for this long after it was last presented.
 const IDLE: Duration = Duration::from_secs(15 * 60);
@@ -54,6 +55,7 @@ struct Defined {
 pub(super) struct Running {
     pub batches: BoxStream<'static, Result<RecordBatch, Status>>,
     pub notices: Vec<String>,
+    pub freshness: Freshness,
 }
 
 impl Statements {
@@ -144,6 +146,7 @@ impl Work {
         Ok(Running {
             batches: stream::iter(batches).boxed(),
             notices: defined.notices.clone(),
+            freshness: Freshness::default(),
         })
     }
 
@@ -173,10 +176,10 @@ impl Work {
 
     async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
         let mut first = None;
-        let mut notices = Vec::new();
+        let (mut notices, mut freshness) = (Vec::new(), Freshness::default());
         if let Some(values) = self.parameters.first() {
             let answer = self.execute(&session, values).await?;
-            notices = answer.notices;
+            (notices, freshness) = (answer.notices, answer.freshness);
             first = Some(answer.stream);
         }
         let start = (Arc::clone(self), session, first, 1);
@@ -206,6 +209,7 @@ impl Work {
         Ok(Running {
             batches: batches.boxed(),
             notices,
+            freshness,
         })
     }
 

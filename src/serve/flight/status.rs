@@ -35,12 +35,12 @@ fn grpc_code(error: &Error) -> Code {
         "unknown_name" | "source_table_missing" => Code::NotFound,
         "name_taken" | "target_exists" => Code::AlreadyExists,
         "not_in_this_version" => Code::Unimplemented,
-        "in_use" | "transaction" | "source_authentication" | "malformed_file" => {
+        "in_use" | "transaction" | "consistency" | "source_authentication" | "malformed_file" => {
             Code::FailedPrecondition
         }
         "source_permission_denied" => Code::PermissionDenied,
         "source_schema_changed" | "subscription_ended" => Code::Aborted,
-        "source_value_out_of_range" | "cursor_expired" => Code::OutOfRange,
+        "source_value_out_of_range" | "cursor_expired" | "too_old" => Code::OutOfRange,
         "timeout" | "source_timeout" => Code::DeadlineExceeded,
         "cancelled" | "source_cancelled" => Code::Cancelled,
         "memory"

@@ -121,6 +121,7 @@ impl Readers {
             params: Vec::new(),
             batch_rows: BATCH_ROWS,
             deadline: None,
+            by_key: false,
             table: Some(shown(table)),
         });
         let pages = pages(lease, table).await?;

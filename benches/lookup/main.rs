@@ -1,0 +1,370 @@
+//! Point lookups by many clients over PostgreSQL's protocol: `SELECT name, price, stock FROM item WHERE sku = $1`, prepared,
+//! random keys of a table in PostgreSQL, by pgbench on this machine.
+//!
+//! ```sh
+//! scripts/bench lookup                             # 500,000 rows, 6 s for each, 3 rounds
+//! scripts/bench lookup --rows 100000 --seconds 3 --clients 1,64
+//! ```
+//!
+//! *bare*: a server that answers each execution with the same row: what the protocol, the network and pgbench take by
+//! themselves. *PostgreSQL* holds the table. *kept*: a materialized view of it, kept by change. *virtual*: the table
+//! through Belvedere, which asks PostgreSQL over at most four connections. *PgBouncer* before PostgreSQL with as many, in its
+//! transaction mode, where it is installed. All take turns; a figure is the median of the rounds.
+//!
+//! *CPU* is that of the server's process for one lookup (of PostgreSQL's own it is not known: it has many); *asked* is how many
+//! statements PostgreSQL ran for one lookup of *virtual*: below 1, several went together.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../../connectors/postgres/tests/it/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+mod bare;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use support::{grouped, option, print_both};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Who is asked.
+struct Asked {
+    name: &'static str,
+    port: u16,
+    database: &'static str,
+    user: &'static str,
+    table: &'static str,
+    /// Whose CPU is counted.
+    process: Option<u32>,
+}
+
+struct Measured {
+    tps: f64,
+    /// Microseconds for one lookup.
+    cpu: Option<f64>,
+    /// Statements at PostgreSQL for one lookup.
+    asked: f64,
+}
+
+/// A process that ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let rows: u64 = option("--rows", 500_000);
+    let seconds: u64 = option("--seconds", 6);
+    let rounds: usize = option("--rounds", 3);
+    let clients: String = option("--clients", "1,8,64,512".to_string());
+    let clients: Vec<u32> = clients
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+
+    let options = "-c wal_level=logical -c max_connections=700 -c shared_buffers=512MB";
+    let server = tokio::task::block_in_place(|| server::Server::private_with(options));
+    let (client, connection) = tokio_postgres::connect(
+        &format!("host=127.0.0.1 port={} user=postgres", server.port),
+        NoTls,
+    )
+    .await?;
+    tokio::spawn(connection);
+    client
+        .batch_execute(&format!(
+            "CREATE TABLE item (sku int PRIMARY KEY, name text NOT NULL, price numeric(12,2) NOT NULL, stock int NOT NULL);
+             INSERT INTO item SELECT i, 'item ' || i, i / 100.0, i % 1000 FROM generate_series(1, {rows}) i;
+             ANALYZE item"
+        ))
+        .await?;
+
+    let folder = tempfile::tempdir()?;
+    let (belvedere, port) = belvedere(&folder, server.port).await?;
+    let bare = bare::serve().await?;
+    let bouncer = bouncer(&folder, server.port)?;
+    let of_belvedere = |name, table| Asked {
+        name,
+        port,
+        database: "belvedere",
+        user: "ana",
+        table,
+        process: Some(belvedere.0.id()),
+    };
+    let mut asked = vec![
+        Asked {
+            name: "bare",
+            port: bare.port(),
+            database: "postgres",
+            user: "postgres",
+            table: "item",
+            process: Some(std::process::id()),
+        },
+        Asked {
+            name: "PostgreSQL",
+            port: server.port,
+            database: "postgres",
+            user: "postgres",
+            table: "item",
+            process: None,
+        },
+        of_belvedere("kept", "item"),
+        of_belvedere("virtual", "erp.item"),
+    ];
+    match &bouncer {
+        Some((process, port)) => asked.push(Asked {
+            name: "PgBouncer",
+            port: *port,
+            database: "postgres",
+            user: "postgres",
+            table: "item",
+            process: Some(process.0.id()),
+        }),
+        None => println!("not shown: PgBouncer is not installed"),
+    }
+
+    println!(
+        "{} rows, {} cores, {seconds} s each, median of {rounds}\n",
+        grouped(rows),
+        support::cores()
+    );
+    let mut lines = Vec::new();
+    for clients in clients {
+        let mut found: Vec<Vec<Measured>> = asked.iter().map(|_| Vec::new()).collect();
+        for _ in 0..rounds {
+            for (asked, found) in asked.iter().zip(&mut found) {
+                let before = transactions(&client).await?;
+                let path = folder.path();
+                let (tps, count, cpu) =
+                    tokio::task::block_in_place(|| pgbench(asked, clients, seconds, rows, path))?;
+                let statements = transactions(&client).await?.saturating_sub(before);
+                found.push(Measured {
+                    tps,
+                    cpu: cpu.map(|us| us / count as f64),
+                    asked: statements as f64 / count as f64,
+                });
+            }
+        }
+        let middle: Vec<&Measured> = found
+            .iter_mut()
+            .map(|rounds| {
+                rounds.sort_by(|a, b| a.tps.total_cmp(&b.tps));
+                &rounds[rounds.len() / 2]
+            })
+            .collect();
+        for (asked, measured) in asked.iter().zip(&middle) {
+            let ratio = |i: usize| format!("{:.2}", measured.tps / middle[i].tps);
+            lines.push([
+                format!("{} ({clients})", asked.name),
+                grouped(measured.tps as u64),
+                ratio(0),
+                ratio(1),
+                format!("{:.0}", 1e6 * f64::from(clients) / measured.tps),
+                measured.cpu.map_or(String::new(), |us| format!("{us:.1}")),
+                match asked.name {
+                    "virtual" => format!("{:.2}", measured.asked),
+                    _ => String::new(),
+                },
+            ]);
+        }
+    }
+    print_both(
+        [
+            "asked (clients)",
+            "lookups/s",
+            "of bare",
+            "of PostgreSQL",
+            "mean µs",
+            "CPU µs",
+            "asked",
+        ],
+        &lines,
+    );
+    Ok(())
+}
+
+/// The binary itself, with the table as a source's and as a kept view.
+async fn belvedere(folder: &TempDir, postgres: u16) -> Result<(Running, u16)> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_belvedere"))
+        .args(["serve", "--data"])
+        .arg(folder.path().join("data"))
+        .args(["--flight", "127.0.0.1:0", "--postgres", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let said = BufReader::new(child.stdout.take().ok_or("no output")?);
+    let running = Running(child);
+    let mut lines = said.lines();
+    let port = tokio::task::block_in_place(|| {
+        let port = |line: String| {
+            line.split("postgresql://")
+                .nth(1)?
+                .split(['/', ' '])
+                .next()?
+                .split(':')
+                .nth(1)?
+                .parse()
+                .ok()
+        };
+        lines.find_map(|line| port(line.ok()?))
+    });
+    let port: u16 = port.ok_or("it does not say where it serves PostgreSQL's protocol")?;
+    // What else it says is read, so that it can go on.
+    std::thread::spawn(move || lines.for_each(drop));
+    let (client, connection) = tokio_postgres::connect(
+        &format!("host=127.0.0.1 port={port} user=ana dbname=belvedere"),
+        NoTls,
+    )
+    .await?;
+    tokio::spawn(connection);
+    for sql in [
+        format!("CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{postgres}/postgres'"),
+        "CREATE MATERIALIZED VIEW item WITH (refresh = 'on change', key = 'sku', wait = true)
+         AS SELECT sku, name, price, stock FROM erp.item"
+            .to_string(),
+    ] {
+        client.batch_execute(&sql).await?;
+    }
+    Ok((running, port))
+}
+
+/// None: it is not installed.
+fn bouncer(folder: &TempDir, postgres: u16) -> Result<Option<(Running, u16)>> {
+    let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
+    let Some(program) = program.into_iter().find(|path| Path::new(path).exists()) else {
+        return Ok(None);
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port();
+    let settings = folder.path().join("pgbouncer.ini");
+    std::fs::write(
+        &settings,
+        format!(
+            "[databases]\npostgres = host=127.0.0.1 port={postgres}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 1000\nunix_socket_dir =\n\
+             max_prepared_statements = 100\n"
+        ),
+    )?;
+    let mut command = Command::new(program);
+    if is_root() {
+        command.args(["-u", "nobody"]);
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), readable)?;
+    }
+    let child = command
+        .arg(&settings)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    Ok(Some((Running(child), port)))
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.starts_with(b"0"))
+}
+
+/// Transactions that PostgreSQL has committed.
+async fn transactions(client: &tokio_postgres::Client) -> Result<u64> {
+    // It tells them with a delay.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let row = client
+        .query_one(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres'",
+            &[],
+        )
+        .await?;
+    Ok(row.get::<_, i64>(0).try_into()?)
+}
+
+/// Lookups a second, how many there were, and the microseconds of CPU that the server took.
+fn pgbench(
+    asked: &Asked,
+    clients: u32,
+    seconds: u64,
+    rows: u64,
+    folder: &Path,
+) -> Result<(f64, u64, Option<f64>)> {
+    let script = folder.join(format!("{}.sql", asked.name));
+    std::fs::write(
+        &script,
+        format!(
+            "\\set id random(1, {rows})\nSELECT name, price, stock FROM {} WHERE sku = :id;\n",
+            asked.table
+        ),
+    )?;
+    let before = asked.process.map(cpu);
+    let output = Command::new(program("pgbench")?)
+        .args(["-n", "-M", "prepared", "-j", "1", "-h", "127.0.0.1"])
+        .args(["-c", &clients.to_string(), "-T", &seconds.to_string()])
+        .args(["-p", &asked.port.to_string(), "-U", asked.user])
+        .arg("-f")
+        .arg(&script)
+        .arg(asked.database)
+        .output()?;
+    let cpu = asked
+        .process
+        .map(cpu)
+        .zip(before)
+        .map(|(after, before)| after - before);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let number = |label: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(label));
+        let word = line.and_then(|line| line.split_whitespace().next());
+        word.and_then(|word| word.split('/').next()?.parse::<f64>().ok())
+    };
+    let tps = number("tps =");
+    let count = number("number of transactions actually processed:");
+    match tps.zip(count) {
+        Some((tps, count)) => Ok((tps, count as u64, cpu)),
+        None => Err(format!(
+            "pgbench against {}: {}",
+            asked.name,
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()),
+    }
+}
+
+/// Microseconds that a process has computed.
+fn cpu(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name, which may have anything in it, the third field is the first; ticks are hundredths of a second.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| {
+        fields
+            .get(i)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    (ticks(11) + ticks(12)) * 1e4
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")?
+        .filter_map(|version| Some(version.ok()?.path().join("bin").join(name)))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    found
+        .pop()
+        .ok_or_else(|| format!("{name} is not installed").into())
+}

@@ -1,0 +1,222 @@
+//! Kept views in a statement: what each of them has when it runs, or what its query gives instead of a copy that is too old.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScan};
+
+use super::names::Names;
+use super::query::{self, Planned};
+use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
+use crate::error::{Error, Result};
+use crate::federation::fragments;
+use crate::freshness::{Freshness, Origin, Part};
+use crate::views::{AsOf, Contract, CopyTable, Readable, Shown, State, WantedCopy};
+
+/// A statement with what kept views have.
+pub(super) struct WithCopies {
+    pub planned: Planned,
+    /// Of the copies.
+    pub freshness: Freshness,
+    /// Why these are read by their queries, and not by their copies.
+    pub live: BTreeMap<ObjectId, Error>,
+}
+
+impl Planned {
+    /// The same with what kept views have now: all of one shelf, once each of them may be read. Where a copy is too old, its query
+    /// takes its place. `source_fails`: that has been tried, and what the queries read cannot be reached.
+    pub async fn with_copies(
+        &self,
+        deadline: Option<Instant>,
+        source_fails: bool,
+    ) -> Result<WithCopies> {
+        let mut plan = self.plan.clone();
+        let mut live = BTreeMap::new();
+        loop {
+            let mut wanted = BTreeMap::new();
+            plan.apply_with_subqueries(|node| {
+                if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
+                    let wants = self.names.wanted(&copy, source_fails);
+                    wanted.insert(copy.id, wants);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            let found = match wanted.is_empty() {
+                true => None,
+                false => match self.names.readable(wanted, deadline).await {
+                    Ok(found) => Some(found),
+                    Err(refused) if refused.is_old && self.names.has_other_way(&refused.view) => {
+                        let id = refused.view;
+                        plan = self.read_live(plan, &id).await?;
+                        live.insert(id, refused.error);
+                        continue;
+                    }
+                    Err(refused) => return Err(refused.error),
+                },
+            };
+            let (plan, freshness) = self.names.filled(plan, found.as_ref())?;
+            let names = self.names.clone();
+            return Ok(WithCopies {
+                planned: Planned { plan, names },
+                freshness,
+                live,
+            });
+        }
+    }
+
+    /// The plan with a kept view's query in the place of its copy.
+    async fn read_live(&self, plan: LogicalPlan, id: &ObjectId) -> Result<LogicalPlan> {
+        let gone = || Error::Internal(format!("view {id} is read and not defined"));
+        let view = self.names.view(id).ok_or_else(gone)?;
+        let provider = query::view_provider(&self.names, view).await?;
+        let found = plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::TableScan(scan) if is_copy_of(&scan, id) => {
+                let source = provider_as_source(provider.clone());
+                let name = scan.table_name.clone();
+                let query = LogicalPlanBuilder::scan(name, source, scan.projection.clone())?;
+                Ok(Transformed::yes(query.build()?))
+            }
+            // Whether a column may be NULL is known less well of a copy.
+            node => Ok(Transformed::yes(node.recompute_schema()?)),
+        });
+        Ok(found?.data)
+    }
+}
+
+impl Names {
+    /// As the statement's settings want a kept view: what the call says goes before what the session says, and that before the
+    /// view's own.
+    pub fn bounded(&self, contract: &Contract) -> Contract {
+        let settings = &self.settings;
+        Contract {
+            max_staleness: settings.max_staleness.or(contract.max_staleness),
+            stale_if_error: settings.stale_if_error.or(contract.stale_if_error),
+            ..contract.clone()
+        }
+    }
+
+    pub fn wanted(&self, copy: &CopyTable, source_fails: bool) -> WantedCopy {
+        WantedCopy {
+            contract: self.bounded(&copy.contract),
+            has_other_way: !source_fails && self.has_other_way(&copy.id),
+            source_fails,
+        }
+    }
+
+    /// Whether what a kept view reads may be asked in its place: not where rows are checked before they show.
+    fn has_other_way(&self, id: &ObjectId) -> bool {
+        let kept = self.view(id).and_then(|view| view.materialized.as_ref());
+        kept.is_some_and(|kept| kept.checks.is_empty())
+    }
+
+    fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
+        let [catalog, schema, name] = id.0.as_slice() else {
+            return None;
+        };
+        let views = &self.world.definitions;
+        views.view(schema, name).filter(|_| catalog == CATALOG)
+    }
+
+    /// The plan with the rows of each copy, and how old they are.
+    fn filled(
+        &self,
+        plan: LogicalPlan,
+        found: Option<&Readable>,
+    ) -> Result<(LogicalPlan, Freshness)> {
+        let mut freshness = Freshness::default();
+        let filled = plan.transform_up_with_subqueries(|node| {
+            let Some(mut copy) = copy_of(&node) else {
+                return Ok(Transformed::no(node));
+            };
+            if let (false, Some(found)) = (copy.is_fixed, found) {
+                copy.shown = found.shelf.get(&copy.id).cloned();
+            }
+            if let Some(shown) = &copy.shown {
+                freshness.add(self.part(&copy, shown, found));
+            }
+            match node {
+                LogicalPlan::TableScan(mut scan) if !copy.is_fixed => {
+                    scan.source = provider_as_source(Arc::new(copy));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+                node => Ok(Transformed::no(node)),
+            }
+        })?;
+        Ok((filled.data, freshness))
+    }
+
+    /// What is taken of a copy.
+    pub fn part(&self, copy: &CopyTable, shown: &Shown, found: Option<&Readable>) -> Part {
+        let found = found.filter(|_| !copy.is_fixed);
+        let sources = match &shown.as_of {
+            AsOf::Following(sources) => sources.iter().cloned().collect(),
+            _ => self.sources_of(&copy.id),
+        };
+        let is_of_epoch = !copy.is_fixed
+            && matches!(shown.as_of, AsOf::Following(_))
+            && shown.state == State::Live;
+        Part {
+            name: copy.id.to_string(),
+            origin: Origin::Copy {
+                age: found.and_then(|found| found.ages.of(&shown.as_of)),
+                is_of_epoch,
+                is_stale: found.is_some_and(|found| found.stale.contains(&copy.id)),
+                version: shown.version_number(),
+            },
+            sources,
+        }
+    }
+
+    /// The sources whose tables a view reads, by other views, too.
+    fn sources_of(&self, id: &ObjectId) -> BTreeSet<String> {
+        let mut sources = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut pending = vec![id.clone()];
+        while let Some(id) = pending.pop() {
+            match (self.view(&id), id.0.first()) {
+                (Some(view), _) if seen.insert(id.clone()) => {
+                    pending.extend(view.depends_on.iter().cloned());
+                }
+                (None, Some(source)) if source != CATALOG => {
+                    sources.insert(source.clone());
+                }
+                _ => {}
+            }
+        }
+        sources
+    }
+}
+
+impl Freshness {
+    /// With the sources that a cut plan asks.
+    pub(super) fn with_sources(mut self, plan: &LogicalPlan) -> Self {
+        let (asked, restarts) = fragments(plan);
+        for fragment in asked {
+            self.asked(&fragment.handle.name);
+        }
+        for attempt in restarts.iter().flat_map(|restart| restart.attempts.first()) {
+            self = self.with_sources(attempt);
+        }
+        self
+    }
+}
+
+fn is_copy_of(scan: &TableScan, id: &ObjectId) -> bool {
+    let provider = source_as_provider(&scan.source).ok();
+    let copy = provider
+        .as_ref()
+        .and_then(|p| p.downcast_ref::<CopyTable>());
+    copy.is_some_and(|copy| !copy.is_fixed && copy.id == *id)
+}
+
+/// The kept view that a node reads.
+fn copy_of(node: &LogicalPlan) -> Option<CopyTable> {
+    let LogicalPlan::TableScan(scan) = node else {
+        return None;
+    };
+    let provider = source_as_provider(&scan.source).ok()?;
+    provider.downcast_ref::<CopyTable>().cloned()
+}

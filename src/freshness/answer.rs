@@ -1,0 +1,179 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// What an answer was made of, each part as old as it was when it was taken.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Freshness {
+    pub parts: Vec<Part>,
+}
+
+/// One thing that an answer was made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// A kept view, or a source.
+    pub name: String,
+    pub origin: Origin,
+    /// Of a copy: what it was made of, too. Of a source: itself.
+    pub sources: BTreeSet<String>,
+}
+
+/// Where a part was taken from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// The source was asked when the statement ran.
+    Live,
+    /// A copy. Nothing in it is older; None: nobody knows, or it is a version that was asked for.
+    Copy {
+        age: Option<Duration>,
+        /// It is of one moment with others that are kept by change.
+        is_of_epoch: bool,
+        /// It is older than it may be, and was taken since what it is of fails (`stale_if_error`).
+        is_stale: bool,
+        /// A version by number, of one that is computed anew.
+        version: Option<u64>,
+    },
+}
+
+impl Freshness {
+    pub fn live(source: &str) -> Self {
+        let mut freshness = Self::default();
+        freshness.asked(source);
+        freshness
+    }
+
+    /// A source was asked, too.
+    pub fn asked(&mut self, source: &str) {
+        let part = Part {
+            name: source.to_string(),
+            origin: Origin::Live,
+            sources: [source.to_string()].into(),
+        };
+        self.add(part);
+    }
+
+    /// What is read twice is one part: it is taken once.
+    pub fn add(&mut self, part: Part) {
+        if !self.parts.iter().any(|other| other.is_taken_with(&part)) {
+            self.parts.push(part);
+        }
+    }
+
+    /// How old its oldest part is. None: that is not known of one.
+    pub fn age(&self) -> Option<Duration> {
+        let ages = self.parts.iter().map(|part| match part.origin {
+            Origin::Live => Some(Duration::ZERO),
+            Origin::Copy { age, .. } => age,
+        });
+        ages.into_iter()
+            .try_fold(Duration::ZERO, |oldest, age| Some(oldest.max(age?)))
+    }
+
+    /// Whether a part is older than it may be, since its source fails.
+    pub fn is_stale(&self) -> bool {
+        let stale = |part: &Part| matches!(part.origin, Origin::Copy { is_stale: true, .. });
+        self.parts.iter().any(stale)
+    }
+
+    /// Whether no copy is in it.
+    pub fn is_live(&self) -> bool {
+        self.parts.iter().all(|part| part.origin == Origin::Live)
+    }
+
+    /// That no source is in it as of two moments (`consistency = 'strict'`).
+    ///
+    /// # Errors
+    /// If one is: in a copy and live, or in two copies that are not of one epoch.
+    pub fn agrees(&self) -> Result<()> {
+        for (i, part) in self.parts.iter().enumerate() {
+            for other in &self.parts[i + 1..] {
+                let both = part.sources.intersection(&other.sources).next();
+                let (Some(source), false) = (both, part.is_of_one_moment(other)) else {
+                    continue;
+                };
+                return Err(Error::Consistency {
+                    message: format!(
+                        "{} and {} would show source {source} as of two moments",
+                        part.described(),
+                        other.described()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn is_taken_with(&self, other: &Self) -> bool {
+        let same = match (&self.origin, &other.origin) {
+            (Origin::Live, Origin::Live) => true,
+            (Origin::Copy { version: one, .. }, Origin::Copy { version: other, .. }) => {
+                one == other
+            }
+            _ => false,
+        };
+        same && self.name == other.name
+    }
+
+    fn is_of_one_moment(&self, other: &Self) -> bool {
+        match (&self.origin, &other.origin) {
+            (Origin::Live, Origin::Live) => true,
+            (
+                Origin::Copy {
+                    is_of_epoch: one, ..
+                },
+                Origin::Copy {
+                    is_of_epoch: other, ..
+                },
+            ) => *one && *other,
+            _ => false,
+        }
+    }
+
+    fn described(&self) -> String {
+        match self.origin {
+            Origin::Live => format!("live tables of {}", self.name),
+            Origin::Copy { .. } => format!("materialized view {}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin::Copy {
+            age,
+            is_stale,
+            version,
+            ..
+        } = &self.origin
+        else {
+            return write!(f, "{} live", self.name);
+        };
+        write!(f, "{}", self.name)?;
+        if let Some(version) = version {
+            write!(f, " version {version}")?;
+        }
+        match age {
+            Some(age) => write!(f, " {} ms old", age.as_millis())?,
+            None => f.write_str(" of unknown age")?,
+        }
+        match is_stale {
+            true => f.write_str(" (its source fails)"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// `stock_available 12 ms old, erp live`.
+impl fmt::Display for Freshness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, part) in self.parts.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{part}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! How fresh an answer has to be, and how fresh it is.
+//!
+//! *It owns* what is said about the age of answers: [`Freshness`], its central type, is what one was made of: copies, each of an age,
+//! and sources that were asked. Which copies may be read is for [`views`](crate::views) to know, who have them; what takes the
+//! place of one that is too old is for the engine, which has its query.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `answer.rs` | [`Freshness`]: what an answer was made of, how old it is, whether it is of one state of each source |
+
+mod answer;
+
+pub use answer::{Freshness, Origin, Part};

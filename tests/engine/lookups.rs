@@ -1,0 +1,144 @@
+//! Rows that are looked up at a source: what waits for it is asked together, and each is given its own.
+
+use std::time::Duration;
+
+use datafusion::scalar::ScalarValue;
+use futures::future::join_all;
+
+use crate::fixture::{Fixture, database, table};
+
+const CLIENTS: i64 = 40;
+
+/// A source that answers one question at a time.
+async fn fixture() -> Fixture {
+    let fixture = Fixture::empty().await;
+    database(
+        &fixture.path("one.db"),
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, half INTEGER);
+         CREATE TABLE price (sku TEXT, site TEXT, cents INTEGER, PRIMARY KEY (sku, site)) WITHOUT ROWID;
+         WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 3000)
+         INSERT INTO t SELECT x, 'name ' || x, x % 2 FROM i;
+         INSERT INTO price SELECT 's' || id, 'HH', id FROM t;",
+    );
+    fixture
+        .ok("CREATE SOURCE one FROM 'sqlite:one.db' WITH (max_connections = 1, queue_timeout = '10min')")
+        .await;
+    fixture
+}
+
+/// Run this for each client while the source is busy, so that all of them wait for it; how many questions it was then asked.
+async fn while_busy<F: Future<Output = ()>>(
+    fixture: &Fixture,
+    client: impl Fn(i64) -> F,
+) -> (i64, i64) {
+    let session = fixture.engine.session();
+    let busy = tokio::spawn(async move {
+        let long = "SELECT count(*) FROM one.t a JOIN one.t b ON a.half = b.half";
+        session
+            .execute(long)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap()
+    });
+    let number = async |sql: &str| -> i64 {
+        let cells = fixture.ok(sql).await;
+        let cell = cells.lines().nth(3).unwrap_or_default();
+        cell.trim_matches(['|', ' ']).parse().unwrap()
+    };
+    while number("SELECT running FROM system.sources WHERE name = 'one'").await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    join_all((0..CLIENTS).map(client)).await;
+    busy.await.unwrap();
+    let of_lookups = "FROM system.fragments WHERE lower(text) NOT LIKE '%count%'";
+    let asked = number(&format!("SELECT sum(attempts) AS n {of_lookups}")).await;
+    let wanted = number(&format!("SELECT count(*) AS n {of_lookups}")).await;
+    (asked, wanted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lookups_that_wait_are_asked_together() {
+    let fixture = fixture().await;
+    let (asked, wanted) = while_busy(&fixture, async |client: i64| {
+        let session = fixture.engine.session();
+        // Every fourth is not there.
+        let id = if client % 4 == 0 {
+            5000 + client
+        } else {
+            client
+        };
+        let rows = session
+            .execute(&format!("SELECT name FROM one.t WHERE id = {id}"))
+            .await;
+        let rows = table(rows.unwrap()).await.unwrap();
+        let name = format!("| name {id} ");
+        assert_eq!(rows.contains(&name), client % 4 != 0, "{rows}");
+    })
+    .await;
+    assert_eq!(wanted, CLIENTS);
+    // Those that were there when the source became free are one question.
+    assert!(
+        asked < CLIENTS / 2,
+        "{asked} questions for {wanted} lookups"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_are_keys_of_two_columns() {
+    let fixture = fixture().await;
+    let (asked, wanted) = while_busy(&fixture, async |client: i64| {
+        let session = fixture.engine.session();
+        let sql = "SELECT cents FROM one.price WHERE site = $1 AND sku = $2";
+        let prepared = session.prepare(sql).await.unwrap();
+        let site = if client % 4 == 0 { "B" } else { "HH" };
+        let text = |text: String| ScalarValue::Utf8(Some(text));
+        let key = [text(site.into()), text(format!("s{}", client + 1))];
+        let rows = session.execute_prepared(&prepared, &key).await.unwrap();
+        let rows = table(rows).await.unwrap();
+        let cents = format!("| {} ", client + 1);
+        assert_eq!(rows.contains(&cents), client % 4 != 0, "{rows}");
+    })
+    .await;
+    assert_eq!(wanted, CLIENTS);
+    assert!(
+        asked < CLIENTS / 2,
+        "{asked} questions for {wanted} lookups"
+    );
+}
+
+#[tokio::test]
+async fn a_prepared_lookup_finds_what_has_changed_since() {
+    let fixture = fixture().await;
+    let sql = "SELECT * FROM one.t WHERE id = $1";
+    let prepared = fixture.session.prepare(sql).await.unwrap();
+    let look = async |id: i64| {
+        let value = [ScalarValue::Int64(Some(id))];
+        table(fixture.session.execute_prepared(&prepared, &value).await?).await
+    };
+    for id in [1, 2, 3] {
+        assert!(look(id).await.unwrap().contains(&format!("| name {id} ")));
+    }
+    database(
+        &fixture.path("one.db"),
+        "UPDATE t SET name = 'other' WHERE id = 3",
+    );
+    assert!(look(3).await.unwrap().contains("| other "));
+    // What it reads has other columns: it is to be prepared again.
+    database(
+        &fixture.path("one.db"),
+        "ALTER TABLE t RENAME COLUMN name TO title",
+    );
+    let e = look(3).await.unwrap_err();
+    insta::assert_snapshot!(e.to_string(), @"the answer has other columns than the statement was prepared with: what it reads has changed since. Prepare it again");
+    fixture.ok("REFRESH SOURCE one").await;
+    let prepared = fixture.session.prepare(sql).await.unwrap();
+    let value = [ScalarValue::Int64(Some(3))];
+    let answer = fixture
+        .session
+        .execute_prepared(&prepared, &value)
+        .await
+        .unwrap();
+    assert!(table(answer).await.unwrap().contains("| title "));
+}
