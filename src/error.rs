@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Parse(#[from] belvedere_sql::ParseError),
     /// A statement, clause or option that a later version will have.
-    #[error("{what} is not in this version")]
+    #[error("{what} is not in this version{}", instead(what))]
     NotInThisVersion { what: String },
     /// A name that means nothing; `hint` says what was near, or what to do.
     #[error("{what} {name} does not exist{}", hinted(hint))]
@@ -141,6 +141,16 @@ impl SubscriptionEnd {
             Self::TooSlow => "53400",
             Self::Gone => "24000",
         }
+    }
+}
+
+/// What there is in place of something that a later version may have.
+fn instead(what: &str) -> &'static str {
+    match what {
+        "CREATE TABLE" => {
+            ". CREATE VIEW names a query; CREATE MATERIALIZED VIEW keeps its rows, too"
+        }
+        _ => "",
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Statement {
     },
     /// `CREATE [OR REPLACE] [MATERIALIZED] VIEW [IF NOT EXISTS] v [(a, b)] [WITH (…)] [CHECK c AS (SELECT …)] AS SELECT …`
     CreateView(CreateView),
-    /// `ALTER [MATERIALIZED] VIEW v …`
+    /// `ALTER [MATERIALIZED] VIEW [IF EXISTS] v …`, `ALTER TABLE [IF EXISTS] v RENAME TO w | SET SCHEMA s`
     AlterView(AlterView),
     /// `DROP [MATERIALIZED] VIEW [IF EXISTS] v, w [CASCADE]`
     DropView(DropView),
@@ -242,6 +242,7 @@ impl Eq for Verbatim {}
 ///     "ALTER VIEW v SET SCHEMA sales",
 ///     "ALTER VIEW v SET (owner = 'ops')",
 ///     "ALTER VIEW v RESET (owner, contact)",
+///     "ALTER TABLE IF EXISTS v RENAME TO w",
 /// ] {
 ///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
 /// }
@@ -249,12 +250,25 @@ impl Eq for Verbatim {}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlterView {
-    /// The view is called materialized.
-    pub materialized: bool,
+    /// What it is called.
+    pub called: Called,
+    /// No error if there is none.
+    pub if_exists: bool,
     /// The view.
     pub name: Name,
     /// What to change.
     pub action: ViewAction,
+}
+
+/// What a statement calls a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// `VIEW`
+    View,
+    /// `MATERIALIZED VIEW`
+    MaterializedView,
+    /// `TABLE`, as in PostgreSQL: whatever has rows is renamed and moved by that, too.
+    Table,
 }
 
 /// What `ALTER VIEW` changes.

@@ -199,8 +199,13 @@ impl Display for DropIndex {
 
 impl Display for AlterView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let materialized = when(self.materialized, "MATERIALIZED ");
-        write!(f, "ALTER {materialized}VIEW {} ", self.name)?;
+        let exists = when(self.if_exists, "IF EXISTS ");
+        let called = match self.called {
+            Called::View => "VIEW",
+            Called::MaterializedView => "MATERIALIZED VIEW",
+            Called::Table => "TABLE",
+        };
+        write!(f, "ALTER {called} {exists}{} ", self.name)?;
         match &self.action {
             ViewAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
             ViewAction::SetSchema(schema) => write!(f, "SET SCHEMA {schema}"),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ast::{Statement, Transaction};
+use crate::ast::{Called, Statement, Transaction};
 
 impl Statement {
     /// The words it begins with: `CREATE SOURCE`, `SELECT`, `INSERT`.
@@ -27,8 +27,11 @@ impl Statement {
             Statement::RefreshSource { .. } => "REFRESH SOURCE",
             Statement::CreateView(view) if view.materialized => "CREATE MATERIALIZED VIEW",
             Statement::CreateView(_) => "CREATE VIEW",
-            Statement::AlterView(view) if view.materialized => "ALTER MATERIALIZED VIEW",
-            Statement::AlterView(_) => "ALTER VIEW",
+            Statement::AlterView(view) => match view.called {
+                Called::View => "ALTER VIEW",
+                Called::MaterializedView => "ALTER MATERIALIZED VIEW",
+                Called::Table => "ALTER TABLE",
+            },
             Statement::DropView(view) if view.materialized => "DROP MATERIALIZED VIEW",
             Statement::DropView(_) => "DROP VIEW",
             Statement::RefreshView(_) => "REFRESH MATERIALIZED VIEW",

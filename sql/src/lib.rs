@@ -40,10 +40,10 @@ mod options;
 mod parser;
 
 pub use ast::{
-    AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateIndex,
-    CreateSchema, CreateSource, CreateView, Declare, DropIndex, DropSchema, DropSource, DropView,
-    Explain, Fetch, RefreshView, Rows, Set, SetScope, SetValue, Show, SourceAction, Spanned,
-    Statement, Subscribe, Subscribed, Transaction, Verbatim, ViewAction,
+    AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,
+    CreateIndex, CreateSchema, CreateSource, CreateView, Declare, DropIndex, DropSchema,
+    DropSource, DropView, Explain, Fetch, RefreshView, Rows, Set, SetScope, SetValue, Show,
+    SourceAction, Spanned, Statement, Subscribe, Subscribed, Transaction, Verbatim, ViewAction,
 };
 pub use error::{ErrorKind, ParseError};
 pub use limits::{MAX_BOOLEANS, MAX_DEPTH, MAX_NESTING, MAX_TEXT_BYTES};

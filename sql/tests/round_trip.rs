@@ -1,11 +1,11 @@
 //! What is printed parses to the same AST.
 
 use belvedere_sql::{
-    AlterSchema, AlterSource, AlterView, Check, CommentOn, CommentTarget, CopyTo, CreateSchema,
-    CreateSource, CreateView, Declare, DropSchema, DropSource, DropView, Explain, Fetch, Ident,
-    Name, Options, Query, RefreshView, Rows, Set, SetScope, SetValue, Show, SourceAction,
-    Statement, Subscribe, Subscribed, Transaction, Value, Verbatim, ViewAction, fold, ident, parse,
-    parse_one,
+    AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,
+    CreateSchema, CreateSource, CreateView, Declare, DropSchema, DropSource, DropView, Explain,
+    Fetch, Ident, Name, Options, Query, RefreshView, Rows, Set, SetScope, SetValue, Show,
+    SourceAction, Statement, Subscribe, Subscribed, Transaction, Value, Verbatim, ViewAction, fold,
+    ident, parse, parse_one,
 };
 use proptest::prelude::*;
 
@@ -318,13 +318,22 @@ fn statement() -> impl Strategy<Value = Statement> {
         )),
         any_ident().prop_map(|name| Statement::RefreshSource { name }),
         view,
-        (any::<bool>(), name(3), view_action).prop_map(|(materialized, name, action)| {
-            Statement::AlterView(AlterView {
-                materialized,
-                name,
-                action,
-            })
-        }),
+        (0..3usize, any::<bool>(), name(3), view_action).prop_map(
+            |(called, if_exists, name, action)| {
+                let moves = matches!(action, ViewAction::RenameTo(_) | ViewAction::SetSchema(_));
+                let called = match called {
+                    0 => Called::View,
+                    2 if moves => Called::Table,
+                    _ => Called::MaterializedView,
+                };
+                Statement::AlterView(AlterView {
+                    called,
+                    if_exists,
+                    name,
+                    action,
+                })
+            }
+        ),
         (name(3), any::<bool>())
             .prop_map(|(name, full)| Statement::RefreshView(RefreshView { name, full })),
         (any::<bool>(), bools(), prop::collection::vec(name(3), 1..3)).prop_map(

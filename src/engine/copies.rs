@@ -57,7 +57,8 @@ impl Planned {
                     Err(refused) => return Err(refused.error),
                 },
             };
-            let (plan, freshness) = self.names.filled(plan, found.as_ref())?;
+            let (plan, mut freshness) = self.names.filled(plan, found.as_ref())?;
+            freshness.instead_of = live.keys().map(ToString::to_string).collect();
             let names = self.names.clone();
             return Ok(WithCopies {
                 planned: Planned { plan, names },
@@ -162,6 +163,7 @@ impl Names {
             name: copy.id.to_string(),
             origin: Origin::Copy {
                 age: found.and_then(|found| found.ages.of(&shown.as_of)),
+                bound: self.bounded(&copy.contract).max_staleness,
                 is_of_epoch,
                 is_stale: found.is_some_and(|found| found.stale.contains(&copy.id)),
                 version: shown.version_number(),

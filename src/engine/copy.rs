@@ -14,7 +14,7 @@ use datafusion::prelude::col;
 use super::names::Names;
 use super::query::{self, Planned};
 use super::world::World;
-use super::{nearest, options};
+use super::{labels, nearest, options};
 use crate::error::{Error, Result};
 
 /// Other systems' names of our options.
@@ -38,6 +38,12 @@ pub(super) struct Copying {
 pub(super) async fn plan(names: Names, copy: &CopyTo) -> Result<Copying> {
     let rows = query::plan(names, &copy.query).await?;
     let columns = Arc::clone(rows.plan.schema().inner());
+    if let Some(name) = labels::twice(&columns) {
+        return Err(Error::invalid_with_help(
+            format!("the files would have two columns named {name}"),
+            "Give one another name: SELECT … AS other_name",
+        ));
+    }
     let export = export(&rows.names, copy, columns)?;
     let plan = ordered(rows.plan, export.ordered_by())?;
     Ok(Copying {

@@ -10,7 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext, execute_stream};
 use futures::TryStreamExt;
 
 use super::copies::WithCopies;
@@ -80,6 +80,9 @@ pub(super) async fn explain(
             Some((rows, started.elapsed()))
         }
     };
+    if names.settings.one_database {
+        text.insert_str(0, &costs(&cut, physical.as_ref()));
+    }
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
     readers(&mut text, &cut, &names);
     copies(&mut text, &cut, &names);
@@ -109,6 +112,35 @@ pub(super) async fn explain(
     let lines = StringArray::from(text.trim_end().lines().collect::<Vec<_>>());
     RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// The line that programs read which ask a PostgreSQL for its estimates, as postgres_fdw does: the work, in PostgreSQL's measure,
+/// to have all rows, and how many and how wide they are.
+fn costs(cut: &Cut, physical: &dyn ExecutionPlan) -> String {
+    /// To ask at all, and to take one row: postgres_fdw's own defaults.
+    const ASKED: f64 = 100.0;
+    const TAKEN: f64 = 0.01;
+    /// Where nothing is known.
+    const ROWS: usize = 1000;
+    let (fragments, _) = fragments(&cut.plan);
+    let read = fragments
+        .iter()
+        .map(|fragment| fragment.estimate.known_rows().unwrap_or(ROWS));
+    let read = read.max().unwrap_or_default();
+    let known = StatisticsContext::new().compute(physical, &StatisticsArgs::new());
+    let known = known.ok();
+    let known = known.and_then(|known| known.num_rows.get_value().copied());
+    let rows = known.unwrap_or(read.max(1));
+    let schema = physical.schema();
+    let width = schema.fields().iter().map(|field| {
+        let fixed = field.data_type().primitive_width();
+        fixed.unwrap_or(32)
+    });
+    let all = ASKED + TAKEN * (read + rows) as f64;
+    format!(
+        "Answer  (cost={ASKED:.2}..{all:.2} rows={rows} width={})\n",
+        width.sum::<usize>()
+    )
 }
 
 /// Each fragment: its source, its text, and its rows (estimated, or counted by a run).

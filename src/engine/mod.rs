@@ -15,6 +15,7 @@
 //! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
+//! | `labels.rs` | what the columns of an answer are called |
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
 //! | `lookup.rs` | the short ways of prepared statements |
@@ -57,6 +58,7 @@ mod figures;
 mod kept;
 #[cfg(feature = "serve")]
 mod keyed;
+mod labels;
 mod limits;
 mod lineage;
 mod log;

@@ -30,7 +30,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::{Consistency, Settings};
 use super::stop::Stop;
-use super::{system, upstream, versions};
+use super::{labels, system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -126,10 +126,31 @@ pub(super) fn state(names: &Names, deadline: Option<Instant>) -> Result<SessionS
     Ok(state)
 }
 
+/// Resolve and type a query whose rows are the answer: to clients of PostgreSQL its columns are called as they are there.
+pub(super) async fn plan_answer(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
+    if !names.settings.one_database {
+        return plan(names, query).await;
+    }
+    let mut query = query.clone();
+    labels::as_postgres(&mut query);
+    plan(names, &query).await
+}
+
 /// Resolve and type a query.
 pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<Planned> {
-    let mut state = state(&names, None)?;
     let mut query = query.clone();
+    labels::tell_apart(&mut query);
+    let planned = plan_as_named(names.clone(), query.clone()).await;
+    match planned {
+        Err(e) if labels::are_the_same(&e) && labels::tell_apart_from_tables(&mut query) => {
+            plan_as_named(names, query).await.or(Err(e))
+        }
+        planned => planned,
+    }
+}
+
+async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<Planned> {
+    let mut state = state(&names, None)?;
     versions::into_names(&mut query, &names.settings.timezone)?;
     system::understand(&mut query, &names, &mut state)?;
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
@@ -416,7 +437,9 @@ pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<Lo
 
 /// The plan's output as the view's columns: by position where the definition names them, else by name.
 fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan> {
-    let fields = plan.schema().fields().clone();
+    let fields = labels::shown_schema(plan.schema().inner(), false)
+        .fields()
+        .clone();
     let same = fields.len() == view.columns.len()
         && fields
             .iter()
@@ -449,7 +472,8 @@ fn with_columns(plan: LogicalPlan, view: &ViewDefinition) -> Result<LogicalPlan>
 
 /// The columns a view of this plan has.
 pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<ViewColumn>> {
-    let fields = plan.schema().fields();
+    let shown = labels::shown_schema(plan.schema().inner(), false);
+    let fields = shown.fields();
     if !names.is_empty() && names.len() != fields.len() {
         return Err(Error::invalid(format!(
             "the view names {} columns, its query has {}",
@@ -462,7 +486,7 @@ pub(super) fn view_columns(plan: &LogicalPlan, names: &[String]) -> Result<Vec<V
         let name = names.get(i).unwrap_or(field.name()).clone();
         if columns.iter().any(|c| c.name == name) {
             return Err(Error::invalid_with_help(
-                format!("the view would have two columns named {name}"),
+                format!("two columns would be named {name}"),
                 "Give one another name: SELECT … AS other_name",
             ));
         }

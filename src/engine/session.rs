@@ -9,7 +9,7 @@ use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 
@@ -25,7 +25,7 @@ use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
-use super::{explain, show, subscribe, typed};
+use super::{explain, labels, show, subscribe, system, typed};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::freshness::Freshness;
@@ -134,11 +134,16 @@ impl Session {
                 planned,
             };
         if let Statement::Query(query) = &statement.statement {
-            let Planned { plan, names } = query::plan(self.names(self.settings()), query).await?;
+            let Planned { plan, names } =
+                query::plan_answer(self.names(self.settings()), query).await?;
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let names = names.within(None);
             let planned = Planned { plan, names };
-            let schema = Arc::clone(planned.plan.schema().inner());
+            let as_postgres = planned.names.settings.one_database;
+            let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+            if as_postgres && system::asks_catalog(query) {
+                schema = labels::of_catalog(&schema);
+            }
             let mut parameters = parameters(&planned)?;
             typed::add_unused(&mut parameters, query);
             return Ok(prepared(schema, Some(planned), parameters, statement, true));
@@ -282,8 +287,13 @@ impl Session {
             names: planned.names.clone().within(names.snapshot),
         };
         let values = parameter_values(given);
+        let as_postgres = settings.one_database;
         let answer = self.query(ast, planned, settings, values).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
+        if as_postgres && system::asks_catalog(ast) {
+            let schema = labels::of_catalog(&answer.schema);
+            return Ok(labels::with_schema(answer, schema));
+        }
         Ok(answer)
     }
 
@@ -321,7 +331,9 @@ impl Session {
         Ok(found.ok().and_then(|found| {
             let shown = found.shelf.get(&view.id)?.clone();
             let part = names.part(view, &shown, Some(&found));
-            Some((shown, Freshness { parts: vec![part] }))
+            let mut freshness = Freshness::default();
+            freshness.add(part);
+            Some((shown, freshness))
         }))
     }
 
@@ -387,7 +399,7 @@ impl Session {
         self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
-                let planned = query::plan(self.names(settings.clone()), ast).await?;
+                let planned = query::plan_answer(self.names(settings.clone()), ast).await?;
                 self.query(ast, planned, settings, None).await
             }
             Statement::Copy(copy) => self.copy(copy, settings, None).await,
@@ -456,7 +468,7 @@ impl Session {
         let deadline = deadline(&settings);
         let run = async {
             let again = async || {
-                let again = query::plan(self.names(settings.clone()), ast).await?;
+                let again = query::plan_answer(self.names(settings.clone()), ast).await?;
                 bound(&again, &values)
             };
             let first = bound(&planned, &values)?;
@@ -474,7 +486,8 @@ impl Session {
         Ok(self.told(answer, freshness, &settings))
     }
 
-    /// The answer with what it was made of: a notice, if the session wants one, or if that is older than it may be.
+    /// The answer with its columns as they were asked for, and with what it was made of: a notice, if the session wants one, or
+    /// if that is older than it may be.
     pub(super) fn told(
         &self,
         mut answer: Answer,
@@ -485,7 +498,7 @@ impl Session {
             answer.notices.push(format!("Read from {freshness}"));
         }
         answer.freshness = freshness;
-        answer
+        labels::shown_answer(answer, settings.one_database)
     }
 
     /// Those notices that this session has not been given yet.
@@ -575,18 +588,35 @@ fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> 
 }
 
 /// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
-/// to.
+/// to, or a list of what is looked for in it (`id = ANY($1)`).
 fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
     let mut found = planned.plan.get_parameter_types()?;
     if found.values().any(Option::is_none) {
         planned.plan.apply_with_subqueries(|node| {
             node.apply_expressions(|expr| {
                 expr.apply(|expr| {
-                    if let Expr::Cast(cast) = expr
-                        && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                    let (parameter, data_type) = match expr {
+                        Expr::Cast(cast) => (cast.expr.as_ref(), cast.field.data_type().clone()),
+                        Expr::ScalarFunction(call) if call.name() == "array_has" => {
+                            let [list, element] = call.args.as_slice() else {
+                                return Ok(TreeNodeRecursion::Continue);
+                            };
+                            let inputs = node.inputs();
+                            let known =
+                                inputs.first().map(|input| element.get_type(input.schema()));
+                            match known {
+                                Some(Ok(element)) if !element.is_null() => {
+                                    (list, DataType::new_list(element, true))
+                                }
+                                _ => return Ok(TreeNodeRecursion::Continue),
+                            }
+                        }
+                        _ => return Ok(TreeNodeRecursion::Continue),
+                    };
+                    if let Expr::Placeholder(placeholder) = parameter
                         && let Some(unknown @ None) = found.get_mut(&placeholder.id)
                     {
-                        *unknown = Some(cast.field.data_type().clone());
+                        *unknown = Some(data_type);
                     }
                     Ok(TreeNodeRecursion::Continue)
                 })

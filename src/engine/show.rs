@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 
 use super::define::existing_source;
 use super::names::Names;
-use super::query;
+use super::{labels, query};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 use crate::federation::capabilities;
@@ -20,8 +20,10 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
         Statement::Show(show) => show,
         Statement::Describe { name } => return describe(name, names).await,
         Statement::DescribeQuery(ast) => {
-            let planned = query::plan(names.clone(), ast).await?;
-            return columns(planned.plan.schema().as_arrow(), &[]);
+            let planned = query::plan_answer(names.clone(), ast).await?;
+            let as_postgres = names.settings.one_database;
+            let schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+            return columns(&schema, &[]);
         }
         _ => return Err(Error::Internal("neither SHOW nor DESCRIBE".into())),
     };

@@ -378,9 +378,19 @@ impl Session {
         settings: &Settings,
     ) -> Result<Answer> {
         let own = self.transaction().as_ref().map(|t| t.world().cloned());
-        let (tag, notices) = match own {
-            None => define::define(&self.inner, statement, settings).await?,
-            Some(own) => {
+        let (tag, notices) = match (own, statement) {
+            (None, _) => define::define(&self.inner, statement, settings).await?,
+            // It is done at once, for all, and defines nothing that could be undone.
+            (Some(own), Statement::RefreshView(refresh)) => {
+                match self.is_filled_at_commit(own.as_deref(), settings, refresh) {
+                    true => (
+                        "REFRESH MATERIALIZED VIEW",
+                        vec![format!("{} is filled after COMMIT", refresh.name)],
+                    ),
+                    false => define::define(&self.inner, statement, settings).await?,
+                }
+            }
+            (Some(own), _) => {
                 let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
                 let done = define::in_world(&self.inner, &mut world, statement, settings).await?;
                 if let Some(transaction) = &mut *self.transaction() {
@@ -396,11 +406,29 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Whether the transaction has defined this view, or defined it anew: nobody else knows it as it is there.
+    fn is_filled_at_commit(
+        &self,
+        own: Option<&World>,
+        settings: &Settings,
+        refresh: &belvedere_sql::RefreshView,
+    ) -> bool {
+        let generation = |world: &World| {
+            let (schema, name) = define::existing_view(world, settings, &refresh.name).ok()?;
+            let view = world.definitions.view(&schema, &name)?;
+            Some(view.materialized.as_ref()?.generation)
+        };
+        let defined = own.and_then(generation);
+        defined.is_some() && defined != generation(&self.inner.world())
+    }
+}
+
 /// A statement that cannot be undone, or does something to what only all have.
 fn refused(statement: &Statement) -> Option<Error> {
     let waits = |create: &belvedere_sql::CreateView| create.options.get(define::WAIT).is_some();
     let refused = match statement {
-        Statement::RefreshSource { .. } | Statement::RefreshView(_) => true,
+        Statement::RefreshSource { .. } => true,
         Statement::CreateView(create) => waits(create),
         _ => false,
     };

@@ -10,7 +10,7 @@ use belvedere_connector::{
     BinaryOp, Capabilities, Expr, ExprKind, Fragment, Literal, PRIMARY_KEY, Rel, holds_primary_key,
 };
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 
 use super::expr;
@@ -20,16 +20,69 @@ const MOST: usize = 256;
 /// Keys of several columns: `(a = 1 AND b = 2) OR (…)` is a deep expression.
 const MOST_OF_SEVERAL: usize = 32;
 
-/// A fragment that names one row of a table by its whole primary key.
-#[derive(Debug, Clone, PartialEq)]
+/// A fragment that names one row of a table by its whole primary key. Two are the same if they differ in the key alone.
+#[derive(Debug, Clone)]
 pub struct Lookup {
-    table: Rel,
-    /// Further conditions on the row.
-    others: Vec<Expr>,
-    /// What is wanted of it; None: all columns of the table's scan.
-    columns: Option<Vec<(Expr, String)>>,
-    /// Columns of the scan, in the order of `key`.
-    by: Vec<usize>,
+    fragment: Arc<Fragment>,
+    /// Columns of the table's scan, in the order of the key, and which predicate says what each is.
+    by: Vec<(usize, usize)>,
+}
+
+/// What a lookup asks.
+struct Parts<'a> {
+    table: &'a Rel,
+    schema: &'a SchemaRef,
+    predicates: &'a [Expr],
+    /// What is wanted of the row; None: all columns of the table's scan.
+    columns: Option<&'a [(Expr, String)]>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(fragment: &'a Fragment) -> Option<Self> {
+        let mut rel = &fragment.rel;
+        // One row is in order, and the first.
+        loop {
+            rel = match rel {
+                Rel::Sort { input, fetch, .. } if *fetch != Some(0) => input,
+                Rel::Limit {
+                    input,
+                    skip: 0,
+                    fetch,
+                } if *fetch != Some(0) => input,
+                _ => break,
+            };
+        }
+        let (columns, rel) = match rel {
+            Rel::Project { input, columns } => (Some(columns.as_slice()), input.as_ref()),
+            rel => (None, rel),
+        };
+        let Rel::Filter { input, predicates } = rel else {
+            return None;
+        };
+        let Rel::Scan { schema, .. } = input.as_ref() else {
+            return None;
+        };
+        Some(Self {
+            table: input,
+            schema,
+            predicates,
+            columns,
+        })
+    }
+}
+
+impl PartialEq for Lookup {
+    fn eq(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (Parts::of(&self.fragment), Parts::of(&other.fragment))
+        else {
+            return false;
+        };
+        let same_columns = self.columns().eq(other.columns());
+        same_columns
+            && own.columns == others.columns
+            && own.table == others.table
+            && self.others(&own).eq(other.others(&others))
+    }
 }
 
 /// A key's values, by column; each is told by its bytes.
@@ -58,52 +111,50 @@ pub struct Gathered {
 
 impl Lookup {
     /// What a fragment asks, and of which key. None: it is no such question.
-    pub fn of(fragment: &Fragment) -> Option<(Self, Key)> {
-        let mut rel = &fragment.rel;
-        // One row is in order, and the first.
-        loop {
-            rel = match rel {
-                Rel::Sort { input, fetch, .. } if *fetch != Some(0) => input,
-                Rel::Limit {
-                    input,
-                    skip: 0,
-                    fetch,
-                } if *fetch != Some(0) => input,
-                _ => break,
+    pub fn of(fragment: &Arc<Fragment>) -> Option<(Self, Key)> {
+        let parts = Parts::of(fragment)?;
+        let mut found: Vec<(usize, usize, Part)> = Vec::new();
+        for (number, predicate) in parts.predicates.iter().enumerate() {
+            let Some((column, value)) = predicate.as_equal_column() else {
+                continue;
             };
-        }
-        let (columns, rel) = match rel {
-            Rel::Project { input, columns } => (Some(columns.clone()), input.as_ref()),
-            rel => (None, rel),
-        };
-        let Rel::Filter { input, predicates } = rel else {
-            return None;
-        };
-        let Rel::Scan { schema, .. } = input.as_ref() else {
-            return None;
-        };
-        let (mut key, mut others) = (Vec::new(), Vec::new());
-        for predicate in predicates {
-            let equal = predicate.as_equal_column().and_then(|(column, value)| {
-                let is_new = key.iter().all(|(other, _)| *other != column);
-                let field = schema.fields().get(column)?;
-                let is_of_key = field.metadata().contains_key(PRIMARY_KEY);
-                (is_new && is_of_key).then(|| Some((column, Part::of(value)?)))?
-            });
-            match equal {
-                Some(equal) => key.push(equal),
-                None => others.push(predicate.clone()),
+            let field = parts.schema.fields().get(column)?;
+            let is_of_key = field.metadata().contains_key(PRIMARY_KEY);
+            let is_new = found.iter().all(|(other, ..)| *other != column);
+            if is_of_key
+                && is_new
+                && let Some(part) = Part::of(value)
+            {
+                found.push((column, number, part));
             }
         }
-        key.sort_unstable_by_key(|(column, _)| *column);
-        let (by, key): (Vec<_>, Vec<_>) = key.into_iter().unzip();
-        let lookup = holds_primary_key(schema, &by.iter().copied().collect()).then(|| Self {
-            table: input.as_ref().clone(),
-            others,
-            columns,
-            by,
-        });
-        Some((lookup?, Key(key)))
+        found.sort_unstable_by_key(|(column, ..)| *column);
+        let columns = found.iter().map(|(column, ..)| *column).collect();
+        if !holds_primary_key(parts.schema, &columns) {
+            return None;
+        }
+        let by = found.iter().map(|(column, number, _)| (*column, *number));
+        let lookup = Self {
+            by: by.collect(),
+            fragment: fragment.clone(),
+        };
+        Some((
+            lookup,
+            Key(found.into_iter().map(|(.., part)| part).collect()),
+        ))
+    }
+
+    fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.by.iter().map(|(column, _)| *column)
+    }
+
+    /// Further conditions on the row.
+    fn others<'a>(&'a self, parts: &Parts<'a>) -> impl Iterator<Item = &'a Expr> {
+        let numbered = parts.predicates.iter().enumerate();
+        let is_other = |number: &usize| self.by.iter().all(|(_, of_key)| of_key != number);
+        numbered
+            .filter(move |(number, _)| is_other(number))
+            .map(|(_, predicate)| predicate)
     }
 
     /// How many are asked for at once, at most.
@@ -116,24 +167,26 @@ impl Lookup {
 
     /// All of them at once. None: the source does not take that.
     pub fn gathered(&self, keys: &[&Key], source: &dyn Capabilities) -> Option<Gathered> {
-        let scan = self.table.schema();
+        let parts = Parts::of(&self.fragment)?;
         let column = |i: usize| {
-            let field = scan.field(i);
+            let field = parts.schema.field(i);
             Expr::column(i, field.data_type().clone(), field.is_nullable())
         };
-        let mut predicates = self.others.clone();
-        predicates.push(any_of(
-            &self.by.iter().map(|i| column(*i)).collect::<Vec<_>>(),
-            keys,
-        )?);
+        let mut predicates: Vec<Expr> = self.others(&parts).cloned().collect();
+        let by: Vec<Expr> = self.columns().map(column).collect();
+        predicates.push(any_of(&by, keys)?);
         let filter = Rel::Filter {
-            input: Box::new(self.table.clone()),
+            input: Box::new(parts.table.clone()),
             predicates,
         };
-        let (rel, key, width) = match &self.columns {
-            None => (filter, self.by.clone(), scan.fields().len()),
+        let (rel, key, width) = match parts.columns {
+            None => (
+                filter,
+                self.columns().collect(),
+                parts.schema.fields().len(),
+            ),
             Some(wanted) => {
-                let mut columns = wanted.clone();
+                let mut columns = wanted.to_vec();
                 let mut place = |i: usize| {
                     let there = columns.iter().position(|(e, _)| e.as_column() == Some(i));
                     there.unwrap_or_else(|| {
@@ -141,7 +194,7 @@ impl Lookup {
                         columns.len() - 1
                     })
                 };
-                let key = self.by.iter().map(|i| place(*i)).collect();
+                let key = self.columns().map(&mut place).collect();
                 let input = Box::new(filter);
                 (Rel::Project { input, columns }, key, wanted.len())
             }

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Freshness {
     pub parts: Vec<Part>,
+    /// Kept views whose copies were too old: what they read was asked instead.
+    pub instead_of: BTreeSet<String>,
 }
 
 /// One thing that an answer was made of.
@@ -28,6 +30,8 @@ pub enum Origin {
     /// A copy. Nothing in it is older; None: nobody knows, or it is a version that was asked for.
     Copy {
         age: Option<Duration>,
+        /// How old it may be. None: as old as it is.
+        bound: Option<Duration>,
         /// It is of one moment with others that are kept by change.
         is_of_epoch: bool,
         /// It is older than it may be, and was taken since what it is of fails (`stale_if_error`).

@@ -42,6 +42,7 @@ public class Jdbc {
             System.out.println(names(about.getImportedKeys(null, source, "orders"), "FKCOLUMN_NAME"));
             System.out.println(names(about.getSchemas(), "TABLE_SCHEM").contains(source));
             System.out.println(names(about.getTypeInfo(), "TYPE_NAME").contains("text"));
+            System.out.println(about.getDriverVersion());
         }
     }
 

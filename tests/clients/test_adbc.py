@@ -9,6 +9,7 @@ import os
 import pathlib
 import sqlite3
 import uuid
+from importlib.metadata import version
 
 import adbc_driver_flightsql.dbapi as flight_sql
 import adbc_driver_manager
@@ -161,7 +162,7 @@ def objects(connection, **filters):
     return connection.adbc_get_objects(**filters).read_all().to_pylist()
 
 
-def test_objects_at_all_depths(source):
+def test_objects_at_all_depths(source, seen):
     with connect() as connection:
         catalogs = objects(connection, depth="catalogs")
         assert {"belvedere", source} <= {catalog["catalog_name"] for catalog in catalogs}
@@ -184,6 +185,8 @@ def test_objects_at_all_depths(source):
 
         (catalog,) = objects(connection, depth="columns", catalog_filter="belvedere", db_schema_filter="system")
         assert catalog["catalog_db_schemas"][0]["db_schema_tables"]
+    what = "Arrow tables, pandas, polars; parameters; catalogs, schemas, tables and columns; settings, sessions, TLS (over Arrow Flight SQL)"
+    seen("ADBC (Python, Flight SQL)", version("adbc-driver-flightsql"), what)
 
 
 def test_objects_with_filters(source):

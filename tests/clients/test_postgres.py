@@ -9,37 +9,20 @@ import datetime
 import decimal
 import glob
 import os
+import pty
+import select
 import shutil
-import sqlite3
 import subprocess
-import uuid
+import time
 
 import asyncpg
 import psycopg
 import pytest
 import sqlalchemy
 
+from conftest import not_shown
+
 ADDRESS = os.environ["BELVEDERE_POSTGRES"].replace("://", "://ana@")
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A source of this run's own: two tables, one referring to the other."""
-    path = tmp_path_factory.mktemp("postgres") / "shop.db"
-    with sqlite3.connect(path) as db:
-        db.executescript(
-            """
-            CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, since DATE);
-            CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER REFERENCES customer (id), total REAL);
-            INSERT INTO customer VALUES (1, 'Ada', '2020-01-02'), (2, 'Bo', NULL), (3, 'Çelik', '2024-12-31');
-            INSERT INTO orders VALUES (10, 1, 9.5), (11, 1, 0.5), (12, 2, 4.0);
-            """
-        )
-    name = "shop_" + uuid.uuid4().hex[:8]
-    with psycopg.connect(ADDRESS, autocommit=True) as connection:
-        connection.execute(f"CREATE SOURCE {name} FROM 'sqlite:{path}'")
-        yield name
-        connection.execute(f"DROP SOURCE {name} CASCADE")
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -94,12 +77,15 @@ def test_psycopg_sends_every_type():
                 assert found == value, (form, value, found)
 
 
-def test_psycopg_cursors_and_copies(source):
+def test_psycopg_cursors_and_copies(source, seen):
     with psycopg.connect(ADDRESS) as connection:
         with connection.cursor("c") as cursor:
             cursor.execute(f"SELECT id FROM {source}.orders ORDER BY id")
             assert cursor.fetchmany(2) == [(10,), (11,)]
             assert cursor.fetchall() == [(12,)]
+        with connection.cursor("with a parameter") as cursor:
+            cursor.execute(f"SELECT id FROM {source}.orders WHERE id > %s AND id = ANY(%s) ORDER BY id", [10, [10, 11, 12]])
+            assert cursor.fetchall() == [(11,), (12,)]
         with connection.cursor().copy(f"COPY {source}.customer (id, name) TO STDOUT") as copy:
             assert sorted(copy.rows()) == [("1", "Ada"), ("2", "Bo"), ("3", "Çelik")]
         with pytest.raises(psycopg.errors.UndefinedTable):
@@ -110,9 +96,33 @@ def test_psycopg_cursors_and_copies(source):
         with connection.pipeline():
             found = [connection.execute("SELECT %s::int", [n]) for n in range(20)]
             assert [cursor.fetchone()[0] for cursor in found] == list(range(20))
+    seen("psycopg", psycopg.__version__, "text and binary values, every type, named cursors, `COPY`, pipelines, transactions, errors")
+    libpq = psycopg.pq.version()
+    seen("libpq", f"{libpq // 10000}.{libpq % 10000}", "what psycopg and psql do, with and without TLS")
 
 
-def test_asyncpg(source):
+def test_columns_are_called_as_in_postgresql(source):
+    with psycopg.connect(ADDRESS, autocommit=True) as connection:
+
+        def names(sql):
+            return [column.name for column in connection.execute(sql).description]
+
+        sql = f"SELECT count(*), sum(total), sum(id), max(id) + 1, lower('A'), CASE WHEN true THEN 1 END, 1, '5'::int, id::text, true, date_trunc('month', DATE '2024-02-29') FROM {source}.orders GROUP BY id"
+        assert names(sql) == ["count", "sum", "sum", "?column?", "lower", "case", "?column?", "int4", "id", "?column?", "date_trunc"]
+        assert connection.execute(f"SELECT count(*) FROM {source}.orders GROUP BY customer ORDER BY count").fetchall() == [(1,), (2,)]
+        assert connection.execute("SELECT 1, 1, 2 AS a, 3 AS a").fetchall() == [(1, 1, 2, 3)]
+        joined = f"{source}.customer c JOIN {source}.orders o ON o.customer = c.id"
+        assert names(f"SELECT * FROM {joined}") == ["id", "name", "since", "id", "customer", "total"]
+        assert names(f"SELECT c.id, c.* FROM {joined}") == ["id", "id", "name", "since"]
+        assert names(f"SELECT *, upper(name) AS name FROM {source}.customer") == ["id", "name", "since", "name"]
+        assert names(f"SELECT * FROM (SELECT c.*, o.* FROM {joined}) x") == ["id", "name", "since", "id", "customer", "total"]
+        ranks = "SELECT row_number() OVER (ORDER BY id), rank() OVER (ORDER BY id), array_length(ARRAY[1, 2], 1) FROM " + source + ".orders"
+        cursor = connection.execute(ranks + " ORDER BY 1")
+        assert [column.type_display for column in cursor.description] == ["int8", "int8", "int4"]
+        assert cursor.fetchall() == [(1, 1, 2), (2, 2, 2), (3, 3, 2)]
+
+
+def test_asyncpg(source, seen):
     async def ask():
         connection = await asyncpg.connect(ADDRESS)
         try:
@@ -122,17 +132,21 @@ def test_asyncpg(source):
             assert await connection.fetchval("SELECT $1::date", datetime.date(2024, 2, 29)) == datetime.date(2024, 2, 29)
             assert await connection.fetchval("SELECT CAST(1.50 AS DECIMAL(10, 2))") == decimal.Decimal("1.50")
             async with connection.transaction():
-                seen = [row["id"] async for row in connection.cursor(f"SELECT id FROM {source}.orders ORDER BY id", prefetch=2)]
-            assert seen == [10, 11, 12]
+                read = [row["id"] async for row in connection.cursor(f"SELECT id FROM {source}.orders ORDER BY id", prefetch=2)]
+            assert read == [10, 11, 12]
+            # The type of the parameter is what the server says that it is.
+            any_of = f"SELECT id FROM {source}.orders WHERE id = ANY($1) ORDER BY id"
+            assert [row["id"] for row in await connection.fetch(any_of, [12, 10, 99])] == [10, 12]
             with pytest.raises(asyncpg.exceptions.UndefinedTableError):
                 await connection.fetch("SELECT * FROM nothing")
         finally:
             await connection.close()
 
     asyncio.run(ask())
+    seen("asyncpg", asyncpg.__version__, "binary values, prepared statements, parameters and lists of them, cursors, transactions, errors")
 
 
-def test_sqlalchemy(source):
+def test_sqlalchemy(source, seen):
     engine = sqlalchemy.create_engine(ADDRESS.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         rows = connection.execute(sqlalchemy.text(f"SELECT name FROM {source}.customer WHERE id = :id"), {"id": 3})
@@ -147,13 +161,26 @@ def test_sqlalchemy(source):
     assert inspector.get_pk_constraint("orders", schema=source)["constrained_columns"] == ["id"]
     [key] = inspector.get_foreign_keys("orders", schema=source)
     assert (key["constrained_columns"], key["referred_table"], key["referred_columns"]) == (["customer"], "customer", ["id"])
+    # A table as the database has it, and queries of it.
+    metadata = sqlalchemy.MetaData()
+    with engine.connect() as connection:
+        orders = sqlalchemy.Table("orders", metadata, schema=source, autoload_with=connection)
+        customer = metadata.tables[f"{source}.customer"]
+        assert [column.name for column in orders.primary_key] == ["id"] and orders.c.customer.references(customer.c.id)
+        total = sqlalchemy.func.sum(orders.c.total)
+        of_each = sqlalchemy.select(customer.c.name, total).join_from(orders, customer).group_by(customer.c.name).order_by(total)
+        assert connection.execute(of_each).fetchall() == [("Bo", 4.0), ("Ada", 10.0)]
+    everything = sqlalchemy.MetaData()
+    everything.reflect(engine, schema=source, views=True)
+    assert sorted(everything.tables) == [f"{source}.customer", f"{source}.orders"]
     engine.dispose()
+    seen("SQLAlchemy", sqlalchemy.__version__, "reflection of schemas, tables, columns and keys; `autoload_with`; queries, over psycopg")
 
 
-def test_psql(source):
+def test_psql(source, seen):
     psql = shutil.which("psql")
     if psql is None:
-        pytest.skip("psql is not installed")
+        not_shown("psql is not installed (Debian: postgresql-client)")
     run = lambda *more: subprocess.run([psql, "-X", ADDRESS, *more], capture_output=True, text=True, check=True).stdout
     assert run("-At", "-c", f"SELECT id, name FROM {source}.customer ORDER BY id") == "1|Ada\n2|Bo\n3|Çelik\n"
     assert run("-At", "-v", "FETCH_COUNT=2", "-c", f"SELECT id FROM {source}.orders ORDER BY id") == "10\n11\n12\n"
@@ -164,13 +191,42 @@ def test_psql(source):
     for command in ("\\d", "\\dt *.*", "\\dv+", "\\dm", "\\di *.*", "\\dn+", "\\df", "\\l", "\\du", "\\dp", f"\\d+ {source}.customer"):
         said = subprocess.run([psql, "-X", ADDRESS, "-c", command], capture_output=True, text=True)
         assert "ERROR" not in said.stderr, (command, said.stderr)
+    assert "3\r\n" in typed(psql, f"SELECT 'n', count(*) FROM {source}.cus\t ;\n", "(1 row)")
+    version = subprocess.run([psql, "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    seen("psql", version, "queries, `FETCH_COUNT`, `\\copy`, `\\d` and its like (`\\dt *.*`, `\\dv+`, `\\df` …), completion by the tab key")
+
+
+def typed(psql, keys, until):
+    """What a psql shows to whom types this."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["TERM"] = "dumb"
+        os.execv(psql, [psql, "-X", "-P", "pager=off", ADDRESS])
+    shown = ""
+
+    def wait(text):
+        nonlocal shown
+        end = time.monotonic() + 20
+        while text not in shown and time.monotonic() < end:
+            if select.select([terminal], [], [], 0.1)[0]:
+                shown += os.read(terminal, 4096).decode("utf-8", "replace")
+
+    wait("=#")
+    for part in keys.split("\t"):
+        os.write(terminal, (part + ("\t" if not part.endswith("\n") else "")).encode())
+        time.sleep(0.5)
+    wait(until)
+    os.write(terminal, b"\\q\n")
+    os.waitpid(child, 0)
+    os.close(terminal)
+    return shown
 
 
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
-def test_pgbench(source, mode, tmp_path):
+def test_pgbench(source, mode, tmp_path, seen):
     pgbench = shutil.which("pgbench") or next(iter(glob.glob("/usr/lib/postgresql/*/bin/pgbench")), None)
     if pgbench is None:
-        pytest.skip("pgbench is not installed")
+        not_shown("pgbench is not installed (Debian: postgresql-contrib)")
     script = tmp_path / "lookup.sql"
     script.write_text(f"\\set id random(1, 3)\nSELECT name FROM {source}.customer WHERE id = :id;\n")
     host, port = os.environ["BELVEDERE_POSTGRES"].split("//")[1].split("/")[0].split(":")
@@ -179,16 +235,19 @@ def test_pgbench(source, mode, tmp_path):
     said = subprocess.run(command, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert "number of transactions actually processed: 200/200" in said.stdout
+    version = subprocess.run([pgbench, "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    seen("pgbench", version, "scripts of one's own in its three modes: simple, extended, prepared")
 
 
-def test_jdbc(source):
+def test_jdbc(source, seen):
     driver = next(iter(glob.glob("/usr/share/java/postgresql.jar")), None)
     if driver is None or shutil.which("javac") is None:
-        pytest.skip("Java's compiler or its driver is not installed (Debian: default-jdk-headless, libpostgresql-jdbc-java)")
+        not_shown("Java's compiler or its driver is not installed (Debian: default-jdk-headless, libpostgresql-jdbc-java)")
     url = "jdbc:" + os.environ["BELVEDERE_POSTGRES"]
     said = subprocess.run(["java", "-cp", driver, "tests/clients/Jdbc.java", url, source], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines() == [
+    *lines, version = said.stdout.splitlines()
+    assert lines == [
         "7 ü 2024-02-29 1.50 2024-07-01T12:00:00Z true 2.5",
         "[] [Bo] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] [Bo, Çelik] ",
         "1000",
@@ -200,6 +259,7 @@ def test_jdbc(source):
         "true",
         "true",
     ]
+    seen("PostgreSQL's JDBC driver", version, "binary values, prepared statements, fetch size, metadata of tables, columns and keys")
 
 
 def test_tls():

@@ -6,6 +6,7 @@
 //! | `memory.rs` | [`InMemory`](memory::InMemory): an engine over a source in memory, whose commits the test makes |
 //! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
+//! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |
 //! | `names.rs` | how names are resolved |
 //! | `sources.rs` | sources that are down, come back, or change |
@@ -47,6 +48,7 @@
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
 
+mod advice;
 mod apply;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod averages;

@@ -378,7 +378,7 @@ async fn what_cannot_be_subscribed_to_says_so() {
     SUBSCRIBE TO (SELECT id AS epoch FROM shop.orders)
       invalid: a subscription has a column epoch of its own, and so has what it is to. Give it another name: SUBSCRIBE TO (SELECT epoch AS other_name, … FROM …)
     SUBSCRIBE TO (SELECT id, id FROM shop.orders)
-      plan: Projections require unique expression names but the expression "shop.orders.id" at position 0 and "shop.orders.id" at position 1 have the same name. Consider aliasing ("AS") one of them
+      invalid: two columns would be named id. Give one another name: SELECT … AS other_name
     SUBSCRIBE TO (SELECT name FROM system.sources)
       invalid: system.sources does not tell what changes in it
     SUBSCRIBE TO sales WITH (cursor = 3)

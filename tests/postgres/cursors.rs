@@ -44,3 +44,23 @@ async fn statements_are_prepared_in_sql_too() {
     rows(&client, "SET timezone = 'Asia/Tokyo'; DISCARD ALL").await;
     assert_eq!(rows(&client, "SHOW timezone").await, ["UTC"]);
 }
+
+#[tokio::test]
+async fn a_cursor_has_the_parameters_of_its_query() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    rows(&client, "BEGIN").await;
+    let declare = "DECLARE c CURSOR FOR SELECT id, $2 FROM shop.orders WHERE id > $1 ORDER BY id";
+    let statement = client.prepare(declare).await.unwrap();
+    assert_eq!(
+        statement.params(),
+        [
+            tokio_postgres::types::Type::INT8,
+            tokio_postgres::types::Type::TEXT
+        ]
+    );
+    client.execute(&statement, &[&5i64, &"x"]).await.unwrap();
+    let found = client.query("FETCH 2 FROM c", &[]).await.unwrap();
+    let found: Vec<(i64, String)> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, [(6, "x".to_string()), (7, "x".to_string())]);
+}

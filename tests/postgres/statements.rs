@@ -182,3 +182,165 @@ async fn rows_are_streamed() {
         .unwrap();
     assert_eq!(sum, 300_000 * 300_001 / 2);
 }
+
+#[tokio::test]
+async fn columns_are_called_as_in_postgresql() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let names = async |sql: &str| {
+        let statement = client.prepare(sql).await.unwrap();
+        let names: Vec<String> = statement
+            .columns()
+            .iter()
+            .map(|column| column.name().to_string())
+            .collect();
+        // They are those of the rows, too.
+        client.query(&statement, &[]).await.unwrap();
+        names.join(" ")
+    };
+    for (sql, called) in [
+        (
+            "SELECT 1, 1, 'a', 1 + 1, NOT true",
+            "?column? ?column? ?column? ?column? ?column?",
+        ),
+        (
+            "SELECT count(*), sum(id), max(id) AS m, min(id) FROM mem.t",
+            "count sum m min",
+        ),
+        (
+            "SELECT id::text, 'pg_class'::regclass::oid, '5'::int, CAST(id AS double precision), DATE '2024-01-01' FROM mem.t",
+            "id oid int4 id date",
+        ),
+        (
+            "SELECT CASE WHEN true THEN 1 END, CASE WHEN true THEN 1 ELSE id END, (SELECT max(id) FROM mem.t) FROM mem.t",
+            "case id max",
+        ),
+        (
+            "SELECT true, ARRAY[1], EXISTS (SELECT 1), coalesce(id, 1), INTERVAL '1 day' FROM mem.t",
+            "?column? array exists coalesce interval",
+        ),
+        (
+            "SELECT row_number() OVER (ORDER BY id), extract(year FROM now()) FROM mem.t",
+            "row_number extract",
+        ),
+        (
+            "SELECT a.id, b.id FROM mem.t a JOIN mem.t b ON a.id = b.id",
+            "id id",
+        ),
+        ("SELECT id, id FROM mem.t ORDER BY id", "id id"),
+        ("SELECT a.id, a.* FROM mem.t a", "id id name"),
+        ("SELECT *, id FROM mem.t", "id name id"),
+        (
+            "SELECT *, upper(name) AS name FROM mem.t ORDER BY 1",
+            "id name name",
+        ),
+        (
+            "SELECT * FROM (SELECT a.*, b.* FROM mem.t a JOIN mem.t b ON a.id = b.id) x",
+            "id name id name",
+        ),
+        (
+            "SELECT * FROM (SELECT 1, 1, id, id FROM mem.t) x",
+            "?column? ?column? id id",
+        ),
+        ("SELECT count(*) FROM mem.t UNION ALL SELECT 2", "count"),
+        ("(SELECT count(*) FROM mem.t)", "count"),
+        (
+            "SELECT x.count + 1 AS n, x.max FROM (SELECT count(*), max(id) FROM mem.t) x",
+            "n max",
+        ),
+        (
+            "WITH c AS (SELECT count(*), sum(id), sum(id) FROM mem.t) SELECT * FROM c WHERE count > 0",
+            "count sum sum",
+        ),
+        // What is ordered and grouped by is found.
+        (
+            "SELECT count(*) FROM mem.t GROUP BY name ORDER BY count(*), count",
+            "count",
+        ),
+        (
+            "SELECT DISTINCT upper(name) FROM mem.t ORDER BY upper(name)",
+            "upper",
+        ),
+        (
+            "SELECT upper(name), count(*) FROM mem.t GROUP BY upper(name) HAVING count(*) > 0 ORDER BY upper",
+            "upper count",
+        ),
+        ("SELECT id + 1 FROM mem.t ORDER BY id + 1", "?column?"),
+        (
+            "WITH c AS (SELECT count(*) AS n FROM mem.t) SELECT n, sum(n) FROM c GROUP BY n",
+            "n sum",
+        ),
+    ] {
+        assert_eq!(names(sql).await, called, "{sql}");
+    }
+    assert_eq!(
+        rows(&client, "SELECT -id::int FROM mem.t ORDER BY -id").await,
+        ["-3", "-2", "-1"]
+    );
+}
+
+#[tokio::test]
+async fn ranks_and_lengths_are_whole_numbers() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let sql = "SELECT row_number() OVER (ORDER BY id), rank() OVER (ORDER BY id), dense_rank() OVER (ORDER BY id),
+        ntile(2) OVER (ORDER BY id), array_length(ARRAY[1, 2], 1), cardinality(ARRAY[1]), array_position(ARRAY[4, 5], 5) FROM mem.t";
+    let statement = client.prepare(sql).await.unwrap();
+    let types: Vec<Type> = statement
+        .columns()
+        .iter()
+        .map(|column| column.type_().clone())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            Type::INT8,
+            Type::INT8,
+            Type::INT8,
+            Type::INT8,
+            Type::INT4,
+            Type::INT4,
+            Type::INT4
+        ]
+    );
+    let found = client.query(&statement, &[]).await.unwrap();
+    let ranks = found.iter().map(|row| row.get::<_, i64>(0));
+    assert_eq!(ranks.collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(found[2].get::<_, i64>(3), 2);
+    assert_eq!(found[0].get::<_, i32>(4), 2);
+    assert_eq!(found[0].get::<_, i32>(6), 2);
+    let newest = "SELECT name FROM (SELECT name, row_number() OVER (ORDER BY id DESC) AS n FROM mem.t) x WHERE n = $1";
+    let found = client.query(newest, &[&1i64]).await.unwrap();
+    assert_eq!(found[0].get::<_, String>(0), "c");
+}
+
+#[tokio::test]
+async fn lists_as_parameters_are_of_what_is_looked_for() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let sql = "SELECT id FROM mem.t WHERE id = ANY($1) OR name = ANY($2) ORDER BY id";
+    let statement = client.prepare(sql).await.unwrap();
+    assert_eq!(statement.params(), [Type::INT8_ARRAY, Type::TEXT_ARRAY]);
+    let values: (Vec<i64>, Vec<&str>) = (vec![3, 9], vec!["a"]);
+    let found = client.query(&statement, &[&values.0, &values.1]).await;
+    let found: Vec<i64> = found.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(found, [1, 3]);
+}
+
+/// What postgres_fdw reads of it.
+#[tokio::test]
+async fn a_plan_begins_with_its_costs() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for sql in [
+        "EXPLAIN SELECT * FROM mem.t",
+        "EXPLAIN (VERBOSE, COSTS OFF) SELECT 1",
+    ] {
+        let plan = rows(&client, sql).await;
+        assert!(plan[0].starts_with("Answer  (cost=100.00.."), "{plan:?}");
+        assert!(
+            plan[0].contains(" rows=") && plan[0].contains(" width="),
+            "{plan:?}"
+        );
+    }
+}

@@ -96,7 +96,7 @@ impl Window {
     pub fn data_type(&self) -> DataType {
         match &self.function {
             WindowFunction::RowNumber | WindowFunction::Rank | WindowFunction::DenseRank => {
-                DataType::UInt64
+                DataType::Int64
             }
             WindowFunction::Aggregate(aggregate) => aggregate.data_type.clone(),
             WindowFunction::Lag { arg, .. }
@@ -126,7 +126,7 @@ impl Window {
     pub(crate) fn field(&self, name: &str, input: &Schema) -> Field {
         match &self.function {
             WindowFunction::RowNumber | WindowFunction::Rank | WindowFunction::DenseRank => {
-                Field::new(name, DataType::UInt64, false)
+                Field::new(name, DataType::Int64, false)
             }
             WindowFunction::Aggregate(aggregate) => aggregate.field(name, input),
             WindowFunction::Lag { arg, .. }

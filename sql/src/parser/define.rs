@@ -162,7 +162,10 @@ impl Cursor<'_> {
 
     pub(super) fn alter(&mut self) -> Result<Statement> {
         if self.is_standard(1) {
-            return self.standard();
+            return match self.alter_as_table() {
+                Some(altered) => altered,
+                None => self.standard(),
+            };
         }
         self.take(&["ALTER"]);
         match self.expect_object()? {
@@ -177,11 +180,16 @@ impl Cursor<'_> {
                 Ok(Statement::AlterSource(AlterSource { name, action }))
             }
             object @ ("VIEW" | "MATERIALIZED") => {
-                let materialized = self.is_materialized(object)?;
+                let called = match self.is_materialized(object)? {
+                    true => Called::MaterializedView,
+                    false => Called::View,
+                };
+                let if_exists = self.take(&["IF", "EXISTS"]);
                 let name = self.relation("the name of a view")?;
                 let action = self.view_action()?;
                 Ok(Statement::AlterView(AlterView {
-                    materialized,
+                    called,
+                    if_exists,
                     name,
                     action,
                 }))
@@ -196,6 +204,43 @@ impl Cursor<'_> {
                 }))
             }
         }
+    }
+
+    /// `ALTER TABLE [IF EXISTS] [ONLY] v RENAME TO w | SET SCHEMA s`, if that comes next: all else of a table's is sqlparser's.
+    fn alter_as_table(&mut self) -> Option<Result<Statement>> {
+        let mut at = 2;
+        if !self.ahead(&["ALTER", "TABLE"]) {
+            return None;
+        }
+        let if_exists = self.is_word(at, "IF") && self.is_word(at + 1, "EXISTS");
+        at += if if_exists { 2 } else { 0 };
+        // A view may be called `only`.
+        let only = self.is_word(at, "ONLY")
+            && matches!(self.parser.peek_nth_token_ref(at + 1).token, Token::Word(_))
+            && !(self.is_word(at + 1, "RENAME") && self.is_word(at + 2, "TO"))
+            && !(self.is_word(at + 1, "SET") && self.is_word(at + 2, "SCHEMA"));
+        at += usize::from(only);
+        while self.parser.peek_nth_token_ref(at + 1).token == Token::Period {
+            at += 2;
+        }
+        let names = self.is_word(at + 1, "RENAME") && self.is_word(at + 2, "TO");
+        if !names && !(self.is_word(at + 1, "SET") && self.is_word(at + 2, "SCHEMA")) {
+            return None;
+        }
+        self.take(&["ALTER", "TABLE"]);
+        self.take(&["IF", "EXISTS"]);
+        if only {
+            self.take(&["ONLY"]);
+        }
+        let altered = self.relation("the name of a view").and_then(|name| {
+            Ok(Statement::AlterView(AlterView {
+                called: Called::Table,
+                if_exists,
+                name,
+                action: self.view_action()?,
+            }))
+        });
+        Some(altered)
     }
 
     fn source_action(&mut self) -> Result<SourceAction> {

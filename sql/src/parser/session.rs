@@ -13,6 +13,11 @@ use crate::options::Value;
 /// Parts of a setting's name: `datafusion.execution.parquet.pushdown_filters` has four.
 const SETTING_PARTS: usize = 6;
 
+/// What `EXPLAIN (…)` takes: the first three are ours, the others PostgreSQL's, and change nothing.
+const EXPLAINED: &[&str] = &[
+    "ANALYZE", "VERBOSE", "FORMAT", "COSTS", "SETTINGS", "BUFFERS", "WAL", "TIMING", "SUMMARY",
+];
+
 impl Cursor<'_> {
     pub(super) fn show(&mut self) -> Result<Statement> {
         // Lists the functions of DataFusion, which plans it itself.
@@ -156,16 +161,16 @@ impl Cursor<'_> {
         let (mut analyze, mut verbose, mut format) = (false, false, None);
         // `(` also begins a query in parentheses.
         let listed = self.parser.peek_token_ref().token == Token::LParen
-            && ["ANALYZE", "VERBOSE", "FORMAT"]
-                .iter()
-                .any(|word| self.is_word(1, word));
+            && EXPLAINED.iter().any(|word| self.is_word(1, word));
         if listed {
             self.parser.advance_token();
             loop {
-                match self.expect_one(&["ANALYZE", "VERBOSE", "FORMAT"])? {
+                match self.expect_one(EXPLAINED)? {
                     "ANALYZE" => analyze = self.switch()?,
                     "VERBOSE" => verbose = self.switch()?,
-                    _ => format = Some(self.format()?),
+                    "FORMAT" => format = Some(self.format()?),
+                    // What PostgreSQL shows more or less of is not there, or always.
+                    _ => drop(self.switch()?),
                 }
                 if self.take_token(&Token::RParen) {
                     break;

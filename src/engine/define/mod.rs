@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `source.rs` | `CREATE`, `ALTER`, `DROP SOURCE` |
 //! | `view.rs` | `CREATE`, `ALTER`, `DROP VIEW` |
+//! | `renamed.rs` | what reads a view that is renamed |
 //! | `index.rs` | `CREATE`, `DROP INDEX` |
 //! | `schema.rs` | `CREATE`, `ALTER`, `DROP SCHEMA`; the names that may be given |
 //! | `comment.rs` | `COMMENT ON` |
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 
 mod comment;
 mod index;
+mod renamed;
 mod schema;
 mod source;
 mod view;

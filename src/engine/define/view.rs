@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use belvedere_sql::{AlterView, CreateView, DropView, Name, Statement, ViewAction, fold};
+use belvedere_sql::{AlterView, Called, CreateView, DropView, Name, Statement, ViewAction, fold};
 
 use super::schema::{own_schema_name, writable_schema};
-use super::{Context, define, drop_view, drop_views, move_comments, nothing_depends, taken};
+use super::{
+    Context, define, drop_view, drop_views, move_comments, nothing_depends, renamed, taken,
+};
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
 use crate::engine::answer::{deadline, within};
 use crate::engine::settings::Settings;
@@ -163,9 +165,21 @@ impl Context<'_> {
         world: &mut World,
         alter: &AlterView,
     ) -> Result<&'static str> {
-        let key = self.existing_view(world, &alter.name)?;
+        let tag = match alter.called {
+            Called::View => "ALTER VIEW",
+            Called::MaterializedView => "ALTER MATERIALIZED VIEW",
+            Called::Table => "ALTER TABLE",
+        };
+        let key = match self.existing_view(world, &alter.name) {
+            Err(Error::Unknown { .. }) if alter.if_exists => return Ok(tag),
+            key => key?,
+        };
         let mut new = world.definitions.views[&key].as_ref().clone();
-        called_right(&new, alter.materialized, "ALTER")?;
+        match alter.called {
+            Called::View => called_right(&new, false, "ALTER")?,
+            Called::MaterializedView => called_right(&new, true, "ALTER")?,
+            Called::Table => {}
+        }
         match &alter.action {
             ViewAction::RenameTo(to) => new.name = fold(to),
             ViewAction::SetSchema(schema) => {
@@ -188,23 +202,84 @@ impl Context<'_> {
         }
         let new_key = (new.schema.clone(), new.name.clone());
         if new_key != key {
-            let old = &world.definitions.views[&key];
-            nothing_depends("view", world, &old.id(), &[])?;
-            if world.definitions.views.contains_key(&new_key) {
-                return Err(taken("view", &new.id().to_string(), "VIEW"));
-            }
-        }
-        let from = world.definitions.views.remove(&key).map(|old| old.id());
-        if let Some(from) = from.filter(|from| *from != new.id()) {
-            move_comments(world, &from, &new.id());
+            self.move_view(world, &key, new).await?;
+            return Ok(tag);
         }
         let new = Arc::new(new);
-        world.definitions.views.insert(new_key, new.clone());
+        world.definitions.views.insert(key, new.clone());
         if new.materialized.is_some() {
             self.keepable(world, &new).await?;
-            return Ok("ALTER MATERIALIZED VIEW");
         }
-        Ok("ALTER VIEW")
+        Ok(tag)
+    }
+
+    /// The view gets another name. What reads it follows.
+    async fn move_view(
+        &self,
+        world: &mut World,
+        key: &(String, String),
+        mut new: ViewDefinition,
+    ) -> Result<()> {
+        let (from, to) = (world.definitions.views[key].id(), new.id());
+        let new_key = (new.schema.clone(), new.name.clone());
+        if world.definitions.views.contains_key(&new_key) {
+            return Err(taken("view", &to.to_string(), "VIEW"));
+        }
+        let before = self.names(world);
+        // Its own checks read it.
+        if let Some(following) = renamed::following(&before, &new, &from, &to).await? {
+            new = following;
+        }
+        let readers = renamed::readers(world.definitions.views.values(), &from);
+        let mut moved = Vec::new();
+        for reader in readers {
+            let following = renamed::following(&before, &reader, &from, &to).await?;
+            let Some(following) = following else {
+                return nothing_depends("view", world, &from, &[]);
+            };
+            moved.push((reader, Arc::new(following)));
+        }
+        world.definitions.views.remove(key);
+        move_comments(world, &from, &to);
+        let new = Arc::new(new);
+        world.definitions.views.insert(new_key, new.clone());
+        for (_, reader) in &moved {
+            let key = (reader.schema.clone(), reader.name.clone());
+            world.definitions.views.insert(key, reader.clone());
+        }
+        if new.materialized.is_some() {
+            self.keepable(world, &new).await?;
+        }
+        for (was, reader) in moved {
+            let read = self.reads_the_same(world, &reader).await;
+            if let Err(e) = read {
+                return Err(Error::invalid_with_help(
+                    format!(
+                        "{} reads {from}, and does not find it as {to}: {e}",
+                        was.id()
+                    ),
+                    "Drop that view first, or define it anew",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The view, whose text has been changed, reads what it is said to.
+    async fn reads_the_same(&self, world: &World, view: &Arc<ViewDefinition>) -> Result<()> {
+        let names = self.names(world);
+        query::view_provider(&names, view).await?;
+        let parsed = belvedere_sql::parse_one(&view.query)?;
+        if let Statement::Query(query) = parsed.statement {
+            let planned = query::plan(names.inside(&view.search_path), &query).await?;
+            if planned.names.referenced() != view.depends_on {
+                return Err(Error::invalid("another of that name is found"));
+            }
+        }
+        match view.materialized {
+            Some(_) => self.keepable(world, view).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) fn drop_view(&self, world: &mut World, drop: &DropView) -> Result<&'static str> {

@@ -11,11 +11,13 @@
 //! | `keys.rs` | `system.keys` and the constraints of `information_schema` |
 //! | `information_schema.rs` | the rest of `information_schema` |
 //! | `lineage.rs` | `system.lineage` |
+//! | `advice.rs` | `system.statements`, `advice` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `fragments`, `subscriptions`, `settings` |
 //! | `types.rs` | types as SQL writes them |
 //! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 //! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
 
+mod advice;
 mod information_schema;
 mod keys;
 mod lineage;
@@ -41,8 +43,9 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
-pub(super) use pg_catalog::{Catalog, understand};
+pub(super) use pg_catalog::{Catalog, asks_catalog, column_name, understand};
 pub(crate) use pg_type::PgType;
+pub(super) use pg_type::{OIDS, PG_TYPE};
 #[cfg(feature = "serve")]
 pub(super) use relations::{Relation, relations};
 pub(crate) use types::sql_type;
@@ -59,6 +62,8 @@ static ALL: &[Definition] = &[
     lineage::LINEAGE,
     queries::FRAGMENTS,
     queries::QUERIES,
+    advice::ADVICE,
+    advice::STATEMENTS,
     queries::SUBSCRIPTIONS,
     settings::SETTINGS,
     sources::OWNERSHIP,

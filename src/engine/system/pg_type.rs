@@ -2,6 +2,8 @@ use datafusion::arrow::datatypes::{DataType, Field};
 
 /// In a field's metadata: the name of the type that PostgreSQL has for it, where Arrow has none of its own (`oid`, `name`).
 pub(crate) const PG_TYPE: &str = "belvedere.pg_type";
+/// Lists of numbers of the catalog's, there.
+pub(crate) const OIDS: &str = "_oid";
 
 /// A type as PostgreSQL knows it: what `pg_attribute` and a row's description say of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,9 @@ impl PgType {
     /// Of a column: as its metadata says, else of its Arrow type.
     pub fn of_field(field: &Field) -> Self {
         let named = field.metadata().get(PG_TYPE);
+        if named.is_some_and(|name| name == OIDS) {
+            return Self::OID.array();
+        }
         let known = named.and_then(|name| {
             Self::ALL
                 .iter()

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType, NullEquality, Result};
-use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Distinct, Expr, ExprFunctionExt, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder,
 };
@@ -60,7 +59,9 @@ fn numbered(rows: &LogicalPlan, keys: Vec<Expr>, name: &str) -> Result<(LogicalP
             order.push(key.clone().sort(true, false));
         }
     }
-    let number = row_number().partition_by(keys);
+    let number = super::ranks::row_number()
+        .call(Vec::new())
+        .partition_by(keys);
     let number = match order.is_empty() {
         true => number.build()?,
         false => number.order_by(order).build()?,

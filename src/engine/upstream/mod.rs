@@ -24,6 +24,7 @@
 //! | `zones.rs` | times without a zone compared as if they were in UTC, and none where summer begins or ends |
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
 //! | `expressions.rs` | nothing by itself: rewriting the expressions of a node |
+//! | `ranks.rs` | ranks, and lengths of lists, without a sign |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ mod membership;
 mod outer;
 mod projections;
 mod ranges;
+mod ranks;
 mod recursion;
 mod topk;
 mod windows;
@@ -160,5 +162,5 @@ pub(super) fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in extremes::functions() {
         state.register_udaf(function)?;
     }
-    Ok(())
+    ranks::register(state)
 }

@@ -397,7 +397,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 is_binary,
                 is_held,
             } => {
-                self.declare(name, prepared, *is_binary, *is_held)?;
+                let values = portal.values.clone();
+                self.declare(name, prepared, values, *is_binary, *is_held)?;
                 "DECLARE CURSOR".to_string()
             }
             What::Fetch(fetch) => {
@@ -485,6 +486,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         &mut self,
         name: &str,
         prepared: &Arc<Statement>,
+        values: Vec<ScalarValue>,
         is_binary: bool,
         is_held: bool,
     ) -> Result<()> {
@@ -503,7 +505,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             true => vec![Format::Binary],
             false => Vec::new(),
         };
-        let mut portal = Portal::new(Arc::clone(prepared), Vec::new(), formats);
+        let mut portal = Portal::new(Arc::clone(prepared), values, formats);
         portal.is_held = is_held;
         self.portals.insert(name.to_string(), portal);
         Ok(())

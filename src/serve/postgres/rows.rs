@@ -119,6 +119,12 @@ impl<'a> Column<'a> {
         };
         if let Values::List(lists) = &mut values {
             lists.is_vector = of == PgType::INT2VECTOR || of == PgType::OIDVECTOR;
+            if of.item() == Some(PgType::OID)
+                && let Values::Int8(items) = &lists.items.values
+            {
+                lists.items.values = Values::Oid(items.clone());
+                lists.item_type = PgType::OID;
+            }
         }
         Ok(Self {
             nulls: array.logical_nulls(),

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use belvedere_sql::{Fetch, Spanned, Statement as Sql, fold};
@@ -60,6 +61,10 @@ impl Statement {
             });
         };
         refuse_relative_in(&parsed.statement)?;
+        let query = match &parsed.statement {
+            Sql::Query(query) => Some(query.clone()),
+            _ => None,
+        };
         let what = match &parsed.statement {
             Sql::Copy(copy) if copy.to.is_none() => {
                 let form = CopyOut::new(copy)?;
@@ -69,9 +74,11 @@ impl Statement {
             Sql::Declare(declare) => {
                 let rows = Sql::Query(declare.query.clone());
                 let prepared = prepared(session, &parsed, rows).await?;
+                let mut statement = Self::of(What::Ask(prepared), declared)?;
+                statement.type_answer(session).await?;
                 What::Declare {
                     name: fold(&declare.name),
-                    prepared: Arc::new(Self::of(What::Ask(prepared), declared)?),
+                    prepared: Arc::new(statement),
                     is_binary: declare.binary,
                     is_held: declare.hold,
                 }
@@ -110,15 +117,27 @@ impl Statement {
             _ => What::Ask(session.prepare_parsed(parsed).await?),
         };
         let mut statement = Self::of(what, declared)?;
-        // Where its answer hangs on the types of its parameters, they are what is known of them now.
-        if let What::Ask(prepared) = &statement.what
+        if let Some(query) = &query {
+            name_types(query, &mut statement.parameters, declared);
+        }
+        // A cursor's parameters are its query's, whose values come with it.
+        if let What::Declare { prepared, .. } = &statement.what {
+            statement.parameters.clone_from(&prepared.parameters);
+        }
+        statement.type_answer(session).await?;
+        Ok(statement)
+    }
+
+    /// Where its answer hangs on the types of its parameters, they are what is known of them now.
+    async fn type_answer(&mut self, session: &Session) -> Result<()> {
+        if let What::Ask(prepared) = &self.what
             && let Some(typed) = session
-                .prepare_typed(prepared, &statement.parameter_types())
+                .prepare_typed(prepared, &self.parameter_types())
                 .await?
         {
-            statement.what = What::Ask(typed);
+            self.what = What::Ask(typed);
         }
-        Ok(statement)
+        Ok(())
     }
 
     fn of(what: What, declared: &[u32]) -> Result<Self> {
@@ -163,6 +182,41 @@ impl Statement {
         let types = self.parameters.iter().map(known);
         types.map(parameters::data_type).collect()
     }
+}
+
+/// What a parameter is cast to is its type, also where the engine has none of that name: asyncpg asks of types by `$1::oid[]`, and asks
+/// the same of each type that it does not know.
+fn name_types(query: &ast::Query, parameters: &mut [u32], declared: &[u32]) {
+    let named = |data_type: &ast::DataType| match data_type {
+        ast::DataType::Custom(name, _) => {
+            let name = name.0.last()?.as_ident().map(fold)?;
+            [PgType::OID, PgType::NAME]
+                .into_iter()
+                .find(|known| known.name == name)
+        }
+        _ => None,
+    };
+    let _ = ast::visit_expressions(query, |expr| {
+        if let Expr::Cast {
+            expr, data_type, ..
+        } = expr
+            && let Expr::Value(value) = expr.as_ref()
+            && let Value::Placeholder(name) = &value.value
+            && let Ok(number) = name.trim_start_matches('$').parse::<usize>()
+            && let Some(at) = number.checked_sub(1)
+            && declared.get(at).is_none_or(|oid| *oid == 0)
+            && let Some(parameter) = parameters.get_mut(at)
+        {
+            let of = match data_type {
+                ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(item, _)) => {
+                    named(item).map(|known| known.array_oid)
+                }
+                data_type => named(data_type).map(|known| known.oid),
+            };
+            *parameter = of.unwrap_or(*parameter);
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// The rows of this query, as a statement of its own.

@@ -207,3 +207,74 @@ select quote_ident(table_name) as "table" from information_schema.tables
 where quote_ident(table_schema) not in ('information_schema', 'pg_catalog', '_timescaledb_cache', 'system')
 and array_position(array['main'], quote_ident(table_schema)) is not null order by 1
 
+-- dbt: which views read what
+    select distinct
+        dependent_namespace.nspname as dependent_schema,
+        dependent_class.relname as dependent_name,
+        referenced_namespace.nspname as referenced_schema,
+        referenced_class.relname as referenced_name
+    from pg_class as dependent_class
+    join pg_namespace as dependent_namespace on dependent_namespace.oid = dependent_class.relnamespace
+    join pg_depend as dependent_depend on dependent_depend.refobjid = dependent_class.oid
+        and dependent_depend.classid = 'pg_rewrite'::regclass
+        and dependent_depend.refclassid = 'pg_class'::regclass
+        and dependent_depend.deptype = 'i'
+    join pg_depend as joining_depend on joining_depend.objid = dependent_depend.objid
+        and joining_depend.classid = 'pg_rewrite'::regclass
+        and joining_depend.refclassid = 'pg_class'::regclass
+        and joining_depend.refobjid != dependent_depend.refobjid
+    join pg_class as referenced_class on referenced_class.oid = joining_depend.refobjid
+    join pg_namespace as referenced_namespace on referenced_namespace.oid = referenced_class.relnamespace
+        and referenced_namespace.nspname != 'information_schema'
+        and referenced_namespace.nspname not like 'pg\_%'
+    order by
+        dependent_schema, dependent_name, referenced_schema, referenced_name;
+-- psqlODBC: foreign keys
+select	'belvedere'::name as "PKTABLE_CAT",
+	n2.nspname as "PKTABLE_SCHEM",
+	c2.relname as "PKTABLE_NAME",
+	a2.attname as "PKCOLUMN_NAME",
+	'belvedere'::name as "FKTABLE_CAT",
+	n1.nspname as "FKTABLE_SCHEM",
+	c1.relname as "FKTABLE_NAME",
+	a1.attname as "FKCOLUMN_NAME",
+	i::int2 as "KEY_SEQ",
+	case ref.confupdtype
+		when 'c' then 0::int2
+		when 'n' then 2::int2
+		when 'd' then 4::int2
+		when 'r' then 1::int2
+		else 3::int2
+	end as "UPDATE_RULE",
+	ref.conname as "FK_NAME",
+	cn.conname as "PK_NAME"
+ from
+ ((((((( (select cn.oid, conrelid, conkey, confrelid, confkey,
+	 generate_series(array_lower(conkey, 1), array_upper(conkey, 1)) as i,
+	 confupdtype, confdeltype, conname,
+	 condeferrable, condeferred
+  from pg_catalog.pg_constraint cn,
+	pg_catalog.pg_class c,
+	pg_catalog.pg_namespace n
+  where contype = 'f'
+   and  conrelid = c.oid
+   and  n.oid = c.relnamespace
+ ) ref
+ inner join pg_catalog.pg_class c1
+  on c1.oid = ref.conrelid)
+ inner join pg_catalog.pg_namespace n1
+  on  n1.oid = c1.relnamespace)
+ inner join pg_catalog.pg_attribute a1
+  on  a1.attrelid = c1.oid
+  and  a1.attnum = conkey[i])
+ inner join pg_catalog.pg_class c2
+  on  c2.oid = ref.confrelid)
+ inner join pg_catalog.pg_namespace n2
+  on  n2.oid = c2.relnamespace)
+ inner join pg_catalog.pg_attribute a2
+  on  a2.attrelid = c2.oid
+  and  a2.attnum = confkey[i])
+ left outer join pg_catalog.pg_constraint cn
+  on cn.conrelid = ref.confrelid
+  and cn.contype = 'p')
+  order by ref.oid, ref.i;

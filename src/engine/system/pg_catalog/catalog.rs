@@ -21,6 +21,7 @@ pub(in crate::engine) struct Catalog {
     pub(super) relations: Vec<Relation>,
     pub(super) indexes: Vec<Index>,
     pub(super) constraints: Vec<Constraint>,
+    pub(super) rules: Vec<Rule>,
     pub(super) by_oid: HashMap<i64, usize>,
     by_name: HashMap<(String, String), usize>,
 }
@@ -85,6 +86,15 @@ pub(super) struct Constraint {
     pub references: Option<(i64, Vec<i16>)>,
 }
 
+/// What PostgreSQL keeps a view as, and by which it knows what the view reads.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub oid: i64,
+    pub view: i64,
+    /// Relations.
+    pub reads: Vec<i64>,
+}
+
 impl Catalog {
     pub(in crate::engine) fn new(world: &World) -> Self {
         let mut numbers = Numbers::default();
@@ -94,6 +104,7 @@ impl Catalog {
         catalog.add_keys(world, &mut numbers);
         catalog.add_foreign_keys(world, &mut numbers);
         catalog.add_indexes_of_views(world, &mut numbers);
+        catalog.add_rules(world, &mut numbers);
         catalog
     }
 
@@ -299,6 +310,27 @@ impl Catalog {
                 let columns = index.columns.iter().filter_map(number).collect();
                 self.add_index(&view.schema, &view.name, &index.name, columns, 'i', numbers);
             }
+        }
+    }
+
+    fn add_rules(&mut self, world: &World, numbers: &mut Numbers) {
+        for view in world.definitions.views.values() {
+            let Some(oid) = self.named(&view.schema, &view.name).map(|found| found.oid) else {
+                continue;
+            };
+            let reads = view.depends_on.iter().filter_map(|id| {
+                let [catalog, schema, name] = id.0.as_slice() else {
+                    return None;
+                };
+                let schema = schema_name(world, catalog, schema);
+                self.named(&schema, name).map(|found| found.oid)
+            });
+            let reads = reads.collect();
+            self.rules.push(Rule {
+                oid: numbers.give(["rule", &view.schema, &view.name]),
+                view: oid,
+                reads,
+            });
         }
     }
 

@@ -37,7 +37,7 @@ use crate::engine::names::Names;
 
 pub(in crate::engine) use catalog::Catalog;
 pub(super) use catalog::schema_name;
-pub(in crate::engine) use rewrite::understand;
+pub(in crate::engine) use rewrite::{asks_catalog, called as column_name, understand};
 
 type Known = fn(&Names, &mut Rows);
 
@@ -51,6 +51,7 @@ const FILLED: &[(&str, Known)] = &[
     ("pg_collation", types::pg_collation),
     ("pg_constraint", keys::pg_constraint),
     ("pg_database", server::pg_database),
+    ("pg_depend", relations::pg_depend),
     ("pg_description", relations::pg_description),
     ("pg_index", keys::pg_index),
     ("pg_indexes", keys::pg_indexes),
@@ -60,6 +61,7 @@ const FILLED: &[(&str, Known)] = &[
     ("pg_opclass", types::pg_opclass),
     ("pg_proc", server::pg_proc),
     ("pg_range", types::pg_range),
+    ("pg_rewrite", relations::pg_rewrite),
     ("pg_roles", server::pg_roles),
     ("pg_settings", server::pg_settings),
     ("pg_stat_activity", server::pg_stat_activity),

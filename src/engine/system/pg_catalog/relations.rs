@@ -10,6 +10,7 @@ use crate::engine::system::table::{NULL, Rows, some};
 
 pub(super) const PG_CLASS: i64 = 1259;
 pub(super) const PG_NAMESPACE: i64 = 2615;
+const PG_REWRITE: i64 = 2618;
 
 pub(super) fn pg_namespace(names: &Names, rows: &mut Rows) {
     for namespace in &names.world.pg_catalog().namespaces {
@@ -98,6 +99,41 @@ pub(super) fn pg_description(names: &Names, rows: &mut Rows) {
         say(relation.oid, PG_CLASS, 0, &relation.comment);
         for (i, column) in relation.columns.iter().enumerate() {
             say(relation.oid, PG_CLASS, i as i32 + 1, &column.comment);
+        }
+    }
+}
+
+/// Of each view of ours, the rule that it is in PostgreSQL.
+pub(super) fn pg_rewrite(names: &Names, rows: &mut Rows) {
+    for rule in &names.world.pg_catalog().rules {
+        rows.some(some![
+            oid: rule.oid,
+            rulename: "_RETURN",
+            ev_class: rule.view,
+            ev_type: "1",
+            ev_enabled: "O",
+            is_instead: true,
+        ]);
+    }
+}
+
+/// What cannot be without what: views without what they read.
+pub(super) fn pg_depend(names: &Names, rows: &mut Rows) {
+    for rule in &names.world.pg_catalog().rules {
+        let mut needs = |relation: i64, how: &str| {
+            rows.some(some![
+                classid: PG_REWRITE,
+                objid: rule.oid,
+                objsubid: 0,
+                refclassid: PG_CLASS,
+                refobjid: relation,
+                refobjsubid: 0,
+                deptype: how,
+            ]);
+        };
+        needs(rule.view, "i");
+        for relation in &rule.reads {
+            needs(*relation, "n");
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) static FUNCTIONS: &[Known] = &[
     // A set of rows in PostgreSQL: here a list, which is made rows of where it stands.
     known("generate_subscripts", Returns::Integers, subscripts),
     known("_pg_expandarray", Returns::Numbered, expanded),
+    // No function of PostgreSQL's: what stands for a subquery.
+    known("_pg_column_names", Returns::Texts, column_names),
     known("quote_ident", Returns::Text, |_, args| {
         maybe_text(text(args, 0).map(|name| quoted(&name)))
     }),
@@ -43,6 +45,21 @@ pub(super) static FUNCTIONS: &[Known] = &[
     // Of a transaction: there are none.
     known("age", Returns::Integer, |_, _| integer(0)),
 ];
+
+/// The names of a relation's columns, by their numbers.
+fn column_names(context: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {
+    let relation = number(args, 0).and_then(|oid| context.catalog.relation(oid));
+    let (Some(relation), Some(items)) = (relation, items(args, 1)) else {
+        return Ok(ScalarValue::Null);
+    };
+    let names = items.iter().filter_map(|item| {
+        let place = usize::try_from(number(std::slice::from_ref(item), 0)? - 1).ok()?;
+        let name = relation.columns.get(place)?.name.clone();
+        Some(ScalarValue::Utf8(Some(name)))
+    });
+    let list = ScalarValue::new_list(&names.collect::<Vec<_>>(), &DataType::Utf8, true);
+    Ok(ScalarValue::List(list))
+}
 
 /// Names and values in turn.
 fn json_object(_: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {

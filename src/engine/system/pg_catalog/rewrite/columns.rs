@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    DataType, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    AccessExpr, DataType, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TimezoneInfo, TrimWhereField,
 };
 
 use super::build::folded;
@@ -67,36 +68,58 @@ fn wildcards(select: &Select) -> HashSet<String> {
     all.collect()
 }
 
-/// What PostgreSQL calls the column that an expression makes.
-fn called(expr: &Expr) -> Option<String> {
+/// What PostgreSQL calls the column that an expression makes. None: `?column?`.
+pub(in crate::engine) fn called(expr: &Expr) -> Option<String> {
+    named(expr).map(|(name, _)| name)
+}
+
+/// The name, and whether it is the expression's own: a type's, and `case`, give way to what is around them.
+fn named(expr: &Expr) -> Option<(String, bool)> {
+    let own = |name: &str| Some((name.to_string(), true));
     match expr {
-        Expr::Identifier(name) => Some(belvedere_sql::fold(name)),
-        Expr::CompoundIdentifier(parts) => parts.last().map(belvedere_sql::fold),
-        Expr::Function(function) => folded(&function.name).pop(),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => called(inner),
+        Expr::Identifier(name) => Some((belvedere_sql::fold(name), true)),
+        Expr::CompoundIdentifier(parts) => Some((belvedere_sql::fold(parts.last()?), true)),
+        Expr::Function(function) => Some((folded(&function.name).pop()?, true)),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
         Expr::Cast {
             expr, data_type, ..
-        } => called(expr).or_else(|| Some(type_name(data_type))),
-        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-            Some(sqlparser::ast::AccessExpr::Dot(Expr::Identifier(name))) => {
-                Some(belvedere_sql::fold(name))
+        } => named(expr)
+            .filter(|(_, is_own)| *is_own)
+            .or_else(|| Some((type_name(data_type), false))),
+        Expr::TypedString(typed) => Some((type_name(&typed.data_type), false)),
+        Expr::Interval(_) => Some(("interval".to_string(), false)),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(name))) => {
+                Some((belvedere_sql::fold(name), true))
             }
+            Some(AccessExpr::Subscript(_)) => named(root),
             _ => None,
         },
         Expr::Case { else_result, .. } => {
-            let other = else_result.as_deref().and_then(called);
-            Some(other.unwrap_or_else(|| "case".to_string()))
+            let other = else_result.as_deref().and_then(named);
+            other
+                .filter(|(_, is_own)| *is_own)
+                .or_else(|| Some(("case".to_string(), false)))
         }
-        Expr::Exists { .. } => Some("exists".to_string()),
-        Expr::Array(_) => Some("array".to_string()),
-        Expr::Trim { .. } => Some("btrim".to_string()),
-        Expr::Substring { .. } => Some("substring".to_string()),
-        Expr::Extract { .. } => Some("extract".to_string()),
-        Expr::Position { .. } => Some("position".to_string()),
+        Expr::Exists { .. } => own("exists"),
+        Expr::Array(_) => own("array"),
+        Expr::Trim { trim_where, .. } => own(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
+        Expr::Substring { .. } => own("substring"),
+        Expr::Extract { .. } => own("extract"),
+        Expr::Position { .. } => own("position"),
+        Expr::AtTimeZone { .. } => own("timezone"),
+        Expr::Ceil { .. } => own("ceil"),
+        Expr::Floor { .. } => own("floor"),
+        Expr::Overlay { .. } => own("overlay"),
+        Expr::Tuple(_) => own("row"),
         Expr::Subquery(query) => match &*query.body {
             SetExpr::Select(select) => match select.projection.first()? {
-                SelectItem::UnnamedExpr(expr) => called(expr),
-                SelectItem::ExprWithAlias { alias, .. } => Some(belvedere_sql::fold(alias)),
+                SelectItem::UnnamedExpr(expr) => named(expr),
+                SelectItem::ExprWithAlias { alias, .. } => Some((belvedere_sql::fold(alias), true)),
                 _ => None,
             },
             _ => None,
@@ -114,6 +137,18 @@ fn type_name(data_type: &DataType) -> String {
         DataType::Int(_) | DataType::Integer(_) => "int4".to_string(),
         DataType::BigInt(_) => "int8".to_string(),
         DataType::SmallInt(_) => "int2".to_string(),
+        DataType::Real | DataType::Float4 => "float4".to_string(),
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) => {
+            "float8".to_string()
+        }
+        DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => "numeric".to_string(),
+        DataType::Varchar(_) | DataType::CharacterVarying(_) => "varchar".to_string(),
+        DataType::Char(_) | DataType::Character(_) => "bpchar".to_string(),
+        DataType::Timestamp(_, zone) => match zone {
+            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => "timestamptz".to_string(),
+            _ => "timestamp".to_string(),
+        },
+        DataType::Time(..) => "time".to_string(),
         other => other.to_string().to_ascii_lowercase(),
     }
 }

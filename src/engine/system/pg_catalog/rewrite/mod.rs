@@ -24,8 +24,15 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use sqlparser::ast::{Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
 
+pub(in crate::engine) use columns::called;
+
 use super::functions;
 use crate::engine::names::Names;
+
+/// Whether a query asks PostgreSQL's catalog.
+pub(in crate::engine) fn asks_catalog(query: &Query) -> bool {
+    found::found(query).catalog
+}
 
 /// Say a query in DataFusion's words, and give the state the functions that it names.
 pub(in crate::engine) fn understand(
@@ -69,6 +76,7 @@ impl VisitorMut for Rewrite {
         // Before what is in it is looked at: it may have no meaning here.
         subqueries::of_nothing(expr);
         if self.of_catalog {
+            subqueries::names_of_columns(expr);
             subqueries::lifted(expr);
         }
         ControlFlow::Continue(())
@@ -96,6 +104,7 @@ impl VisitorMut for Rewrite {
         if self.of_catalog {
             relations::table_numbers(select);
             columns::name(select);
+            subqueries::selected_rows(select);
             subqueries::selected_of_nothing(select);
         }
         ControlFlow::Continue(())

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, DataType, Expr, FunctionArguments, GroupByExpr, JoinConstraint,
-    JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, visit_expressions,
+    BinaryOperator, CaseWhen, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, JoinConstraint, JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, TableWithJoins, visit_expressions,
 };
 
-use super::build::{array, array_of, as_text, boolean, cast, folded, items, null, ordered_call};
+use super::build::{
+    array, array_of, as_text, boolean, call, cast, folded, items, null, ordered_call,
+};
 use super::relations::catalog_table;
 use crate::engine::system::pg_catalog::is_empty;
 
@@ -79,6 +81,81 @@ fn table_of_nothing(from: &TableWithJoins) -> bool {
                 && is_nothing(&join.relation)
                 && from.joins.iter().all(|j| keeps(&j.join_operator))
         })
+}
+
+/// The names of a table's columns, whose numbers are in a list, in that order, as pgcli asks for them: by a subquery over the rows
+/// that a list around it makes, which DataFusion does not take.
+pub(super) fn names_of_columns(expr: &mut Expr) {
+    if let Expr::Subquery(query) = expr
+        && let Some((table, numbers)) = alone(query).and_then(numbered_columns)
+    {
+        *expr = call("_pg_column_names", vec![table, numbers]);
+    }
+}
+
+/// Table and numbers of `SELECT array_agg(attname ORDER BY i) FROM (SELECT unnest(NUMBERS) AS attnum, …) x JOIN pg_attribute c
+/// USING (attnum) WHERE c.attrelid = TABLE`.
+fn numbered_columns(select: &Select) -> Option<(Expr, Expr)> {
+    let [item] = select.projection.as_slice() else {
+        return None;
+    };
+    let Expr::Function(function) = expression(item)? else {
+        return None;
+    };
+    let [from] = select.from.as_slice() else {
+        return None;
+    };
+    let ([join], TableFactor::Derived { subquery, .. }) = (from.joins.as_slice(), &from.relation)
+    else {
+        return None;
+    };
+    let is_names = folded(&function.name) == ["array_agg"]
+        && function.args.to_string().starts_with("(attname")
+        && catalog_table(&join.relation).as_deref() == Some("pg_attribute");
+    let condition = select.selection.as_ref().filter(|_| is_names)?;
+    let Expr::BinaryOp {
+        left,
+        op: BinaryOperator::Eq,
+        right,
+    } = condition
+    else {
+        return None;
+    };
+    let is_table = matches!(&**left, Expr::CompoundIdentifier(parts)
+        if parts.last().is_some_and(|last| belvedere_sql::fold(last) == "attrelid"));
+    let numbers = alone(subquery)?.projection.iter().find_map(|item| {
+        let SelectItem::ExprWithAlias {
+            expr: Expr::Function(function),
+            alias,
+        } = item
+        else {
+            return None;
+        };
+        let is_numbers =
+            folded(&function.name) == ["unnest"] && belvedere_sql::fold(alias) == "attnum";
+        match &function.args {
+            FunctionArguments::List(list) if is_numbers => match list.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(numbers))] => Some(numbers.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    })?;
+    is_table.then(|| ((**right).clone(), numbers))
+}
+
+/// Functions that give rows, where they are selected.
+pub(super) fn selected_rows(select: &mut Select) {
+    for item in &mut select.projection {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+            continue;
+        };
+        if matches!(expr, Expr::Function(function) if folded(&function.name) == ["generate_series"])
+        {
+            let list = std::mem::replace(expr, null());
+            *expr = call("unnest", vec![list]);
+        }
+    }
 }
 
 /// The only select of a query that is nothing but one.

@@ -1,0 +1,1 @@
+select name, total from {{ ref('sales_kept') }} where total >= 5
