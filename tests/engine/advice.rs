@@ -14,7 +14,14 @@ async fn statements_that_differ_in_constants_are_one() {
     t.err("SELECT name FROM erp.item WHERE sku = 1/0").await;
     let found = "SELECT sql, calls, failed, rows, read_from, live_calls, mean_ms <= max_ms AS timed
                  FROM system.statements WHERE sql LIKE '%erp.item%' ORDER BY calls DESC";
-    insta::assert_snapshot!(t.ok(found).await, @"");
+    insta::assert_snapshot!(t.ok(found).await, @r"
+    +---------------------------------------------+-------+--------+------+-----------+------------+-------+
+    | sql                                         | calls | failed | rows | read_from | live_calls | timed |
+    +---------------------------------------------+-------+--------+------+-----------+------------+-------+
+    | SELECT name FROM erp.item WHERE sku = ?     | 4     | 0      | 3    | erp live  | 4          | true  |
+    | SELECT name FROM erp.item WHERE sku = ? / ? | 1     | 1      | 0    |           | 0          | true  |
+    +---------------------------------------------+-------+--------+------+-----------+------------+-------+
+    ");
 }
 
 #[tokio::test]
@@ -34,7 +41,17 @@ async fn lookups_of_a_source_are_worth_a_copy() {
         let answer = t.session.execute_prepared(&prepared, &value).await.unwrap();
         answer.collect().await.unwrap();
     }
-    insta::assert_snapshot!(t.ok("SELECT * FROM system.advice ORDER BY kind").await, @"");
+    let advised = t
+        .ok("SELECT kind, about, why FROM system.advice ORDER BY kind")
+        .await;
+    insta::assert_snapshot!(advised, @r"
+    +---------+-------+---------------------------------------------------------------------------------------------+
+    | kind    | about | why                                                                                         |
+    +---------+-------+---------------------------------------------------------------------------------------------+
+    | lookups | erp   | it was asked 600 of the last statements one by one: SELECT name FROM erp.item WHERE sku = ? |
+    | owner   | erp   | nobody is said to answer for it                                                             |
+    +---------+-------+---------------------------------------------------------------------------------------------+
+    ");
     // What is advised can be done, and mends it.
     let advised = t
         .session
@@ -44,6 +61,10 @@ async fn lookups_of_a_source_are_worth_a_copy() {
     let rows = advised.collect().await.unwrap();
     let statement =
         datafusion::arrow::util::display::array_value_to_string(rows[0].column(0), 0).unwrap();
+    assert_eq!(
+        statement,
+        "CREATE MATERIALIZED VIEW item WITH (refresh = 'on change', key = 'sku') AS SELECT * FROM erp.item"
+    );
     t.ok(&statement).await;
     assert!(
         t.ok("SELECT name FROM item WHERE sku = 'b2'")
@@ -57,10 +78,18 @@ async fn copies_that_are_too_old_for_who_reads_them() {
     let t = Fixture::new().await;
     t.ok("CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS n FROM erp.stock")
         .await;
+    // It has been filled.
+    t.ok("SELECT n FROM kept").await;
     t.ok("SET max_staleness = '0s'").await;
     for _ in 0..12 {
         t.ok("SELECT n FROM kept").await;
     }
     let found = "SELECT kind, about, why, statement FROM system.advice WHERE kind = 'bound'";
-    insta::assert_snapshot!(t.ok(found).await, @"");
+    insta::assert_snapshot!(t.ok(found).await, @r"
+    +-------+-------+------------------------------------------------------------------------+----------------------------------------------------------+
+    | kind  | about | why                                                                    | statement                                                |
+    +-------+-------+------------------------------------------------------------------------+----------------------------------------------------------+
+    | bound | kept  | its copy was too old for 12 of the last statements, which read it live | ALTER MATERIALIZED VIEW kept SET (refresh = 'on change') |
+    +-------+-------+------------------------------------------------------------------------+----------------------------------------------------------+
+    ");
 }

@@ -382,7 +382,7 @@ async fn later_statements_say_so() {
     for sql in [
         "CREATE USER ana PASSWORD 'x'",
         "GRANT SELECT ON v TO ana",
-        "SET consistency = 'strict'",
+        "SET push_float_sums = on",
         "INSERT INTO erp.item VALUES ('x')",
         "DELETE FROM erp.item",
         "CREATE TABLE t (a INT)",

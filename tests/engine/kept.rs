@@ -222,11 +222,8 @@ async fn a_schedule_runs_and_a_bound_is_kept() {
     // A read finds it older than it may be.
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert!(t.ok("SELECT * FROM b").await.contains("77"));
-    let refused = t.err("SELECT * FROM c").await;
-    assert!(
-        refused.contains("may be 1 ms old. REFRESH MATERIALIZED VIEW c brings"),
-        "{refused}"
-    );
+    // As does one of a copy that nothing brings up to date: its query answers.
+    assert!(t.ok("SELECT * FROM c").await.contains("77"));
     for _ in 0..100 {
         if t.ok("SELECT * FROM a").await.contains("77") {
             break;

@@ -18,6 +18,7 @@ async fn system_tables() {
     | belvedere | information_schema | tables                  | SYSTEM     |              |            |             |         |          |
     | belvedere | information_schema | views                   | SYSTEM     |              |            |             |         |          |
     | belvedere | public             | v                       | VIEW       |              |            |             |         |          |
+    | belvedere | system             | advice                  | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | columns                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |
@@ -30,6 +31,7 @@ async fn system_tables() {
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | statements              | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | subscriptions           | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | tables                  | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | versions                | SYSTEM     |              |            |             |         |          |

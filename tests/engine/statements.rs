@@ -138,18 +138,21 @@ async fn show_and_describe() {
     +-+-+
     ");
     assert_snapshot!(t.ok("SHOW ALL").await, @r"
-    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
-    | name              | setting | description                                                                                                   |
-    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
-    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other                           |
-    | max_staleness     | none    | how old materialized views may be, e.g. '5s'; '0s' for what there is now, 'none' for what they say themselves |
-    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                                    |
-    | pushdown          | on      | on | off: whether more than scans is sent to sources                                                          |
-    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public                                 |
-    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit                                   |
-    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                                               |
-    | top_n_first_rows  | auto    | auto | rows of the side that orders a top-n above a join, read before all are; 0 for none                     |
-    +-------------------+---------+---------------------------------------------------------------------------------------------------------------+
+    +-------------------+---------+------------------------------------------------------------------------------------------------------------------+
+    | name              | setting | description                                                                                                      |
+    +-------------------+---------+------------------------------------------------------------------------------------------------------------------+
+    | consistency       | relaxed | relaxed | strict: whether an answer that shows a source as of two moments is an error                            |
+    | dynamic_filters   | on      | on | off: whether the keys of a join's one side are sent to the source of the other                              |
+    | freshness_notice  | off     | on | off: whether each answer is told how old it is, as a notice                                                 |
+    | max_staleness     | none    | how old materialized views may be, e.g. '5s'; '0s' for what there is now, 'none' for what they say themselves    |
+    | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                                       |
+    | pushdown          | on      | on | off: whether more than scans is sent to sources                                                             |
+    | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public                                    |
+    | stale_if_error    | none    | how old materialized views may be while what they read fails, e.g. '1 hour'; 'none' for what they say themselves |
+    | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit                                      |
+    | timezone          | UTC     | the time zone of now() and of casts to timestamp with time zone                                                  |
+    | top_n_first_rows  | auto    | auto | rows of the side that orders a top-n above a join, read before all are; 0 for none                        |
+    +-------------------+---------+------------------------------------------------------------------------------------------------------------------+
     ");
     assert_snapshot!(t.ok("DESCRIBE v").await, @r"
     +--------+---------------+----------+---------+
@@ -186,11 +189,14 @@ async fn settings() {
     +-------------------+---------------+
     | name              | value         |
     +-------------------+---------------+
+    | consistency       | relaxed       |
     | dynamic_filters   | on            |
+    | freshness_notice  | off           |
     | max_staleness     | none          |
     | memory_limit      | 0             |
     | pushdown          | on            |
     | search_path       | public        |
+    | stale_if_error    | none          |
     | statement_timeout | 300000ms      |
     | timezone          | Europe/Berlin |
     | top_n_first_rows  | auto          |

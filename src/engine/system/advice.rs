@@ -228,7 +228,7 @@ fn copy_for(names: &Names, query: &Query, source: &str) -> Option<String> {
     let (TableFactor::Table { name, .. }, true) = (&from.relation, from.joins.is_empty()) else {
         return None;
     };
-    let tells = names.world.live.get(source)?.handle.source.capture();
+    let tells = names.world.live.get(source)?.followed.capture();
     let refresh = match tells {
         Capture::None(_) => "refresh = 'on read', max_staleness = '5s'",
         _ => "refresh = 'on change'",
