@@ -193,16 +193,28 @@ impl Names {
 }
 
 impl Freshness {
-    /// With the sources that a cut plan asks.
-    pub(super) fn with_sources(mut self, plan: &LogicalPlan) -> Self {
+    /// With the sources that a cut plan asks, and those that DataFusion reads.
+    pub(super) fn with_sources(mut self, plan: &LogicalPlan, names: &Names) -> Result<Self> {
         let (asked, restarts) = fragments(plan);
         for fragment in asked {
             self.asked(&fragment.handle.name);
         }
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Ok(provider) = source_as_provider(&scan.source)
+            {
+                let mut sources = names.world.live.iter();
+                let reads = sources.find(|(_, live)| live.table_of(&provider).is_some());
+                if let Some((source, _)) = reads {
+                    self.asked(source);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
         for attempt in restarts.iter().flat_map(|restart| restart.attempts.first()) {
-            self = self.with_sources(attempt);
+            self = self.with_sources(attempt, names)?;
         }
-        self
+        Ok(self)
     }
 }
 

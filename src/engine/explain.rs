@@ -89,7 +89,7 @@ pub(super) async fn explain(
     for (view, why) in &live {
         let _ = writeln!(text, "Read live instead of {view}: {why}");
     }
-    let freshness = freshness.with_sources(&cut.plan);
+    let freshness = freshness.with_sources(&cut.plan, &names)?;
     if let Err(e) = freshness.agrees() {
         let _ = writeln!(text, "Not of one moment: {e}");
     }

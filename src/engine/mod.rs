@@ -22,6 +22,7 @@
 //! | `described.rs` | what there is to read, for those who serve it by name and key |
 //! | `keyed.rs` | the key of a query's rows, where its plan has one |
 //! | `figures.rs` | how the engine is, in numbers |
+//! | `plans.rs` | queries that were prepared of late, by text |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -67,6 +68,7 @@ mod names;
 mod options;
 mod panics;
 mod parameters;
+mod plans;
 mod query;
 mod room;
 mod session;

@@ -264,7 +264,10 @@ impl WithCopies {
         let this = &self.planned;
         let first = state(&this.names, deadline)?;
         let cut = this.cut(&first, true)?;
-        let freshness = self.freshness.clone().with_sources(&cut.plan);
+        let freshness = self
+            .freshness
+            .clone()
+            .with_sources(&cut.plan, &this.names)?;
         if this.names.settings.consistency == Consistency::Strict {
             freshness.agrees()?;
         }

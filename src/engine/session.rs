@@ -21,6 +21,7 @@ use super::copy::{self, Copying};
 use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::panics::caught;
+use super::plans::Known;
 use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::transaction::Transaction;
@@ -119,45 +120,46 @@ impl Session {
 
     async fn understand(&self, statement: Spanned) -> Result<Prepared> {
         self.admits(&statement.statement)?;
-        let prepared =
-            |schema, planned: Option<Planned>, parameters, statement: Spanned, is_query| Prepared {
-                sql: statement.text.clone(),
-                schema,
-                parameters,
-                is_query,
-                has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
-                goes_on: matches!(statement.statement, Statement::Subscribe(_)),
-                statement,
-                lookup: planned.as_ref().and_then(Lookup::of).map(Arc::new),
-                generic: Arc::default(),
-                again: Arc::default(),
-                planned,
-            };
+        let prepared = |schema, parameters, statement: Spanned, is_query| Prepared {
+            sql: statement.text.clone(),
+            schema,
+            parameters,
+            is_query,
+            has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
+            goes_on: matches!(statement.statement, Statement::Subscribe(_)),
+            statement,
+            lookup: None,
+            generic: Arc::default(),
+            again: Arc::default(),
+            planned: None,
+        };
         if let Statement::Query(query) = &statement.statement {
-            let Planned { plan, names } =
-                query::plan_answer(self.names(self.settings()), query).await?;
+            let names = self.names(self.settings());
+            let known = match self.inner.plans.get(&statement.text, &names) {
+                Some(known) => known,
+                None => self.planned(query, &statement.text, names.clone()).await?,
+            };
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let names = names.within(None);
-            let planned = Planned { plan, names };
-            let as_postgres = planned.names.settings.one_database;
-            let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
-            if as_postgres && system::asks_catalog(query) {
-                schema = labels::of_catalog(&schema);
-            }
-            let mut parameters = parameters(&planned)?;
-            typed::add_unused(&mut parameters, query);
-            return Ok(prepared(schema, Some(planned), parameters, statement, true));
+            let plan = known.plan.clone();
+            let (schema, parameters) = (known.schema.clone(), known.parameters.clone());
+            return Ok(Prepared {
+                lookup: known.lookup.clone(),
+                generic: known.generic.clone(),
+                planned: Some(Planned { plan, names }),
+                ..prepared(schema, parameters, statement, true)
+            });
         }
         if let Statement::Copy(copy) = &statement.statement {
             let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
             let parameters = parameters(&rows)?;
-            return Ok(prepared(copy::schema(), None, parameters, statement, true));
+            return Ok(prepared(copy::schema(), parameters, statement, true));
         }
         if let Statement::Subscribe(subscribe) = &statement.statement {
             let names = self.names(self.settings());
             let planned = subscribe::plan(names, subscribe, &statement.text).await?;
             let schema = planned.order.schema;
-            return Ok(prepared(schema, None, Vec::new(), statement, true));
+            return Ok(prepared(schema, Vec::new(), statement, true));
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
@@ -169,7 +171,33 @@ impl Session {
         };
         let is_query = rows.is_some();
         let schema = rows.unwrap_or_else(status_schema);
-        Ok(prepared(schema, None, Vec::new(), statement, is_query))
+        Ok(prepared(schema, Vec::new(), statement, is_query))
+    }
+
+    /// A query as it is understood, and is kept for who prepares it again.
+    async fn planned(
+        &self,
+        query: &belvedere_sql::Query,
+        sql: &str,
+        names: Names,
+    ) -> Result<Arc<Known>> {
+        let planned = query::plan_answer(names.clone(), query).await?;
+        let as_postgres = names.settings.one_database;
+        let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+        if as_postgres && system::asks_catalog(query) {
+            schema = labels::of_catalog(&schema);
+        }
+        let mut parameters = parameters(&planned)?;
+        typed::add_unused(&mut parameters, query);
+        let known = Arc::new(Known {
+            lookup: Lookup::of(&planned).map(Arc::new),
+            generic: Arc::default(),
+            plan: planned.plan,
+            schema,
+            parameters,
+        });
+        self.inner.plans.keep(sql, query, &names, &known);
+        Ok(known)
     }
 
     /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the

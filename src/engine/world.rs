@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::kept;
 use super::log::QueryLog;
+use super::plans::Plans;
 use super::sources::LiveSource;
 use super::system::Catalog;
 use crate::catalog::{Definitions, Store};
@@ -54,6 +55,7 @@ pub(super) struct Inner {
     /// Functions, rules and run time; catalogs and settings are put in for each statement.
     pub state: SessionState,
     pub log: QueryLog,
+    pub plans: Plans,
     pub views: Arc<Views>,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
@@ -82,6 +84,7 @@ impl Inner {
             base_dir,
             state,
             log: QueryLog::default(),
+            plans: Plans::default(),
             views,
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),

@@ -312,7 +312,9 @@ impl Scan {
         let gathered = match keys.len() {
             1 => None,
             _ => {
-                let keys: Vec<&Key> = keys.into_iter().collect();
+                let mut keys: Vec<&Key> = keys.into_iter().collect();
+                // Few texts stay prepared at the source: a key may be there twice.
+                keys.resize(keys.len().next_power_of_two().min(lookup.most()), key);
                 let capabilities = self.handle.source.capabilities();
                 lookup.gathered(&keys, capabilities.as_ref())
             }

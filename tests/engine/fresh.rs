@@ -198,6 +198,11 @@ async fn an_answer_tells_what_it_was_made_of() {
     assert!(live.is_live());
     assert_eq!(live.to_string(), "erp live");
     assert_eq!(live.age(), Some(std::time::Duration::ZERO));
+    std::fs::create_dir(t.path("lake")).unwrap();
+    std::fs::write(t.path("lake/sales.csv"), "id,amount\n1,2.5\n").unwrap();
+    t.ok("CREATE SOURCE lake FROM './lake/'").await;
+    let both = served("SELECT * FROM lake.sales, erp.item").await;
+    assert_eq!(both.to_string(), "erp live, lake live");
     let mixed = "SELECT * FROM one, erp.item";
     let freshness = served(mixed).await;
     assert!(!freshness.is_live());

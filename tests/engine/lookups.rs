@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use belvedere::Engine;
 use datafusion::scalar::ScalarValue;
 use futures::future::join_all;
 
@@ -141,4 +142,65 @@ async fn a_prepared_lookup_finds_what_has_changed_since() {
         .await
         .unwrap();
     assert!(table(answer).await.unwrap().contains("| title "));
+}
+
+/// What is known of a query's text is known to all sessions, as long as it means the same.
+#[tokio::test]
+async fn a_text_that_is_prepared_again_means_what_it_means_then() {
+    let t = Fixture::empty().await;
+    let data = t.path("data");
+    let open = || {
+        Engine::builder()
+            .data_dir(&data)
+            .base_dir(t.dir.path())
+            .open()
+    };
+    let engine = open().await.unwrap();
+    let session = engine.session();
+    let ok = async |sql: &str| table(session.execute(sql).await.unwrap()).await.unwrap();
+    ok("CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
+    ok("CREATE VIEW public.v AS SELECT sku, 'public' AS from_where FROM erp.item").await;
+    ok("CREATE SCHEMA other").await;
+    ok("CREATE VIEW other.v AS SELECT sku, 'other' AS from_where FROM erp.item").await;
+    ok("CREATE MATERIALIZED VIEW kept WITH (keep = 5) AS SELECT sku, name FROM erp.item").await;
+    let look = async |path: &str, sql: &str| {
+        let session = engine.session();
+        session.set("search_path", path).unwrap();
+        // As clients do that prepare for each execution.
+        let mut found = Vec::new();
+        for _ in 0..3 {
+            let prepared = session.prepare(sql).await.unwrap();
+            let value = [ScalarValue::Utf8(Some("a1".to_string()))];
+            let answer = session.execute_prepared(&prepared, &value).await.unwrap();
+            found.push(table(answer).await.unwrap());
+        }
+        assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+        found.swap_remove(0)
+    };
+    let by_sku = "SELECT from_where FROM v WHERE sku = $1";
+    assert!(look("public", by_sku).await.contains("public"));
+    assert!(look("other", by_sku).await.contains("other"));
+    assert!(look("public", by_sku).await.contains("public"));
+    ok("CREATE OR REPLACE VIEW public.v AS SELECT sku, 'new' AS from_where FROM erp.item").await;
+    assert!(look("public", by_sku).await.contains("new"));
+    // Versions are picked when the statement is prepared, and rows when it runs.
+    let (newest, first) = (
+        "SELECT name FROM kept WHERE sku = $1",
+        "SELECT name FROM kept VERSION AS OF 1 WHERE sku = $1",
+    );
+    assert!(look("public", newest).await.contains("Apple"));
+    database(
+        &t.path("erp.db"),
+        "UPDATE item SET name = 'Apricot' WHERE sku = 'a1'",
+    );
+    ok("REFRESH MATERIALIZED VIEW kept").await;
+    assert!(look("public", newest).await.contains("Apricot"));
+    assert!(look("public", first).await.contains("Apple"));
+    let of_session = "SELECT current_setting('search_path') WHERE $1 = 'a1'";
+    assert!(look("other", of_session).await.contains("other"));
+    assert!(look("public", of_session).await.contains("public"));
+    // And nothing of it keeps the engine.
+    engine.close().await.unwrap();
+    let engine = open().await.unwrap();
+    engine.close().await.unwrap();
 }

@@ -1,0 +1,108 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::lookup::{Generic, Lookup};
+use super::names::Names;
+use super::settings::Settings;
+use super::system;
+use crate::catalog::SystemTableProvider;
+use crate::views::CopyTable;
+
+/// Queries that are kept; of more, the one that was not asked for the longest goes.
+const MOST: usize = 500;
+/// Longer texts are not kept.
+const MOST_BYTES: usize = 16 << 10;
+
+/// Queries with parameters that were prepared of late, by text: many clients prepare the same for each execution. What is kept belongs
+/// to no session and does not keep the engine.
+#[derive(Debug, Default)]
+pub(super) struct Plans(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    plans: HashMap<String, Plan>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Plan {
+    known: Arc<Known>,
+    /// In the world of this version, under these settings.
+    version: u64,
+    settings: Arc<Settings>,
+    used: u64,
+}
+
+/// One query, as it is understood.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub plan: LogicalPlan,
+    pub schema: SchemaRef,
+    pub parameters: Vec<(String, Option<DataType>)>,
+    pub lookup: Option<Arc<Lookup>>,
+    pub generic: Arc<Generic>,
+}
+
+impl Plans {
+    pub fn get(&self, sql: &str, names: &Names) -> Option<Arc<Known>> {
+        let mut kept = self.kept();
+        kept.uses += 1;
+        let now = kept.uses;
+        let plan = kept.plans.get_mut(sql)?;
+        let is_current = plan.version == names.world.version && plan.settings == names.settings;
+        is_current.then(|| {
+            plan.used = now;
+            plan.known.clone()
+        })
+    }
+
+    pub fn keep(&self, sql: &str, query: &belvedere_sql::Query, names: &Names, known: &Arc<Known>) {
+        let is_kept = !known.parameters.is_empty()
+            && sql.len() <= MOST_BYTES
+            // Its functions know the session.
+            && !system::asks_catalog(query)
+            && is_of_all_sessions(&known.plan);
+        if !is_kept {
+            return;
+        }
+        let mut kept = self.kept();
+        if kept.plans.len() >= MOST {
+            let oldest = kept.plans.iter().min_by_key(|(_, plan)| plan.used);
+            if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
+                kept.plans.remove(&oldest);
+            }
+        }
+        let plan = Plan {
+            known: known.clone(),
+            version: names.world.version,
+            settings: names.settings.clone(),
+            used: kept.uses,
+        };
+        kept.plans.insert(sql.to_string(), plan);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a plan reads nothing that is one session's, or one moment's: a system table, a version of a view.
+fn is_of_all_sessions(plan: &LogicalPlan) -> bool {
+    let mut is_so = true;
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source);
+            is_so &= provider.is_ok_and(|provider| {
+                let fixed = provider.downcast_ref::<CopyTable>();
+                !provider.is::<SystemTableProvider>() && !fixed.is_some_and(|copy| copy.is_fixed)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && is_so
+}
