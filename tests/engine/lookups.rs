@@ -200,6 +200,7 @@ async fn a_text_that_is_prepared_again_means_what_it_means_then() {
     assert!(look("other", of_session).await.contains("other"));
     assert!(look("public", of_session).await.contains("public"));
     // And nothing of it keeps the engine.
+    drop(session);
     engine.close().await.unwrap();
     let engine = open().await.unwrap();
     engine.close().await.unwrap();
