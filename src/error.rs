@@ -186,6 +186,11 @@ impl Error {
         }
     }
 
+    /// Whether it says that a source cannot be reached now, and nothing of what was asked.
+    pub(crate) fn is_of_failing_source(&self) -> bool {
+        matches!(self, Self::Source(_)) && self.kind() == Kind::Transient
+    }
+
     /// A stable name, the same in logs, `system.queries` and on every protocol.
     pub fn code(&self) -> &'static str {
         match self {

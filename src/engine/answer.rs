@@ -24,7 +24,7 @@ pub struct Answer {
     /// What the user should know, besides the rows.
     pub notices: Vec<String>,
     /// Of a query: what it was made of, and how old that was.
-    pub freshness: Freshness,
+    pub freshness: Arc<Freshness>,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
     /// It does not end by itself: a subscription's.
@@ -76,7 +76,7 @@ pub(super) fn streamed(stream: SendableRecordBatchStream) -> Answer {
         schema: stream.schema(),
         stream,
         notices: Vec::new(),
-        freshness: Freshness::default(),
+        freshness: Arc::default(),
         is_query: true,
         goes_on: false,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{provider_as_source, source_as_provider};
@@ -88,20 +88,21 @@ impl Planned {
 }
 
 impl Names {
-    /// As the statement's settings want a kept view: what the call says goes before what the session says, and that before the
-    /// view's own.
-    pub fn bounded(&self, contract: &Contract) -> Contract {
-        let settings = &self.settings;
-        Contract {
-            max_staleness: settings.max_staleness.or(contract.max_staleness),
-            stale_if_error: settings.stale_if_error.or(contract.stale_if_error),
-            ..contract.clone()
-        }
+    /// How old a kept view may be: what the call says goes before what the session says, and that before the view's own.
+    fn bound(&self, contract: &Contract) -> Option<Duration> {
+        self.settings.max_staleness.or(contract.max_staleness)
     }
 
     pub fn wanted(&self, copy: &CopyTable, source_fails: bool) -> WantedCopy {
         WantedCopy {
-            contract: self.bounded(&copy.contract),
+            contract: Contract {
+                max_staleness: self.bound(&copy.contract),
+                stale_if_error: self
+                    .settings
+                    .stale_if_error
+                    .or(copy.contract.stale_if_error),
+                ..copy.contract.clone()
+            },
             has_other_way: !source_fails && self.has_other_way(&copy.id),
             source_fails,
         }
@@ -153,7 +154,7 @@ impl Names {
     pub fn part(&self, copy: &CopyTable, shown: &Shown, found: Option<&Readable>) -> Part {
         let found = found.filter(|_| !copy.is_fixed);
         let sources = match &shown.as_of {
-            AsOf::Following(sources) => sources.iter().cloned().collect(),
+            AsOf::Following(sources) => sources.clone(),
             _ => self.sources_of(&copy.id),
         };
         let is_of_epoch = !copy.is_fixed
@@ -163,7 +164,7 @@ impl Names {
             name: copy.id.to_string(),
             origin: Origin::Copy {
                 age: found.and_then(|found| found.ages.of(&shown.as_of)),
-                bound: self.bounded(&copy.contract).max_staleness,
+                bound: self.bound(&copy.contract),
                 is_of_epoch,
                 is_stale: found.is_some_and(|found| found.stale.contains(&copy.id)),
                 version: shown.version_number(),
@@ -173,7 +174,7 @@ impl Names {
     }
 
     /// The sources whose tables a view reads, by other views, too.
-    fn sources_of(&self, id: &ObjectId) -> BTreeSet<String> {
+    fn sources_of(&self, id: &ObjectId) -> Arc<[String]> {
         let mut sources = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut pending = vec![id.clone()];
@@ -188,7 +189,7 @@ impl Names {
                 _ => {}
             }
         }
-        sources
+        sources.into_iter().collect()
     }
 }
 

@@ -207,9 +207,9 @@ impl Running {
         self.counts.rows.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    pub fn served(&self, freshness: &Freshness) {
+    pub fn served(&self, freshness: &Arc<Freshness>) {
         if !freshness.parts.is_empty() {
-            let freshness = Arc::new(freshness.clone());
+            let freshness = freshness.clone();
             self.entry
                 .update(|progress| progress.freshness = Some(freshness));
         }

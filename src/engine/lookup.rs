@@ -20,9 +20,11 @@ use datafusion::scalar::ScalarValue;
 use super::answer::{Answer, batch_answer, settled};
 #[cfg(feature = "serve")]
 use super::panics::caught;
+#[cfg(feature = "serve")]
+use super::prepared::Prepared;
 use super::query::Planned;
 #[cfg(feature = "serve")]
-use super::session::{Prepared, Session};
+use super::session::Session;
 use super::typed;
 use crate::error::{Error, Result};
 use crate::federation::Template;

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `builder.rs` | opening an engine |
 //! | `world.rs` | [`World`]: definitions with their opened sources; changing it, all or nothing |
-//! | `session.rs` | [`Session`], [`Prepared`]: one statement |
+//! | `session.rs` | [`Session`]: one statement |
+//! | `prepared.rs` | [`Prepared`]: one that is executed with values again and again |
 //! | `answer.rs` | [`Answer`]: its rows as they arrive, and until when |
 //! | `typed.rs` | parameters whose values say more of their types than the statement does |
 //! | `transaction.rs` | `BEGIN … COMMIT` |
@@ -69,6 +70,7 @@ mod options;
 mod panics;
 mod parameters;
 mod plans;
+mod prepared;
 mod query;
 mod room;
 mod session;
@@ -94,9 +96,10 @@ pub use builder::EngineBuilder;
 pub(crate) use described::{Column, Described};
 #[cfg(feature = "serve")]
 pub(crate) use figures::{Figures, ViewFigures};
+pub use prepared::Prepared;
 #[cfg(test)]
 pub(crate) use query::kept_plan;
-pub use session::{Prepared, Session};
+pub use session::Session;
 pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;

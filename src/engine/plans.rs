@@ -1,10 +1,11 @@
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
+use lru::LruCache;
 
 use super::lookup::{Generic, Lookup};
 use super::names::Names;
@@ -13,20 +14,19 @@ use super::system;
 use crate::catalog::SystemTableProvider;
 use crate::views::CopyTable;
 
-/// Queries that are kept; of more, the one that was not asked for the longest goes.
-const MOST: usize = 500;
+const MOST: NonZeroUsize = NonZeroUsize::new(500).expect("some");
 /// Longer texts are not kept.
 const MOST_BYTES: usize = 16 << 10;
 
 /// Queries with parameters that were prepared of late, by text: many clients prepare the same for each execution. What is kept belongs
 /// to no session and does not keep the engine.
-#[derive(Debug, Default)]
-pub(super) struct Plans(Mutex<Kept>);
+#[derive(Debug)]
+pub(super) struct Plans(Mutex<LruCache<String, Plan>>);
 
-#[derive(Debug, Default)]
-struct Kept {
-    plans: HashMap<String, Plan>,
-    uses: u64,
+impl Default for Plans {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MOST)))
+    }
 }
 
 #[derive(Debug)]
@@ -35,7 +35,6 @@ struct Plan {
     /// In the world of this version, under these settings.
     version: u64,
     settings: Arc<Settings>,
-    used: u64,
 }
 
 /// One query, as it is understood.
@@ -51,14 +50,9 @@ pub(super) struct Known {
 impl Plans {
     pub fn get(&self, sql: &str, names: &Names) -> Option<Arc<Known>> {
         let mut kept = self.kept();
-        kept.uses += 1;
-        let now = kept.uses;
-        let plan = kept.plans.get_mut(sql)?;
+        let plan = kept.get(sql)?;
         let is_current = plan.version == names.world.version && plan.settings == names.settings;
-        is_current.then(|| {
-            plan.used = now;
-            plan.known.clone()
-        })
+        is_current.then(|| plan.known.clone())
     }
 
     pub fn keep(&self, sql: &str, query: &belvedere_sql::Query, names: &Names, known: &Arc<Known>) {
@@ -70,23 +64,15 @@ impl Plans {
         if !is_kept {
             return;
         }
-        let mut kept = self.kept();
-        if kept.plans.len() >= MOST {
-            let oldest = kept.plans.iter().min_by_key(|(_, plan)| plan.used);
-            if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
-                kept.plans.remove(&oldest);
-            }
-        }
         let plan = Plan {
             known: known.clone(),
             version: names.world.version,
             settings: names.settings.clone(),
-            used: kept.uses,
         };
-        kept.plans.insert(sql.to_string(), plan);
+        self.kept().put(sql.to_string(), plan);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, LruCache<String, Plan>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -218,7 +218,7 @@ impl Planned {
         let found = self.with_copies(deadline, false).await?;
         match found.run(deadline).await {
             // What is asked instead of copies that are too old fails: so old they may be.
-            Err(e) if !found.live.is_empty() && is_unreachable(&e) => {
+            Err(e) if !found.live.is_empty() && e.is_of_failing_source() => {
                 match self.with_copies(deadline, true).await {
                     Ok(found) => found.run(deadline).await,
                     Err(_) => Err(e),
@@ -252,11 +252,6 @@ impl Planned {
             _ => None,
         }
     }
-}
-
-/// Whether an error says that a source cannot be reached now.
-fn is_unreachable(e: &Error) -> bool {
-    matches!(e, Error::Source(_)) && e.kind() == Kind::Transient
 }
 
 impl WithCopies {

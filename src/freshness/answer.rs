@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ pub struct Part {
     pub name: String,
     pub origin: Origin,
     /// Of a copy: what it was made of, too. Of a source: itself.
-    pub sources: BTreeSet<String>,
+    pub sources: Arc<[String]>,
 }
 
 /// Where a part was taken from.
@@ -53,7 +54,7 @@ impl Freshness {
         let part = Part {
             name: source.to_string(),
             origin: Origin::Live,
-            sources: [source.to_string()].into(),
+            sources: Arc::from([source.to_string()]),
         };
         self.add(part);
     }
@@ -93,7 +94,7 @@ impl Freshness {
     pub fn agrees(&self) -> Result<()> {
         for (i, part) in self.parts.iter().enumerate() {
             for other in &self.parts[i + 1..] {
-                let both = part.sources.intersection(&other.sources).next();
+                let both = part.sources.iter().find(|s| other.sources.contains(s));
                 let (Some(source), false) = (both, part.is_of_one_moment(other)) else {
                     continue;
                 };

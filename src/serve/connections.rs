@@ -1,22 +1,75 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures::{Stream, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::listen::ClientCount;
+use super::listen::{ClientCount, ServeOptions};
 
 /// A client that means it has sent its first bytes by then.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Time to finish what runs, once told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serve each client of a protocol as it comes, until `shutdown` is ready; then take no new ones, tell those that are there to
+/// `stop`, let them finish for ten seconds, and end them. `preface` is the length of what every client sends first.
+pub(in crate::serve) async fn serve_each<F>(
+    listener: TcpListener,
+    options: &ServeOptions,
+    (protocol, preface): (&'static str, usize),
+    stop: CancellationToken,
+    shutdown: impl Future<Output = ()>,
+    serve: impl Fn(Connection) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let closing = CancellationToken::new();
+    let connections = Connections::new(
+        options.max_connections,
+        preface,
+        closing.child_token(),
+        options.clients.of(protocol),
+    );
+    let mut incoming = Box::pin(connections.accept(listener));
+    let mut clients = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(connection) = incoming.next() => {
+                // The listener itself says what it could not accept.
+                if let Ok(connection) = connection {
+                    let serving = AssertUnwindSafe(serve(connection)).catch_unwind();
+                    clients.spawn(async move {
+                        if serving.await.is_err() {
+                            tracing::error!("a client's connection ended: a bug of Belvedere");
+                        }
+                    });
+                }
+            }
+            Some(_) = clients.join_next() => {}
+        }
+    }
+    drop(incoming);
+    stop.cancel();
+    let ended = async { while clients.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        closing.cancel();
+        clients.shutdown().await;
+    }
+}
 
 /// The open connections, at most `limit`. When there are too many, the one that was without a call the longest is
 /// closed; if all are at work, the new one is.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ages, AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
 use crate::catalog::ObjectId;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How long a statement without a deadline waits for a view to be as young as it has to be.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -132,7 +132,10 @@ impl Views {
                     }
                     match self.renewed(id, since).await {
                         Ok(()) => drop(renewed.insert(id)),
-                        Err(e) if wanted_so.contract.stale_if_error.is_some() && fails(&e) => {
+                        Err(e)
+                            if wanted_so.contract.stale_if_error.is_some()
+                                && e.is_of_failing_source() =>
+                        {
                             failed.insert(id, e);
                         }
                         Err(e) => return Err(refused(e, false)),
@@ -367,9 +370,4 @@ fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
              max_staleness in the session, allows more"
         ),
     }
-}
-
-/// Whether an error says that what is asked cannot be reached now.
-fn fails(e: &Error) -> bool {
-    matches!(e, Error::Source(_)) && e.kind() == Kind::Transient
 }

@@ -6,13 +6,6 @@ use crate::fixture::{Fixture, shown};
 #[tokio::test]
 async fn definitions_outlive_the_engine() {
     let t = Fixture::empty().await;
-    let data = t.path("data");
-    let open = || {
-        Engine::builder()
-            .data_dir(&data)
-            .base_dir(t.dir.path())
-            .open()
-    };
     let questions = [
         "SELECT name, url, owner, comment FROM system.sources",
         "SELECT schema, name, sql, owner, comment FROM system.views ORDER BY schema, name",
@@ -22,7 +15,7 @@ async fn definitions_outlive_the_engine() {
         "SELECT * FROM sales.v ORDER BY 1",
         "SELECT * FROM system.lineage ORDER BY view, view_column, \"table\", \"column\"",
     ];
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     let session = engine.session();
     for sql in [
         "CREATE SOURCE erp FROM 'sqlite:erp.db' WITH (owner = 'purchasing')",
@@ -92,7 +85,7 @@ async fn definitions_outlive_the_engine() {
     drop(session);
     engine.close().await.unwrap();
 
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     for (sql, before) in questions.iter().zip(before) {
         assert_eq!(
             shown(&engine.session(), sql).await.unwrap(),

@@ -48,6 +48,12 @@ impl Fixture {
         }
     }
 
+    /// A further engine, whose data directory is in the folder: one at a time.
+    pub async fn open(&self) -> Result<Engine, Error> {
+        let builder = Engine::builder().base_dir(self.dir.path());
+        builder.data_dir(self.path("data")).open().await
+    }
+
     /// With the sources `erp` and `shop`.
     pub async fn new() -> Self {
         let fixture = Self::empty().await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use belvedere::Engine;
 use insta::assert_snapshot;
 
 use crate::fixture::{Fixture, database, shown};
@@ -94,11 +93,7 @@ async fn a_view_keeps_its_rows_until_it_is_refreshed() {
 #[tokio::test]
 async fn versions_survive_a_restart() {
     let t = Fixture::empty().await;
-    let open = || {
-        let builder = Engine::builder().base_dir(t.dir.path());
-        builder.data_dir(t.path("data")).open()
-    };
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     let session = engine.session();
     let ok = async |session: &belvedere::Session, sql: &str| {
         shown(session, sql)
@@ -147,7 +142,7 @@ async fn versions_survive_a_restart() {
     engine.close().await.unwrap();
     // The source is gone, and the view has what it had.
     std::fs::remove_file(t.path("erp.db")).unwrap();
-    let session = open().await.unwrap().session();
+    let session = t.open().await.unwrap().session();
     assert_eq!(ok(&session, "SELECT * FROM total").await, rows);
     assert_eq!(ok(&session, versions).await, before);
     let failed = shown(&session, "REFRESH MATERIALIZED VIEW total").await;

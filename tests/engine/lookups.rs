@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use belvedere::Engine;
 use datafusion::scalar::ScalarValue;
 use futures::future::join_all;
 
@@ -148,14 +147,7 @@ async fn a_prepared_lookup_finds_what_has_changed_since() {
 #[tokio::test]
 async fn a_text_that_is_prepared_again_means_what_it_means_then() {
     let t = Fixture::empty().await;
-    let data = t.path("data");
-    let open = || {
-        Engine::builder()
-            .data_dir(&data)
-            .base_dir(t.dir.path())
-            .open()
-    };
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     let session = engine.session();
     let ok = async |sql: &str| table(session.execute(sql).await.unwrap()).await.unwrap();
     ok("CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
@@ -202,6 +194,6 @@ async fn a_text_that_is_prepared_again_means_what_it_means_then() {
     // And nothing of it keeps the engine.
     drop(session);
     engine.close().await.unwrap();
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     engine.close().await.unwrap();
 }

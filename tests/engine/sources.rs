@@ -1,4 +1,3 @@
-use belvedere::Engine;
 use insta::assert_snapshot;
 
 use crate::fixture::{Fixture, database, shown};
@@ -6,14 +5,7 @@ use crate::fixture::{Fixture, database, shown};
 #[tokio::test]
 async fn a_source_that_is_down_at_start_stops_nothing_else() {
     let t = Fixture::empty().await;
-    let data = t.path("data");
-    let open = || {
-        Engine::builder()
-            .data_dir(&data)
-            .base_dir(t.dir.path())
-            .open()
-    };
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     let session = engine.session();
     shown(&session, "CREATE SOURCE erp FROM 'sqlite:erp.db'")
         .await
@@ -28,7 +20,7 @@ async fn a_source_that_is_down_at_start_stops_nothing_else() {
     engine.close().await.unwrap();
 
     std::fs::rename(t.path("shop.db"), t.path("away.db")).unwrap();
-    let engine = open().await.unwrap();
+    let engine = t.open().await.unwrap();
     let session = engine.session();
     let ask = async |sql| match shown(&session, sql).await {
         Ok(answer) => answer,

@@ -13,6 +13,8 @@
 
 mod abuse;
 mod metadata;
+#[path = "../served.rs"]
+mod served;
 mod sessions;
 mod statements;
 mod subscriptions;

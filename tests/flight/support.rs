@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use arrow_flight::FlightInfo;
 use arrow_flight::error::FlightError;
@@ -8,14 +7,16 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use belvedere::Engine;
 use belvedere::serve::ServeOptions;
 use belvedere::serve::flight::FlightServer;
-use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use belvedere_memory::{MemorySource, MemoryTable};
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::served;
 
 pub type Client = FlightSqlServiceClient<Channel>;
 
@@ -41,17 +42,7 @@ impl Server {
 
     pub async fn with(options: ServeOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let name: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
-        let memory =
-            MemorySource::new("mem").with_table("t", table(vec![("id", id), ("name", name)]));
-        let connector = MemoryConnector::new().with(memory.clone());
-        let engine = Engine::builder()
-            .base_dir(dir.path())
-            .connector(Arc::new(connector))
-            .open()
-            .await
-            .unwrap();
+        let (engine, memory) = served::engine(dir.path()).await;
         let shop = dir.path().join("shop.db");
         rusqlite::Connection::open(&shop)
             .unwrap()

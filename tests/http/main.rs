@@ -5,5 +5,7 @@ mod docs;
 mod monitors;
 mod pages;
 mod rows;
+#[path = "../served.rs"]
+mod served;
 mod statements;
 mod support;

@@ -1,13 +1,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use belvedere::Engine;
 use belvedere::serve::ServeOptions;
 use belvedere::serve::http::HttpServer;
-use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
@@ -15,6 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+
+use crate::served;
 
 /// A server with the sources `mem` (in memory, table `t` without a key) and `shop` (SQLite): `orders`, `parts` (a key of two texts),
 /// `names` (a key that is any text), and views of them, `kept_…` of them materialized.
@@ -88,17 +87,7 @@ impl Server {
 
     pub async fn with(options: ServeOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let name: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
-        let batch = RecordBatch::try_from_iter([("id", id), ("name", name)]).unwrap();
-        let table = MemoryTable::new(batch.schema(), vec![batch]);
-        let memory = MemorySource::new("mem").with_table("t", table);
-        let engine = Engine::builder()
-            .base_dir(folder.path())
-            .connector(Arc::new(MemoryConnector::new().with(memory)))
-            .open()
-            .await
-            .unwrap();
+        let (engine, _) = served::engine(folder.path()).await;
         let shop = folder.path().join("shop.db");
         let db = rusqlite::Connection::open(&shop).unwrap();
         db.execute_batch(SHOP).unwrap();

@@ -4,6 +4,8 @@ mod abuse;
 mod copies;
 mod cursors;
 mod lookups;
+#[path = "../served.rs"]
+mod served;
 mod sessions;
 mod statements;
 mod support;

@@ -1,16 +1,14 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use belvedere::Engine;
 use belvedere::serve::ServeOptions;
 use belvedere::serve::postgres::PostgresServer;
-use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
-use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::served;
 
 /// A server with the sources `mem` (in memory, table `t`) and `shop` (SQLite, table `orders`).
 pub struct Server {
@@ -27,17 +25,7 @@ impl Server {
 
     pub async fn with(options: ServeOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let id: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let name: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
-        let batch = RecordBatch::try_from_iter([("id", id), ("name", name)]).unwrap();
-        let table = MemoryTable::new(batch.schema(), vec![batch]);
-        let memory = MemorySource::new("mem").with_table("t", table);
-        let engine = Engine::builder()
-            .base_dir(folder.path())
-            .connector(Arc::new(MemoryConnector::new().with(memory)))
-            .open()
-            .await
-            .unwrap();
+        let (engine, _) = served::engine(folder.path()).await;
         let shop = folder.path().join("shop.db");
         rusqlite::Connection::open(&shop)
             .unwrap()

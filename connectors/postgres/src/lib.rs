@@ -36,7 +36,6 @@ mod rules;
 mod settings;
 mod source;
 mod split;
-mod statements;
 mod stored;
 mod tls;
 mod types;

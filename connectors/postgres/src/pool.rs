@@ -1,8 +1,10 @@
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use belvedere_connector::{Code, Error, Result};
+use lru::LruCache;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -12,13 +14,15 @@ use tokio_postgres::{Client, Statement};
 
 use crate::failure::{failure, timeout, unreachable};
 use crate::settings::{Settings, SslMode};
-use crate::statements::Statements;
 use crate::tls;
 
 /// How long a request without a deadline waits for a connection.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// How long a cancelled connection may take to end before it is cut.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that stay prepared on a connection.
+const STATEMENTS: NonZeroUsize = NonZeroUsize::new(100).expect("some");
 
 /// What every session is set to, so that values and their text mean the same whatever the role's and the database's
 /// defaults. Nothing is found by an unqualified name but what PostgreSQL itself defines.
@@ -45,7 +49,8 @@ pub struct Pool {
 
 struct Connection {
     client: Client,
-    statements: Mutex<Statements>,
+    /// What is prepared on it, by text: what is asked again and again with other values is parsed and planned by the server once.
+    statements: Mutex<LruCache<String, Statement>>,
     /// Drives the socket; ends when the connection does.
     driver: JoinHandle<()>,
 }
@@ -57,7 +62,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    fn statements(&self) -> MutexGuard<'_, Statements> {
+    fn statements(&self) -> MutexGuard<'_, LruCache<String, Statement>> {
         self.statements
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -202,7 +207,7 @@ impl Pool {
                 .map_err(|e| failure(settings, deadline, e))?;
             Ok(Connection {
                 client,
-                statements: Mutex::default(),
+                statements: Mutex::new(LruCache::new(STATEMENTS)),
                 driver,
             })
         };
@@ -265,13 +270,14 @@ impl Lease {
         types: &[Type],
     ) -> Result<Result<Statement, tokio_postgres::Error>> {
         let connection = self.connection()?;
-        let known = connection.statements().get(sql);
+        let known = connection.statements().get(sql).cloned();
         if let Some(known) = known {
             return Ok(Ok(known));
         }
         let prepared = connection.client.prepare_typed(sql, types).await;
         if let Ok(statement) = &prepared {
-            connection.statements().keep(sql, statement.clone());
+            let statement = statement.clone();
+            connection.statements().put(sql.to_string(), statement);
         }
         Ok(prepared)
     }
@@ -287,7 +293,7 @@ impl Lease {
             self.pool.is_pooled.store(true, Ordering::Relaxed);
         }
         if let Ok(connection) = self.connection() {
-            connection.statements().forget(sql);
+            connection.statements().pop(sql);
         }
     }
 

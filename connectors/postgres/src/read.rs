@@ -59,6 +59,14 @@ pub struct Reader {
     lease: Lease,
 }
 
+/// How a statement is sent.
+pub enum Way<'a> {
+    /// By key: it stays prepared, and is a transaction of its own. A deadline is kept by cancelling it.
+    Alone,
+    /// In the transaction that this opens; empty: one is open.
+    Within(&'a str),
+}
+
 enum Rows {
     /// Bulk: a statement without parameters, which `COPY` does not take.
     Copy(Pin<Box<CopyOutStream>>, CopyFrames),
@@ -66,48 +74,24 @@ enum Rows {
 }
 
 impl Reader {
-    /// Ask by key: the statement stays prepared, and is a transaction of its own. A deadline is kept by cancelling it.
-    async fn ask(mut lease: Lease, plan: Arc<Plan>, sql: &str) -> Result<Self, (Lease, Error)> {
-        lease.busy();
-        lease.is_alone = true;
-        match Self::send_prepared(&lease, &plan, sql).await {
-            Ok((rows, builder)) => Ok(Self {
-                plan,
-                rows,
-                builder,
-                ended: false,
-                lease,
-            }),
-            Err(e) => Err((lease, e)),
-        }
-    }
-
-    async fn send_prepared(lease: &Lease, plan: &Plan, sql: &str) -> Result<(Rows, BatchBuilder)> {
-        let client = lease.client()?;
-        let settings = lease.settings();
-        let failed = |e| failure(settings, plan.deadline, e);
-        let types: Vec<Type> = plan.params.iter().map(Param::sent_as).collect();
-        let work = async {
-            let statement = lease.prepared(sql, &types).await?.map_err(failed)?;
-            let rows = client.query_raw(&statement, &plan.params).await;
-            let rows = rows.inspect_err(|e| lease.forget(sql, e)).map_err(failed)?;
-            let builder = plan.builder(&statement)?;
-            Ok((Rows::Query(Box::pin(rows)), builder))
-        };
-        until(plan.deadline, work)
-            .await
-            .map_err(|e| e.at_source(&settings.source))
-    }
-
-    /// Send the statement, in the transaction that `begin` opens (empty: one is open).
+    /// Send the statement, in this way.
     pub async fn start(
         mut lease: Lease,
         plan: Arc<Plan>,
         sql: &str,
-        begin: &str,
+        way: Way<'_>,
     ) -> Result<Self, (Lease, Error)> {
         lease.busy();
-        match Self::send(&lease, &plan, sql, begin).await {
+        lease.is_alone = matches!(way, Way::Alone);
+        let sent = async {
+            let types: Vec<Type> = plan.params.iter().map(Param::sent_as).collect();
+            match way {
+                Way::Alone => Self::ask(&lease, &plan, sql, &types).await,
+                Way::Within(begin) => Self::send(&lease, &plan, sql, &types, begin).await,
+            }
+        };
+        let sent = until(plan.deadline, sent).await;
+        match sent.map_err(|e| e.at_source(&lease.settings().source)) {
             Ok((rows, builder)) => Ok(Self {
                 plan,
                 rows,
@@ -117,46 +101,53 @@ impl Reader {
             }),
             Err(e) => Err((lease, e)),
         }
+    }
+
+    async fn ask(
+        lease: &Lease,
+        plan: &Plan,
+        sql: &str,
+        types: &[Type],
+    ) -> Result<(Rows, BatchBuilder)> {
+        let failed = |e| failure(lease.settings(), plan.deadline, e);
+        let statement = lease.prepared(sql, types).await?.map_err(failed)?;
+        let rows = lease.client()?.query_raw(&statement, &plan.params).await;
+        let rows = rows.inspect_err(|e| lease.forget(sql, e)).map_err(failed)?;
+        Ok((Rows::Query(Box::pin(rows)), plan.builder(&statement)?))
     }
 
     async fn send(
         lease: &Lease,
         plan: &Plan,
         sql: &str,
+        types: &[Type],
         begin: &str,
     ) -> Result<(Rows, BatchBuilder)> {
         let client = lease.client()?;
-        let settings = lease.settings();
-        let failed = |e| failure(settings, plan.deadline, e);
-        let types: Vec<Type> = plan.params.iter().map(Param::sent_as).collect();
-        let work = async {
-            let begun = async {
-                match begin {
-                    "" => Ok(()),
-                    begin => client.batch_execute(begin).await,
-                }
-            };
-            // Sent together. The description is of the tables as the transaction then holds them: nobody can alter
-            // them between it and the rows.
-            let ((), statement) =
-                futures::try_join!(begun, client.prepare_typed(sql, &types)).map_err(failed)?;
-            let builder = plan.builder(&statement)?;
-            let rows = if plan.params.is_empty() {
-                let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-                let stream = client.copy_out(&copy).map_err(failed).await?;
-                Rows::Copy(Box::pin(stream), CopyFrames::default())
-            } else {
-                let stream = client
-                    .query_raw(&statement, &plan.params)
-                    .map_err(failed)
-                    .await?;
-                Rows::Query(Box::pin(stream))
-            };
-            Ok((rows, builder))
+        let failed = |e| failure(lease.settings(), plan.deadline, e);
+        let begun = async {
+            match begin {
+                "" => Ok(()),
+                begin => client.batch_execute(begin).await,
+            }
         };
-        until(plan.deadline, work)
-            .await
-            .map_err(|e| e.at_source(&settings.source))
+        // Sent together. The description is of the tables as the transaction then holds them: nobody can alter
+        // them between it and the rows.
+        let ((), statement) =
+            futures::try_join!(begun, client.prepare_typed(sql, types)).map_err(failed)?;
+        let builder = plan.builder(&statement)?;
+        let rows = if plan.params.is_empty() {
+            let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+            let stream = client.copy_out(&copy).map_err(failed).await?;
+            Rows::Copy(Box::pin(stream), CopyFrames::default())
+        } else {
+            let stream = client
+                .query_raw(&statement, &plan.params)
+                .map_err(failed)
+                .await?;
+            Rows::Query(Box::pin(stream))
+        };
+        Ok((rows, builder))
     }
 
     /// The next batch; None at the end, when the connection is ready for the next statement of its transaction.
@@ -225,7 +216,7 @@ pub async fn settle(mut lease: Lease) {
 pub async fn open(pool: &Arc<Pool>, plan: &Arc<Plan>, sql: &str) -> Result<Reader> {
     if plan.by_key && pool.keeps_statements() {
         let lease = pool.acquire(plan.deadline).await?;
-        match Reader::ask(lease, plan.clone(), sql).await {
+        match Reader::start(lease, plan.clone(), sql, Way::Alone).await {
             Ok(reader) => return Ok(reader),
             Err((lease, e)) if e.code == Code::Timeout => return Err(give_up(lease, e).await),
             // Why, and whether it is so without anything prepared, is found out below.
@@ -233,14 +224,15 @@ pub async fn open(pool: &Arc<Pool>, plan: &Arc<Plan>, sql: &str) -> Result<Reade
         }
     }
     let begin = format!("BEGIN READ ONLY; {}", plan.limit());
+    let begin = || Way::Within(&begin);
     let lease = pool.acquire(plan.deadline).await?;
     let reused = lease.reused;
-    match Reader::start(lease, plan.clone(), sql, &begin).await {
+    match Reader::start(lease, plan.clone(), sql, begin()).await {
         Ok(reader) => Ok(reader),
         Err((lease, e)) if reused && e.code == Code::Unreachable => {
             drop(lease);
             let lease = pool.acquire_fresh(plan.deadline).await?;
-            match Reader::start(lease, plan.clone(), sql, &begin).await {
+            match Reader::start(lease, plan.clone(), sql, begin()).await {
                 Ok(reader) => Ok(reader),
                 Err((lease, e)) => Err(give_up(lease, e).await),
             }

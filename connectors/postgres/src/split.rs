@@ -19,7 +19,7 @@ use belvedere_sqlgen::sql;
 
 use crate::failure::failure;
 use crate::pool::{Lease, Pool};
-use crate::read::{Plan, Reader, batches, give_up, open, settle};
+use crate::read::{Plan, Reader, Way, batches, give_up, open, settle};
 
 const WAIT: Duration = Duration::from_secs(30);
 /// How often a waiting range looks for a connection that somebody else gave back.
@@ -91,7 +91,7 @@ impl Split {
                 return Ok(futures::stream::empty().left_stream());
             }
         };
-        match Reader::start(lease, self.plan.clone(), &sql, "").await {
+        match Reader::start(lease, self.plan.clone(), &sql, Way::Within("")).await {
             Ok(reader) => {
                 let finish = async move |lease| self.give_back(lease).await;
                 Ok(batches(reader, finish).right_stream())

@@ -55,7 +55,7 @@ struct Defined {
 pub(super) struct Running {
     pub batches: BoxStream<'static, Result<RecordBatch, Status>>,
     pub notices: Vec<String>,
-    pub freshness: Freshness,
+    pub freshness: Arc<Freshness>,
 }
 
 impl Statements {
@@ -146,7 +146,7 @@ impl Work {
         Ok(Running {
             batches: stream::iter(batches).boxed(),
             notices: defined.notices.clone(),
-            freshness: Freshness::default(),
+            freshness: Arc::default(),
         })
     }
 
@@ -176,7 +176,7 @@ impl Work {
 
     async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
         let mut first = None;
-        let (mut notices, mut freshness) = (Vec::new(), Freshness::default());
+        let (mut notices, mut freshness) = (Vec::new(), Arc::default());
         if let Some(values) = self.parameters.first() {
             let answer = self.execute(&session, values).await?;
             (notices, freshness) = (answer.notices, answer.freshness);

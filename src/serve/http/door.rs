@@ -152,10 +152,6 @@ impl Door {
         }
         Ok(Asker { session, settings })
     }
-
-    pub fn tidy(&self) {
-        self.shapes.tidy();
-    }
 }
 
 impl Asker {

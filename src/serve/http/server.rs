@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use futures::StreamExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -12,14 +11,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::door::{self, Door};
 use super::line::Patient;
 use crate::engine::Engine;
-use crate::serve::connections::{Connection, Connections, Peer};
+use crate::serve::connections::{Connection, Peer, serve_each};
 use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
 
 /// The length of the shortest request: `GET / HTTP/1.0`.
@@ -31,10 +29,6 @@ const HEADER_BYTES: usize = 64 << 10;
 const REQUESTS: u32 = 256;
 /// What may be on its way to a client of HTTP/2 that has not read it.
 const WINDOW_BYTES: u32 = 1 << 20;
-/// Time to finish what runs, once told to stop.
-const GRACE: Duration = Duration::from_secs(10);
-/// How often it is looked whether statements are kept prepared for nobody.
-const TIDYING: Duration = Duration::from_secs(20);
 
 /// Serves an engine over HTTP.
 #[derive(Debug)]
@@ -86,45 +80,27 @@ impl Bound {
     /// Serve until `shutdown` is ready; then take no new connections, let the running requests finish for ten seconds, and end
     /// them.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let closing = CancellationToken::new();
         let stop = CancellationToken::new();
-        let connections = Connections::new(
-            self.options.max_connections,
-            PREFACE_BYTES,
-            closing.child_token(),
-            self.options.clients.of("http"),
-        );
-        let mut incoming = Box::pin(connections.accept(self.listener));
-        let door = Arc::new(Door::new(self.engine, self.options, stop.clone()));
+        let door = Arc::new(Door::new(self.engine, self.options.clone(), stop.clone()));
         let router = door::router(Arc::clone(&door));
-        let mut tidying = tokio::time::interval(TIDYING);
-        let mut clients = JoinSet::new();
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(connection) = incoming.next() => {
-                    // The listener itself says what it could not accept.
-                    if let Ok(connection) = connection {
-                        let client = Client {
-                            door: Arc::clone(&door),
-                            router: router.clone(),
-                            stop: stop.clone(),
-                        };
-                        clients.spawn(client.serve(self.tls.clone(), connection));
-                    }
-                }
-                Some(_) = clients.join_next() => {}
-                _ = tidying.tick() => door.tidy(),
-            }
-        }
-        drop(incoming);
-        stop.cancel();
-        let ended = async { while clients.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, ended).await.is_err() {
-            closing.cancel();
-            clients.shutdown().await;
-        }
+        let serve = |connection| {
+            let client = Client {
+                door: Arc::clone(&door),
+                router: router.clone(),
+                stop: stop.clone(),
+            };
+            client.serve(self.tls.clone(), connection)
+        };
+        let protocol = ("http", PREFACE_BYTES);
+        serve_each(
+            self.listener,
+            &self.options,
+            protocol,
+            stop.clone(),
+            shutdown,
+            serve,
+        )
+        .await;
     }
 }
 

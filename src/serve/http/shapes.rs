@@ -1,6 +1,5 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use belvedere_connector::Code;
 use lru::LruCache;
@@ -14,8 +13,6 @@ use crate::engine::{Column, Described, Prepared};
 use crate::error::Error;
 
 const SHAPES: NonZeroUsize = NonZeroUsize::new(512).expect("some");
-/// A statement is prepared anew after so long: it keeps what the views that it reads had when it was.
-const LIFE: Duration = Duration::from_secs(60);
 
 /// What a request asks for but for its values: a statement that is prepared once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,7 +48,6 @@ pub(super) struct Ready {
     pub asked: usize,
     /// Where the key's columns are in the answer.
     pub key: Vec<usize>,
-    made: Instant,
 }
 
 /// The statements that were asked for lately.
@@ -68,7 +64,6 @@ impl Shapes {
     pub async fn ready(&self, asker: &Asker, shape: &Shape) -> Result<Arc<Ready>, Problem> {
         let known = self.kept().get(shape).cloned();
         if let Some(known) = known
-            && known.made.elapsed() < LIFE
             && asker.session.is_current(&known.prepared)
         {
             return Ok(known);
@@ -81,7 +76,6 @@ impl Shapes {
             prepared,
             asked,
             key,
-            made: Instant::now(),
         });
         self.kept().put(shape.clone(), Arc::clone(&ready));
         Ok(ready)
@@ -95,19 +89,6 @@ impl Shapes {
             self.kept().pop(shape);
         }
         outdated
-    }
-
-    /// Let go of what is too old to be used.
-    pub fn tidy(&self) {
-        let mut kept = self.kept();
-        let old: Vec<Shape> = kept
-            .iter()
-            .filter(|(_, ready)| ready.made.elapsed() >= LIFE)
-            .map(|(shape, _)| shape.clone())
-            .collect();
-        for shape in old {
-            kept.pop(&shape);
-        }
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, LruCache<Shape, Arc<Ready>>> {

@@ -26,7 +26,7 @@ use super::transport::Session;
 use crate::dialect::PostgresDialect;
 use crate::failure::failure;
 use crate::pool::{Lease, Pool};
-use crate::read::{Plan, Reader, batches, give_up, settle};
+use crate::read::{Plan, Reader, Way, batches, give_up, settle};
 use crate::source::ranges;
 use crate::split::{PAGES, range_sql};
 
@@ -146,7 +146,7 @@ impl Readers {
     ) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + use<>> {
         let lease = self.connection().await?;
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        match Reader::start(lease, part.plan, &part.sql, "").await {
+        match Reader::start(lease, part.plan, &part.sql, Way::Within("")).await {
             Ok(reader) => {
                 let finish = async move |lease| self.give_back(lease).await;
                 Ok(batches(reader, finish))

@@ -1,0 +1,386 @@
+//! Statements that are prepared: understood once, executed with values again and again.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use belvedere_connector::Code;
+use belvedere_sql::{Spanned, Statement};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ParamValues;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::scalar::ScalarValue;
+
+use super::answer::{
+    Answer, batch_answer, deadline, limited, settled, status_schema, streamed, within,
+};
+use super::copy;
+use super::lookup::{Generic, Lookup};
+use super::names::Names;
+use super::panics::caught;
+use super::plans::Known;
+use super::query::{self, Planned};
+use super::session::Session;
+use super::{explain, labels, subscribe, system, typed};
+use crate::error::{Error, Result};
+use crate::freshness::Freshness;
+use crate::views::Shown;
+
+/// A statement that has been understood and not run.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub sql: String,
+    /// Of the answer.
+    pub schema: SchemaRef,
+    /// Names (`$1`) and types as far as the statement tells, in order.
+    pub parameters: Vec<(String, Option<DataType>)>,
+    /// False of a definition or SET: its answer is one row, `status`.
+    pub is_query: bool,
+    /// True of a definition, SET and COPY: each execution does something, which stays.
+    pub has_effect: bool,
+    /// Its answer does not end by itself: a subscription's.
+    pub goes_on: bool,
+    pub(super) statement: Spanned,
+    pub(super) planned: Option<Planned>,
+    pub(super) lookup: Option<Arc<Lookup>>,
+    generic: Arc<Generic>,
+    /// The same as it is understood now, where that is otherwise: something has been defined or set since.
+    again: Arc<Mutex<Option<Arc<Prepared>>>>,
+}
+
+impl Prepared {
+    /// The words it begins with: `SELECT`, `CREATE VIEW`.
+    pub fn kind(&self) -> Cow<'static, str> {
+        self.statement.statement.kind()
+    }
+}
+
+impl Session {
+    /// Understand a statement without running it.
+    pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
+        let statement = belvedere_sql::parse_one(sql);
+        self.prepare_parsed(self.noted(statement.map_err(Error::from))?)
+            .await
+    }
+
+    /// The same of one that has been read already.
+    pub(crate) async fn prepare_parsed(&self, statement: Spanned) -> Result<Prepared> {
+        let prepared = caught(Box::pin(self.understand(statement))).await;
+        self.noted(prepared)
+    }
+
+    async fn understand(&self, statement: Spanned) -> Result<Prepared> {
+        self.admits(&statement.statement)?;
+        let prepared = |schema, parameters, statement: Spanned, is_query| Prepared {
+            sql: statement.text.clone(),
+            schema,
+            parameters,
+            is_query,
+            has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
+            goes_on: matches!(statement.statement, Statement::Subscribe(_)),
+            statement,
+            lookup: None,
+            generic: Arc::default(),
+            again: Arc::default(),
+            planned: None,
+        };
+        if let Statement::Query(query) = &statement.statement {
+            let names = self.names(self.settings());
+            let known = match self.inner.plans.get(&statement.text, &names) {
+                Some(known) => known,
+                None => self.planned(query, &statement.text, names.clone()).await?,
+            };
+            // It may outlive the transaction that it is prepared in, and must not keep what that reads.
+            let names = names.within(None);
+            let plan = known.plan.clone();
+            let (schema, parameters) = (known.schema.clone(), known.parameters.clone());
+            return Ok(Prepared {
+                lookup: known.lookup.clone(),
+                generic: known.generic.clone(),
+                planned: Some(Planned { plan, names }),
+                ..prepared(schema, parameters, statement, true)
+            });
+        }
+        if let Statement::Copy(copy) = &statement.statement {
+            let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
+            let parameters = parameters(&rows)?;
+            return Ok(prepared(copy::schema(), parameters, statement, true));
+        }
+        if let Statement::Subscribe(subscribe) = &statement.statement {
+            let names = self.names(self.settings());
+            let planned = subscribe::plan(names, subscribe, &statement.text).await?;
+            let schema = planned.order.schema;
+            return Ok(prepared(schema, Vec::new(), statement, true));
+        }
+        let rows = match &statement.statement {
+            Statement::Explain(_) => Some(explain::schema()),
+            Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
+                let answer = self.dispatch(&statement, self.settings()).await?;
+                Some(answer.schema)
+            }
+            _ => None,
+        };
+        let is_query = rows.is_some();
+        let schema = rows.unwrap_or_else(status_schema);
+        Ok(prepared(schema, Vec::new(), statement, is_query))
+    }
+
+    /// A query as it is understood, and is kept for who prepares it again.
+    async fn planned(
+        &self,
+        query: &belvedere_sql::Query,
+        sql: &str,
+        names: Names,
+    ) -> Result<Arc<Known>> {
+        let planned = query::plan_answer(names.clone(), query).await?;
+        let as_postgres = names.settings.one_database;
+        let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+        if as_postgres && system::asks_catalog(query) {
+            schema = labels::of_catalog(&schema);
+        }
+        let mut parameters = parameters(&planned)?;
+        typed::add_unused(&mut parameters, query);
+        let known = Arc::new(Known {
+            lookup: Lookup::of(&planned).map(Arc::new),
+            generic: Arc::default(),
+            plan: planned.plan,
+            schema,
+            parameters,
+        });
+        self.inner.plans.keep(sql, query, &names, &known);
+        Ok(known)
+    }
+
+    /// The statement with parameters of these types where its answer's type hangs on them (`SELECT $1`), so that the
+    /// schema is known before it runs. None: it hangs on none.
+    pub(crate) async fn prepare_typed(
+        &self,
+        prepared: &Prepared,
+        types: &[DataType],
+    ) -> Result<Option<Prepared>> {
+        let fields = prepared.schema.fields();
+        if !fields.iter().any(|f| f.data_type().is_null()) {
+            return Ok(None);
+        }
+        let untyped = prepared.parameters.iter().zip(types);
+        let untyped: HashMap<_, _> = untyped
+            .filter(|((_, known), _)| known.as_ref().is_none_or(DataType::is_null))
+            .map(|((name, _), given)| (name.clone(), given.clone()))
+            .collect();
+        match typed::with_types(&prepared.sql, &untyped) {
+            Some(sql) if !untyped.is_empty() => self.prepare(&sql).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Execute a prepared statement with a value for each parameter, in order.
+    pub async fn execute_prepared(
+        &self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> Result<Answer> {
+        let running = self.inner.log.begin(&prepared.sql);
+        let result = caught(Box::pin(self.run_prepared(prepared, values)));
+        settled(self.noted(result.await), running)
+    }
+
+    async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
+        if values.len() != prepared.parameters.len() {
+            return Err(Error::invalid(format!(
+                "the statement takes {} parameters, {} were given",
+                prepared.parameters.len(),
+                values.len()
+            )));
+        }
+        let mut given = HashMap::new();
+        let mut others = HashMap::new();
+        for ((name, taken), value) in prepared.parameters.iter().zip(values) {
+            let fitted = match taken {
+                Some(taken) if !taken.is_null() => typed::fitted(value, taken),
+                _ => Some(value.clone()),
+            };
+            match fitted {
+                Some(value) => {
+                    given.insert(name.trim_start_matches('$').to_string(), value);
+                }
+                None if typed::is_text(&value.data_type()) => {
+                    let taken = taken.as_ref().unwrap_or(&DataType::Null);
+                    return Err(Error::invalid(format!(
+                        "parameter {name} is of type {taken}; the {} given does not fit",
+                        value.data_type()
+                    )));
+                }
+                None => {
+                    others.insert(name.clone(), value.data_type());
+                }
+            }
+        }
+        if let Some((name, data_type)) = others.iter().next() {
+            let again = typed::with_types(&prepared.sql, &others).ok_or_else(|| {
+                Error::invalid(format!(
+                    "parameter {name} is of another type; the {data_type} given does not fit"
+                ))
+            })?;
+            let again = self.understand(belvedere_sql::parse_one(&again)?).await?;
+            return Box::pin(self.run_prepared(&again, values)).await;
+        }
+        let settings = self.settings();
+        let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
+            (Statement::Query(ast), Some(planned)) => (ast, planned),
+            (Statement::Copy(copy), _) => {
+                let values = parameter_values(given);
+                return self.copy(copy, settings, values).await;
+            }
+            _ => return self.dispatch(&prepared.statement, settings).await,
+        };
+        self.admits(&prepared.statement.statement)?;
+        let names = self.names(settings.clone());
+        if !names.are_those_of(planned) {
+            let again = self.understood_again(prepared, &names).await?;
+            as_prepared(&prepared.schema, &again.schema)?;
+            return Box::pin(self.run_prepared(&again, values)).await;
+        }
+        if let Some(lookup) = &prepared.lookup
+            && let Some((shown, freshness)) = self.found(lookup, &names).await?
+            && let Some(rows) = lookup.rows(&shown, &given)?
+        {
+            return Ok(self.told(batch_answer(rows), freshness, &settings));
+        }
+        if let Some(template) = prepared.generic.template(planned)
+            && let Some(fragment) = template.with(&given)
+        {
+            let deadline = deadline(&settings);
+            let rows = query::run_alone(fragment, &names, deadline);
+            match within(&settings, deadline, rows).await {
+                // It is found out the long way what has changed.
+                Err(e) if planned.outdated_source(&e).is_some() => {}
+                rows => {
+                    let answer = streamed(limited(rows?, &settings, deadline));
+                    let freshness = Freshness::live(template.source());
+                    return Ok(self.told(answer, freshness, &settings));
+                }
+            }
+        }
+        let planned = Planned {
+            plan: planned.plan.clone(),
+            names: planned.names.clone().within(names.snapshot),
+        };
+        let values = parameter_values(given);
+        let as_postgres = settings.one_database;
+        let answer = self.query(ast, planned, settings, values).await?;
+        as_prepared(&prepared.schema, &answer.schema)?;
+        if as_postgres && system::asks_catalog(ast) {
+            let schema = labels::of_catalog(&answer.schema);
+            return Ok(labels::with_schema(answer, schema));
+        }
+        Ok(answer)
+    }
+
+    /// The statement as it is understood now; once, until that is otherwise again.
+    async fn understood_again(&self, prepared: &Prepared, names: &Names) -> Result<Arc<Prepared>> {
+        let known = || {
+            prepared
+                .again
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let is_current = |again: &Arc<Prepared>| {
+            let planned = again.planned.as_ref();
+            planned.is_some_and(|planned| names.are_those_of(planned))
+        };
+        if let Some(again) = known().clone().filter(is_current) {
+            return Ok(again);
+        }
+        let again = Arc::new(self.understand(prepared.statement.clone()).await?);
+        *known() = Some(again.clone());
+        Ok(again)
+    }
+
+    /// What the view of a lookup has, if it can be read by its copy.
+    pub(super) async fn found(
+        &self,
+        lookup: &Lookup,
+        names: &Names,
+    ) -> Result<Option<(Arc<Shown>, Freshness)>> {
+        let deadline = deadline(&names.settings);
+        let view = lookup.view();
+        let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
+        let found = async { Ok(names.readable(wanted, deadline).await) };
+        let found = within(&names.settings, deadline, found).await?;
+        Ok(found.ok().and_then(|found| {
+            let shown = found.shelf.get(&view.id)?.clone();
+            let part = names.part(view, &shown, Some(&found));
+            let mut freshness = Freshness::default();
+            freshness.add(part);
+            Some((shown, freshness))
+        }))
+    }
+}
+
+/// Whoever prepared a statement has been told its columns: others come only once it is prepared again.
+fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
+    let same = |(told, is): (&Arc<Field>, &Arc<Field>)| {
+        // A parameter's own type is known with its value.
+        let untold = told.data_type() == &DataType::Null;
+        told.name() == is.name() && (untold || told.data_type() == is.data_type())
+    };
+    let columns = || prepared.fields().iter().zip(answered.fields());
+    if prepared.fields().len() == answered.fields().len() && columns().all(same) {
+        return Ok(());
+    }
+    let changed = belvedere_connector::Error::new(
+        Code::SchemaChanged,
+        "the answer has other columns than the statement was prepared with: what it reads has changed since",
+    );
+    Err(Error::Source(changed.help("Prepare it again")))
+}
+
+fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> {
+    let values = given.into_iter().map(|(name, value)| (name, value.into()));
+    (values.len() > 0).then(|| ParamValues::Map(values.collect()))
+}
+
+/// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
+/// to, or a list of what is looked for in it (`id = ANY($1)`).
+pub(super) fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
+    let mut found = planned.plan.get_parameter_types()?;
+    if found.values().any(Option::is_none) {
+        planned.plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expr| {
+                expr.apply(|expr| {
+                    let (parameter, data_type) = match expr {
+                        Expr::Cast(cast) => (cast.expr.as_ref(), cast.field.data_type().clone()),
+                        Expr::ScalarFunction(call) if call.name() == "array_has" => {
+                            let [list, element] = call.args.as_slice() else {
+                                return Ok(TreeNodeRecursion::Continue);
+                            };
+                            let inputs = node.inputs();
+                            let known =
+                                inputs.first().map(|input| element.get_type(input.schema()));
+                            match known {
+                                Some(Ok(element)) if !element.is_null() => {
+                                    (list, DataType::new_list(element, true))
+                                }
+                                _ => return Ok(TreeNodeRecursion::Continue),
+                            }
+                        }
+                        _ => return Ok(TreeNodeRecursion::Continue),
+                    };
+                    if let Expr::Placeholder(placeholder) = parameter
+                        && let Some(unknown @ None) = found.get_mut(&placeholder.id)
+                    {
+                        *unknown = Some(data_type);
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(|(name, _)| {
+        let name = name.trim_start_matches('$');
+        (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
+    });
+    Ok(found)
+}
