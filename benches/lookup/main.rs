@@ -21,15 +21,17 @@ mod support;
 #[allow(dead_code)]
 mod server;
 
+#[path = "../support/served.rs"]
+mod served;
+
 mod bare;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use served::{Running, connected, cpu, transactions};
 use support::{grouped, option, print_both};
 use tempfile::TempDir;
-use tokio_postgres::NoTls;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -52,17 +54,6 @@ struct Measured {
     asked: f64,
 }
 
-/// A process that ends with this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let rows: u64 = option("--rows", 500_000);
@@ -74,12 +65,7 @@ async fn main() -> Result<()> {
 
     let options = "-c wal_level=logical -c max_connections=700 -c shared_buffers=512MB";
     let server = tokio::task::block_in_place(|| server::Server::private_with(options));
-    let (client, connection) = tokio_postgres::connect(
-        &format!("host=127.0.0.1 port={} user=postgres", server.port),
-        NoTls,
-    )
-    .await?;
-    tokio::spawn(connection);
+    let client = connected(server.port, "postgres").await?;
     client
         .batch_execute(&format!(
             "CREATE TABLE item (sku int PRIMARY KEY, name text NOT NULL, price numeric(12,2) NOT NULL, stock int NOT NULL);
@@ -89,7 +75,16 @@ async fn main() -> Result<()> {
         .await?;
 
     let folder = tempfile::tempdir()?;
-    let (belvedere, port) = belvedere(&folder, server.port).await?;
+    let definitions = [
+        format!(
+            "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{}/postgres'",
+            server.port
+        ),
+        "CREATE MATERIALIZED VIEW item WITH (refresh = 'on change', key = 'sku', wait = true)
+         AS SELECT sku, name, price, stock FROM erp.item"
+            .to_string(),
+    ];
+    let (belvedere, port) = served::belvedere(folder.path(), &definitions).await?;
     let bare = bare::serve().await?;
     let bouncer = bouncer(&folder, server.port)?;
     let of_belvedere = |name, table| Asked {
@@ -142,11 +137,13 @@ async fn main() -> Result<()> {
         let mut found: Vec<Vec<Measured>> = asked.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
             for (asked, found) in asked.iter().zip(&mut found) {
-                let before = transactions(&client).await?;
+                let before = transactions(&client, "postgres").await?;
                 let path = folder.path();
                 let (tps, count, cpu) =
                     tokio::task::block_in_place(|| pgbench(asked, clients, seconds, rows, path))?;
-                let statements = transactions(&client).await?.saturating_sub(before);
+                let statements = transactions(&client, "postgres")
+                    .await?
+                    .saturating_sub(before);
                 found.push(Measured {
                     tps,
                     cpu: cpu.map(|us| us / count as f64),
@@ -192,51 +189,6 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// The binary itself, with the table as a source's and as a kept view.
-async fn belvedere(folder: &TempDir, postgres: u16) -> Result<(Running, u16)> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_belvedere"))
-        .args(["serve", "--data"])
-        .arg(folder.path().join("data"))
-        .args(["--flight", "127.0.0.1:0", "--postgres", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    let said = BufReader::new(child.stdout.take().ok_or("no output")?);
-    let running = Running(child);
-    let mut lines = said.lines();
-    let port = tokio::task::block_in_place(|| {
-        let port = |line: String| {
-            line.split("postgresql://")
-                .nth(1)?
-                .split(['/', ' '])
-                .next()?
-                .split(':')
-                .nth(1)?
-                .parse()
-                .ok()
-        };
-        lines.find_map(|line| port(line.ok()?))
-    });
-    let port: u16 = port.ok_or("it does not say where it serves PostgreSQL's protocol")?;
-    // What else it says is read, so that it can go on.
-    std::thread::spawn(move || lines.for_each(drop));
-    let (client, connection) = tokio_postgres::connect(
-        &format!("host=127.0.0.1 port={port} user=ana dbname=belvedere"),
-        NoTls,
-    )
-    .await?;
-    tokio::spawn(connection);
-    for sql in [
-        format!("CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{postgres}/postgres'"),
-        "CREATE MATERIALIZED VIEW item WITH (refresh = 'on change', key = 'sku', wait = true)
-         AS SELECT sku, name, price, stock FROM erp.item"
-            .to_string(),
-    ] {
-        client.batch_execute(&sql).await?;
-    }
-    Ok((running, port))
-}
-
 /// None: it is not installed.
 fn bouncer(folder: &TempDir, postgres: u16) -> Result<Option<(Running, u16)>> {
     let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
@@ -272,19 +224,6 @@ fn bouncer(folder: &TempDir, postgres: u16) -> Result<Option<(Running, u16)>> {
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout.starts_with(b"0"))
-}
-
-/// Transactions that PostgreSQL has committed.
-async fn transactions(client: &tokio_postgres::Client) -> Result<u64> {
-    // It tells them with a delay.
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    let row = client
-        .query_one(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres'",
-            &[],
-        )
-        .await?;
-    Ok(row.get::<_, i64>(0).try_into()?)
 }
 
 /// Lookups a second, how many there were, and the microseconds of CPU that the server took.
@@ -339,25 +278,6 @@ fn pgbench(
         )
         .into()),
     }
-}
-
-/// Microseconds that a process has computed.
-fn cpu(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // Behind the name, which may have anything in it, the third field is the first; ticks are hundredths of a second.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |i: usize| {
-        fields
-            .get(i)
-            .and_then(|field| field.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
-    (ticks(11) + ticks(12)) * 1e4
 }
 
 fn program(name: &str) -> Result<PathBuf> {

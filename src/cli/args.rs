@@ -120,6 +120,9 @@ pub struct Serve {
     /// What all views that are kept by change may have in memory; 0 for no limit. Half of the machine's is a good value.
     #[arg(long, value_name = "SIZE", default_value = "4GB", value_parser = size)]
     pub kept_memory_limit: usize,
+    /// What answers may take that are kept for who asks the same within `max_staleness`; 0 for none.
+    #[arg(long, value_name = "SIZE", default_value = "64MB", value_parser = size)]
+    pub result_cache: usize,
 }
 
 /// Ask: a shell, or statements from the command line and from files.

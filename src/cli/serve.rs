@@ -21,7 +21,9 @@ pub async fn run(arguments: Serve) -> Result<()> {
         ..ServeOptions::default()
     };
     let builder = Engine::builder().data_dir(&arguments.data);
-    let builder = builder.kept_memory_limit(arguments.kept_memory_limit);
+    let builder = builder
+        .kept_memory_limit(arguments.kept_memory_limit)
+        .result_cache(arguments.result_cache);
     let engine = cancellable(async { Ok(builder.open().await?) }).await?;
     let servers = Servers {
         flight: FlightServer::bind(engine.clone(), arguments.flight, options.clone()).await?,

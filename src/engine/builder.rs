@@ -16,6 +16,7 @@ use super::{Engine, connectors, kept, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
+use crate::freshness::{self, Results};
 use crate::memory::{DEFAULT_LIMIT, Memory};
 use crate::views::Views;
 
@@ -26,6 +27,7 @@ pub struct EngineBuilder {
     base_dir: Option<PathBuf>,
     memory_limit: Option<usize>,
     kept_memory_limit: Option<usize>,
+    result_cache: Option<usize>,
     connectors: Vec<Arc<dyn Connector>>,
     functions: Vec<ScalarUDF>,
 }
@@ -58,6 +60,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn kept_memory_limit(mut self, bytes: usize) -> Self {
         self.kept_memory_limit = Some(bytes);
+        self
+    }
+
+    /// Bytes of answers that are kept, so that whoever asks the same is told what was so a moment ago, if `max_staleness` admits it.
+    /// 64 MB by default; 0 for none.
+    #[must_use]
+    pub fn result_cache(mut self, bytes: usize) -> Self {
+        self.result_cache = Some(bytes);
         self
     }
 
@@ -106,7 +116,8 @@ impl EngineBuilder {
         let limit = self.kept_memory_limit.unwrap_or(DEFAULT_LIMIT);
         let memory = Memory::new(limit);
         let views = Arc::new(Views::new(self.data_dir.as_deref(), durable, memory)?);
-        let inner = Inner::new(store, connectors, base_dir, state, views, world);
+        let results = Results::new(self.result_cache.unwrap_or(freshness::DEFAULT_LIMIT));
+        let inner = Inner::new(store, connectors, base_dir, state, views, results, world);
         let inner = Arc::new(inner);
         kept::start(&inner).await;
         Ok(Engine { inner })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::log::Counted;
 use super::world::Inner;
 use crate::federation::{BreakerState, Health};
+use crate::freshness::Counts;
 
 /// At one moment.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub(crate) struct Figures {
     pub statements: Counted,
     pub sources: Vec<SourceFigures>,
     pub views: Vec<ViewFigures>,
+    pub results: Counts,
     pub subscriptions: usize,
     /// Bytes that statements hold now.
     pub statement_bytes: usize,
@@ -86,6 +88,7 @@ impl Figures {
             statements: inner.log.counted(),
             sources: sources.collect(),
             views: views.collect(),
+            results: inner.results.counts(),
             subscriptions: inner.views.subscribers.all().len(),
             statement_bytes: inner.state.runtime_env().memory_pool.reserved(),
             kept_bytes: inner.views.memory.used(),

@@ -24,6 +24,7 @@
 //! | `keyed.rs` | the key of a query's rows, where its plan has one |
 //! | `figures.rs` | how the engine is, in numbers |
 //! | `plans.rs` | queries that were prepared of late, by text |
+//! | `results.rs` | answers that are told again |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -72,6 +73,7 @@ mod parameters;
 mod plans;
 mod prepared;
 mod query;
+mod results;
 mod room;
 mod session;
 mod settings;

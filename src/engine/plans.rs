@@ -78,7 +78,7 @@ impl Plans {
 }
 
 /// Whether a plan reads nothing that is one session's, or one moment's: a system table, a version of a view.
-fn is_of_all_sessions(plan: &LogicalPlan) -> bool {
+pub(super) fn is_of_all_sessions(plan: &LogicalPlan) -> bool {
     let mut is_so = true;
     let walked = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

@@ -12,17 +12,15 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::scalar::ScalarValue;
 
-use super::answer::{
-    Answer, batch_answer, deadline, limited, settled, status_schema, streamed, within,
-};
+use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
 use super::copy;
 use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::panics::caught;
 use super::plans::Known;
-use super::query::{self, Planned};
+use super::query::{self, Planned, Ran};
 use super::session::Session;
-use super::{explain, labels, subscribe, system, typed};
+use super::{explain, labels, results, subscribe, system, typed};
 use crate::error::{Error, Result};
 use crate::freshness::Freshness;
 use crate::views::Shown;
@@ -247,19 +245,27 @@ impl Session {
         {
             return Ok(self.told(batch_answer(rows), freshness, &settings));
         }
+        let question = results::question(&prepared.statement.text, &given, &names);
+        let told = question.as_ref();
+        if let Some(told) = told.and_then(|asks| self.told_before(asks, &settings)) {
+            return Ok(self.answer(told, &settings, deadline(&settings)));
+        }
         if let Some(template) = prepared.generic.template(planned)
             && let Some(fragment) = template.with(&given)
         {
             let deadline = deadline(&settings);
-            let rows = query::run_alone(fragment, &names, deadline);
-            match within(&settings, deadline, rows).await {
+            let run = async {
+                Ok(Ran {
+                    stream: query::run_alone(fragment, &names, deadline).await?,
+                    notices: Vec::new(),
+                    freshness: Freshness::live(template.source()),
+                })
+            };
+            let once = self.told_once(question.as_ref(), &settings, run);
+            match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}
-                rows => {
-                    let answer = streamed(limited(rows?, &settings, deadline));
-                    let freshness = Freshness::live(template.source());
-                    return Ok(self.told(answer, freshness, &settings));
-                }
+                ran => return Ok(self.answer(ran?, &settings, deadline)),
             }
         }
         let planned = Planned {
@@ -268,7 +274,7 @@ impl Session {
         };
         let values = parameter_values(given);
         let as_postgres = settings.one_database;
-        let answer = self.query(ast, planned, settings, values).await?;
+        let answer = self.query(ast, planned, settings, values, question).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         if as_postgres && system::asks_catalog(ast) {
             let schema = labels::of_catalog(&answer.schema);

@@ -1,7 +1,7 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use belvedere_connector::{Code, Exported};
 use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
@@ -19,10 +19,10 @@ use super::query::{self, Planned, Ran};
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
-use super::{explain, labels, show, subscribe};
+use super::{explain, labels, results, show, subscribe};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, Question};
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -36,6 +36,8 @@ pub struct Session {
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
+    /// When the last answer was given, by the bound on its age.
+    pub(super) told_at: Arc<Mutex<BTreeMap<Duration, Instant>>>,
     pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
 }
 
@@ -46,6 +48,7 @@ impl Session {
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
+            told_at: Arc::default(),
             transaction: Arc::default(),
         }
     }
@@ -130,8 +133,14 @@ impl Session {
         self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
-                let planned = query::plan_answer(self.names(settings.clone()), ast).await?;
-                self.query(ast, planned, settings, None).await
+                let names = self.names(settings.clone());
+                let question = results::question(&spanned.text, &HashMap::new(), &names);
+                let told = question.as_ref();
+                if let Some(told) = told.and_then(|asks| self.told_before(asks, &settings)) {
+                    return Ok(self.answer(told, &settings, deadline(&settings)));
+                }
+                let planned = query::plan_answer(names, ast).await?;
+                self.query(ast, planned, settings, None, question).await
             }
             Statement::Copy(copy) => self.copy(copy, settings, None).await,
             Statement::Subscribe(subscribe) => {
@@ -195,8 +204,10 @@ impl Session {
         planned: Planned,
         settings: Settings,
         values: Option<ParamValues>,
+        question: Option<Question>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
+        let question = question.filter(|_| results::is_repeatable(ast, &planned));
         let run = async {
             let again = async || {
                 let again = query::plan_answer(self.names(settings.clone()), ast).await?;
@@ -205,16 +216,23 @@ impl Session {
             let first = bound(&planned, &values)?;
             first.run_or_again(deadline, again).await
         };
-        let Ran {
-            stream,
-            notices,
-            freshness,
-        } = within(&settings, deadline, run).await?;
+        let once = self.told_once(question.as_ref(), &settings, run);
+        let ran = within(&settings, deadline, once).await?;
+        Ok(self.answer(ran, &settings, deadline))
+    }
+
+    /// What a query has found, as its answer.
+    pub(super) fn answer(
+        &self,
+        ran: Ran,
+        settings: &Settings,
+        deadline: Option<Instant>,
+    ) -> Answer {
         let answer = Answer {
-            notices: self.untold(notices),
-            ..streamed(limited(stream, &settings, deadline))
+            notices: self.untold(ran.notices),
+            ..streamed(limited(ran.stream, settings, deadline))
         };
-        Ok(self.told(answer, freshness, &settings))
+        self.told(answer, ran.freshness, settings)
     }
 
     /// The answer with its columns as they were asked for, and with what it was made of: a notice, if the session wants one, or
@@ -229,6 +247,7 @@ impl Session {
             answer.notices.push(format!("Read from {freshness}"));
         }
         answer.freshness = Arc::new(freshness);
+        self.has_been_told(settings);
         labels::shown_answer(answer, settings.one_database)
     }
 

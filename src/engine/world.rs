@@ -13,6 +13,7 @@ use super::sources::LiveSource;
 use super::system::Catalog;
 use crate::catalog::{Definitions, Store};
 use crate::error::{Error, Result};
+use crate::freshness::Results;
 use crate::views::Views;
 
 /// Definitions with their opened sources: an immutable snapshot that each statement resolves its names in.
@@ -56,6 +57,7 @@ pub(super) struct Inner {
     pub state: SessionState,
     pub log: QueryLog,
     pub plans: Plans,
+    pub results: Arc<Results>,
     pub views: Arc<Views>,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
@@ -76,6 +78,7 @@ impl Inner {
         base_dir: PathBuf,
         state: SessionState,
         views: Arc<Views>,
+        results: Arc<Results>,
         world: World,
     ) -> Self {
         Self {
@@ -85,6 +88,7 @@ impl Inner {
             state,
             log: QueryLog::default(),
             plans: Plans::default(),
+            results,
             views,
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),

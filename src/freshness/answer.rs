@@ -28,6 +28,14 @@ pub struct Part {
 pub enum Origin {
     /// The source was asked when the statement ran.
     Live,
+    /// The source was asked when another one ran that asked the same.
+    Result {
+        age: Duration,
+        /// How old it may be.
+        bound: Duration,
+        /// It is older than it may be, and was taken since the source fails (`stale_if_error`).
+        is_stale: bool,
+    },
     /// A copy. Nothing in it is older; None: nobody knows, or it is a version that was asked for.
     Copy {
         age: Option<Duration>,
@@ -70,6 +78,7 @@ impl Freshness {
     pub fn age(&self) -> Option<Duration> {
         let ages = self.parts.iter().map(|part| match part.origin {
             Origin::Live => Some(Duration::ZERO),
+            Origin::Result { age, .. } => Some(age),
             Origin::Copy { age, .. } => age,
         });
         ages.into_iter()
@@ -78,8 +87,50 @@ impl Freshness {
 
     /// Whether a part is older than it may be, since its source fails.
     pub fn is_stale(&self) -> bool {
-        let stale = |part: &Part| matches!(part.origin, Origin::Copy { is_stale: true, .. });
+        let stale = |part: &Part| match part.origin {
+            Origin::Live => false,
+            Origin::Result { is_stale, .. } | Origin::Copy { is_stale, .. } => is_stale,
+        };
         self.parts.iter().any(stale)
+    }
+
+    /// The same when it is told again, so much later, where it may be as old as this: what is older is stale.
+    #[must_use]
+    pub fn aged(&self, later: Duration, bound: Duration) -> Self {
+        let parts = self.parts.iter().map(|part| {
+            let origin = match part.origin.clone() {
+                Origin::Live => Origin::Result {
+                    age: later,
+                    bound,
+                    is_stale: later > bound,
+                },
+                Origin::Result { age, .. } => Origin::Result {
+                    age: age + later,
+                    bound,
+                    is_stale: age + later > bound,
+                },
+                Origin::Copy {
+                    age,
+                    is_of_epoch,
+                    version,
+                    ..
+                } => Origin::Copy {
+                    age: age.map(|age| age + later),
+                    bound: Some(bound),
+                    is_of_epoch,
+                    is_stale: age.is_none_or(|age| age + later > bound),
+                    version,
+                },
+            };
+            Part {
+                origin,
+                ..part.clone()
+            }
+        });
+        Self {
+            parts: parts.collect(),
+            instead_of: self.instead_of.clone(),
+        }
     }
 
     /// Whether no copy is in it.
@@ -114,7 +165,7 @@ impl Freshness {
 impl Part {
     fn is_taken_with(&self, other: &Self) -> bool {
         let same = match (&self.origin, &other.origin) {
-            (Origin::Live, Origin::Live) => true,
+            (Origin::Live, Origin::Live) | (Origin::Result { .. }, Origin::Result { .. }) => true,
             (Origin::Copy { version: one, .. }, Origin::Copy { version: other, .. }) => {
                 one == other
             }
@@ -125,7 +176,8 @@ impl Part {
 
     fn is_of_one_moment(&self, other: &Self) -> bool {
         match (&self.origin, &other.origin) {
-            (Origin::Live, Origin::Live) => true,
+            // One statement has asked for all of it.
+            (Origin::Live, Origin::Live) | (Origin::Result { .. }, Origin::Result { .. }) => true,
             (
                 Origin::Copy {
                     is_of_epoch: one, ..
@@ -140,7 +192,7 @@ impl Part {
 
     fn described(&self) -> String {
         match self.origin {
-            Origin::Live => format!("live tables of {}", self.name),
+            Origin::Live | Origin::Result { .. } => format!("live tables of {}", self.name),
             Origin::Copy { .. } => format!("materialized view {}", self.name),
         }
     }
@@ -148,14 +200,15 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin::Copy {
-            age,
-            is_stale,
-            version,
-            ..
-        } = &self.origin
-        else {
-            return write!(f, "{} live", self.name);
+        let (age, is_stale, version) = match &self.origin {
+            Origin::Live => return write!(f, "{} live", self.name),
+            Origin::Result { age, is_stale, .. } => (&Some(*age), is_stale, &None),
+            Origin::Copy {
+                age,
+                is_stale,
+                version,
+                ..
+            } => (age, is_stale, version),
         };
         write!(f, "{}", self.name)?;
         if let Some(version) = version {

@@ -7,7 +7,10 @@
 //! | file | owns |
 //! |---|---|
 //! | `answer.rs` | [`Freshness`]: what an answer was made of, how old it is, whether it is of one state of each source |
+//! | `results.rs` | [`Results`]: answers that are told again, as long as they are young enough |
 
 mod answer;
+mod results;
 
 pub use answer::{Freshness, Origin, Part};
+pub use results::{Answered, Asking, Counts, DEFAULT_LIMIT, Question, Results, Turn};

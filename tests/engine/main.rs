@@ -94,6 +94,7 @@ mod proxy;
 mod reads;
 mod reference;
 mod restraint;
+mod results;
 mod room;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;

@@ -29,6 +29,7 @@ async fn system_tables() {
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | queries                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | results                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | statements              | SYSTEM     |              |            |             |         |          |

@@ -100,6 +100,8 @@ async fn figures_are_in_prometheus_format() {
         1.0
     );
     assert!(value("belvedere_kept_memory_bytes") > 0.0);
+    assert_eq!(value("belvedere_result_cache_bytes"), 0.0);
+    assert_eq!(value("belvedere_result_cache_total{outcome=\"hit\"}"), 0.0);
     // Each family says what it is, once, and each value has such a family.
     let mut families = std::collections::BTreeSet::new();
     for line in text.lines() {

@@ -103,6 +103,7 @@ impl Calls {
         self.oldest = self.oldest.max(freshness.age());
         let bounds = freshness.parts.iter().filter_map(|part| match part.origin {
             Origin::Copy { bound, .. } => bound,
+            Origin::Result { bound, .. } => Some(bound),
             Origin::Live => None,
         });
         self.bound = self.bound.into_iter().chain(bounds).min();

@@ -12,7 +12,7 @@
 //! | `information_schema.rs` | the rest of `information_schema` |
 //! | `lineage.rs` | `system.lineage` |
 //! | `advice.rs` | `system.statements`, `advice` |
-//! | `queries.rs`, `settings.rs` | `system.queries`, `fragments`, `subscriptions`, `settings` |
+//! | `queries.rs`, `settings.rs` | `system.queries`, `results`, `fragments`, `subscriptions`, `settings` |
 //! | `types.rs` | types as SQL writes them |
 //! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 //! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
@@ -62,6 +62,7 @@ static ALL: &[Definition] = &[
     lineage::LINEAGE,
     queries::FRAGMENTS,
     queries::QUERIES,
+    queries::RESULTS,
     advice::ADVICE,
     advice::STATEMENTS,
     queries::SUBSCRIPTIONS,

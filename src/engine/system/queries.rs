@@ -51,6 +51,35 @@ fn rows(names: &Names, rows: &mut Rows) {
     }
 }
 
+/// Answers that are told again, the one that is worth most first.
+pub(super) const RESULTS: Definition = Definition {
+    schema: SYSTEM,
+    name: "results",
+    columns: &[
+        always("sql", Kind::Text),
+        always("rows", Kind::Count),
+        always("bytes", Kind::Count),
+        // How long it took to find, and how often it was told since.
+        always("duration_ms", Kind::Real),
+        always("hits", Kind::Count),
+        always("age_ms", Kind::Count),
+    ],
+    rows: Fill::Known(results),
+};
+
+fn results(names: &Names, rows: &mut Rows) {
+    for kept in names.inner.results.shown() {
+        rows.push(row![
+            &kept.question.sql,
+            kept.rows as u64,
+            kept.bytes as u64,
+            kept.took.as_secs_f64() * 1e3,
+            kept.hits,
+            kept.age.as_millis() as u64,
+        ]);
+    }
+}
+
 /// What sources were asked, newest last, a thousand of each.
 pub(super) const FRAGMENTS: Definition = Definition {
     schema: SYSTEM,

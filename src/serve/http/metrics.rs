@@ -35,6 +35,7 @@ pub(super) fn text(figures: &Figures, clients: &Clients, begun: Instant) -> Stri
     connections(&mut page, clients);
     statements(&mut page, figures);
     memory(&mut page, figures);
+    results(&mut page, figures);
     sources(&mut page, figures);
     views(&mut page, figures);
     page.0
@@ -105,6 +106,25 @@ fn memory(page: &mut Page, figures: &Figures) {
         let name = "belvedere_kept_memory_limit_bytes";
         page.family(name, "gauge", "How much of it there may be.");
         page.value(name, &[], limit as f64);
+    }
+}
+
+fn results(page: &mut Page, figures: &Figures) {
+    let results = &figures.results;
+    let name = "belvedere_result_cache_bytes";
+    page.family(name, "gauge", "What answers take that may be told again.");
+    page.value(name, &[], results.bytes as f64);
+    let name = "belvedere_result_cache_results";
+    page.family(name, "gauge", "How many there are.");
+    page.value(name, &[], results.results as f64);
+    let name = "belvedere_result_cache_total";
+    page.family(
+        name,
+        "counter",
+        "Statements that might be told what another was told, by whether they were.",
+    );
+    for (outcome, count) in [("hit", results.hits), ("miss", results.misses)] {
+        page.value(name, &[("outcome", outcome)], count as f64);
     }
 }
 

@@ -1,0 +1,210 @@
+//! Answers that are told again: which statements ask for one, and what is told.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+
+use super::names::Names;
+use super::plans::is_of_all_sessions;
+use super::query::{Planned, Ran};
+use super::session::Session;
+use super::settings::Settings;
+use super::system;
+use crate::error::Result;
+use crate::freshness::{Answered, Asking, Freshness, Origin, Part, Question, Turn};
+
+/// Of one session that are told apart.
+const MOST_BOUNDS: usize = 16;
+/// Longer texts are not kept.
+const MOST_BYTES: usize = 16 << 10;
+
+/// What a statement asks, if it may be told what another was told. None: what there is now is asked for, or what a transaction reads.
+pub(super) fn question(
+    sql: &str,
+    values: &HashMap<String, ScalarValue>,
+    names: &Names,
+) -> Option<Question> {
+    let settings = &names.settings;
+    let is_for_younger = bound(settings).is_zero() && settings.stale_if_error.is_none();
+    // Without pushdown it is found out whether that is right.
+    if is_for_younger || !settings.pushdown || names.snapshot.is_some() || sql.len() > MOST_BYTES {
+        return None;
+    }
+    let mut values: Vec<_> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    values.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let others = ["consistency", "search_path", "timezone"];
+    let others = others.map(|name| (name, settings.get(name).unwrap_or_default()));
+    let protocol = ("one_database", settings.one_database.to_string());
+    Some(Question {
+        sql: sql.to_string(),
+        values,
+        version: names.world.version,
+        settings: others.into_iter().chain([protocol]).collect(),
+    })
+}
+
+/// How old what the engine picks may be.
+pub(super) fn bound(settings: &Settings) -> Duration {
+    settings.max_staleness.unwrap_or_default()
+}
+
+/// Whether a query gives the same again, as long as what it reads is the same. One that compares with the clock does as of when it ran;
+/// one that shows the clock does not.
+pub(super) fn is_repeatable(query: &belvedere_sql::Query, planned: &Planned) -> bool {
+    let is_so = || -> Result<bool> {
+        let mut is_so = true;
+        planned.plan.apply_with_subqueries(|node| {
+            let is_compared = matches!(node, LogicalPlan::Filter(_));
+            node.apply_expressions(|expr| {
+                is_so &= !expr.exists(|expr| {
+                    Ok(matches!(expr, Expr::ScalarFunction(call)
+                    if match call.func.signature().volatility {
+                        Volatility::Immutable => false,
+                        Volatility::Stable => !is_compared,
+                        Volatility::Volatile => true,
+                    }))
+                })?;
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        Ok(is_so)
+    };
+    // PostgreSQL's functions know the session.
+    !system::asks_catalog(query)
+        && is_of_all_sessions(&planned.plan)
+        && is_so().is_ok_and(|is_so| is_so)
+}
+
+impl Session {
+    /// What has been answered to a question, if that is young enough.
+    pub(super) fn told_before(&self, question: &Question, settings: &Settings) -> Option<Ran> {
+        let bound = bound(settings);
+        // Nothing that was asked before is of now.
+        if bound.is_zero() {
+            return None;
+        }
+        let shelf = self.inner.views.shelves().newest();
+        // A view that has been computed anew since is read anew.
+        let is_current = |part: &Part| match part.origin {
+            Origin::Copy {
+                version: Some(version),
+                ..
+            } => shelf.iter().any(|(id, shown)| {
+                shown.version_number() == Some(version) && id.to_string() == part.name
+            }),
+            _ => true,
+        };
+        let seen = self.seen_within(bound);
+        let found = self.inner.results.get(question, bound, seen, is_current);
+        found.map(told_again)
+    }
+
+    /// How long ago it is that the session was told something under a smaller bound: nothing older is told now, so that it does not go back
+    /// in time.
+    fn seen_within(&self, bound: Duration) -> Option<Duration> {
+        let told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = told.range(..bound).map(|(_, at)| *at).max();
+        last.map(|at| at.elapsed())
+    }
+
+    /// Something was told under this bound.
+    pub(super) fn has_been_told(&self, settings: &Settings) {
+        let mut told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(bound(settings), Instant::now());
+        // Of many bounds the largest two are one: what was told under it is told as if under the smaller.
+        if told.len() > MOST_BOUNDS
+            && let (Some((_, last)), Some(mut other)) = (told.pop_last(), told.last_entry())
+        {
+            let at = last.max(*other.get());
+            other.insert(at);
+        }
+    }
+
+    /// What `run` finds, which is told again then; or what another statement finds that asks the same now. Where what it asks fails, what
+    /// was told before is told again for as long as `stale_if_error` says.
+    pub(super) async fn told_once(
+        &self,
+        question: Option<&Question>,
+        settings: &Settings,
+        run: impl Future<Output = Result<Ran>>,
+    ) -> Result<Ran> {
+        let Some(question) = question else {
+            return run.await;
+        };
+        let ran = match self.inner.results.turn(question.clone()) {
+            Turn::Mine(asking) => match run.await {
+                Ok(ran) => kept(ran, asking, self.inner.results.largest()).await,
+                Err(e) => Err(e),
+            },
+            Turn::Anothers(mut asked) => {
+                if !bound(settings).is_zero() {
+                    // It is closed once that is done, however that ends.
+                    let _ = asked.changed().await;
+                    if let Some(told) = self.told_before(question, settings) {
+                        return Ok(told);
+                    }
+                }
+                run.await
+            }
+        };
+        let (Err(e), Some(most)) = (&ran, settings.stale_if_error) else {
+            return ran;
+        };
+        let results = &self.inner.results;
+        let stale = || results.get_stale(question, bound(settings), most);
+        let stale = e.is_of_failing_source().then(stale).flatten();
+        stale.map_or(ran, |found| Ok(told_again(found)))
+    }
+}
+
+fn told_again((answered, freshness): (Arc<Answered>, Freshness)) -> Ran {
+    let batches = answered.batches.clone().into_iter().map(Ok);
+    let batches = futures::stream::iter(batches);
+    Ran {
+        stream: Box::pin(RecordBatchStreamAdapter::new(
+            answered.schema.clone(),
+            batches,
+        )),
+        notices: Vec::new(),
+        freshness,
+    }
+}
+
+/// All rows are here before the first is told: nobody who waits for them hangs on how fast somebody reads. A larger answer streams, and
+/// is not kept.
+async fn kept(ran: Ran, asking: Asking, largest: usize) -> Result<Ran> {
+    let Ran {
+        mut stream,
+        notices,
+        freshness,
+    } = ran;
+    let schema = stream.schema();
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    let mut bytes = 0;
+    while bytes <= largest
+        && let Some(batch) = stream.next().await
+    {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        batches.push(batch);
+    }
+    if bytes <= largest {
+        asking.answered(schema.clone(), batches.clone(), freshness.clone());
+    } else {
+        drop(asking);
+    }
+    let stream = futures::stream::iter(batches.into_iter().map(Ok)).chain(stream);
+    Ok(Ran {
+        stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
+        notices,
+        freshness,
+    })
+}

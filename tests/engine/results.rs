@@ -1,0 +1,246 @@
+//! Answers that are told again to who asks the same, as far as `max_staleness` admits it.
+
+use std::time::Duration;
+
+use belvedere::{Engine, Session};
+use datafusion::scalar::ScalarValue;
+
+use crate::fixture::{Fixture, database, shown, table};
+
+const COUNT: &str = "SELECT count(*) AS n FROM erp.stock";
+
+fn add(t: &Fixture, site: &str) {
+    let row = format!("INSERT INTO stock VALUES ('c3', '{site}', 1)");
+    database(&t.path("erp.db"), &row);
+}
+
+async fn count(session: &Session, sql: &str) -> String {
+    let answer = shown(session, sql).await.unwrap();
+    let row = answer.lines().nth(3).unwrap();
+    row.trim_matches(['|', ' ']).to_string()
+}
+
+#[tokio::test]
+async fn an_answer_is_told_again_while_it_is_young_enough() {
+    let t = Fixture::new().await;
+    let (patient, other) = (t.engine.session(), t.engine.session());
+    patient.set("max_staleness", "1 hour").unwrap();
+    assert_eq!(count(&patient, COUNT).await, "4");
+    add(&t, "B");
+    // Whoever has said no bound reads what there is.
+    assert_eq!(count(&other, COUNT).await, "5");
+    let again = patient.execute(COUNT).await.unwrap();
+    let told = again.freshness.to_string();
+    assert!(
+        told.starts_with("erp ") && told.ends_with(" ms old"),
+        "{told}"
+    );
+    assert!(!again.freshness.is_stale() && !again.freshness.is_live());
+    assert!(again.freshness.age().unwrap() > Duration::ZERO);
+    assert!(table(again).await.unwrap().contains("| 4 "));
+    // It is told to all sessions that may be told.
+    other.set("max_staleness", "30min").unwrap();
+    assert_eq!(count(&other, COUNT).await, "4");
+    let log = "SELECT count(*) FROM system.queries WHERE age_ms IS NOT NULL AND read_from NOT LIKE '%live%'";
+    assert_eq!(count(&t.session, log).await, "2");
+    let results = t.ok("SELECT sql, rows, hits FROM system.results").await;
+    assert!(
+        results.contains("SELECT count(*) AS n FROM erp.stock | 1    | 2 "),
+        "{results}"
+    );
+    // A bound that it does not keep, and what there is now.
+    other.set("max_staleness", "1ms").unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(count(&other, COUNT).await, "5");
+    other.set("max_staleness", "0s").unwrap();
+    assert_eq!(count(&other, COUNT).await, "5");
+    // What was found then is told from then on.
+    assert_eq!(count(&patient, COUNT).await, "5");
+    // The oracle of pushdown asks for itself.
+    add(&t, "C");
+    patient.set("pushdown", "off").unwrap();
+    assert_eq!(count(&patient, COUNT).await, "6");
+}
+
+#[tokio::test]
+async fn each_question_has_its_own_answer() {
+    let t = Fixture::new().await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    let prepared = t
+        .session
+        .prepare("SELECT qty FROM erp.stock WHERE sku = $1 AND site = 'B'");
+    let prepared = prepared.await.unwrap();
+    let ask = async |sku: &str| {
+        let value = ScalarValue::Utf8(Some(sku.to_string()));
+        let answer = t.session.execute_prepared(&prepared, &[value]).await;
+        table(answer.unwrap()).await.unwrap()
+    };
+    for _ in 0..3 {
+        assert!(ask("a1").await.contains("| 10 "));
+        assert!(ask("b2").await.contains("| 0 "));
+    }
+    database(&t.path("erp.db"), "UPDATE stock SET qty = 77");
+    assert!(ask("a1").await.contains("| 10 "));
+    assert!(
+        ask("c3").await.lines().count() == 4,
+        "no row is an answer, too"
+    );
+    // Names that mean something else are another question.
+    t.ok("SET search_path = shop").await;
+    assert!(t.ok("SELECT count(*) FROM orders").await.contains("| 3 "));
+    t.ok("CREATE SCHEMA sales").await;
+    t.ok("CREATE VIEW sales.orders AS SELECT 1 AS one").await;
+    t.ok("SET search_path = sales").await;
+    assert!(t.ok("SELECT count(*) FROM orders").await.contains("| 1 "));
+    t.ok("CREATE OR REPLACE VIEW sales.orders AS SELECT 1 AS one UNION ALL SELECT 2")
+        .await;
+    assert!(t.ok("SELECT count(*) FROM orders").await.contains("| 2 "));
+}
+
+#[tokio::test]
+async fn what_is_of_one_moment_is_not_told_again() {
+    let t = Fixture::new().await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    for sql in [
+        "SELECT random() AS n FROM erp.item LIMIT 1",
+        "SELECT uuid() AS n",
+        "SELECT now() AS n FROM erp.item LIMIT 1",
+        "SELECT count(*) AS n FROM system.queries",
+    ] {
+        let first = count(&t.session, sql).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_ne!(first, count(&t.session, sql).await, "{sql}");
+    }
+    // One that compares with the clock is as of when it ran.
+    let old = "SELECT count(*) AS n FROM erp.item WHERE added < now()";
+    assert_eq!(count(&t.session, old).await, "2");
+    database(
+        &t.path("erp.db"),
+        "INSERT INTO item VALUES ('d4', 'Dates', 1, '2024-03-01')",
+    );
+    assert_eq!(count(&t.session, old).await, "2");
+    // A transaction reads for itself.
+    t.ok("BEGIN").await;
+    assert_eq!(count(&t.session, old).await, "3");
+    t.ok("COMMIT").await;
+}
+
+/// What a session has been told under a smaller bound it is not told otherwise under a larger one.
+#[tokio::test]
+async fn no_session_goes_back() {
+    let t = Fixture::new().await;
+    let (one, other) = (t.engine.session(), t.engine.session());
+    other.set("max_staleness", "1 hour").unwrap();
+    assert_eq!(count(&other, COUNT).await, "4");
+    add(&t, "B");
+    assert_eq!(count(&one, "SELECT count(*) FROM erp.stock").await, "5");
+    one.set("max_staleness", "1 hour").unwrap();
+    assert_eq!(count(&one, COUNT).await, "5");
+    // What was found for the one is told to the others.
+    assert_eq!(count(&other, COUNT).await, "5");
+    add(&t, "C");
+    assert_eq!(count(&one, COUNT).await, "5");
+    one.set("max_staleness", "2 hours").unwrap();
+    assert_eq!(count(&one, COUNT).await, "6");
+}
+
+/// A view that is computed anew is newer than what was told of it.
+#[tokio::test]
+async fn a_refreshed_view_is_read_anew() {
+    let t = Fixture::new().await;
+    t.ok(&format!("CREATE MATERIALIZED VIEW kept AS {COUNT}"))
+        .await;
+    t.ok("REFRESH MATERIALIZED VIEW kept").await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    let sum = "SELECT sum(n) AS n FROM kept";
+    assert_eq!(count(&t.session, sum).await, "4");
+    let again = t.session.execute(sum).await.unwrap();
+    assert!(
+        again.freshness.to_string().contains("kept version 1"),
+        "{}",
+        again.freshness
+    );
+    add(&t, "B");
+    assert_eq!(count(&t.session, sum).await, "4");
+    t.ok("REFRESH MATERIALIZED VIEW kept").await;
+    assert_eq!(count(&t.session, sum).await, "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_the_same_ask_it_once() {
+    let t = Fixture::new().await;
+    let asked = "SELECT count(*) AS n FROM system.fragments WHERE source = 'shop'";
+    let before: usize = count(&t.session, asked).await.parse().unwrap();
+    let sql =
+        "SELECT customer, sum(qty) AS qty FROM shop.orders GROUP BY customer ORDER BY customer";
+    let sessions = (0..40).map(|_| {
+        let session = t.engine.session();
+        session.set("max_staleness", "1 hour").unwrap();
+        async move { shown(&session, sql).await.unwrap() }
+    });
+    let answers = futures::future::join_all(sessions.map(tokio::spawn)).await;
+    let answers: Vec<String> = answers.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let after: usize = count(&t.session, asked).await.parse().unwrap();
+    assert_eq!(after - before, 1);
+}
+
+#[tokio::test]
+async fn while_a_source_fails_what_was_told_is_told_again() {
+    let t = Fixture::new().await;
+    t.ok("SET max_staleness = '1ms'").await;
+    t.ok("SET stale_if_error = '1 hour'").await;
+    assert!(t.ok(COUNT).await.contains("| 4 "));
+    std::fs::rename(t.path("erp.db"), t.path("moved.db")).unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let answer = t.session.execute(COUNT).await.unwrap();
+    assert!(answer.freshness.is_stale());
+    assert!(
+        answer.notices[0].contains("its source fails"),
+        "{:?}",
+        answer.notices
+    );
+    assert!(table(answer).await.unwrap().contains("| 4 "));
+    // A session that reads what there is, if it can be had.
+    t.ok("RESET max_staleness").await;
+    assert!(t.ok(COUNT).await.contains("| 4 "));
+    t.ok("SET stale_if_error = '1ms'").await;
+    assert!(t.err(COUNT).await.starts_with("source_"));
+    t.ok("RESET stale_if_error").await;
+    assert!(t.err(COUNT).await.starts_with("source_"));
+    std::fs::rename(t.path("moved.db"), t.path("erp.db")).unwrap();
+    assert!(t.ok(COUNT).await.contains("| 4 "));
+}
+
+#[tokio::test]
+async fn what_is_kept_is_bounded() {
+    let t = Fixture::empty().await;
+    let builder = Engine::builder()
+        .base_dir(t.dir.path())
+        .result_cache(80 << 10);
+    let engine = builder.open().await.unwrap();
+    let session = engine.session();
+    let run = async |sql: &str| shown(&session, sql).await.unwrap();
+    run("CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
+    run("SET max_staleness = '1 hour'").await;
+    for n in 0..200 {
+        run(&format!("SELECT count(*) + {n} AS n FROM erp.stock")).await;
+    }
+    // Too large: it streams.
+    let wide = "SELECT repeat(name, 10000) AS n FROM erp.item";
+    assert_eq!(run(wide).await, run(wide).await);
+    let kept =
+        run("SELECT sum(bytes) <= 81920, count(*) > 9, max(bytes) <= 10240 FROM system.results");
+    let kept = kept.await;
+    assert_eq!(kept.matches("true").count(), 3, "{kept}");
+    // None at all.
+    let builder = Engine::builder().base_dir(t.dir.path()).result_cache(0);
+    let engine = builder.open().await.unwrap();
+    let session = engine.session();
+    let run = async |sql: &str| shown(&session, sql).await.unwrap();
+    run("CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
+    run("SET max_staleness = '1 hour'").await;
+    assert!(run(COUNT).await.contains("| 4 "));
+    add(&t, "B");
+    assert!(run(COUNT).await.contains("| 5 "));
+}
