@@ -108,6 +108,9 @@ pub struct ViewDefinition {
     pub depends_on: BTreeSet<ObjectId>,
     pub about: About,
     pub comment: Option<String>,
+    /// Of a virtual one, as they were written: how old what it reads may be.
+    #[serde(default)]
+    pub bounds: BTreeMap<String, String>,
     /// None: it is virtual.
     #[serde(default)]
     pub materialized: Option<Materialized>,

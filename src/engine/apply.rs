@@ -448,6 +448,7 @@ pub(super) fn view_text(view: &ViewDefinition) -> String {
     };
     let mut options = about_options(&view.about);
     let contract = view.materialized.iter().flat_map(|kept| &kept.options);
+    let contract = contract.chain(&view.bounds);
     let contract = contract.map(|(name, text)| (ident(name.clone()), Value::String(text.clone())));
     options.0.splice(0..0, contract);
     let create = CreateView {

@@ -1,5 +1,6 @@
 //! Kept views in a statement: what each of them has when it runs, or what its query gives instead of a copy that is too old.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,14 @@ impl Planned {
             plan.apply_with_subqueries(|node| {
                 if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
                     let wants = self.names.wanted(&copy, source_fails);
-                    wanted.insert(copy.id, wants);
+                    match wanted.entry(copy.id) {
+                        Entry::Vacant(entry) => drop(entry.insert(wants)),
+                        // It is read by views that say other things of its age.
+                        Entry::Occupied(mut entry) => {
+                            let both = entry.get().contract.clone();
+                            entry.get_mut().contract = both.bounded(wants.contract.bounds());
+                        }
+                    }
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
@@ -114,7 +122,7 @@ impl Names {
         kept.is_some_and(|kept| kept.checks.is_empty())
     }
 
-    fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
+    pub fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
         let [catalog, schema, name] = id.0.as_slice() else {
             return None;
         };

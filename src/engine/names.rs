@@ -18,7 +18,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::views::{Contract, CopyTable, Shown, indexes};
+use crate::views::{Bounds, Contract, CopyTable, Shown, indexes};
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
 pub(super) const PATH: &str = "$path";
@@ -47,6 +47,8 @@ pub(super) struct Names {
     pub snapshot: Option<Arc<Snapshot>>,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
+    /// Of the views that the names are inside of: how old what is read may be.
+    bounds: Bounds,
     depth: usize,
     seen: Arc<Seen>,
 }
@@ -87,6 +89,7 @@ impl Names {
             outline: false,
             snapshot: None,
             fixed: None,
+            bounds: Bounds::default(),
             depth: 0,
             seen: Arc::default(),
         }
@@ -112,6 +115,14 @@ impl Names {
     pub fn are_those_of(&self, planned: &Planned) -> bool {
         let then = &planned.names;
         then.world.version == self.world.version && then.settings == self.settings
+    }
+
+    /// The same where what is read is no older than this, either.
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        Self {
+            bounds: self.bounds.and(bounds),
+            ..self
+        }
     }
 
     /// Names inside a view: looked up along the view's own path.
@@ -351,7 +362,7 @@ impl Names {
             return Ok(Some(outline(view.id(), view.arrow_schema())));
         }
         if let Some(kept) = &view.materialized {
-            let mut contract = Contract::new(&kept.options)?;
+            let mut contract = Contract::new(&kept.options)?.bounded(self.bounds);
             // Of others it is found when the statement is run: a plan that is kept keeps no rows.
             let fixed = self.fixed.as_ref().filter(|(id, _)| *id == view.id());
             let mut shown = fixed.map(|(_, shown)| shown.clone());

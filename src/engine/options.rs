@@ -168,39 +168,36 @@ fn literal_secret(name: &str) -> Error {
 pub(super) fn of_view(
     options: &Options,
     about: &mut About,
-    mut contract: Option<&mut BTreeMap<String, String>>,
+    contract: &mut BTreeMap<String, String>,
+    is_kept: bool,
 ) -> Result<()> {
+    let own = if is_kept {
+        views::OPTIONS
+    } else {
+        views::BOUNDS
+    };
     for (name, value) in options.iter() {
         if let Some(field) = about.field_mut(&name) {
             *field = Some(value.text());
             continue;
         }
-        let is_known = views::OPTIONS.contains(&name.as_str());
-        match &mut contract {
-            Some(contract) if is_known => {
-                contract.insert(name, value.text());
-            }
-            None if is_known => {
-                return Err(Error::invalid_with_help(
-                    format!("a virtual view has no option {name}: it is computed when it is read"),
-                    "CREATE MATERIALIZED VIEW keeps its rows",
-                ));
-            }
-            kept => {
-                let people = About::default().fields().map(|f| f.0);
-                let own = views::OPTIONS.iter().filter(|_| kept.is_some());
-                let of = if kept.is_some() {
-                    "materialized view"
-                } else {
-                    "view"
-                };
-                return Err(unknown_option(
-                    &name,
-                    of,
-                    people.into_iter().chain(own.copied()),
-                ));
-            }
+        if own.contains(&name.as_str()) {
+            contract.insert(name, value.text());
+            continue;
         }
+        if views::OPTIONS.contains(&name.as_str()) {
+            return Err(Error::invalid_with_help(
+                format!("a virtual view has no option {name}: it is computed when it is read"),
+                "CREATE MATERIALIZED VIEW keeps its rows",
+            ));
+        }
+        let people = About::default().fields().map(|f| f.0);
+        let known = people.into_iter().chain(own.iter().copied());
+        let of = match is_kept {
+            true => "materialized view",
+            false => "view",
+        };
+        return Err(unknown_option(&name, of, known));
     }
     Ok(())
 }

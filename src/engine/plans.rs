@@ -12,7 +12,7 @@ use super::names::Names;
 use super::settings::Settings;
 use super::system;
 use crate::catalog::SystemTableProvider;
-use crate::views::CopyTable;
+use crate::views::{Bounds, CopyTable};
 
 const MOST: NonZeroUsize = NonZeroUsize::new(500).expect("some");
 /// Longer texts are not kept.
@@ -44,6 +44,8 @@ pub(super) struct Known {
     pub schema: SchemaRef,
     pub parameters: Vec<(String, Option<DataType>)>,
     pub lookup: Option<Arc<Lookup>>,
+    /// Of the views that it reads.
+    pub bounds: Bounds,
     pub generic: Arc<Generic>,
 }
 

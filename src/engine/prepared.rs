@@ -19,11 +19,12 @@ use super::names::Names;
 use super::panics::caught;
 use super::plans::Known;
 use super::query::{self, Planned, Ran};
+use super::results::Asked;
 use super::session::Session;
 use super::{explain, labels, results, subscribe, system, typed};
 use crate::error::{Error, Result};
 use crate::freshness::Freshness;
-use crate::views::Shown;
+use crate::views::{Bounds, Shown};
 
 /// A statement that has been understood and not run.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub(super) statement: Spanned,
     pub(super) planned: Option<Planned>,
     pub(super) lookup: Option<Arc<Lookup>>,
+    /// Of the views that it reads.
+    bounds: Bounds,
     generic: Arc<Generic>,
     /// The same as it is understood now, where that is otherwise: something has been defined or set since.
     again: Arc<Mutex<Option<Arc<Prepared>>>>,
@@ -79,6 +82,7 @@ impl Session {
             goes_on: matches!(statement.statement, Statement::Subscribe(_)),
             statement,
             lookup: None,
+            bounds: Bounds::default(),
             generic: Arc::default(),
             again: Arc::default(),
             planned: None,
@@ -95,6 +99,7 @@ impl Session {
             let (schema, parameters) = (known.schema.clone(), known.parameters.clone());
             return Ok(Prepared {
                 lookup: known.lookup.clone(),
+                bounds: known.bounds,
                 generic: known.generic.clone(),
                 planned: Some(Planned { plan, names }),
                 ..prepared(schema, parameters, statement, true)
@@ -141,6 +146,7 @@ impl Session {
         typed::add_unused(&mut parameters, query);
         let known = Arc::new(Known {
             lookup: Lookup::of(&planned).map(Arc::new),
+            bounds: planned.bounds()?,
             generic: Arc::default(),
             plan: planned.plan,
             schema,
@@ -245,9 +251,15 @@ impl Session {
         {
             return Ok(self.told(batch_answer(rows), freshness, &settings));
         }
-        let question = results::question(&prepared.statement.text, &given, &names);
-        let told = question.as_ref();
-        if let Some(told) = told.and_then(|asks| self.told_before(asks, &settings)) {
+        let text = &prepared.statement.text;
+        let bounds = prepared.bounds;
+        let may_be_older = results::may_be_older(&settings, bounds);
+        let question = may_be_older.then(|| results::question(text, &given, &names));
+        let asked = question
+            .flatten()
+            .map(|question| Asked { question, bounds });
+        let told = asked.as_ref();
+        if let Some(told) = told.and_then(|asks| self.told_before(&asks.question, &settings)) {
             return Ok(self.answer(told, &settings, deadline(&settings)));
         }
         if let Some(template) = prepared.generic.template(planned)
@@ -261,7 +273,7 @@ impl Session {
                     freshness: Freshness::live(template.source()),
                 })
             };
-            let once = self.told_once(question.as_ref(), &settings, run);
+            let once = self.told_once(asked.as_ref(), &settings, run);
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}
@@ -274,7 +286,7 @@ impl Session {
         };
         let values = parameter_values(given);
         let as_postgres = settings.one_database;
-        let answer = self.query(ast, planned, settings, values, question).await?;
+        let answer = self.query(ast, planned, settings, values, asked).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         if as_postgres && system::asks_catalog(ast) {
             let schema = labels::of_catalog(&answer.schema);

@@ -38,6 +38,7 @@ use crate::federation::{
     self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
 };
 use crate::freshness::Freshness;
+use crate::views::Bounds;
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -412,6 +413,7 @@ pub(super) async fn view_provider(
 /// A view's query, planned with the names it was defined under, giving the columns it was defined with.
 pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<LogicalPlan> {
     let names = names.inside(&view.search_path);
+    let names = names.bounded(Bounds::new(&view.bounds)?);
     let broken = |e: Error| match e {
         // The source's failure is its own; the view is only where it was met.
         Error::Source(_) => e,

@@ -18,8 +18,10 @@ use super::query::{Planned, Ran};
 use super::session::Session;
 use super::settings::Settings;
 use super::system;
+use crate::catalog::ObjectId;
 use crate::error::Result;
 use crate::freshness::{Answered, Asking, Freshness, Origin, Part, Question, Turn};
+use crate::views::Bounds;
 
 /// Of one session that are told apart.
 const MOST_BOUNDS: usize = 16;
@@ -33,9 +35,10 @@ pub(super) fn question(
     names: &Names,
 ) -> Option<Question> {
     let settings = &names.settings;
-    let is_for_younger = bound(settings).is_zero() && settings.stale_if_error.is_none();
+    let is_of_now =
+        settings.max_staleness == Some(Duration::ZERO) && settings.stale_if_error.is_none();
     // Without pushdown it is found out whether that is right.
-    if is_for_younger || !settings.pushdown || names.snapshot.is_some() || sql.len() > MOST_BYTES {
+    if is_of_now || !settings.pushdown || names.snapshot.is_some() || sql.len() > MOST_BYTES {
         return None;
     }
     let mut values: Vec<_> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -51,9 +54,44 @@ pub(super) fn question(
     })
 }
 
-/// How old what the engine picks may be.
-pub(super) fn bound(settings: &Settings) -> Duration {
-    settings.max_staleness.unwrap_or_default()
+/// A question, and how old the views that are read say that their rows may be.
+pub(super) struct Asked {
+    pub question: Question,
+    pub bounds: Bounds,
+}
+
+impl Planned {
+    /// How old the views that are read say that their rows may be. A table of a source is as it is now, and a kept view as its copy is.
+    pub fn bounds(&self) -> Result<Bounds> {
+        let mut bounds = Bounds::default();
+        let mut pending: Vec<ObjectId> = self.names.referenced().into_iter().collect();
+        while let Some(id) = pending.pop() {
+            let view = self.names.view(&id);
+            let Some(view) = view.filter(|view| view.materialized.is_none()) else {
+                return Ok(Bounds::default());
+            };
+            let stated = Bounds::new(&view.bounds)?;
+            bounds = bounds.and(stated);
+            if stated == Bounds::default() {
+                pending.extend(view.depends_on.iter().cloned());
+            }
+        }
+        Ok(bounds)
+    }
+}
+
+/// What a session or a call says goes before what views say.
+fn stated(settings: &Settings, bounds: Bounds) -> Bounds {
+    Bounds {
+        max_staleness: settings.max_staleness.or(bounds.max_staleness),
+        stale_if_error: settings.stale_if_error.or(bounds.stale_if_error),
+    }
+}
+
+/// Whether a statement may be told something that is not of now.
+pub(super) fn may_be_older(settings: &Settings, bounds: Bounds) -> bool {
+    let stated = stated(settings, bounds);
+    stated.max_staleness.is_some_and(|bound| !bound.is_zero()) || stated.stale_if_error.is_some()
 }
 
 /// Whether a query gives the same again, as long as what it reads is the same. One that compares with the clock does as of when it ran;
@@ -86,11 +124,6 @@ pub(super) fn is_repeatable(query: &belvedere_sql::Query, planned: &Planned) -> 
 impl Session {
     /// What has been answered to a question, if that is young enough.
     pub(super) fn told_before(&self, question: &Question, settings: &Settings) -> Option<Ran> {
-        let bound = bound(settings);
-        // Nothing that was asked before is of now.
-        if bound.is_zero() {
-            return None;
-        }
         let shelf = self.inner.views.shelves().newest();
         // A view that has been computed anew since is read anew.
         let is_current = |part: &Part| match part.origin {
@@ -102,7 +135,8 @@ impl Session {
             }),
             _ => true,
         };
-        let seen = self.seen_within(bound);
+        let bound = settings.max_staleness;
+        let seen = bound.and_then(|bound| self.seen_within(bound));
         let found = self.inner.results.get(question, bound, seen, is_current);
         found.map(told_again)
     }
@@ -115,10 +149,11 @@ impl Session {
         last.map(|at| at.elapsed())
     }
 
-    /// Something was told under this bound.
+    /// Something was told under the session's bound.
     pub(super) fn has_been_told(&self, settings: &Settings) {
         let mut told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(bound(settings), Instant::now());
+        let bound = settings.max_staleness.unwrap_or_default();
+        told.insert(bound, Instant::now());
         // Of many bounds the largest two are one: what was told under it is told as if under the smaller.
         if told.len() > MOST_BOUNDS
             && let (Some((_, last)), Some(mut other)) = (told.pop_last(), told.last_entry())
@@ -132,20 +167,23 @@ impl Session {
     /// was told before is told again for as long as `stale_if_error` says.
     pub(super) async fn told_once(
         &self,
-        question: Option<&Question>,
+        asked: Option<&Asked>,
         settings: &Settings,
         run: impl Future<Output = Result<Ran>>,
     ) -> Result<Ran> {
-        let Some(question) = question else {
+        let Some(Asked { question, bounds }) = asked else {
             return run.await;
         };
-        let ran = match self.inner.results.turn(question.clone()) {
+        let bounds = *bounds;
+        let results = &self.inner.results;
+        let stated = stated(settings, bounds);
+        let ran = match results.turn(question.clone()) {
             Turn::Mine(asking) => match run.await {
-                Ok(ran) => kept(ran, asking, self.inner.results.largest()).await,
+                Ok(ran) => kept(ran, asking, bounds, results.largest()).await,
                 Err(e) => Err(e),
             },
             Turn::Anothers(mut asked) => {
-                if !bound(settings).is_zero() {
+                if stated.max_staleness.is_some_and(|bound| !bound.is_zero()) {
                     // It is closed once that is done, however that ends.
                     let _ = asked.changed().await;
                     if let Some(told) = self.told_before(question, settings) {
@@ -155,11 +193,10 @@ impl Session {
                 run.await
             }
         };
-        let (Err(e), Some(most)) = (&ran, settings.stale_if_error) else {
+        let Err(e) = &ran else {
             return ran;
         };
-        let results = &self.inner.results;
-        let stale = || results.get_stale(question, bound(settings), most);
+        let stale = || results.get_stale(question, stated);
         let stale = e.is_of_failing_source().then(stale).flatten();
         stale.map_or(ran, |found| Ok(told_again(found)))
     }
@@ -180,7 +217,7 @@ fn told_again((answered, freshness): (Arc<Answered>, Freshness)) -> Ran {
 
 /// All rows are here before the first is told: nobody who waits for them hangs on how fast somebody reads. A larger answer streams, and
 /// is not kept.
-async fn kept(ran: Ran, asking: Asking, largest: usize) -> Result<Ran> {
+async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Result<Ran> {
     let Ran {
         mut stream,
         notices,
@@ -196,8 +233,18 @@ async fn kept(ran: Ran, asking: Asking, largest: usize) -> Result<Ran> {
         bytes += batch.get_array_memory_size();
         batches.push(batch);
     }
-    if bytes <= largest {
-        asking.answered(schema.clone(), batches.clone(), freshness.clone());
+    // What copies have that follow their sources is here, and younger.
+    let is_of_copies = |part: &Part| {
+        matches!(
+            part.origin,
+            Origin::Copy {
+                is_of_epoch: true,
+                ..
+            }
+        )
+    };
+    if bytes <= largest && !freshness.parts.iter().all(is_of_copies) {
+        asking.answered(schema.clone(), batches.clone(), freshness.clone(), bounds);
     } else {
         drop(asking);
     }

@@ -16,13 +16,14 @@ use super::names::Names;
 use super::panics::caught;
 use super::prepared::parameters;
 use super::query::{self, Planned, Ran};
+use super::results::Asked;
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
 use super::{explain, labels, results, show, subscribe};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::freshness::{Freshness, Question};
+use crate::freshness::Freshness;
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -140,7 +141,10 @@ impl Session {
                     return Ok(self.answer(told, &settings, deadline(&settings)));
                 }
                 let planned = query::plan_answer(names, ast).await?;
-                self.query(ast, planned, settings, None, question).await
+                let bounds = planned.bounds()?;
+                let asked = question.map(|question| Asked { question, bounds });
+                let asked = asked.filter(|asked| results::may_be_older(&settings, asked.bounds));
+                self.query(ast, planned, settings, None, asked).await
             }
             Statement::Copy(copy) => self.copy(copy, settings, None).await,
             Statement::Subscribe(subscribe) => {
@@ -204,10 +208,10 @@ impl Session {
         planned: Planned,
         settings: Settings,
         values: Option<ParamValues>,
-        question: Option<Question>,
+        asked: Option<Asked>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
-        let question = question.filter(|_| results::is_repeatable(ast, &planned));
+        let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
         let run = async {
             let again = async || {
                 let again = query::plan_answer(self.names(settings.clone()), ast).await?;
@@ -216,7 +220,7 @@ impl Session {
             let first = bound(&planned, &values)?;
             first.run_or_again(deadline, again).await
         };
-        let once = self.told_once(question.as_ref(), &settings, run);
+        let once = self.told_once(asked.as_ref(), &settings, run);
         let ran = within(&settings, deadline, once).await?;
         Ok(self.answer(ran, &settings, deadline))
     }

@@ -79,6 +79,7 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
         depends_on: planned.names.referenced(),
         about: About::default(),
         comment: None,
+        bounds: BTreeMap::new(),
         materialized: Some(Materialized {
             options,
             checks: Vec::new(),

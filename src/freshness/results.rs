@@ -13,6 +13,7 @@ use datafusion::scalar::ScalarValue;
 use tokio::sync::watch;
 
 use super::{Freshness, Part};
+use crate::views::Bounds;
 
 /// Bytes of all results, if nothing else is said.
 pub const DEFAULT_LIMIT: usize = 64 << 20;
@@ -38,6 +39,8 @@ pub struct Answered {
     pub batches: Vec<RecordBatch>,
     /// What it was made of, and how old that was when it was asked for.
     freshness: Freshness,
+    /// What the views that it reads say of how old it may be: for who says nothing.
+    bounds: Bounds,
     asked_at: Instant,
     took: Duration,
 }
@@ -128,16 +131,26 @@ impl Results {
         self.limit / 8
     }
 
-    /// The answer that was given to a question, if nothing in it is older than this, and what it is made of now. `seen`: what is so old
-    /// that whoever asks has seen newer things. `is_current`: whether nothing newer is known of a part.
+    /// The answer that was given to a question, if nothing in it is older than this (None: than the views say that it reads), and what it
+    /// is made of now. `seen`: what is so old that whoever asks has seen newer things. `is_current`: whether nothing newer is known of a
+    /// part.
     pub fn get(
         &self,
         question: &Question,
-        bound: Duration,
+        bound: Option<Duration>,
         seen: Option<Duration>,
         is_current: impl Fn(&Part) -> bool,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let mut kept = self.kept();
+        let bound = bound.unwrap_or_else(|| {
+            let entry = kept.entries.get(question);
+            let stated = entry.and_then(|entry| entry.answered.bounds.max_staleness);
+            stated.unwrap_or_default()
+        });
+        // Nothing that was asked before is of now.
+        if bound.is_zero() {
+            return None;
+        }
         let most = seen.unwrap_or(bound).min(bound);
         let found = kept.admissible(question, bound, most);
         let found = found.filter(|(_, freshness)| freshness.parts.iter().all(is_current));
@@ -148,14 +161,15 @@ impl Results {
         found
     }
 
-    /// The same while what it asks fails: up to `stale_if_error`, what is older than `bound` being told to be.
+    /// The same while what it asks fails: up to `stale_if_error`, what is older than `max_staleness` being told to be.
     pub fn get_stale(
         &self,
         question: &Question,
-        bound: Duration,
-        stale_if_error: Duration,
+        bounds: Bounds,
     ) -> Option<(Arc<Answered>, Freshness)> {
-        self.kept().admissible(question, bound, stale_if_error)
+        let bound = bounds.max_staleness.unwrap_or_default();
+        self.kept()
+            .admissible(question, bound, bounds.stale_if_error?)
     }
 
     /// Whose turn it is to answer a question that there is no answer to.
@@ -185,7 +199,9 @@ impl Results {
             .filter(|(_, entry)| !entry.answered.is_after(&kept.written))
             .map(|(question, _)| question.clone())
             .collect();
-        outdated.iter().for_each(|question| kept.remove(question));
+        for question in outdated {
+            kept.remove(&question);
+        }
     }
 
     pub fn counts(&self) -> Counts {
@@ -222,8 +238,18 @@ impl Results {
 }
 
 impl Asking {
-    /// What is answered is kept, if it is worth it. `freshness`: of the parts, when they were taken.
-    pub fn answered(self, schema: SchemaRef, batches: Vec<RecordBatch>, freshness: Freshness) {
+    /// What is answered is kept, if it is worth it, and takes the place of what was answered before. `freshness`: of the parts, when they
+    /// were taken; `bounds`: of the views that it reads.
+    pub fn answered(
+        self,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        freshness: Freshness,
+        bounds: Bounds,
+    ) {
+        let results = self.results.clone();
+        let mut kept = results.kept();
+        let hits = kept.remove(&self.question).unwrap_or(0);
         // Of a copy nobody knows the age of, it could not be said how old the answer is; what is stale is told to be.
         if freshness.age().is_none() || freshness.is_stale() {
             return;
@@ -234,14 +260,18 @@ impl Asking {
             schema,
             batches,
             freshness,
+            bounds,
             asked_at: self.at,
             took: self.at.elapsed(),
         };
-        let question = self.question.clone();
-        let results = self.results.clone();
-        let mut kept = results.kept();
         if bytes <= results.largest() && answered.is_after(&kept.written) {
-            kept.admit(question, Arc::new(answered), bytes, results.limit);
+            kept.admit(
+                self.question.clone(),
+                Arc::new(answered),
+                bytes,
+                hits,
+                results.limit,
+            );
         }
     }
 }
@@ -281,10 +311,9 @@ impl Kept {
         question: Arc<Question>,
         answered: Arc<Answered>,
         bytes: usize,
+        hits: u64,
         limit: usize,
     ) {
-        let hits = self.entries.get(&question).map_or(0, |old| old.hits);
-        self.remove(&question);
         let worth = worth(&answered, bytes, hits.max(1));
         let worth = self.inflation.saturating_add(worth);
         let mut room = limit.saturating_sub(self.bytes);
@@ -303,7 +332,9 @@ impl Kept {
         if room < bytes {
             return;
         }
-        going.iter().for_each(|other| self.remove(other));
+        for other in going {
+            self.remove(&other);
+        }
         self.numbers += 1;
         let place = (worth, self.numbers);
         self.order.insert(place, question.clone());
@@ -317,11 +348,12 @@ impl Kept {
         self.entries.insert(question, entry);
     }
 
-    fn remove(&mut self, question: &Arc<Question>) {
-        if let Some(entry) = self.entries.remove(question) {
-            self.order.remove(&entry.place);
-            self.bytes -= entry.bytes;
-        }
+    /// How often it was told.
+    fn remove(&mut self, question: &Arc<Question>) -> Option<u64> {
+        let entry = self.entries.remove(question)?;
+        self.order.remove(&entry.place);
+        self.bytes -= entry.bytes;
+        Some(entry.hits)
     }
 }
 
@@ -369,11 +401,17 @@ mod tests {
             panic!("it is asked already");
         };
         asking.at -= took;
-        asking.answered(Arc::new(Schema::empty()), Vec::new(), freshness);
+        let bounds = Bounds {
+            max_staleness: Some(took * 100),
+            stale_if_error: None,
+        };
+        asking.answered(Arc::new(Schema::empty()), Vec::new(), freshness, bounds);
     }
 
     fn has(results: &Results, sql: &str) -> bool {
-        results.get(&question(sql), LONG, None, |_| true).is_some()
+        results
+            .get(&question(sql), Some(LONG), None, |_| true)
+            .is_some()
     }
 
     #[test]
@@ -381,22 +419,30 @@ mod tests {
         let results = Results::new(1 << 20);
         let took = Duration::from_millis(50);
         keep(&results, "a", Freshness::live("erp"), took);
-        let (_, freshness) = results.get(&question("a"), LONG, None, |_| true).unwrap();
+        let (_, freshness) = results
+            .get(&question("a"), Some(LONG), None, |_| true)
+            .unwrap();
         assert!(freshness.age().unwrap() >= took);
         assert!(
             results
-                .get(&question("a"), took / 2, None, |_| true)
+                .get(&question("a"), Some(took / 2), None, |_| true)
                 .is_none()
         );
+        // What the views say.
+        assert!(results.get(&question("a"), None, None, |_| true).is_some());
         let seen = Some(Duration::ZERO);
-        assert!(results.get(&question("a"), LONG, seen, |_| true).is_none());
+        assert!(
+            results
+                .get(&question("a"), Some(LONG), seen, |_| true)
+                .is_none()
+        );
         let other = Question {
             version: 2,
             ..question("a")
         };
-        assert!(results.get(&other, LONG, None, |_| true).is_none());
+        assert!(results.get(&other, Some(LONG), None, |_| true).is_none());
         let counts = results.counts();
-        assert_eq!((counts.hits, counts.misses, counts.results), (1, 3, 1));
+        assert_eq!((counts.hits, counts.misses, counts.results), (2, 3, 1));
     }
 
     #[test]
@@ -415,6 +461,7 @@ mod tests {
             Arc::new(Schema::empty()),
             Vec::new(),
             Freshness::live("erp"),
+            Bounds::default(),
         );
         assert!(!has(&results, "c"));
         std::thread::sleep(took);

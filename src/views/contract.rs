@@ -27,6 +27,9 @@ pub const OPTIONS: &[&str] = &[
     RETAIN,
 ];
 
+/// The options of a virtual view, besides those about people.
+pub const BOUNDS: &[&str] = &[MAX_STALENESS, STALE_IF_ERROR];
+
 /// How long changes stay for subscribers who come back, unless the view says otherwise.
 const DEFAULT_RETAIN: Duration = Duration::from_secs(600);
 
@@ -64,6 +67,41 @@ pub enum Upkeep {
     Manual,
 }
 
+/// How old what is read by a view may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// None: nothing is said of it.
+    pub max_staleness: Option<Duration>,
+    /// A larger bound, while what it reads fails.
+    pub stale_if_error: Option<Duration>,
+}
+
+impl Bounds {
+    /// # Errors
+    /// If an option has no such value.
+    pub fn new(options: &BTreeMap<String, String>) -> Result<Self> {
+        let bound = |name: &str| {
+            let text = options.get(name);
+            text.map(|text| duration(name, text)).transpose()
+        };
+        Ok(Self {
+            max_staleness: bound(MAX_STALENESS)?,
+            stale_if_error: bound(STALE_IF_ERROR)?,
+        })
+    }
+
+    /// The smaller of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let smaller =
+            |one: Option<Duration>, other: Option<Duration>| one.into_iter().chain(other).min();
+        Self {
+            max_staleness: smaller(self.max_staleness, other.max_staleness),
+            stale_if_error: smaller(self.stale_if_error, other.stale_if_error),
+        }
+    }
+}
+
 impl Contract {
     /// # Errors
     /// If an option has no such value, or some do not go together. Names are not looked at: [`OPTIONS`] has them.
@@ -72,10 +110,11 @@ impl Contract {
         let upkeep = Upkeep::parse(get(REFRESH).unwrap_or("manual"))?;
         let bound = |name| get(name).map(|text| duration(name, text)).transpose();
         let retain = bound(RETAIN)?;
+        let bounds = Bounds::new(options)?;
         let contract = Self {
             key: get(KEY).map(columns).unwrap_or_default(),
-            max_staleness: bound(MAX_STALENESS)?,
-            stale_if_error: bound(STALE_IF_ERROR)?,
+            max_staleness: bounds.max_staleness,
+            stale_if_error: bounds.stale_if_error,
             keep: get(KEEP).map_or(Ok(1), versions)?,
             max_duration: bound(MAX_DURATION)?.filter(|limit| !limit.is_zero()),
             retain: retain.unwrap_or(DEFAULT_RETAIN),
@@ -93,6 +132,26 @@ impl Contract {
                 ))
             }
             _ => Ok(contract),
+        }
+    }
+}
+
+impl Contract {
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_staleness: self.max_staleness,
+            stale_if_error: self.stale_if_error,
+        }
+    }
+
+    /// The same where what is read is no older than this, either.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        let both = self.bounds().and(bounds);
+        Self {
+            max_staleness: both.max_staleness,
+            stale_if_error: both.stale_if_error,
+            ..self
         }
     }
 }

@@ -26,7 +26,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `contract.rs` | [`Contract`]: the options of a definition |
+//! | `contract.rs` | [`Contract`]: the options of a definition; [`Bounds`]: those of a virtual view |
 //! | `schedule.rs` | [`Schedule`]: when a run is due |
 //! | `shelf.rs` | [`Shown`], [`State`], [`Shelves`]: what readers find, and how old it is |
 //! | `keeper/` | the thread: sources' steps, epochs, views' paces, checkpoints |
@@ -71,7 +71,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use tokio::sync::Notify;
 
 pub use conditions::Conditions;
-pub use contract::{Contract, OPTIONS, Upkeep, parse_duration};
+pub use contract::{BOUNDS, Bounds, Contract, OPTIONS, Upkeep, parse_duration};
 pub use index::indexes;
 pub use reading::{Readable, Unreadable, WantedCopy};
 pub use runs::Run;

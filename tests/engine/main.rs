@@ -70,6 +70,8 @@ mod followed;
 mod follower;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod fresh;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod histories;
 mod kept;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod lag;

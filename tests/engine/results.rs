@@ -166,6 +166,63 @@ async fn a_refreshed_view_is_read_anew() {
     assert_eq!(count(&t.session, sum).await, "5");
 }
 
+/// A virtual view may say how old what it reads may be; a session and a call go before it.
+#[tokio::test]
+async fn a_view_says_how_old_its_rows_may_be() {
+    let t = Fixture::new().await;
+    t.ok(&format!(
+        "CREATE VIEW counted WITH (max_staleness = '1 hour', owner = 'sales') AS {COUNT}"
+    ))
+    .await;
+    t.ok("CREATE VIEW above AS SELECT n + 1 AS n FROM counted")
+        .await;
+    let n = "SELECT n FROM counted";
+    assert_eq!(count(&t.session, n).await, "4");
+    assert_eq!(count(&t.session, "SELECT n FROM above").await, "5");
+    let prepared = t.session.prepare(n).await.unwrap();
+    let ask = async || {
+        let answer = t.session.execute_prepared(&prepared, &[]).await.unwrap();
+        table(answer).await.unwrap()
+    };
+    assert!(ask().await.contains("| 4 "));
+    add(&t, "B");
+    assert_eq!(count(&t.session, n).await, "4");
+    assert_eq!(count(&t.session, "SELECT n FROM above").await, "5");
+    assert!(ask().await.contains("| 4 "));
+    // What is read besides is as it is now, and so is all of it.
+    let both = format!("SELECT c.n + s.n AS n FROM counted c, ({COUNT}) s");
+    assert_eq!(count(&t.session, &both).await, "10");
+    t.ok("SET max_staleness = '0s'").await;
+    assert_eq!(count(&t.session, n).await, "5");
+    assert!(ask().await.contains("| 5 "));
+    t.ok("RESET max_staleness").await;
+    t.ok("ALTER VIEW counted SET (max_staleness = '1ms')").await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(count(&t.session, n).await, "5");
+    t.ok("ALTER VIEW counted RESET (max_staleness)").await;
+    add(&t, "C");
+    assert_eq!(count(&t.session, n).await, "6");
+    // What it reads by a kept view is no older, either.
+    t.ok(&format!("CREATE MATERIALIZED VIEW kept AS {COUNT}"))
+        .await;
+    t.ok("REFRESH MATERIALIZED VIEW kept").await;
+    t.ok("CREATE VIEW over WITH (max_staleness = '1ms') AS SELECT n FROM kept")
+        .await;
+    add(&t, "D");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(count(&t.session, "SELECT n FROM kept").await, "6");
+    assert_eq!(count(&t.session, "SELECT n FROM over").await, "7");
+    let refused = t
+        .err("CREATE VIEW v WITH (refresh = 'on change') AS SELECT 1")
+        .await;
+    assert!(
+        refused.contains("a virtual view has no option refresh"),
+        "{refused}"
+    );
+    let refused = t.err("ALTER VIEW over SET (max_staleness = 'soon')").await;
+    assert!(refused.contains("max_staleness"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_ask_the_same_ask_it_once() {
     let t = Fixture::new().await;

@@ -15,7 +15,7 @@ use crate::engine::settings::Settings;
 use crate::engine::world::{Inner, World};
 use crate::engine::{kept, nearest, options, query};
 use crate::error::{Error, Result};
-use crate::views::Content;
+use crate::views::{Bounds, Content};
 
 /// Of `CREATE MATERIALIZED VIEW`, as it is typed: to return once the view is filled. No part of what is defined.
 pub(in crate::engine) const WAIT: &str = "wait";
@@ -84,8 +84,15 @@ impl Context<'_> {
         options::of_view(
             &create.options,
             &mut about,
-            create.materialized.then_some(&mut contract),
+            &mut contract,
+            create.materialized,
         )?;
+        // Of a kept view it is found out with all that it promises.
+        Bounds::new(&contract)?;
+        let bounds = match create.materialized {
+            true => BTreeMap::new(),
+            false => contract.clone(),
+        };
         let names = self.names(world);
         let planned = query::plan(names, &create.query).await?;
         if !planned.plan.get_parameter_types()?.is_empty() {
@@ -122,6 +129,7 @@ impl Context<'_> {
             depends_on,
             about,
             comment: old.as_ref().and_then(|old| old.comment.clone()),
+            bounds,
             materialized,
             schema,
             name,
@@ -187,8 +195,12 @@ impl Context<'_> {
                 writable_schema(world, &new.schema)?;
             }
             ViewAction::SetOptions(set) => {
-                let contract = new.materialized.as_mut().map(|kept| &mut kept.options);
-                options::of_view(set, &mut new.about, contract)?;
+                let (contract, is_kept) = match &mut new.materialized {
+                    Some(kept) => (&mut kept.options, true),
+                    None => (&mut new.bounds, false),
+                };
+                options::of_view(set, &mut new.about, contract, is_kept)?;
+                Bounds::new(contract)?;
             }
             ViewAction::ResetOptions(reset) => {
                 for option in reset.iter().map(fold) {
@@ -196,6 +208,8 @@ impl Context<'_> {
                         *slot = None;
                     } else if let Some(kept) = &mut new.materialized {
                         kept.options.remove(&option);
+                    } else {
+                        new.bounds.remove(&option);
                     }
                 }
             }

@@ -1,0 +1,213 @@
+//! What was written and read, and whether that may be: after Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental
+//! Observations" (VLDB 2020), for what a freshness contract promises. A row's number is only ever counted up, so that a number says
+//! which write was seen.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A row was given this number.
+#[derive(Debug, Clone, Copy)]
+pub struct Write {
+    pub key: i64,
+    pub number: i64,
+    /// It was committed at some moment of these.
+    pub began: Instant,
+    pub ended: Instant,
+}
+
+/// A question was answered.
+#[derive(Debug, Clone)]
+pub struct Read {
+    pub session: usize,
+    /// Its text: without what differs from reader to reader.
+    pub question: String,
+    pub key: i64,
+    /// How old what is seen may be; None: nothing was promised.
+    pub bound: Option<Duration>,
+    /// No copy has its rows: who allows more is told nothing older, either, than it has seen.
+    pub is_live: bool,
+    /// A write that has to be seen.
+    pub after: Option<i64>,
+    pub began: Instant,
+    pub ended: Instant,
+    /// What was seen of the row, in each of the views that the question reads together.
+    pub seen: Vec<i64>,
+    /// What the answer said of itself.
+    pub told: String,
+}
+
+#[derive(Debug, Default)]
+pub struct History {
+    pub writes: Vec<Write>,
+    pub reads: Vec<Read>,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Anomaly {
+    /// A write had been committed longer ago than the bound says, and is not seen.
+    TooOld { missing: i64 },
+    /// Nobody had begun to write it.
+    FromNowhere,
+    /// The session has seen a later one by the same question, and has not allowed more since.
+    BackInTime { before: i64 },
+    /// What is read together is of two moments.
+    Torn,
+    /// The session's own write, or one that it was told of, is not seen.
+    NotAfter { written: i64 },
+}
+
+/// An anomaly, and the answer that has it.
+#[derive(Debug)]
+pub struct Violation<'a> {
+    pub anomaly: Anomaly,
+    pub read: &'a Read,
+}
+
+impl fmt::Display for Violation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Read {
+            session,
+            question,
+            key,
+            bound,
+            seen,
+            told,
+            ..
+        } = self.read;
+        write!(
+            f,
+            "{:?}: session {session}, bound {bound:?}: {question} of {key} gave {seen:?}, read from {told}",
+            self.anomaly
+        )
+    }
+}
+
+impl History {
+    /// All that may not be.
+    pub fn violations(&self) -> Vec<Violation<'_>> {
+        let mut found = Vec::new();
+        let mut before: BTreeMap<(usize, &str, i64), Vec<&Read>> = BTreeMap::new();
+        let mut reads: Vec<&Read> = self.reads.iter().collect();
+        reads.sort_by_key(|read| read.ended);
+        let mut writes: BTreeMap<i64, Vec<&Write>> = BTreeMap::new();
+        for write in &self.writes {
+            writes.entry(write.key).or_default().push(write);
+        }
+        for read in reads {
+            let mut add = |anomaly| found.push(Violation { anomaly, read });
+            let (Some(least), Some(most)) = (read.seen.iter().min(), read.seen.iter().max()) else {
+                continue;
+            };
+            if least != most {
+                add(Anomaly::Torn);
+            }
+            let of_row = || writes.get(&read.key).into_iter().flatten();
+            if let Some(bound) = read.bound {
+                // What was committed before this moment has to be seen.
+                let then = read.began.checked_sub(bound);
+                let before = of_row().filter(|write| then.is_some_and(|then| write.ended < then));
+                let due = before.map(|write| write.number).max();
+                if let Some(missing) = due.filter(|due| due > least) {
+                    add(Anomaly::TooOld { missing });
+                }
+            }
+            let possible = of_row().filter(|write| write.began < read.ended);
+            if *most > possible.map(|write| write.number).max().unwrap_or(0) {
+                add(Anomaly::FromNowhere);
+            }
+            if let Some(written) = read.after.filter(|written| written > least) {
+                add(Anomaly::NotAfter { written });
+            }
+            // A session does one thing after another.
+            let question = (read.session, read.question.as_str(), read.key);
+            let before = before.entry(question).or_default();
+            let allowed = |read: &Read| read.bound.unwrap_or(Duration::MAX);
+            let no_more = |then: &&&Read| read.is_live || allowed(read) <= allowed(then);
+            let seen = before.iter().filter(no_more);
+            let seen = seen.filter_map(|then| then.seen.iter().min()).max();
+            if let Some(&before) = seen.filter(|seen| *seen > least) {
+                add(Anomaly::BackInTime { before });
+            }
+            before.push(read);
+        }
+        found
+    }
+}
+
+/// A checker that finds nothing would pass all histories.
+#[test]
+fn what_may_not_be_is_found() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let write = |number, from, to| Write {
+        key: 1,
+        number,
+        began: at(from),
+        ended: at(to),
+    };
+    let writes = vec![write(1, 0, 10), write(2, 100, 110), write(3, 200, 210)];
+    let read = |from, to, seen: &[i64]| Read {
+        session: 1,
+        question: "q".to_string(),
+        key: 1,
+        bound: Some(Duration::from_millis(50)),
+        is_live: false,
+        after: None,
+        began: at(from),
+        ended: at(to),
+        seen: seen.to_vec(),
+        told: String::new(),
+    };
+    let anomalies = |reads: Vec<Read>| -> Vec<Anomaly> {
+        let history = History {
+            writes: writes.clone(),
+            reads,
+        };
+        let found = history.violations();
+        found.into_iter().map(|found| found.anomaly).collect()
+    };
+    // Within the bound, either may be seen; while it is written, too.
+    assert_eq!(
+        anomalies(vec![read(150, 151, &[1]), read(152, 153, &[2])]),
+        []
+    );
+    assert_eq!(anomalies(vec![read(90, 105, &[2])]), []);
+    // At 161 the second one was written longer ago than 50 ms.
+    let missing = Anomaly::TooOld { missing: 2 };
+    assert_eq!(anomalies(vec![read(161, 162, &[1])]), [missing]);
+    assert_eq!(anomalies(vec![read(90, 99, &[2])]), [Anomaly::FromNowhere]);
+    assert_eq!(
+        anomalies(vec![read(115, 116, &[2]), read(117, 118, &[1])]),
+        [Anomaly::BackInTime { before: 2 }]
+    );
+    let more = Read {
+        bound: None,
+        ..read(117, 118, &[1])
+    };
+    assert_eq!(anomalies(vec![read(115, 116, &[2]), more.clone()]), []);
+    let live = Read {
+        is_live: true,
+        ..more
+    };
+    assert_eq!(
+        anomalies(vec![read(115, 116, &[2]), live]),
+        [Anomaly::BackInTime { before: 2 }]
+    );
+    let other = Read {
+        session: 2,
+        ..read(117, 118, &[1])
+    };
+    assert_eq!(anomalies(vec![read(115, 116, &[2]), other]), []);
+    assert_eq!(anomalies(vec![read(120, 121, &[1, 2])]), [Anomaly::Torn]);
+    let own = Read {
+        after: Some(2),
+        ..read(115, 116, &[1])
+    };
+    assert_eq!(anomalies(vec![own]), [Anomaly::NotAfter { written: 2 }]);
+    let unbounded = Read {
+        bound: None,
+        ..read(300, 301, &[1])
+    };
+    assert_eq!(anomalies(vec![unbounded]), []);
+}
