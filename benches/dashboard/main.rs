@@ -136,7 +136,8 @@ async fn main() -> Result<()> {
         .iter()
         .map(|(name, query)| format!("CREATE VIEW {name} AS {query}"));
     definitions.extend(views);
-    let (process, port) = belvedere(folder.path(), &definitions).await?;
+    let served = belvedere(folder.path(), &definitions).await?;
+    let process = served.process.0.id();
 
     println!(
         "{users} users × {} tiles a second, {} orders, {} cores, {seconds} s each\n",
@@ -148,17 +149,18 @@ async fn main() -> Result<()> {
     for (bound, set) in BOUNDS {
         let before = (
             transactions(&postgres, "postgres").await? + transactions(&postgres, "crm").await?,
-            cpu(process.0.id()),
+            cpu(process),
         );
         let ends = Instant::now() + Duration::from_secs(seconds);
-        let begun = (0..users).map(|user| tokio::spawn(reads(port, set, user, users, ends)));
+        let begun =
+            (0..users).map(|user| tokio::spawn(reads(served.postgres, set, user, users, ends)));
         let mut found = Tiles::default();
         for user in futures::future::join_all(begun).await {
             let user = user??;
             found.answered += user.answered;
             found.took.extend(user.took);
         }
-        let computed = cpu(process.0.id()) - before.1;
+        let computed = cpu(process) - before.1;
         let statements =
             transactions(&postgres, "postgres").await? + transactions(&postgres, "crm").await?;
         let statements = statements.saturating_sub(before.0);

@@ -9,7 +9,8 @@
 //! *bare*: a server that answers each execution with the same row: what the protocol, the network and pgbench take by
 //! themselves. *PostgreSQL* holds the table. *kept*: a materialized view of it, kept by change. *virtual*: the table
 //! through Belvedere, which asks PostgreSQL over at most four connections. *PgBouncer* before PostgreSQL with as many, in its
-//! transaction mode (parsing each time), where it is installed. All take turns; a figure is the median of the rounds.
+//! transaction mode (parsing each time), where it is installed. *HTTP* and *Flight*: the kept view and the virtual one by these
+//! protocols, each client over a connection of its own, by clients in this process. All take turns; a figure is the median of the rounds.
 //!
 //! *CPU* is that of the server's process for one lookup (of PostgreSQL's own it is not known: it has many); *asked* is how many
 //! statements PostgreSQL ran for one lookup of *virtual*: below 1, several went together.
@@ -25,6 +26,7 @@ mod server;
 mod served;
 
 mod bare;
+mod clients;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,13 +40,29 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// Who is asked.
 struct Asked {
     name: &'static str,
+    by: By,
     port: u16,
-    database: &'static str,
-    user: &'static str,
     table: &'static str,
     /// Whose CPU is counted.
     process: Option<u32>,
 }
+
+/// By which protocol.
+#[derive(Clone, Copy)]
+enum By {
+    Pgbench {
+        /// How its statements are sent.
+        mode: &'static str,
+        database: &'static str,
+    },
+    Http,
+    Flight,
+}
+
+const PREPARED: By = By::Pgbench {
+    mode: "prepared",
+    database: "postgres",
+};
 
 struct Measured {
     tps: f64,
@@ -83,44 +101,52 @@ async fn main() -> Result<()> {
         "CREATE MATERIALIZED VIEW item WITH (refresh = 'on change', key = 'sku', wait = true)
          AS SELECT sku, name, price, stock FROM erp.item"
             .to_string(),
+        "CREATE VIEW live_item AS SELECT sku, name, price, stock FROM erp.item".to_string(),
     ];
-    let (belvedere, port) = served::belvedere(folder.path(), &definitions).await?;
-    let bare = bare::serve().await?;
-    let bouncer = bouncer(&folder, server.port)?;
-    let of_belvedere = |name, table| Asked {
+    let served = served::belvedere(folder.path(), &definitions).await?;
+    let postgres = |port, database, mode| (port, By::Pgbench { mode, database });
+    let of_belvedere = |name, table, (port, by)| Asked {
         name,
+        by,
         port,
-        database: "belvedere",
-        user: "ana",
         table,
-        process: Some(belvedere.0.id()),
+        process: Some(served.process.0.id()),
     };
+    let ours = postgres(served.postgres, "belvedere", "prepared");
+    let (http, flight) = ((served.http, By::Http), (served.flight, By::Flight));
+    let bare = bare::serve().await?;
     let mut asked = vec![
         Asked {
             name: "bare",
+            by: PREPARED,
             port: bare.port(),
-            database: "postgres",
-            user: "postgres",
             table: "item",
             process: Some(std::process::id()),
         },
         Asked {
             name: "PostgreSQL",
+            by: PREPARED,
             port: server.port,
-            database: "postgres",
-            user: "postgres",
             table: "item",
             process: None,
         },
-        of_belvedere("kept", "item"),
-        of_belvedere("virtual", "erp.item"),
+        of_belvedere("kept", "item", ours),
+        of_belvedere("virtual", "erp.item", ours),
+        of_belvedere("kept, HTTP", "item", http),
+        of_belvedere("virtual, HTTP", "live_item", http),
+        of_belvedere("kept, Flight", "item", flight),
+        of_belvedere("virtual, Flight", "live_item", flight),
     ];
+    let bouncer = bouncer(&folder, server.port)?;
     match &bouncer {
         Some((process, port)) => asked.push(Asked {
             name: "PgBouncer",
+            // What is prepared on one of its connections, the PgBouncer of Debian 12 does not find on another.
+            by: By::Pgbench {
+                mode: "extended",
+                database: "postgres",
+            },
             port: *port,
-            database: "postgres",
-            user: "postgres",
             table: "item",
             process: Some(process.0.id()),
         }),
@@ -138,9 +164,10 @@ async fn main() -> Result<()> {
         for _ in 0..rounds {
             for (asked, found) in asked.iter().zip(&mut found) {
                 let before = transactions(&client, "postgres").await?;
-                let path = folder.path();
-                let (tps, count, cpu) =
-                    tokio::task::block_in_place(|| pgbench(asked, clients, seconds, rows, path))?;
+                let before_cpu = asked.process.map(cpu);
+                let (tps, count) = lookups(asked, clients, seconds, rows, folder.path()).await?;
+                let cpu = asked.process.map(cpu).zip(before_cpu);
+                let cpu = cpu.map(|(after, before)| after - before);
                 let statements = transactions(&client, "postgres")
                     .await?
                     .saturating_sub(before);
@@ -167,9 +194,9 @@ async fn main() -> Result<()> {
                 ratio(1),
                 format!("{:.0}", 1e6 * f64::from(clients) / measured.tps),
                 measured.cpu.map_or(String::new(), |us| format!("{us:.1}")),
-                match asked.name {
-                    "virtual" => format!("{:.2}", measured.asked),
-                    _ => String::new(),
+                match asked.name.starts_with("virtual") {
+                    true => format!("{:.2}", measured.asked),
+                    false => String::new(),
                 },
             ]);
         }
@@ -226,41 +253,47 @@ fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.starts_with(b"0"))
 }
 
-/// Lookups a second, how many there were, and the microseconds of CPU that the server took.
-fn pgbench(
+/// Lookups a second, and how many there were.
+async fn lookups(
     asked: &Asked,
     clients: u32,
     seconds: u64,
     rows: u64,
     folder: &Path,
-) -> Result<(f64, u64, Option<f64>)> {
-    let script = folder.join(format!("{}.sql", asked.name));
-    std::fs::write(
-        &script,
-        format!(
-            "\\set id random(1, {rows})\nSELECT name, price, stock FROM {} WHERE sku = :id;\n",
-            asked.table
-        ),
-    )?;
-    // What is prepared on one of its connections, the PgBouncer of Debian 12 does not find on another.
-    let mode = match asked.name {
-        "PgBouncer" => "extended",
-        _ => "prepared",
-    };
-    let before = asked.process.map(cpu);
+) -> Result<(f64, u64)> {
+    match asked.by {
+        By::Http => clients::http(asked.port, asked.table, rows, clients, seconds).await,
+        By::Flight => clients::flight(asked.port, asked.table, rows, clients, seconds).await,
+        By::Pgbench { mode, database } => {
+            let script = folder.join("lookup.sql");
+            let table = asked.table;
+            std::fs::write(
+                &script,
+                format!(
+                    "\\set id random(1, {rows})\nSELECT name, price, stock FROM {table} WHERE sku = :id;\n"
+                ),
+            )?;
+            let pgbench = || pgbench(asked, (mode, database), clients, seconds, &script);
+            tokio::task::block_in_place(pgbench)
+        }
+    }
+}
+
+fn pgbench(
+    asked: &Asked,
+    (mode, database): (&str, &str),
+    clients: u32,
+    seconds: u64,
+    script: &Path,
+) -> Result<(f64, u64)> {
     let output = Command::new(program("pgbench")?)
         .args(["-n", "-M", mode, "-j", "1", "-h", "127.0.0.1"])
         .args(["-c", &clients.to_string(), "-T", &seconds.to_string()])
-        .args(["-p", &asked.port.to_string(), "-U", asked.user])
+        .args(["-p", &asked.port.to_string(), "-U", "postgres"])
         .arg("-f")
-        .arg(&script)
-        .arg(asked.database)
+        .arg(script)
+        .arg(database)
         .output()?;
-    let cpu = asked
-        .process
-        .map(cpu)
-        .zip(before)
-        .map(|(after, before)| after - before);
     let said = String::from_utf8_lossy(&output.stdout);
     let number = |label: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(label));
@@ -270,7 +303,7 @@ fn pgbench(
     let tps = number("tps =");
     let count = number("number of transactions actually processed:");
     match tps.zip(count) {
-        Some((tps, count)) => Ok((tps, count as u64, cpu)),
+        Some((tps, count)) => Ok((tps, count as u64)),
         None => Err(format!(
             "pgbench against {}: {}",
             asked.name,

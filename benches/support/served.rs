@@ -19,8 +19,16 @@ impl Drop for Running {
     }
 }
 
-/// With these definitions; and its port for PostgreSQL's protocol.
-pub async fn belvedere(folder: &Path, definitions: &[String]) -> Result<(Running, u16)> {
+/// A server that listens.
+pub struct Server {
+    pub process: Running,
+    pub flight: u16,
+    pub postgres: u16,
+    pub http: u16,
+}
+
+/// With these definitions.
+pub async fn belvedere(folder: &Path, definitions: &[String]) -> Result<Server> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_belvedere"))
         .args(["serve", "--data"])
         .arg(folder.join("data"))
@@ -30,24 +38,33 @@ pub async fn belvedere(folder: &Path, definitions: &[String]) -> Result<(Running
         .stderr(Stdio::inherit())
         .spawn()?;
     let said = BufReader::new(child.stdout.take().ok_or("no output")?);
-    let running = Running(child);
+    let process = Running(child);
     let mut lines = said.lines();
-    let port = tokio::task::block_in_place(|| {
-        let port = |line: String| {
-            let address = line.split("postgresql://").nth(1)?;
-            let address = address.split(['/', ' ']).next()?;
-            address.split(':').nth(1)?.parse().ok()
-        };
-        lines.find_map(|line| port(line.ok()?))
+    // In the order in which it says them.
+    let ports = tokio::task::block_in_place(|| {
+        ["grpc://", "postgresql://", "http://"].map(|scheme| {
+            lines.by_ref().find_map(|line| {
+                let line = line.ok()?;
+                let address = line.split(scheme).nth(1)?.split(['/', ' ']).next()?;
+                address.split(':').nth(1)?.parse().ok()
+            })
+        })
     });
-    let port: u16 = port.ok_or("it does not say where it serves PostgreSQL's protocol")?;
+    let [Some(flight), Some(postgres), Some(http)] = ports else {
+        return Err("it does not say where it serves".into());
+    };
     // What else it says is read, so that it can go on.
     std::thread::spawn(move || lines.for_each(drop));
-    let client = connected(port, "belvedere").await?;
+    let client = connected(postgres, "belvedere").await?;
     for sql in definitions {
         client.batch_execute(sql).await?;
     }
-    Ok((running, port))
+    Ok(Server {
+        process,
+        flight,
+        postgres,
+        http,
+    })
 }
 
 /// By PostgreSQL's protocol.

@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -177,21 +179,21 @@ impl Session {
         let bounds = *bounds;
         let results = &self.inner.results;
         let stated = stated(settings, bounds);
-        let ran = match results.turn(question.clone()) {
-            Turn::Mine(asking) => match run.await {
-                Ok(ran) => kept(ran, asking, bounds, results.largest()).await,
-                Err(e) => Err(e),
-            },
-            Turn::Anothers(mut asked) => {
-                if stated.max_staleness.is_some_and(|bound| !bound.is_zero()) {
-                    // It is closed once that is done, however that ends.
-                    let _ = asked.changed().await;
-                    if let Some(told) = self.told_before(question, settings) {
-                        return Ok(told);
-                    }
-                }
-                run.await
-            }
+        let mut turn = results.turn(question.clone());
+        if let Turn::Anothers(asked) = &mut turn
+            && stated.max_staleness.is_some_and(|bound| !bound.is_zero())
+        {
+            // It is closed once that is done, however that ends.
+            let _ = asked.changed().await;
+        }
+        // It may have been answered since this was found out to be asked, too.
+        if let Some(told) = self.told_before(question, settings) {
+            return Ok(told);
+        }
+        results.missed();
+        let ran = match (run.await, turn) {
+            (Ok(ran), Turn::Mine(asking)) => kept(ran, asking, bounds, results.largest()).await,
+            (ran, _) => ran,
         };
         let Err(e) = &ran else {
             return ran;
@@ -203,13 +205,11 @@ impl Session {
 }
 
 fn told_again((answered, freshness): (Arc<Answered>, Freshness)) -> Ran {
-    let batches = answered.batches.clone().into_iter().map(Ok);
-    let batches = futures::stream::iter(batches);
+    let rows = answered.rows.clone();
+    let schema = rows.schema();
+    let rows = futures::stream::iter([Ok(rows)]);
     Ran {
-        stream: Box::pin(RecordBatchStreamAdapter::new(
-            answered.schema.clone(),
-            batches,
-        )),
+        stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
         notices: Vec::new(),
         freshness,
     }
@@ -230,7 +230,10 @@ async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Resul
         && let Some(batch) = stream.next().await
     {
         let batch = batch?;
-        bytes += batch.get_array_memory_size();
+        for column in batch.columns() {
+            let size = column.to_data().get_slice_memory_size();
+            bytes += size.unwrap_or_else(|_| column.get_array_memory_size());
+        }
         batches.push(batch);
     }
     // What copies have that follow their sources is here, and younger.
@@ -244,7 +247,12 @@ async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Resul
         )
     };
     if bytes <= largest && !freshness.parts.iter().all(is_of_copies) {
-        asking.answered(schema.clone(), batches.clone(), freshness.clone(), bounds);
+        // What was read may be a small part of its buffers, or these have room for more rows: it is copied, as they are where there
+        // are several.
+        let none = RecordBatch::new_empty(schema.clone());
+        let rows = concat_batches(&schema, [&none].into_iter().chain(&batches))
+            .map_err(DataFusionError::from)?;
+        asking.answered(rows, freshness.clone(), bounds);
     } else {
         drop(asking);
     }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
 use tokio::sync::watch;
@@ -35,8 +34,7 @@ pub struct Question {
 /// An answer as it was given.
 #[derive(Debug)]
 pub struct Answered {
-    pub schema: SchemaRef,
-    pub batches: Vec<RecordBatch>,
+    pub rows: RecordBatch,
     /// What it was made of, and how old that was when it was asked for.
     freshness: Freshness,
     /// What the views that it reads say of how old it may be: for who says nothing.
@@ -154,10 +152,7 @@ impl Results {
         let most = seen.unwrap_or(bound).min(bound);
         let found = kept.admissible(question, bound, most);
         let found = found.filter(|(_, freshness)| freshness.parts.iter().all(is_current));
-        match found {
-            Some(_) => kept.counts.hits += 1,
-            None => kept.counts.misses += 1,
-        }
+        kept.counts.hits += u64::from(found.is_some());
         found
     }
 
@@ -170,6 +165,11 @@ impl Results {
         let bound = bounds.max_staleness.unwrap_or_default();
         self.kept()
             .admissible(question, bound, bounds.stale_if_error?)
+    }
+
+    /// What might have been told again is asked.
+    pub fn missed(&self) {
+        self.kept().counts.misses += 1;
     }
 
     /// Whose turn it is to answer a question that there is no answer to.
@@ -219,10 +219,9 @@ impl Results {
         let entries = kept.order.values().rev().filter_map(|question| {
             let entry = kept.entries.get(question)?;
             let answered = &entry.answered;
-            let rows = answered.batches.iter().map(RecordBatch::num_rows).sum();
             Some(Shown {
                 question: question.clone(),
-                rows,
+                rows: answered.rows.num_rows(),
                 bytes: entry.bytes,
                 hits: entry.hits,
                 took: answered.took,
@@ -240,13 +239,7 @@ impl Results {
 impl Asking {
     /// What is answered is kept, if it is worth it, and takes the place of what was answered before. `freshness`: of the parts, when they
     /// were taken; `bounds`: of the views that it reads.
-    pub fn answered(
-        self,
-        schema: SchemaRef,
-        batches: Vec<RecordBatch>,
-        freshness: Freshness,
-        bounds: Bounds,
-    ) {
+    pub fn answered(self, rows: RecordBatch, freshness: Freshness, bounds: Bounds) {
         let results = self.results.clone();
         let mut kept = results.kept();
         let hits = kept.remove(&self.question).unwrap_or(0);
@@ -254,11 +247,9 @@ impl Asking {
         if freshness.age().is_none() || freshness.is_stale() {
             return;
         }
-        let rows: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let bytes = rows + self.question.sql.len() + OVERHEAD;
+        let bytes = rows.get_array_memory_size() + self.question.sql.len() + OVERHEAD;
         let answered = Answered {
-            schema,
-            batches,
+            rows,
             freshness,
             bounds,
             asked_at: self.at,
@@ -393,6 +384,10 @@ mod tests {
         }
     }
 
+    fn none() -> RecordBatch {
+        RecordBatch::new_empty(Arc::new(Schema::empty()))
+    }
+
     const LONG: Duration = Duration::from_secs(3600);
 
     /// Keep an answer without rows: it takes [`OVERHEAD`], and its text.
@@ -405,7 +400,7 @@ mod tests {
             max_staleness: Some(took * 100),
             stale_if_error: None,
         };
-        asking.answered(Arc::new(Schema::empty()), Vec::new(), freshness, bounds);
+        asking.answered(none(), freshness, bounds);
     }
 
     fn has(results: &Results, sql: &str) -> bool {
@@ -442,7 +437,7 @@ mod tests {
         };
         assert!(results.get(&other, Some(LONG), None, |_| true).is_none());
         let counts = results.counts();
-        assert_eq!((counts.hits, counts.misses, counts.results), (2, 3, 1));
+        assert_eq!((counts.hits, counts.results), (2, 1));
     }
 
     #[test]
@@ -457,12 +452,7 @@ mod tests {
         results.written("erp");
         assert!(!has(&results, "a") && has(&results, "b"));
         // It may have read before the write, and comes after it.
-        asking.answered(
-            Arc::new(Schema::empty()),
-            Vec::new(),
-            Freshness::live("erp"),
-            Bounds::default(),
-        );
+        asking.answered(none(), Freshness::live("erp"), Bounds::default());
         assert!(!has(&results, "c"));
         std::thread::sleep(took);
         keep(&results, "c", Freshness::live("erp"), Duration::ZERO);
