@@ -1,7 +1,7 @@
 //! What a statement answers, and until when.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -89,8 +89,12 @@ pub(super) fn deadline(settings: &Settings) -> Option<Instant> {
 }
 
 pub(super) fn timed_out(settings: &Settings) -> Error {
+    took_longer(settings.statement_timeout)
+}
+
+fn took_longer(limit: Option<Duration>) -> Error {
     Error::Timeout {
-        limit_ms: settings.statement_timeout.unwrap_or_default().as_millis(),
+        limit_ms: limit.unwrap_or_default().as_millis(),
     }
 }
 
@@ -99,11 +103,19 @@ pub(super) async fn within<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    until(deadline, settings.statement_timeout, work).await
+}
+
+async fn until<T>(
+    deadline: Option<Instant>,
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match deadline {
         None => work.await,
         Some(at) => tokio::time::timeout_at(at.into(), work)
             .await
-            .unwrap_or_else(|_| Err(timed_out(settings))),
+            .unwrap_or_else(|_| Err(took_longer(limit))),
     }
 }
 
@@ -114,18 +126,15 @@ pub(super) fn limited(
     deadline: Option<Instant>,
 ) -> SendableRecordBatchStream {
     let schema = stream.schema();
-    let settings = settings.clone();
-    let batches = futures::stream::unfold(Some(stream), move |stream| {
-        let settings = settings.clone();
-        async move {
-            let mut stream = stream?;
-            let next = caught(async { Ok(stream.next().await) });
-            match within(&settings, deadline, next).await {
-                Ok(None) => None,
-                Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
-                Ok(Some(Err(e))) => Some((Err(DataFusionError::from(Error::from(e))), None)),
-                Err(e) => Some((Err(DataFusionError::from(e)), None)),
-            }
+    let limit = settings.statement_timeout;
+    let batches = futures::stream::unfold(Some(stream), move |stream| async move {
+        let mut stream = stream?;
+        let next = caught(async { Ok(stream.next().await) });
+        match until(deadline, limit, next).await {
+            Ok(None) => None,
+            Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
+            Ok(Some(Err(e))) => Some((Err(DataFusionError::from(Error::from(e))), None)),
+            Err(e) => Some((Err(DataFusionError::from(e)), None)),
         }
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))

@@ -38,7 +38,7 @@ pub(super) struct Names {
     /// The session that asks.
     pub asker: Asker,
     /// What that session has set, for `set_config`. A plan that is kept must not keep the session.
-    pub session: Option<Weak<Mutex<Settings>>>,
+    pub session: Option<Weak<Mutex<Arc<Settings>>>>,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
@@ -78,11 +78,16 @@ enum Scope {
 }
 
 impl Names {
-    pub fn new(inner: Arc<Inner>, world: Arc<World>, settings: Settings, frozen: bool) -> Self {
+    pub fn new(
+        inner: Arc<Inner>,
+        world: Arc<World>,
+        settings: impl Into<Arc<Settings>>,
+        frozen: bool,
+    ) -> Self {
         Self {
             inner,
             world,
-            settings: Arc::new(settings),
+            settings: settings.into(),
             asker: Asker::default(),
             session: None,
             frozen,
@@ -106,7 +111,7 @@ impl Names {
     }
 
     /// Of the session with these settings.
-    pub fn of_session(self, session: &Arc<Mutex<Settings>>) -> Self {
+    pub fn of_session(self, session: &Arc<Mutex<Arc<Settings>>>) -> Self {
         let session = Some(Arc::downgrade(session));
         Self { session, ..self }
     }
@@ -114,7 +119,8 @@ impl Names {
     /// Whether what was planned would be so again.
     pub fn are_those_of(&self, planned: &Planned) -> bool {
         let then = &planned.names;
-        then.world.version == self.world.version && then.settings == self.settings
+        let same = Arc::ptr_eq(&then.settings, &self.settings) || then.settings == self.settings;
+        then.world.version == self.world.version && same
     }
 
     /// The same where what is read is no older than this, either.

@@ -32,7 +32,8 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug, Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
-    settings: Arc<Mutex<Settings>>,
+    /// Whoever sets one makes them anew: a statement keeps what it began with.
+    settings: Arc<Mutex<Arc<Settings>>>,
     /// Sources give their places to sessions in turn.
     number: Asker,
     /// Notices about queries, each of which is given once.
@@ -66,7 +67,10 @@ impl Session {
         // statement there.
         let result = caught(Box::pin(async {
             let statement = belvedere_sql::parse_one(sql)?;
-            let settings = self.settings().with(overrides)?;
+            let settings = match overrides {
+                [] => self.settings(),
+                overrides => Arc::new(self.settings().with(overrides)?),
+            };
             self.dispatch(&statement, settings).await
         }));
         settled(self.noted(result.await), running)
@@ -81,10 +85,10 @@ impl Session {
     /// them.
     pub fn as_one_database(&self) {
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        settings.one_database = true;
+        Arc::make_mut(&mut settings).one_database = true;
     }
 
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Arc<Settings> {
         self.settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -92,10 +96,11 @@ impl Session {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
-        change(&mut self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut settings))
     }
 
-    pub(super) fn names(&self, settings: Settings) -> Names {
+    pub(super) fn names(&self, settings: Arc<Settings>) -> Names {
         let transaction = self.transaction();
         let own = transaction.as_ref().and_then(Transaction::world);
         let world = own.cloned().unwrap_or_else(|| self.inner.world());
@@ -130,7 +135,11 @@ impl Session {
         Ok(status("SET"))
     }
 
-    pub(super) async fn dispatch(&self, spanned: &Spanned, settings: Settings) -> Result<Answer> {
+    pub(super) async fn dispatch(
+        &self,
+        spanned: &Spanned,
+        settings: Arc<Settings>,
+    ) -> Result<Answer> {
         self.admits(&spanned.statement)?;
         match &spanned.statement {
             Statement::Query(ast) => {
@@ -206,7 +215,7 @@ impl Session {
         &self,
         ast: &belvedere_sql::Query,
         planned: Planned,
-        settings: Settings,
+        settings: Arc<Settings>,
         values: Option<ParamValues>,
         asked: Option<Asked>,
     ) -> Result<Answer> {
@@ -267,7 +276,7 @@ impl Session {
     pub(super) async fn copy(
         &self,
         ast: &CopyTo,
-        settings: Settings,
+        settings: Arc<Settings>,
         values: Option<ParamValues>,
     ) -> Result<Answer> {
         let deadline = deadline(&settings);

@@ -312,7 +312,7 @@ impl Session {
                 if transaction.is_some() {
                     return Ok(noted("BEGIN", "there is already a transaction in progress"));
                 }
-                *transaction = Some(Transaction::new(settings));
+                *transaction = Some(Transaction::new(settings.as_ref().clone()));
                 return Ok(status("BEGIN"));
             }
             Savepoint(name) | Release(name) | RollbackTo(name) => {
@@ -353,7 +353,7 @@ impl Session {
         })?;
         match what {
             Savepoint(_) => {
-                transaction.save(name.to_string(), settings);
+                transaction.save(name.to_string(), settings.as_ref().clone());
                 Ok(status("SAVEPOINT"))
             }
             Release(_) => {

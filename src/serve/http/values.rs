@@ -26,7 +26,7 @@ pub(super) struct Reader {
 impl Reader {
     pub fn of(session: &Session) -> Self {
         Self {
-            zone: session.settings().timezone,
+            zone: session.settings().timezone.clone(),
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Context {
     pub settings: Arc<Settings>,
     pub asker: Asker,
     /// The session's settings, for `set_config`.
-    pub session: Option<Weak<Mutex<Settings>>>,
+    pub session: Option<Weak<Mutex<Arc<Settings>>>>,
 }
 
 impl Context {

@@ -1,4 +1,4 @@
-use std::sync::{LazyLock, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError};
 
 use chrono::Utc;
 use datafusion::arrow::datatypes::DataType;
@@ -89,7 +89,7 @@ fn set_config(context: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {
         && let Some(session) = context.session.as_ref().and_then(std::sync::Weak::upgrade)
     {
         let mut settings = session.lock().unwrap_or_else(PoisonError::into_inner);
-        settings
+        Arc::make_mut(&mut settings)
             .set(&name, Some(std::slice::from_ref(&value)))
             .map_err(failed)?;
     }
