@@ -266,13 +266,13 @@ impl Session {
             && let Some(fragment) = template.with(&given)
         {
             let deadline = deadline(&settings);
-            let run = async {
+            let run = Box::pin(async {
                 Ok(Ran {
                     stream: query::run_alone(fragment, &names, deadline).await?,
                     notices: Vec::new(),
                     freshness: Freshness::live(template.source()),
                 })
-            };
+            });
             let once = self.told_once(asked.as_ref(), &settings, run);
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
@@ -286,7 +286,7 @@ impl Session {
         };
         let values = parameter_values(given);
         let as_postgres = settings.one_database;
-        let answer = self.query(ast, planned, settings, values, asked).await?;
+        let answer = Box::pin(self.query(ast, planned, settings, values, asked)).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         if as_postgres && system::asks_catalog(ast) {
             let schema = labels::of_catalog(&answer.schema);

@@ -221,14 +221,15 @@ impl Session {
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
-        let run = async {
+        // In a box, since it is large and is handed on.
+        let run = Box::pin(async {
             let again = async || {
                 let again = query::plan_answer(self.names(settings.clone()), ast).await?;
                 bound(&again, &values)
             };
             let first = bound(&planned, &values)?;
             first.run_or_again(deadline, again).await
-        };
+        });
         let once = self.told_once(asked.as_ref(), &settings, run);
         let ran = within(&settings, deadline, once).await?;
         Ok(self.answer(ran, &settings, deadline))
