@@ -61,6 +61,8 @@ pub(super) async fn explain(
             ));
         }
     };
+    let matched = planned.matched().await;
+    let planned = matched.planned.unwrap_or(planned);
     let WithCopies {
         planned,
         freshness,
@@ -86,6 +88,9 @@ pub(super) async fn explain(
     sources(&mut text, &cut, &names, ran.is_some().then_some(&physical));
     readers(&mut text, &cut, &names);
     copies(&mut text, &cut, &names);
+    for considered in &matched.considered {
+        let _ = writeln!(text, "{considered}");
+    }
     for (view, why) in &live {
         let _ = writeln!(text, "Read live instead of {view}: {why}");
     }

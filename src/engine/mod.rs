@@ -18,6 +18,7 @@
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `labels.rs` | what the columns of an answer are called |
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
+//! | `matching.rs` | kept views that a query does not name, in the place of what they answer |
 //! | `conjuncts.rs` | a filter's conditions in the order in which they cost least |
 //! | `lookup.rs` | the short ways of prepared statements |
 //! | `described.rs` | what there is to read, for those who serve it by name and key |
@@ -66,6 +67,7 @@ mod limits;
 mod lineage;
 mod log;
 mod lookup;
+mod matching;
 mod names;
 mod options;
 mod panics;

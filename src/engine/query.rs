@@ -194,7 +194,8 @@ impl Planned {
     /// when it is run.
     pub fn template(&self) -> Result<Option<Template>> {
         let settings = &self.names.settings;
-        if !settings.pushdown || settings.memory_limit.is_some() || reads_clock(&self.plan)? {
+        let is_otherwise = !settings.pushdown || settings.memory_limit.is_some();
+        if is_otherwise || self.may_be_matched() || reads_clock(&self.plan)? {
             return Ok(None);
         }
         let cut = self.cut(&state(&self.names, None)?, false)?;
@@ -216,6 +217,18 @@ impl Planned {
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
+        if let Some(matched) = self.matched().await.planned {
+            match matched.run_as_said(deadline).await {
+                // Whatever has become of a copy meanwhile: the query does not name it, and can do without.
+                Err(e) if !matches!(e, Error::Timeout { .. } | Error::Cancelled) => {}
+                ran => return ran,
+            }
+        }
+        self.run_as_said(deadline).await
+    }
+
+    /// The same by the copies alone that it names.
+    async fn run_as_said(&self, deadline: Option<Instant>) -> Result<Ran> {
         let found = self.with_copies(deadline, false).await?;
         match found.run(deadline).await {
             // What is asked instead of copies that are too old fails: so old they may be.

@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::kept;
 use super::log::QueryLog;
+use super::matching::Matching;
 use super::plans::Plans;
 use super::sources::LiveSource;
 use super::system::Catalog;
@@ -58,6 +59,7 @@ pub(super) struct Inner {
     pub log: QueryLog,
     pub plans: Plans,
     pub results: Arc<Results>,
+    pub matching: Matching,
     pub views: Arc<Views>,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
@@ -89,6 +91,7 @@ impl Inner {
             log: QueryLog::default(),
             plans: Plans::default(),
             results,
+            matching: Matching::default(),
             views,
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),

@@ -10,6 +10,7 @@
 //! | `expr.rs` | the one translator of expressions |
 //! | `order/` | [`JoinOrder`]: the order of inner joins across sources |
 //! | `estimate.rs` | how many rows a plan may have |
+//! | `price.rs` | what computing an answer from the sources costs, beside reading a copy |
 //! | `learned.rs` | [`Learned`](learned::Learned): how many they were when it was asked last |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `join.rs`, `window.rs` | joins and windows, in the connectors' algebra |
@@ -59,6 +60,7 @@ mod node;
 mod order;
 mod outlet;
 mod peers;
+pub mod price;
 mod provider;
 mod relay;
 mod remote;

@@ -245,6 +245,37 @@ impl Views {
         Ok(late)
     }
 
+    /// That a view's copy may be read now, without waiting for anything.
+    ///
+    /// # Errors
+    /// If it may not: why, in words that go on after its name.
+    pub fn serves(
+        &self,
+        shown: &Arc<Shown>,
+        id: &ObjectId,
+        contract: &Contract,
+        ages: &Ages,
+    ) -> Result<(), String> {
+        if shown.is_late(clock()) {
+            return Err("it is about to change as time passes".to_string());
+        }
+        let age = ages.of(&shown.as_of);
+        let hindrance = self.hindrance(Some(shown), id, Some(contract), Instant::now(), ages);
+        Err(match hindrance {
+            None => return Ok(()),
+            Some(Hindrance::Unfilled) => "it is not filled yet".to_string(),
+            Some(Hindrance::Old(_) | Hindrance::Outdated(_) | Hindrance::Due(_)) => {
+                let age = age.map_or("of unknown age".to_string(), |age| {
+                    format!("{} ms old", age.as_millis())
+                });
+                let bound = contract.max_staleness.unwrap_or_default().as_millis();
+                format!("{age}, and at most {bound} ms are asked for")
+            }
+            Some(Hindrance::Late) => "it is about to change as time passes".to_string(),
+            Some(Hindrance::Behind(e) | Hindrance::For(e)) => e.to_string(),
+        })
+    }
+
     /// `contract`: None: it was brought up to date just now. `arrived`: when it was asked for, which is when it has to be so young.
     fn hindrance(
         &self,

@@ -32,6 +32,7 @@
 //! | `drift.rs` | views of other columns of one table, and a column that goes |
 //! | `systems.rs` | a view kept by change over PostgreSQL, MariaDB and SQLite |
 //! | `touched.rs` | which changes make a view be computed that is computed when it is read |
+//! | `unnamed.rs` | materialized views that answer what does not name them |
 //! | `topn.rs` | a top-n above a join reads the first rows of one side |
 //! | `calm.rs` | slow clients and many queries: nobody is kept from a source |
 //! | `notices.rs` | what a user is told besides the rows |
@@ -113,5 +114,6 @@ mod systems;
 mod topn;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod touched;
+mod unnamed;
 mod upstream;
 mod windows;

@@ -11,7 +11,7 @@ use crate::fixture::shown;
 pub struct InMemory {
     pub source: MemorySource,
     pub session: Session,
-    engine: Engine,
+    pub engine: Engine,
     dir: TempDir,
     /// What may be kept by change; 0: as much as there is.
     limit: usize,
