@@ -1,4 +1,4 @@
-use belvedere_connector::Code;
+use belvedere_connector::{Code, Constraint};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 
@@ -92,6 +92,13 @@ pub enum Error {
         "{message}. SET consistency = 'relaxed' allows it; or read both by views with refresh = 'on change', or all of it live"
     )]
     Consistency { message: String },
+    /// Something that is not written to, or not so.
+    #[error("{message}. {help}")]
+    NotWritable {
+        message: String,
+        help: String,
+        sqlstate: &'static str,
+    },
     /// What a transaction cannot do, or cannot do any more.
     #[error("{message}. {help}")]
     Transaction {
@@ -211,6 +218,7 @@ impl Error {
             Self::Subscription { why, .. } => why.code(),
             Self::TooOld { .. } => "too_old",
             Self::Consistency { .. } => "consistency",
+            Self::NotWritable { .. } => "not_writable",
             Self::Transaction { .. } => "transaction",
             Self::Protocol { .. } => "protocol",
             Self::Internal(_) => "internal",
@@ -251,6 +259,10 @@ impl Error {
                 Code::ValueOutOfRange => "22003",
                 Code::Timeout | Code::Cancelled => "57014",
                 Code::Busy | Code::LimitExceeded => "53300",
+                Code::NotWritable => "25006",
+                Code::Violates(constraint) => constraint.sqlstate(),
+                Code::Conflict => "40001",
+                Code::OutcomeUnknown => "08007",
                 Code::Internal => "XX000",
                 _ => "58000",
             },
@@ -261,7 +273,9 @@ impl Error {
             // As PostgreSQL says that a snapshot is too old.
             Self::TooOld { .. } => "72000",
             Self::Consistency { .. } => "55000",
-            Self::Transaction { sqlstate, .. } | Self::Protocol { sqlstate, .. } => sqlstate,
+            Self::Transaction { sqlstate, .. }
+            | Self::NotWritable { sqlstate, .. }
+            | Self::Protocol { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
     }
@@ -274,7 +288,9 @@ impl Error {
             | Self::Exists { hint: help, .. }
             | Self::Invalid { help, .. }
             | Self::Store { help, .. } => help.as_deref(),
-            Self::Subscription { help, .. } | Self::Transaction { help, .. } => Some(help),
+            Self::Subscription { help, .. }
+            | Self::Transaction { help, .. }
+            | Self::NotWritable { help, .. } => Some(help),
             Self::Source(e) => e.help.as_deref(),
             _ => None,
         }
@@ -309,6 +325,14 @@ fn source_code(code: Code) -> &'static str {
         Code::InvalidSecret => "invalid_secret",
         Code::MalformedFile => "malformed_file",
         Code::TargetExists => "target_exists",
+        Code::NotWritable => "source_not_writable",
+        Code::Violates(Constraint::Unique) => "source_unique_violation",
+        Code::Violates(Constraint::ForeignKey) => "source_foreign_key_violation",
+        Code::Violates(Constraint::NotNull) => "source_not_null_violation",
+        Code::Violates(Constraint::Check) => "source_check_violation",
+        Code::Violates(Constraint::Other) => "source_constraint_violation",
+        Code::Conflict => "source_conflict",
+        Code::OutcomeUnknown => "source_outcome_unknown",
         Code::SourceRefused => "source_refused",
         Code::Internal => "source_internal",
     }

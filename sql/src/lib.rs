@@ -3,7 +3,7 @@
 //! The dialect is `sqlparser`'s generic one — what DataFusion reads by default — plus the statements that define
 //! sources and views. A query is kept as `sqlparser`'s own [`Query`], so that everything DataFusion takes is taken;
 //! statements of ours are a [`Statement`] variant each; everything else that `sqlparser` reads is
-//! [`Statement::Other`]. Statements of later versions are recognised and answered with
+//! [`Statement::Other`], of which [`Write`] reads those that change a table. Statements of later versions are recognised and answered with
 //! [`ErrorKind::NotInThisVersion`].
 //!
 //! In: SQL text. Out: [`Spanned`] statements, or a [`ParseError`] with line, column and what was expected. Every
@@ -38,6 +38,7 @@ mod limits;
 mod name;
 mod options;
 mod parser;
+mod write;
 
 pub use ast::{
     AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,
@@ -51,3 +52,4 @@ pub use name::{Name, fold, ident};
 pub use options::{Options, Value};
 pub use parser::{parse, parse_one};
 pub use sqlparser::ast::{Ident, Query};
+pub use write::{Change, Write};

@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::log::Running;
 use super::panics::caught;
 use super::settings::Settings;
+use super::write::Wrote;
 use crate::error::{Error, Result};
 use crate::freshness::Freshness;
 
@@ -25,6 +26,8 @@ pub struct Answer {
     pub notices: Vec<String>,
     /// Of a query: what it was made of, and how old that was.
     pub freshness: Arc<Freshness>,
+    /// Of a write: what it has done.
+    pub wrote: Option<Wrote>,
     /// False of a definition or SET: its answer is one row, `status`.
     pub is_query: bool,
     /// It does not end by itself: a subscription's.
@@ -77,6 +80,7 @@ pub(super) fn streamed(stream: SendableRecordBatchStream) -> Answer {
         stream,
         notices: Vec::new(),
         freshness: Arc::default(),
+        wrote: None,
         is_query: true,
         goes_on: false,
     }

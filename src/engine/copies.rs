@@ -14,8 +14,8 @@ use super::query::{self, Planned};
 use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::fragments;
-use crate::freshness::{Freshness, Origin, Part};
-use crate::views::{AsOf, Contract, CopyTable, Readable, Shown, State, WantedCopy};
+use crate::freshness::{Freshness, Origin, Part, Token};
+use crate::views::{AsOf, Contract, CopyTable, Readable, Shown, State, Upkeep, WantedCopy};
 
 /// A statement with what kept views have.
 pub(super) struct WithCopies {
@@ -111,9 +111,28 @@ impl Names {
                     .or(copy.contract.stale_if_error),
                 ..copy.contract.clone()
             },
+            after: self.after(copy),
             has_other_way: !source_fails && self.has_other_way(&copy.id),
             source_fails,
         }
+    }
+
+    /// The writes to what a kept view reads that it has to have: those that were asked for; of a view that is only kept as long as
+    /// nothing changes, the session's own, too, since nobody need know that it is.
+    fn after(&self, copy: &CopyTable) -> Vec<Token> {
+        let own = match copy.contract.upkeep {
+            Upkeep::Read => self.written.tokens(),
+            _ => Vec::new(),
+        };
+        if own.is_empty() && self.settings.read_after.is_empty() {
+            return own;
+        }
+        let sources = self.sources_of(&copy.id);
+        let all = own
+            .into_iter()
+            .chain(self.settings.read_after.iter().cloned());
+        all.filter(|token| sources.contains(&token.source))
+            .collect()
     }
 
     /// Whether what a kept view reads may be asked in its place: not where rows are checked before they show.

@@ -172,9 +172,9 @@ impl Planned {
     /// reading them costs less than asking. This is where that is picked.
     pub async fn matched(&self) -> Matched {
         let names = &self.names;
-        let Some(bound) = names.looser_bound() else {
+        if names.looser_bound().is_none() {
             return Matched::default();
-        };
+        }
         let views = names.beside(&self.plan);
         if views.is_empty() {
             return Matched::default();
@@ -183,7 +183,7 @@ impl Planned {
         let mut considered = BTreeMap::new();
         let mut candidates = Vec::new();
         for view in views {
-            match names.admitted(&view, bound) {
+            match names.admitted(&view) {
                 Ok((copy, shown)) => {
                     let form = forms.form(names, &view).await;
                     candidates.push(Candidate { copy, shown, form });
@@ -247,11 +247,7 @@ impl Names {
     }
 
     /// That a kept view may serve this statement, unnamed, now; or why not. Nobody waits for it: what it would answer can be asked.
-    fn admitted(
-        &self,
-        view: &ViewDefinition,
-        bound: Duration,
-    ) -> Result<(Arc<CopyTable>, Arc<Shown>), String> {
+    fn admitted(&self, view: &ViewDefinition) -> Result<(Arc<CopyTable>, Arc<Shown>), String> {
         let id = view.id();
         let kept = view.materialized.as_ref();
         let kept = kept.ok_or_else(|| "it is virtual".to_string())?;
@@ -265,11 +261,6 @@ impl Names {
         };
         let shown = shelf.get(&id).filter(|s| s.generation == kept.generation);
         let shown = shown.ok_or_else(|| "it is not filled yet".to_string())?;
-        let wanted = Contract {
-            max_staleness: Some(bound),
-            ..contract.clone()
-        };
-        views.serves(shown, &id, &wanted, &ages)?;
         let copy = CopyTable {
             schema: view.arrow_schema(),
             indexes: indexes(view, &contract).into(),
@@ -278,6 +269,7 @@ impl Names {
             shown: None,
             is_fixed: false,
         };
+        views.serves(shown, &copy.id, &self.wanted(&copy, false), &ages)?;
         Ok((Arc::new(copy), shown.clone()))
     }
 

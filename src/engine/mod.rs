@@ -12,6 +12,9 @@
 //! | `answer.rs` | [`Answer`]: its rows as they arrive, and until when |
 //! | `typed.rs` | parameters whose values say more of their types than the statement does |
 //! | `transaction.rs` | `BEGIN … COMMIT` |
+//! | `write.rs` | `INSERT`, `UPDATE`, `DELETE` |
+//! | `assigned.rs` | values on their way into a column |
+//! | `written.rs` | what a session has written |
 //! | `settings.rs` | what `SET` sets |
 //! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names.rs` | names → tables: DataFusion's catalog list |
@@ -48,6 +51,7 @@
 
 mod answer;
 mod apply;
+mod assigned;
 mod builder;
 mod conjuncts;
 mod connectors;
@@ -90,6 +94,8 @@ mod upstream;
 mod versions;
 mod watch;
 mod world;
+mod write;
+mod written;
 
 use std::sync::Arc;
 
@@ -112,6 +118,7 @@ pub(crate) use system::{PgType, sql_type};
 pub use transaction::TransactionState;
 #[cfg(test)]
 pub(crate) use watch::Read;
+pub use write::Wrote;
 
 use crate::error::Result;
 

@@ -12,6 +12,7 @@ use super::query::Planned;
 use super::settings::Settings;
 use super::transaction::Snapshot;
 use super::world::{Inner, World};
+use super::written::Written;
 use super::{nearest, query, system, versions};
 use crate::catalog::{
     BUILT_IN, CATALOG, INFORMATION_SCHEMA, ObjectId, PG_CATALOG, SYSTEM, SystemTableProvider,
@@ -39,6 +40,8 @@ pub(super) struct Names {
     pub asker: Asker,
     /// What that session has set, for `set_config`. A plan that is kept must not keep the session.
     pub session: Option<Weak<Mutex<Arc<Settings>>>>,
+    /// What that session has written.
+    pub written: Arc<Written>,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
@@ -90,6 +93,7 @@ impl Names {
             settings: settings.into(),
             asker: Asker::default(),
             session: None,
+            written: Arc::default(),
             frozen,
             outline: false,
             snapshot: None,
@@ -114,6 +118,12 @@ impl Names {
     pub fn of_session(self, session: &Arc<Mutex<Arc<Settings>>>) -> Self {
         let session = Some(Arc::downgrade(session));
         Self { session, ..self }
+    }
+
+    /// Of a session that has written this.
+    pub fn having(self, written: &Arc<Written>) -> Self {
+        let written = Arc::clone(written);
+        Self { written, ..self }
     }
 
     /// Whether what was planned would be so again.

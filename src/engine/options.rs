@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::views;
 
 /// Options of the design that a later version will have.
-const LATER: &[&str] = &["writable", "retain"];
+const LATER: &[&str] = &["retain"];
 
 /// The connector that takes this URL's scheme. What has no scheme is a path.
 pub(super) fn connector_of<'a>(
@@ -112,6 +112,12 @@ pub(super) fn of_source(
                 return Err(Error::invalid_with_help(
                     format!("a {} has no changes = '{text}'", connector.name()),
                     "changes = 'poll' looks at its tables again and again, every poll_interval",
+                ));
+            }
+            if name == "writable" {
+                return Err(Error::invalid_with_help(
+                    format!("a {} source is only read", connector.name()),
+                    "Databases take writes; COPY … TO writes files",
                 ));
             }
             let names = known

@@ -21,7 +21,7 @@ use super::plans::Known;
 use super::query::{self, Planned, Ran};
 use super::results::Asked;
 use super::session::Session;
-use super::{explain, labels, results, subscribe, system, typed};
+use super::{explain, labels, results, subscribe, system, typed, write};
 use crate::error::{Error, Result};
 use crate::freshness::Freshness;
 use crate::views::{Bounds, Shown};
@@ -115,6 +115,11 @@ impl Session {
             let planned = subscribe::plan(names, subscribe, &statement.text).await?;
             let schema = planned.order.schema;
             return Ok(prepared(schema, Vec::new(), statement, true));
+        }
+        if let Some(write) = write::of(&statement.statement) {
+            let planned = write::plan(self.names(self.settings()), write?).await?;
+            let parameters = parameters(&planned.rows)?;
+            return Ok(prepared(status_schema(), parameters, statement, false));
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
@@ -236,7 +241,13 @@ impl Session {
                 let values = parameter_values(given);
                 return self.copy(copy, settings, values).await;
             }
-            _ => return self.dispatch(&prepared.statement, settings).await,
+            (statement, _) => match write::of(statement) {
+                Some(write) => {
+                    self.admits(statement)?;
+                    return self.write(write?, settings, parameter_values(given)).await;
+                }
+                None => return self.dispatch(&prepared.statement, settings).await,
+            },
         };
         self.admits(&prepared.statement.statement)?;
         let names = self.names(settings.clone());
@@ -401,4 +412,18 @@ pub(super) fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataTy
         (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
     });
     Ok(found)
+}
+
+/// The plan with the values of its parameters, all of which must be there.
+pub(super) fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
+    if let Some(values) = values {
+        return planned.with_parameters(values.clone());
+    }
+    match parameters(planned)?.first() {
+        None => Ok(planned.clone()),
+        Some((name, _)) => Err(Error::invalid_with_help(
+            format!("the parameter {name} has no value"),
+            "Prepare the statement, and execute it with a value for each parameter",
+        )),
+    }
 }

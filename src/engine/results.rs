@@ -40,7 +40,8 @@ pub(super) fn question(
     let is_of_now =
         settings.max_staleness == Some(Duration::ZERO) && settings.stale_if_error.is_none();
     // Without pushdown it is found out whether that is right.
-    if is_of_now || !settings.pushdown || names.snapshot.is_some() || sql.len() > MOST_BYTES {
+    let asks_itself = !settings.pushdown || !settings.read_after.is_empty();
+    if is_of_now || asks_itself || names.snapshot.is_some() || sql.len() > MOST_BYTES {
         return None;
     }
     let mut values: Vec<_> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();

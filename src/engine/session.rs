@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use belvedere_connector::{Code, Exported};
-use belvedere_sql::{CopyTo, SetScope, SetValue, Spanned, Statement};
+use belvedere_sql::{Change, CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::common::ParamValues;
 use futures::TryStreamExt;
 
@@ -14,16 +14,17 @@ use super::answer::{
 use super::copy::{self, Copying};
 use super::names::Names;
 use super::panics::caught;
-use super::prepared::parameters;
+use super::prepared::bound;
 use super::query::{self, Planned, Ran};
 use super::results::Asked;
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
-use super::{explain, labels, results, show, subscribe};
+use super::written::Written;
+use super::{explain, labels, results, show, subscribe, write};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, Token};
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -41,6 +42,7 @@ pub struct Session {
     /// When the last answer was given, by the bound on its age.
     pub(super) told_at: Arc<Mutex<BTreeMap<Duration, Instant>>>,
     pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
+    written: Arc<Written>,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl Session {
             told: Arc::default(),
             told_at: Arc::default(),
             transaction: Arc::default(),
+            written: Arc::default(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Session {
                 [] => self.settings(),
                 overrides => Arc::new(self.settings().with(overrides)?),
             };
+            self.knows(&settings.read_after)?;
             self.dispatch(&statement, settings).await
         }));
         settled(self.noted(result.await), running)
@@ -78,7 +82,32 @@ impl Session {
 
     /// Set a session setting from its text, as `SET` does.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        self.change(|settings| settings.set(name, Some(&[value.to_string()])))
+        self.change_one(name, Some(&[value.to_string()]))
+    }
+
+    /// Set one setting, if it may be set to that.
+    fn change_one(&self, name: &str, values: Option<&[String]>) -> Result<()> {
+        self.change(|settings| {
+            let mut changed = settings.clone();
+            changed.set(name, values)?;
+            self.knows(&changed.read_after)?;
+            *settings = changed;
+            Ok(())
+        })
+    }
+
+    /// That these are tokens of sources that there are.
+    fn knows(&self, tokens: &[Token]) -> Result<()> {
+        let world = self.inner.world();
+        let unknown = |token: &&Token| !world.live.contains_key(&token.source);
+        match tokens.iter().find(unknown) {
+            None => Ok(()),
+            Some(token) => Err(Error::Unknown {
+                what: "source",
+                name: token.source.clone(),
+                hint: Some("read_after names sources as SHOW SOURCES lists them".to_string()),
+            }),
+        }
     }
 
     /// From here on `information_schema` has sources as schemas of the database `belvedere`, as clients of PostgreSQL take
@@ -108,6 +137,7 @@ impl Session {
         Names::new(self.inner.clone(), world, settings, false)
             .asked_by(self.number)
             .of_session(&self.settings)
+            .having(&self.written)
             .within(snapshot)
     }
 
@@ -129,7 +159,7 @@ impl Session {
             SetValue::Default => self.change(|s| s.set(&name, None))?,
             SetValue::Values(values) => {
                 let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
-                self.change(|s| s.set(&name, Some(&texts)))?;
+                self.change_one(&name, Some(&texts))?;
             }
         }
         Ok(status("SET"))
@@ -170,6 +200,7 @@ impl Session {
                     stream,
                     notices: Vec::new(),
                     freshness: Arc::default(),
+                    wrote: None,
                     is_query: true,
                     goes_on: true,
                 })
@@ -205,7 +236,10 @@ impl Session {
                 })?;
                 Ok(status("RESET"))
             }
-            definition => self.define(definition, &settings).await,
+            statement => match write::of(statement) {
+                Some(write) => self.write(write?, settings, None).await,
+                None => self.define(statement, &settings).await,
+            },
         }
     }
 
@@ -272,6 +306,45 @@ impl Session {
         notices
     }
 
+    /// Change a table of a source.
+    pub(super) async fn write(
+        &self,
+        write: belvedere_sql::Write,
+        settings: Arc<Settings>,
+        values: Option<ParamValues>,
+    ) -> Result<Answer> {
+        let deadline = deadline(&settings);
+        let names = self.names(settings.clone());
+        let planned = within(&settings, deadline, write::plan(names, write)).await?;
+        let wrote = planned.run(&values, deadline).await;
+        // Also if it has failed: it may have been done.
+        self.inner.results.written(planned.source());
+        let wrote = match wrote {
+            Ok(wrote) => wrote,
+            Err(e) => {
+                // What was sent is not sent again; the next one knows the table as it is now.
+                if let Some(source) = planned.rows.outdated_source(&e) {
+                    let read = self.inner.refresh_place(&source);
+                    drop(within(&settings, deadline, read).await);
+                }
+                return Err(e);
+            }
+        };
+        self.written.add(wrote.token.clone());
+        let tag = match planned.change {
+            Change::Insert => format!("INSERT 0 {}", wrote.rows),
+            Change::Update => format!("UPDATE {}", wrote.rows),
+            Change::Delete => format!("DELETE {}", wrote.rows),
+        };
+        let mut answer = status(&tag);
+        if settings.freshness_notice {
+            let notice = format!("Written; SET read_after = '{}' reads after it", wrote.token);
+            answer.notices.push(notice);
+        }
+        answer.wrote = Some(wrote);
+        Ok(answer)
+    }
+
     /// Write a query's rows to the end. What is written is seen when this returns, or never: so all of it is done again,
     /// once, if a source turns out to have another schema than known.
     pub(super) async fn copy(
@@ -282,7 +355,7 @@ impl Session {
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
         let copying = copy::plan(self.names(settings.clone()), ast).await?;
-        let first = write(&copying, &settings, &values, deadline).await;
+        let first = copy_out(&copying, &settings, &values, deadline).await;
         let outdated = first
             .as_ref()
             .err()
@@ -292,7 +365,7 @@ impl Session {
             Some(source) => {
                 within(&settings, deadline, self.inner.refresh_place(&source)).await?;
                 let again = copy::plan(self.names(settings.clone()), ast).await?;
-                write(&again, &settings, &values, deadline).await?
+                copy_out(&again, &settings, &values, deadline).await?
             }
         };
         copy::answer(written).map(batch_answer)
@@ -300,7 +373,7 @@ impl Session {
 }
 
 /// Write the rows of a `COPY`; a failure removes what was written before it returns.
-async fn write(
+async fn copy_out(
     copying: &Copying,
     settings: &Settings,
     values: &Option<ParamValues>,
@@ -326,18 +399,4 @@ async fn write(
         Code::Timeout => timed_out(settings),
         _ => e.into(),
     })
-}
-
-/// The plan with the values of its parameters, all of which must be there.
-fn bound(planned: &Planned, values: &Option<ParamValues>) -> Result<Planned> {
-    if let Some(values) = values {
-        return planned.with_parameters(values.clone());
-    }
-    match parameters(planned)?.first() {
-        None => Ok(planned.clone()),
-        Some((name, _)) => Err(Error::invalid_with_help(
-            format!("the parameter {name} has no value"),
-            "Prepare the statement, and execute it with a value for each parameter",
-        )),
-    }
 }

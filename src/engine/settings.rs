@@ -6,6 +6,7 @@ use datafusion::arrow::array::timezone::Tz;
 use super::parameters::Parameters;
 use crate::catalog::PUBLIC;
 use crate::error::{Error, Result};
+use crate::freshness::Token;
 use crate::views;
 
 /// The settings of a session; a call may override them.
@@ -22,6 +23,8 @@ pub struct Settings {
     /// A larger bound, while what a view reads fails. None: what it says itself.
     pub stale_if_error: Option<Duration>,
     pub consistency: Consistency,
+    /// Writes that each answer has to have.
+    pub read_after: Vec<Token>,
     /// Whether each answer is told how old it is, as a notice.
     pub freshness_notice: bool,
     /// None: no limit.
@@ -57,6 +60,7 @@ impl Default for Settings {
             max_staleness: None,
             stale_if_error: None,
             consistency: Consistency::Relaxed,
+            read_after: Vec::new(),
             freshness_notice: false,
             statement_timeout: None,
             memory_limit: None,
@@ -95,6 +99,10 @@ const KNOWN: &[(&str, &str)] = &[
         "on | off: whether more than scans is sent to sources",
     ),
     (
+        "read_after",
+        "what writes answered with, which each answer has to have seen, e.g. 'erp=0a1b/00c4', several with commas; '' for none",
+    ),
+    (
         "search_path",
         "schemas or sources in which unqualified names are looked up, e.g. erp, public",
     ),
@@ -122,7 +130,7 @@ const RELAXED: &str = "relaxed";
 const STRICT: &str = "strict";
 
 /// Settings of the design that this version does not have yet.
-const LATER: &[&str] = &["push_float_sums", "read_after"];
+const LATER: &[&str] = &["push_float_sums"];
 
 impl Settings {
     /// Name, value and help of each, by name.
@@ -146,6 +154,7 @@ impl Settings {
                 Consistency::Relaxed => RELAXED.to_string(),
                 Consistency::Strict => STRICT.to_string(),
             },
+            "read_after" => Token::all(&self.read_after),
             "freshness_notice" => on_off(self.freshness_notice),
             "statement_timeout" => match self.statement_timeout {
                 Some(limit) => format!("{}ms", limit.as_millis()),
@@ -202,6 +211,10 @@ impl Settings {
                         )));
                     }
                 };
+            }
+            ("read_after", None) => self.read_after = default.read_after,
+            ("read_after", Some(values)) => {
+                self.read_after = Token::parse_all(&values.join(","))?;
             }
             ("freshness_notice", None) => self.freshness_notice = default.freshness_notice,
             ("freshness_notice", Some(values)) => {

@@ -30,6 +30,9 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
     match show {
         Show::Setting(name) => {
             let name = name.dotted();
+            if name == "last_write" {
+                return texts(vec![(&name, vec![names.written.last()])]);
+            }
             texts(vec![(&name, vec![names.settings.get(&name)?])])
         }
         Show::All => {

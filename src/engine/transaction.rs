@@ -430,6 +430,8 @@ fn refused(statement: &Statement) -> Option<Error> {
     let refused = match statement {
         Statement::RefreshSource { .. } => true,
         Statement::CreateView(create) => waits(create),
+        // What is read in it is of one moment, which a write would not be in.
+        Statement::Other(other) => belvedere_sql::Write::of(other).is_some(),
         _ => false,
     };
     refused.then(|| Error::Transaction {

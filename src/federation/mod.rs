@@ -35,6 +35,7 @@
 //! | `capabilities.rs` | what a source answers, line by line: `SHOW CAPABILITIES` |
 //! | `peers.rs` | which rows an order does not tell apart |
 //! | `ties.rs` | a top-n is a function of its input: ties break by the remaining columns |
+//! | `write.rs` | writes: by the same gate; what a source does by itself |
 //! | `topn/` | [`Restart`]: a top-n above a join reads the first rows of the side that orders it |
 //!
 //! *Invariant:* a plan with all its fragments cut has the answer of the plan without (guarantee 1). Nothing here knows
@@ -71,6 +72,7 @@ mod template;
 mod ties;
 mod topn;
 mod window;
+mod write;
 
 pub use breaker::State as BreakerState;
 pub use capabilities::capabilities;
@@ -87,3 +89,4 @@ pub use shared::{SharedPlanner, is_repeated, share};
 pub use template::Template;
 pub use ties::break_ties;
 pub use topn::{Restart, RestartPlanner, limit_ordered_sides};
+pub use write::{of_one_table, spooled};

@@ -155,7 +155,12 @@ impl SourceHandle {
     pub fn contacted(&self, error: Option<&Error>) {
         let mut contact = self.contact();
         match error {
-            Some(e) if matches!(e.code, Code::Unreachable | Code::Authentication) => {
+            Some(e)
+                if matches!(
+                    e.code,
+                    Code::Unreachable | Code::Authentication | Code::OutcomeUnknown
+                ) =>
+            {
                 contact.health = Health::Down(e.to_string());
                 contact.breaker.failed(Instant::now(), fastrand::f64());
             }

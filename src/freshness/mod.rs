@@ -9,11 +9,14 @@
 //! |---|---|
 //! | `answer.rs` | [`Freshness`]: what an answer was made of, how old it is, whether it is of one state of each source |
 //! | `results.rs` | [`Results`]: answers that are told again, as long as they are young enough |
+//! | `token.rs` | [`Token`]: what a write answers with, and who reads after it says |
 //! | `matching/` | whether a kept view answers a part of a query |
 
 mod answer;
 pub mod matching;
 mod results;
+mod token;
 
 pub use answer::{Freshness, Origin, Part};
 pub use results::{Answered, Asking, Counts, DEFAULT_LIMIT, Question, Results, Turn};
+pub use token::Token;

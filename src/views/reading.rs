@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Ages, AsOf, Contract, Shelf, Shown, State, Upkeep, Views, clock};
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
+use crate::freshness::Token;
 
 /// How long a statement without a deadline waits for a view to be as young as it has to be.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +21,8 @@ const MOST_LATE: Duration = Duration::from_secs(10);
 pub struct WantedCopy {
     /// As the statement wants it.
     pub contract: Contract,
+    /// Writes to what it reads, which it has to have.
+    pub after: Vec<Token>,
     /// What it reads can be asked instead.
     pub has_other_way: bool,
     /// What it reads is known to fail.
@@ -99,7 +102,7 @@ impl Views {
                 let is_late = is_patient && shown.is_some_and(|shown| shown.is_late(time));
                 let hindrance = match is_late {
                     true => Hindrance::Late,
-                    false => self.hindrance(shown, id, Some(&wanted.contract), arrived, &ages)?,
+                    false => self.hindrance(shown, id, Some(wanted), arrived, &ages)?,
                 };
                 let fails = wanted.source_fails || failed.contains_key(id);
                 let is_taken = self.is_taken_stale(&hindrance, shown?, wanted, fails, &ages);
@@ -182,6 +185,14 @@ impl Views {
             hindrance,
             Hindrance::Old(_) | Hindrance::Outdated(_) | Hindrance::Due(_)
         );
+        // Nothing is read before a write that was asked for.
+        if !wanted
+            .after
+            .iter()
+            .all(|write| ages.has(&shown.as_of, write))
+        {
+            return false;
+        }
         let age = ages.of(&shown.as_of);
         let within = age.zip(wanted.contract.stale_if_error);
         let within = within.is_some_and(|(age, bound)| age <= bound);
@@ -218,7 +229,7 @@ impl Views {
         let mut late = BTreeMap::new();
         for (id, wanted) in wanted {
             let contract = &wanted.contract;
-            let hindrance = self.hindrance(shelf.get(id), id, Some(contract), arrived, ages);
+            let hindrance = self.hindrance(shelf.get(id), id, Some(wanted), arrived, ages);
             match hindrance {
                 None => {}
                 Some(_) if contract.upkeep != Upkeep::Change => {
@@ -253,14 +264,14 @@ impl Views {
         &self,
         shown: &Arc<Shown>,
         id: &ObjectId,
-        contract: &Contract,
+        wanted: &WantedCopy,
         ages: &Ages,
     ) -> Result<(), String> {
         if shown.is_late(clock()) {
             return Err("it is about to change as time passes".to_string());
         }
         let age = ages.of(&shown.as_of);
-        let hindrance = self.hindrance(Some(shown), id, Some(contract), Instant::now(), ages);
+        let hindrance = self.hindrance(Some(shown), id, Some(wanted), Instant::now(), ages);
         Err(match hindrance {
             None => return Ok(()),
             Some(Hindrance::Unfilled) => "it is not filled yet".to_string(),
@@ -268,7 +279,8 @@ impl Views {
                 let age = age.map_or("of unknown age".to_string(), |age| {
                     format!("{} ms old", age.as_millis())
                 });
-                let bound = contract.max_staleness.unwrap_or_default().as_millis();
+                let bound = wanted.contract.max_staleness.unwrap_or_default();
+                let bound = bound.as_millis();
                 format!("{age}, and at most {bound} ms are asked for")
             }
             Some(Hindrance::Late) => "it is about to change as time passes".to_string(),
@@ -276,12 +288,12 @@ impl Views {
         })
     }
 
-    /// `contract`: None: it was brought up to date just now. `arrived`: when it was asked for, which is when it has to be so young.
+    /// `wanted`: None: it was brought up to date just now. `arrived`: when it was asked for, which is when it has to be so young.
     fn hindrance(
         &self,
         shown: Option<&Arc<Shown>>,
         id: &ObjectId,
-        contract: Option<&Contract>,
+        wanted: Option<&WantedCopy>,
         arrived: Instant,
         ages: &Ages,
     ) -> Option<Hindrance> {
@@ -310,7 +322,20 @@ impl Views {
         if shown.is_behind {
             return Some(Hindrance::Behind(behind(id, shown)));
         }
-        let contract = contract?;
+        let wanted = wanted?;
+        let contract = &wanted.contract;
+        let missed = wanted
+            .after
+            .iter()
+            .find(|write| !ages.has(&shown.as_of, write));
+        if let Some(write) = missed {
+            return Some(match (&contract.upkeep, &shown.as_of) {
+                (Upkeep::Read, _) => Hindrance::Due(write.since),
+                // Waiting brings it nowhere that waits for its time.
+                (_, AsOf::At(_)) => Hindrance::Outdated(before(id, write)),
+                _ => Hindrance::Old(before(id, write)),
+            });
+        }
         if contract.upkeep == Upkeep::Read {
             let is_due = match &shown.as_of {
                 AsOf::Watched(unchanged) => !unchanged.holds(),
@@ -391,6 +416,18 @@ fn age_of(id: &ObjectId, age: Option<Duration>, bound: Duration) -> String {
     });
     let bound = bound.as_millis();
     format!("materialized view {id} is {age}, and may be {bound} ms old")
+}
+
+fn before(id: &ObjectId, write: &Token) -> Error {
+    Error::TooOld {
+        message: format!(
+            "materialized view {id} is older than the write to {} that read_after asks for",
+            write.source
+        ),
+        help: format!(
+            "REFRESH MATERIALIZED VIEW {id} brings it up to date; RESET read_after reads it as it is"
+        ),
+    }
 }
 
 fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {

@@ -13,8 +13,10 @@ use super::journal::Journal;
 use super::keeper::TICK;
 use super::watch::Unchanged;
 use crate::catalog::ObjectId;
+use crate::freshness::Token;
 use crate::incremental::Progress;
 use crate::memory::Share;
+use crate::replication::Positions;
 use crate::store::{FileError, Pinned, Segment};
 
 /// A kept view as one reader sees it: nothing in it changes.
@@ -246,6 +248,8 @@ pub struct Shelves {
     newest: watch::Sender<Arc<Shelf>>,
     /// When each source was last asked for a position that its copies have reached since.
     reached: RwLock<Arc<BTreeMap<String, Instant>>>,
+    /// Where the log of each source stood with what is on the shelf of its copies.
+    positions: RwLock<Arc<Positions>>,
     /// Why a source's changes cannot be followed now.
     failing: RwLock<BTreeMap<String, Arc<str>>>,
     /// What sources keep of their logs.
@@ -254,9 +258,12 @@ pub struct Shelves {
     shares: RwLock<BTreeMap<String, Weak<Share>>>,
 }
 
-/// When each source was last asked for a position that its copies have reached since.
+/// How far copies are: when each source was last asked for a position that they have reached since, and which they have.
 #[derive(Clone, Debug)]
-pub struct Ages(Arc<BTreeMap<String, Instant>>);
+pub struct Ages {
+    asked: Arc<BTreeMap<String, Instant>>,
+    positions: Arc<Positions>,
+}
 
 /// What a source keeps of its log for what follows it.
 #[derive(Clone, Debug, Default)]
@@ -272,6 +279,7 @@ impl Default for Shelves {
         Self {
             newest: watch::Sender::new(Arc::default()),
             reached: RwLock::default(),
+            positions: RwLock::default(),
             failing: RwLock::default(),
             kept: RwLock::default(),
             shares: RwLock::default(),
@@ -313,6 +321,21 @@ impl Shelves {
         }
         Arc::make_mut(&mut reached).insert(source.to_string(), asked);
         drop(reached);
+        // Whoever waits for that.
+        self.newest.send_modify(|_| {});
+    }
+
+    /// What is on the shelf of sources' copies is what they had at these positions, or later.
+    pub fn stands_at(&self, positions: &Positions) {
+        let mut known = self
+            .positions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if **known == *positions {
+            return;
+        }
+        *known = Arc::new(positions.clone());
+        drop(known);
         // Whoever waits for that.
         self.newest.send_modify(|_| {});
     }
@@ -368,12 +391,12 @@ impl Shelves {
 
     /// How old views are on each shelf from now on, at most: who wants to know it of one asks before he takes that.
     pub fn ages(&self) -> Ages {
-        Ages(
-            self.reached
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
+        let asked = self.reached.read().unwrap_or_else(PoisonError::into_inner);
+        let positions = self.positions.read();
+        Ages {
+            asked: asked.clone(),
+            positions: positions.unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 }
 
@@ -392,9 +415,29 @@ impl Ages {
         Some(asked.elapsed())
     }
 
+    /// Whether what is as of this has a write.
+    pub fn has(&self, as_of: &AsOf, write: &Token) -> bool {
+        match as_of {
+            AsOf::Never => false,
+            AsOf::At(asked) => *asked >= write.since,
+            AsOf::Following(_) => self.reaches(write),
+            AsOf::Watched(unchanged) => {
+                unchanged.at >= write.since || (unchanged.holds() && self.reaches(write))
+            }
+        }
+    }
+
+    /// Whether copies of the source of a write have come to it.
+    fn reaches(&self, write: &Token) -> bool {
+        let asked = self.asked.get(&write.source);
+        let is_asked = asked.is_some_and(|asked| *asked >= write.since);
+        let reached = self.positions.get(&write.source);
+        is_asked || (write.position.as_ref()).is_some_and(|p| reached.is_some_and(|r| r >= p))
+    }
+
     /// When the source of these was asked that was reached longest ago.
     fn oldest(&self, sources: &[String]) -> Option<Instant> {
-        let each = sources.iter().map(|source| self.0.get(source).copied());
+        let each = sources.iter().map(|source| self.asked.get(source).copied());
         each.min().flatten()
     }
 }

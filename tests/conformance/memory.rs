@@ -55,6 +55,10 @@ impl Fixture for Memory {
         Definition::new("memory:lab")
     }
 
+    fn writing(&self) -> Result<Definition, &'static str> {
+        Ok(Definition::new("memory:lab").with("writable", "true"))
+    }
+
     async fn clear(&self) {
         for table in std::mem::take(&mut *self.tables.lock().unwrap()).keys() {
             self.source.remove(table);

@@ -136,6 +136,10 @@ impl Fixture for Mysql {
             .with("connect_timeout", "60")
     }
 
+    fn writing(&self) -> Result<Definition, &'static str> {
+        Ok(Definition::new(self.url("root", DATABASE)).with("writable", "true"))
+    }
+
     async fn clear(&self) {
         // What failed may have left a transaction open, which keeps its tables.
         self.writers.lock().await.clear();

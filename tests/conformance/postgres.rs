@@ -94,6 +94,10 @@ impl Fixture for Postgres {
             .with("connect_timeout", "60")
     }
 
+    fn writing(&self) -> Result<Definition, &'static str> {
+        Ok(Definition::new(self.url("postgres", DATABASE)).with("writable", "true"))
+    }
+
     async fn clear(&self) {
         for sql in [
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active",

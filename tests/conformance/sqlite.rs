@@ -63,6 +63,10 @@ impl Fixture for Sqlite {
         Definition::new(format!("sqlite:{}", self.path().display()))
     }
 
+    fn writing(&self) -> Result<Definition, &'static str> {
+        Ok(Changing::definition(self).with("writable", "true"))
+    }
+
     async fn clear(&self) {
         self.writers.lock().unwrap().clear();
         let owner = self.owner.lock().unwrap();

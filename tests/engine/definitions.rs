@@ -383,8 +383,8 @@ async fn later_statements_say_so() {
         "CREATE USER ana PASSWORD 'x'",
         "GRANT SELECT ON v TO ana",
         "SET push_float_sums = on",
-        "INSERT INTO erp.item VALUES ('x')",
-        "DELETE FROM erp.item",
+        "INSERT INTO erp.item VALUES ('x') RETURNING sku",
+        "DELETE FROM erp.item RETURNING sku",
         "CREATE TABLE t (a INT)",
         "LISTEN a",
     ] {

@@ -44,6 +44,7 @@
 //! | `servers.rs` | real servers |
 //! | `sick.rs` | a source behind a [`Proxy`](proxy::Proxy) that hangs, drips, resets: others do not notice |
 //! | `copy.rs` | `COPY … TO` |
+//! | `writes.rs` | INSERT, UPDATE, DELETE: refused, computed here, read after |
 //! | `windows.rs` | windows at a source, and their orders |
 //! | `upstream/` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
@@ -117,3 +118,4 @@ mod touched;
 mod unnamed;
 mod upstream;
 mod windows;
+mod writes;

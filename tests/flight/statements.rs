@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::sql::{CommandStatementIngest, ProstMessageExt};
+use arrow_flight::sql::{CommandStatementIngest, CommandStatementUpdate, ProstMessageExt};
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, FlightDescriptor, FlightInfo,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, FlightData, FlightDescriptor,
+    FlightInfo,
 };
 use belvedere_memory::{Fault, MemoryTable};
 use datafusion::arrow::array::{
@@ -562,4 +563,33 @@ async fn a_copy_ends_with_the_client_that_waits_for_it() {
     // It is over, and not begun again.
     let again = fetch(&mut client, info).await.unwrap_err();
     assert_eq!(again.code(), Code::Cancelled, "{again}");
+}
+
+#[tokio::test]
+async fn an_update_counts_what_it_has_written() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let alter = "ALTER SOURCE shop SET (writable = true)";
+    client.execute_update(alter.into(), None).await.unwrap();
+    let insert = "INSERT INTO shop.customer (id) VALUES (9001), (9002)";
+    assert_eq!(client.execute_update(insert.into(), None).await.unwrap(), 2);
+    let delete = "DELETE FROM shop.customer WHERE id > 9000";
+    let mut delete = client.prepare(delete.into(), None).await.unwrap();
+    assert_eq!(delete.execute_update().await.unwrap(), 2);
+    // Among the headers of the answer, which that client does not show.
+    let command = CommandStatementUpdate {
+        query: insert.into(),
+        transaction_id: None,
+    };
+    let data = FlightData {
+        flight_descriptor: Some(FlightDescriptor::new_cmd(command.as_any().encode_to_vec())),
+        ..FlightData::default()
+    };
+    let answer = client
+        .inner_mut()
+        .do_put(futures::stream::iter([data]))
+        .await
+        .unwrap();
+    let token = answer.metadata().get("belvedere-last-write").unwrap();
+    assert_eq!(token.to_str().unwrap(), "shop=now");
 }

@@ -340,3 +340,30 @@ async fn http_2_is_spoken_without_being_asked() {
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(said(response).await.ok()["id"], 7);
 }
+
+#[tokio::test]
+async fn a_write_answers_with_what_is_read_after() {
+    let server = Server::start().await;
+    server
+        .sql("ALTER SOURCE shop SET (writable = true)")
+        .await
+        .ok();
+    for n in 1..=10 {
+        let ask = json!({"sql": "INSERT INTO shop.parts (sku, site, free) VALUES ($1, 'w', $2)", "parameters": [format!("W{n}"), n]});
+        let wrote = server.post("/v1/sql", &ask).await;
+        assert_eq!(wrote.ok(), json!({"status": "INSERT 0 1", "rows": 1}));
+        let token = wrote.header("belvedere-last-write").to_string();
+        assert!(token.starts_with("shop="), "{token}");
+        let after = ("belvedere-read-after", token.as_str());
+        let ask = json!({"sql": "SELECT count(*) AS n FROM kept_parts WHERE site = 'w'"});
+        let read = server.post_with("/v1/sql", &[after], &ask).await.ok();
+        assert_eq!(read["rows"], json!([[n]]));
+    }
+    let malformed = ("belvedere-read-after", "shop");
+    let ask = json!({"sql": "SELECT 1"});
+    let (status, ..) = server
+        .post_with("/v1/sql", &[malformed], &ask)
+        .await
+        .problem();
+    assert_eq!(status, 400);
+}

@@ -344,3 +344,47 @@ async fn a_plan_begins_with_its_costs() {
         );
     }
 }
+
+#[tokio::test]
+async fn writes_are_told_as_postgres_tells_them() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let insert = "INSERT INTO shop.orders (id, sku, qty) VALUES (5000, 'S-x', 1), (5001, 'S-x', 2)";
+    assert!(refused(&client, insert).await.starts_with("25006: "));
+    rows(&client, "ALTER SOURCE shop SET (writable = true)").await;
+    let tag = |messages: Vec<SimpleQueryMessage>| match messages.last() {
+        Some(SimpleQueryMessage::CommandComplete(rows)) => *rows,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(tag(client.simple_query(insert).await.unwrap()), 2);
+    let last = rows(&client, "SHOW last_write").await.remove(0);
+    assert!(last.starts_with("shop="), "{last}");
+    // Prepared, with parameters in the types of the columns.
+    let update = client
+        .prepare("UPDATE shop.orders SET qty = $1 WHERE sku = $2")
+        .await
+        .unwrap();
+    assert_eq!(update.params(), [Type::INT8, Type::TEXT]);
+    assert_eq!(client.execute(&update, &[&7_i64, &"S-x"]).await.unwrap(), 2);
+    assert_eq!(
+        client
+            .execute("DELETE FROM shop.orders WHERE id = $1", &[&5001_i64])
+            .await
+            .unwrap(),
+        1
+    );
+    let left = "SELECT id || ':' || qty FROM shop.orders WHERE sku = 'S-x'";
+    assert_eq!(rows(&client, left).await, ["5000:7"]);
+    let again = "INSERT INTO shop.orders (id, sku) VALUES (5000, 'secret')";
+    let said = refused(&client, again).await;
+    assert!(
+        said.starts_with("23505: ") && !said.contains("secret"),
+        "{said}"
+    );
+    let next = rows(&client, "SHOW last_write").await.remove(0);
+    rows(&client, &format!("SET read_after = '{last},{next}'")).await;
+    assert_eq!(rows(&client, left).await, ["5000:7"]);
+    rows(&client, "BEGIN").await;
+    assert!(refused(&client, insert).await.starts_with("25001: "));
+    rows(&client, "ROLLBACK").await;
+}

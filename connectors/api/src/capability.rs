@@ -51,6 +51,18 @@ pub trait Capabilities: std::fmt::Debug + Send + Sync {
     /// exact or superset, everything else exact. Never [`Support::Superset`].
     fn node(&self, rel: &Rel) -> Support;
 
+    /// Whether the source, by itself, sets columns of a row of this schema to what the engine would compute of the row as it
+    /// was: each by its index, and all at once. A constant that a column does not take as it is is not supported.
+    fn stores(&self, _assignments: &[(usize, Expr)], _schema: &Schema) -> Support {
+        Support::No("this source computes nothing that it stores".to_string())
+    }
+
+    /// Whether rows are told by these columns, each by its index in this schema, as the engine compares them:
+    /// [`Each`](crate::Each) is asked for only then.
+    fn tells(&self, _columns: &[usize], _schema: &Schema) -> Support {
+        Support::No("this source finds no rows by their values".to_string())
+    }
+
     /// Where the source by itself would answer a condition otherwise than the engine (it takes `'Smith'` for `'smith'`): the
     /// column, and a sentence for the user that says how, and how to ask for that here.
     fn differs(&self, _predicate: &Expr, _input: &Schema) -> Option<Differs> {

@@ -60,6 +60,11 @@ impl SourceConfig {
         })
     }
 
+    /// The option `writable`: whether the source's tables may be written to.
+    pub fn is_writable(&self) -> Result<bool> {
+        Ok(self.choice("writable", &["false", "true"])? == "true")
+    }
+
     /// Resolve the secret an option refers to: `env:NAME` or `file:/path` (a final line break is cut).
     pub fn secret(&self, name: &str) -> Result<Option<Secret>> {
         let Some(reference) = self.option(name) else {

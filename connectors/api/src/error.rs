@@ -55,6 +55,14 @@ pub enum Code {
     MalformedFile,
     /// Something is already where rows are to be written.
     TargetExists,
+    /// The source is not to be written to, or none of its kind is.
+    NotWritable,
+    /// What was to be written breaks a rule of the table; nothing was.
+    Violates(Constraint),
+    /// Somebody else has changed what was to be written; nothing was.
+    Conflict,
+    /// The connection broke between the commit and its answer: what was written is there, or none of it is.
+    OutcomeUnknown,
     /// The source refused a statement for another reason.
     SourceRefused,
     /// The request is not one this source declared it can answer, or another broken invariant: a bug.
@@ -65,12 +73,48 @@ impl Code {
     pub fn kind(self) -> Kind {
         use Code::*;
         match self {
-            Unreachable | Timeout | Busy | Cancelled | SourceRefused => Kind::Transient,
+            Unreachable | Timeout | Busy | Cancelled | SourceRefused | Conflict => Kind::Transient,
+            // Of what came of a write nobody knows, so that it is not for a machine to repeat it.
             PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile
-            | NoChangeCapture | LogTruncated | LogRewound => Kind::Definite,
+            | NoChangeCapture | LogTruncated | LogRewound | OutcomeUnknown => Kind::Definite,
             Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
-            | TargetExists => Kind::User,
+            | TargetExists | NotWritable | Violates(_) => Kind::User,
             Internal => Kind::Internal,
+        }
+    }
+}
+
+/// A rule of a table, by its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Constraint {
+    Unique,
+    ForeignKey,
+    NotNull,
+    Check,
+    /// An exclusion, or one that a trigger keeps.
+    Other,
+}
+
+impl Constraint {
+    /// SQLSTATE of its class.
+    pub fn sqlstate(self) -> &'static str {
+        match self {
+            Self::Unique => "23505",
+            Self::ForeignKey => "23503",
+            Self::NotNull => "23502",
+            Self::Check => "23514",
+            Self::Other => "23000",
+        }
+    }
+
+    /// What was to be written, in words that go on with the table's or the constraint's name.
+    pub fn broken(self) -> &'static str {
+        match self {
+            Self::Unique => "a row would be there twice under one key",
+            Self::ForeignKey => "a row refers to one that is not there, or is referred to",
+            Self::NotNull => "a column that takes no NULL would have one",
+            Self::Check => "a row does not meet a condition of the table",
+            Self::Other => "a constraint of the table would not hold",
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `capability.rs` | [`Capabilities`]: exact, superset or no, and why |
 //! | `change.rs` | [`Snapshot`], [`ChangeStream`], [`Transaction`]: what a source has, and what changes in it |
 //! | `position.rs` | [`Position`]: a place in a source's log |
+//! | `write.rs` | [`Write`]: what changes in one table, as one transaction of its source |
 //! | `export.rs` | [`Export`]: rows written to a place outside, all of them or none |
 //! | `error.rs` | [`Error`]: a stable code, where, why, what to do |
 //!
@@ -36,6 +37,7 @@ mod position;
 mod source;
 mod table;
 mod window;
+mod write;
 
 #[cfg(feature = "table-provider")]
 pub use calm::Door;
@@ -43,7 +45,7 @@ pub use calm::{Limits, StatementContext};
 pub use capability::{Capabilities, Differs, Support};
 pub use change::{Capture, Captured, Change, ChangeStream, Lag, Snapshot, Transaction, Unchanged};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};
-pub use error::{Code, Details, Error, Kind, Result};
+pub use error::{Code, Constraint, Details, Error, Kind, Result};
 pub use export::{Export, ExportRequest, ExportWriter, Exported};
 pub use expr::{
     Aggregate, AggregateFunction, BinaryOp, DatePart, Expr, ExprKind, Function, Literal, SortKey,
@@ -57,3 +59,4 @@ pub use table::{
     COLLATION, Column, ForeignKey, NATIVE_TYPE, PRIMARY_KEY, Table, TableKind, holds_primary_key,
 };
 pub use window::{Bound, Frame, Window, WindowFunction};
+pub use write::{Each, Edit, Write, Written, constant, decimal_text, is_still};

@@ -1,5 +1,6 @@
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,30 @@ impl fmt::Display for Position {
     }
 }
 
+/// As it is displayed.
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (timeline, place) = text.split_once('/').ok_or(NoPosition)?;
+        Ok(Self::new(bytes(timeline)?, bytes(place)?))
+    }
+}
+
+/// The text is none of a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoPosition;
+
+fn bytes(hexadecimal: &str) -> Result<Vec<u8>, NoPosition> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    let pairs = hexadecimal.as_bytes().chunks(2);
+    pairs.map(byte).collect::<Option<_>>().ok_or(NoPosition)
+}
+
 impl fmt::Debug for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -76,5 +101,14 @@ mod tests {
         let (a, b) = (at(1, 7), at(2, 9));
         assert_eq!([a < b, a <= b, a > b, a >= b], [false; 4]);
         assert_eq!(at(1, 258).to_string(), "01/0000000000000102");
+    }
+
+    #[test]
+    fn what_is_displayed_is_read() {
+        let position = Position::new([1, 0xab], 258_u64.to_be_bytes());
+        assert_eq!(position.to_string().parse(), Ok(position));
+        for text in ["", "01", "0g/00", "012/00", "01/0ü"] {
+            assert_eq!(text.parse::<Position>(), Err(NoPosition), "{text}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::export::{Export, ExportRequest};
 use crate::fragment::{Fragment, TableRef};
 use crate::position::Position;
 use crate::table::Table;
+use crate::write::{Write, Written};
 
 /// Batches of one partition's answer, each with exactly the fragment's schema. Dropping it ends the work at the
 /// source and frees its connection.
@@ -95,6 +96,18 @@ pub trait Source: Debug + Send + Sync {
     /// Answer a fragment that [`Capabilities`] accepted, as exactly `request.partitions` streams over one snapshot
     /// of the source where it can. Work and connections begin at a stream's first poll.
     async fn scan(&self, request: ScanRequest) -> Result<Vec<BatchStream>>;
+
+    /// Whether its definition says that it may be written to.
+    fn is_writable(&self) -> bool {
+        false
+    }
+
+    /// Do it, in one transaction: all of it is there when this returns, or none is, unless the error is
+    /// [`Code::OutcomeUnknown`]. What was sent is never sent again.
+    async fn write(&self, _write: Write) -> Result<Written> {
+        let message = "this kind of source is only read";
+        Err(Error::new(Code::NotWritable, message))
+    }
 
     /// How finely it tells what has changed, as far as known; None with the reason. A source that tells has the three methods
     /// that follow.

@@ -109,6 +109,11 @@ pub trait Fixture: Send + Sync + 'static {
         Err("its connector does not capture changes")
     }
 
+    /// The source, as a user who may write to it and follow it; else why its connector does not write.
+    fn writing(&self) -> Result<Definition, &'static str> {
+        Err("its connector only reads")
+    }
+
     /// A definition that the system refuses in this way.
     fn refused(&self, _how: Refusal) -> Option<Definition> {
         None

@@ -23,6 +23,7 @@
 //! | `lookups.rs` | rows looked up by key, again and again, by many at once |
 //! | `pushdown.rs` | what is declared as pushed is pushed, what is not is right all the same |
 //! | `changes/` | change capture: snapshot and stream add up, whatever happens |
+//! | `writes.rs` | what was written is what is read, all of it or nothing, by whoever reads after it |
 //! | `faults.rs` | cancelled, broken, refused, forbidden, overloaded |
 //!
 //! *Invariant:* all behaviours run for every connector. One that a system cannot show is reported with the reason the
@@ -43,6 +44,7 @@ mod shapes;
 mod suite;
 mod types;
 mod windows;
+mod writes;
 
 pub use fixture::{Ability, Definition, Feature, Fixture, Native, Refusal};
 pub use lab::lines;

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use crate::fixture::{Ability, Fixture};
 use crate::{
     changes, discovery, faults, joins, keys, lookups, pushdown, queries, shapes, types, windows,
+    writes,
 };
 
 /// A behaviour passes, or cannot be shown by this system, for this reason. It fails by panicking.
@@ -50,6 +51,7 @@ const ALL: &[Behaviour] = behaviours! {
     lookups: prepared_again, at_once;
     pushdown: columns, integer_comparison, text_equality, text_order, arithmetic, limit, order_by, top_n, count, group_by,
         distinct, inner_join, left_join, full_join, semi_join, anti_join, mark_join, window, union_all, off_sends_no_more_than_scans;
+    writes: every_type_comes_back, natives_come_back, violations_leave_nothing, as_plain_rows_have_it, seen_by_who_reads_after;
     changes: snapshot_meets_stream, resumes_without_a_snapshot, a_table_later, what_is_rolled_back_is_not_told,
         large_transactions_and_values, columns_that_come_and_go, a_lost_log_is_named, an_idle_source_is_passed,
         replicas_over_restarts;

@@ -10,6 +10,10 @@ impl Capabilities for ScanAndLimit {
         Support::No("a source in memory evaluates no conditions".to_string())
     }
 
+    fn tells(&self, _columns: &[usize], _schema: &Schema) -> Support {
+        Support::Exact
+    }
+
     fn node(&self, rel: &Rel) -> Support {
         match rel {
             Rel::Scan { .. } => Support::Exact,

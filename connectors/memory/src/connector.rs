@@ -39,7 +39,11 @@ impl Connector for MemoryConnector {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        &[OptionSpec {
+            name: "writable",
+            help: "whether INSERT, UPDATE and DELETE are taken (false)",
+            secret: false,
+        }]
     }
 
     fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>> {
@@ -55,9 +59,10 @@ impl Connector for MemoryConnector {
                     config.url
                 ))
             })?;
+        let is_writable = config.is_writable()?;
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         match sources.get(name) {
-            Some(source) => Ok(Arc::new(source.opened_as(&config.name))),
+            Some(source) => Ok(Arc::new(source.opened_as(&config.name, is_writable))),
             None => Err(invalid(format!("there is no source {name} in memory"))),
         }
     }

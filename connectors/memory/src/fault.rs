@@ -36,3 +36,15 @@ pub enum LogFault {
     /// The next acknowledgement was heard, but its reader is told that it failed.
     AcknowledgeUnheard,
 }
+
+/// What goes wrong with the next write.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum WriteFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is refused with this code, and nothing is written.
+    Refused(Code),
+    /// It is committed, and its writer is never told.
+    AnswerLost,
+}

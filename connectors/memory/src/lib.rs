@@ -17,7 +17,8 @@
 //! | `capture.rs` | what a test does to the log: commit, truncate, rewind |
 //! | `stream.rs` | the log being read, with the faults there are |
 //! | `capability.rs` | what it answers: a scan of some columns, and a limit |
-//! | `fault.rs` | [`Fault`], [`LogFault`]: what a test makes go wrong |
+//! | `write.rs` | what is written to a table: one commit |
+//! | `fault.rs` | [`Fault`], [`LogFault`], [`WriteFault`]: what a test makes go wrong |
 //!
 //! # To write a connector
 //!
@@ -37,9 +38,10 @@ mod reading;
 mod source;
 mod stream;
 mod table;
+mod write;
 
 pub use capture::Image;
 pub use connector::MemoryConnector;
-pub use fault::{Fault, LogFault};
+pub use fault::{Fault, LogFault, WriteFault};
 pub use source::MemorySource;
 pub use table::MemoryTable;

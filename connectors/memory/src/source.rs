@@ -6,14 +6,14 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Position,
-    Rel, Result, ScanRequest, Snapshot, Source, Table, TableRef,
+    Rel, Result, ScanRequest, Snapshot, Source, Table, TableRef, Write, Written,
 };
 use tokio::sync::watch;
 
 use crate::asked::{Asked, sized};
 use crate::capability::ScanAndLimit;
 use crate::capture::{Changes, Image};
-use crate::fault::Fault;
+use crate::fault::{Fault, WriteFault};
 use crate::reading::Reading;
 use crate::stream::LogStream;
 use crate::table::{MemoryTable, SCHEMA};
@@ -23,6 +23,8 @@ use crate::table::{MemoryTable, SCHEMA};
 pub struct MemorySource {
     /// Under which an engine opened it: the name its errors carry.
     name: String,
+    /// As its definition says.
+    is_writable: bool,
     shared: Arc<Shared>,
 }
 
@@ -33,6 +35,7 @@ struct Shared {
     /// Counts what may have something for who reads the log.
     events: watch::Sender<u64>,
     fault: Mutex<Fault>,
+    write_fault: Mutex<WriteFault>,
     /// Streams that were polled and neither ended nor dropped.
     open: watch::Sender<usize>,
     scans: AtomicUsize,
@@ -49,10 +52,12 @@ impl MemorySource {
                 changes: Mutex::default(),
                 events: watch::Sender::new(0),
                 fault: Mutex::default(),
+                write_fault: Mutex::default(),
                 open: watch::Sender::new(0),
                 scans: AtomicUsize::new(0),
                 breaks: AtomicUsize::new(0),
             }),
+            is_writable: false,
             name,
         }
     }
@@ -62,9 +67,10 @@ impl MemorySource {
         &self.shared.name
     }
 
-    pub(crate) fn opened_as(&self, name: &str) -> Self {
+    pub(crate) fn opened_as(&self, name: &str, is_writable: bool) -> Self {
         Self {
             name: name.to_string(),
+            is_writable,
             shared: self.shared.clone(),
         }
     }
@@ -95,6 +101,17 @@ impl MemorySource {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = fault;
         self.happened();
+    }
+
+    /// Make something go wrong with the next write.
+    pub fn inject_write(&self, fault: WriteFault) {
+        let next = self.shared.write_fault.lock();
+        *next.unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    pub(crate) fn take_write_fault(&self) -> WriteFault {
+        let next = self.shared.write_fault.lock();
+        std::mem::take(&mut *next.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Break off all streams there are, as a restart does; those opened from now on work.
@@ -256,6 +273,15 @@ impl Source for MemorySource {
             streams.push(Reading::new(self.clone(), part).stream());
         }
         Ok(streams)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+
+    async fn write(&self, write: Write) -> Result<Written> {
+        self.check_up()?;
+        self.write_all(write).await
     }
 
     fn capture(&self) -> Capture {

@@ -21,6 +21,14 @@ impl Capabilities for MysqlCapabilities {
         self.0.node(rel)
     }
 
+    fn stores(&self, assignments: &[(usize, Expr)], schema: &Schema) -> Support {
+        self.0.stores(assignments, schema)
+    }
+
+    fn tells(&self, columns: &[usize], schema: &Schema) -> Support {
+        self.0.tells(columns, schema)
+    }
+
     fn differs(&self, predicate: &Expr, input: &Schema) -> Option<Differs> {
         match &predicate.kind {
             ExprKind::Binary {

@@ -1,5 +1,7 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use belvedere_connector::{Aggregate, AggregateFunction, BinaryOp, JoinKind, Literal};
+use belvedere_connector::{
+    Aggregate, AggregateFunction, BinaryOp, COLLATION, JoinKind, Literal, NATIVE_TYPE,
+};
 use belvedere_sqlgen::{
     Aggregated, Class, Dialect, Facts, Limits, LiteralForm, Nulls, Operand, Position, Read,
     Rendering, Rule, Use, ast, sql,
@@ -34,6 +36,22 @@ impl MysqlDialect {
             .map(|flavor| sql::word(flavor.bytes_collation()))
             .ok_or_else(|| "text, before the source's version is known".to_string())
     }
+}
+
+fn native_of(field: &Field) -> &str {
+    field.metadata().get(NATIVE_TYPE).map_or("", String::as_str)
+}
+
+/// The number in parentheses: a length, a precision.
+fn argument(native: &str) -> Option<usize> {
+    let (_, rest) = native.split_once('(')?;
+    rest.split([')', ',']).next()?.trim().parse().ok()
+}
+
+/// Whether a number of microseconds has more than so many digits of a second.
+fn is_finer(micros: i64, digits: usize) -> bool {
+    let unit = 10_i64.pow(6_u32.saturating_sub(digits as u32));
+    micros % unit != 0
 }
 
 impl Dialect for MysqlDialect {
@@ -93,6 +111,66 @@ impl Dialect for MysqlDialect {
             (Literal::Interval { .. }, _) => Err("an interval".to_string()),
             _ => Ok(LiteralForm::Bind),
         }
+    }
+
+    fn store(
+        &self,
+        literal: &Literal,
+        field: &Field,
+        bind: &dyn Fn(Literal, DataType) -> ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        let data_type = field.data_type();
+        let native = native_of(field);
+        match (literal, data_type) {
+            (Literal::Text(text), DataType::Utf8) => {
+                // Spaces at the end are cut without a word, of some types.
+                if native.starts_with("char(") && text.ends_with(' ') {
+                    return Err("a text ends with a space, which CHAR does not keep".to_string());
+                }
+                let most = argument(native).filter(|_| native.contains("char("));
+                match most.filter(|most| text.chars().count() > *most) {
+                    Some(most) => Err(format!("a text is longer than {most} characters")),
+                    None => Ok(bind(literal.clone(), DataType::Utf8)),
+                }
+            }
+            // A decimal of more digits than a constant has.
+            (Literal::Text(_), _) => Ok(bind(literal.clone(), DataType::Utf8)),
+            (Literal::Int(micros), DataType::Time64(_) | DataType::Timestamp(..))
+                if is_finer(*micros, argument(native).unwrap_or(0)) =>
+            {
+                Err(format!("a time is finer than {native} has"))
+            }
+            (Literal::Decimal(_), _) => Ok(bind(literal.clone(), data_type.clone())),
+            _ => Ok(match self.literal(literal, data_type)? {
+                LiteralForm::Inline(sql) => *sql,
+                LiteralForm::Bind => bind(literal.clone(), data_type.clone()),
+            }),
+        }
+    }
+
+    /// As it is, where nothing is cut or rounded for that, nor converted.
+    fn assign(&self, value: &Operand<'_>, field: &Field) -> Result<ast::Expr, String> {
+        let native = native_of(field);
+        let is_as_computed = match field.data_type() {
+            DataType::Utf8 => {
+                native.ends_with("text")
+                    && field
+                        .metadata()
+                        .get(COLLATION)
+                        .is_some_and(|collation| collation.starts_with("utf8mb4"))
+            }
+            DataType::Time64(_) | DataType::Timestamp(..) => argument(native) == Some(6),
+            DataType::Boolean | DataType::Float32 | DataType::Interval(_) => false,
+            _ => !is_decided(native),
+        };
+        match is_as_computed {
+            true => Ok(value.sql.clone()),
+            false => Err(format!("what is computed would be converted to {native}")),
+        }
+    }
+
+    fn assigns_in_order(&self) -> bool {
+        true
     }
 
     fn read(&self, data_type: &DataType, facts: &Facts, column: ast::Expr) -> Result<Read, String> {

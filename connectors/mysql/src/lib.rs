@@ -25,10 +25,11 @@
 //! | `split.rs` | the ranges of a table, read at once |
 //! | `decode.rs` | rows to record batches |
 //! | `values.rs` | single values: decimals, dates, times |
+//! | `write.rs` | what is written to a table: one transaction |
 //! | `capture/` | what changes, by the binary log |
 //! | `error.rs` | the client's and server's errors, re-worded |
 //!
-//! *Invariant:* no statement writes; no value of a row or constant is in an error or in a statement's text (constants
+//! *Invariant:* no statement writes but those of `write.rs`, of a source that is `writable`; no value of a row or constant is in an error or in a statement's text (constants
 //! of bytes apart, as hexadecimal digits).
 
 mod capture;
@@ -51,5 +52,6 @@ mod source;
 mod split;
 mod types;
 mod values;
+mod write;
 
 pub use connector::MysqlConnector;

@@ -24,6 +24,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         secret: false,
     },
     OptionSpec {
+        name: "writable",
+        help: "Whether INSERT, UPDATE and DELETE are taken (default false)",
+        secret: false,
+    },
+    OptionSpec {
         name: "columns",
         help: "How single columns are read: 'invoice.total: text; visit.day: null; call.length: interval'",
         secret: false,
@@ -72,6 +77,8 @@ pub(crate) struct Settings {
     pub ssl_mode: SslMode,
     ssl_root_cert: Option<PathBuf>,
     pub decisions: Decisions,
+    /// Whether its tables may be written to.
+    pub is_writable: bool,
 }
 
 impl Settings {
@@ -165,6 +172,7 @@ impl Settings {
                 zero_dates,
                 columns,
             },
+            is_writable: config.is_writable()?,
         })
     }
 
@@ -217,6 +225,8 @@ impl Settings {
             // What we accept: a row may be longer than the server's own limit on what it accepts.
             .max_allowed_packet(Some(1 << 30))
             .stmt_cache_size(32)
+            // Of an UPDATE the rows that it finds, also those that are so already.
+            .client_found_rows(true)
             .ssl_opts(ssl)
             .into())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Error, Fragment, Lag,
-    Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef,
+    Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableRef, Write, Written,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 use futures::{StreamExt, stream};
@@ -21,6 +21,7 @@ use crate::read::{Reading, Render};
 use crate::session::Flavor;
 use crate::settings::Settings;
 use crate::split::Split;
+use crate::write::write;
 
 /// How long reading the schema may take.
 const DISCOVERY: Duration = Duration::from_secs(60);
@@ -187,6 +188,21 @@ impl Source for MysqlSource {
                 Ok(streams)
             }
         }
+    }
+
+    fn is_writable(&self) -> bool {
+        self.settings.is_writable
+    }
+
+    async fn write(&self, change: Write) -> Result<Written> {
+        let written = write(&self.pool, &self.settings, change).await;
+        let rows = written.map_err(|e| e.at_source(&self.settings.source))?;
+        // It is written, whether or not the server then says where its log stands.
+        let position = match self.capture() {
+            Capture::None(_) => None,
+            _ => self.capturing.position().await.ok(),
+        };
+        Ok(Written { rows, position })
     }
 
     fn capture(&self) -> Capture {

@@ -59,6 +59,19 @@ impl Dialect for PostgresDialect {
         }
     }
 
+    fn store(
+        &self,
+        literal: &Literal,
+        field: &Field,
+        bind: &dyn Fn(Literal, DataType) -> ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        stored::store(literal, field, bind)
+    }
+
+    fn assign(&self, value: &Operand<'_>, field: &Field) -> Result<ast::Expr, String> {
+        stored::assign(value, field)
+    }
+
     fn read(&self, data_type: &DataType, facts: &Facts, column: ast::Expr) -> Result<Read, String> {
         if let Some(encoding) = facts
             .collation

@@ -18,10 +18,11 @@
 //! | `read.rs` | one statement's answer as batches |
 //! | `split.rs` | one large table by several connections in one snapshot |
 //! | `decode/` | binary values → Arrow builders |
+//! | `write.rs` | what is written to a table: one transaction |
 //! | `capture/` | what changes, by logical replication |
 //!
-//! *Invariant:* no table is ever written to, and every session's transactions are read only, but those in which capture makes or
-//! removes its publication.
+//! *Invariant:* every session's transactions are read only, but those of `write.rs`, of a source that is `writable`, and those in
+//! which capture makes or removes its publication.
 
 mod bounds;
 mod capture;
@@ -39,5 +40,6 @@ mod split;
 mod stored;
 mod tls;
 mod types;
+mod write;
 
 pub use source::PostgresConnector;

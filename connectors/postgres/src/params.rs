@@ -3,11 +3,12 @@ use std::error::Error;
 use arrow::datatypes::{DataType, TimeUnit};
 use belvedere_connector::Literal;
 use bytes::{BufMut, BytesMut};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::decode::{EPOCH_DAYS, EPOCH_MICROS};
 
-/// A parameter, sent in PostgreSQL's binary format of its type.
+/// A parameter, sent in PostgreSQL's binary format of its type; one of type Null is a text that is read as whatever the type of its
+/// place is.
 #[derive(Debug)]
 pub struct Param {
     literal: Literal,
@@ -41,6 +42,7 @@ fn sent_as(data_type: &DataType) -> Type {
         DataType::Time64(_) => Type::TIME,
         DataType::Timestamp(_, None) => Type::TIMESTAMP,
         DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
+        DataType::Null => Type::UNKNOWN,
         _ => Type::TEXT,
     }
 }
@@ -79,6 +81,13 @@ impl ToSql for Param {
         true
     }
 
+    fn encode_format(&self, _: &Type) -> Format {
+        match self.data_type {
+            DataType::Null => Format::Text,
+            _ => Format::Binary,
+        }
+    }
+
     to_sql_checked!();
 }
 
@@ -94,7 +103,10 @@ fn encode(literal: &Literal, data_type: &DataType, out: &mut BytesMut) -> Option
         (Literal::Decimal(v), DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => {
             numeric(*v, u8::try_from(*scale).ok()?, out);
         }
-        (Literal::Text(v), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+        (
+            Literal::Text(v),
+            DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View,
+        ) => {
             out.put_slice(Some(v.as_bytes()).filter(|bytes| !bytes.contains(&0))?);
         }
         (Literal::Binary(v), DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {

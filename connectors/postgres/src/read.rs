@@ -275,7 +275,10 @@ where
     )
 }
 
-async fn until<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn until<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
             .await

@@ -57,6 +57,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         secret: false,
     },
     OptionSpec {
+        name: "writable",
+        help: "whether INSERT, UPDATE and DELETE are taken, default false",
+        secret: false,
+    },
+    OptionSpec {
         name: "application_name",
         help: "as pg_stat_activity shows it, default belvedere",
         secret: false,
@@ -104,6 +109,8 @@ pub struct Settings {
     pub max_lag: Option<u64>,
     pub connect_timeout: Duration,
     pub application_name: String,
+    /// Whether its tables may be written to.
+    pub is_writable: bool,
     /// Only these schemas; empty means all.
     pub schemas: Vec<String>,
     pub decisions: Vec<Decision>,
@@ -239,6 +246,7 @@ impl Settings {
             max_connections: config.number("max_connections", 4, 1)?,
             max_lag: config.limits.max_lag,
             connect_timeout,
+            is_writable: config.is_writable()?,
             application_name: option("application_name").unwrap_or_else(|| "belvedere".to_string()),
             schemas: config
                 .option("schemas")

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Connector, Error, Fragment, Lag,
     OptionSpec, Position, Result, ScanRequest, Snapshot, Source, SourceConfig, Table, TableKind,
-    TableRef,
+    TableRef, Write, Written,
 };
 use belvedere_sqlgen::{SqlCapabilities, render};
 use futures::{StreamExt, TryStreamExt};
@@ -18,6 +18,7 @@ use crate::pool::Pool;
 use crate::read::Plan;
 use crate::settings::{OPTIONS, Settings};
 use crate::split::{Split, whole};
+use crate::write::write;
 
 /// A table below it is read by one connection.
 const SPLIT_BYTES: u64 = 32 << 20;
@@ -186,6 +187,22 @@ impl Source for PostgresSource {
                     .boxed()
             })
             .collect())
+    }
+
+    fn is_writable(&self) -> bool {
+        self.pool.settings.is_writable
+    }
+
+    async fn write(&self, change: Write) -> Result<Written> {
+        let source = &self.pool.settings.source;
+        let written = write(&self.pool, change).await;
+        let rows = written.map_err(|e| e.at_source(source))?;
+        // It is written, whether or not the server then says where its log stands.
+        let position = match self.capture() {
+            Capture::None(_) => None,
+            _ => self.capturing.position().await.ok(),
+        };
+        Ok(Written { rows, position })
     }
 
     fn capture(&self) -> Capture {

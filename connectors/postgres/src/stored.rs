@@ -1,8 +1,8 @@
 //! How a stored column is selected and used, by its native type: types without a counterpart in Arrow become text in
 //! one way everywhere, and nulls take the place of values that do not fit where the user decided so.
 
-use arrow::datatypes::DataType;
-use belvedere_connector::Literal;
+use arrow::datatypes::{DataType, Field};
+use belvedere_connector::{Literal, NATIVE_TYPE};
 use belvedere_sqlgen::{Operand, ast, sql};
 use sqlparser::ast::{BinaryOperator, Value};
 
@@ -67,6 +67,105 @@ pub fn is_key_of(name: &str, key: &Literal) -> bool {
         Literal::Text(text) => !text.ends_with(' ') && !text.contains('\0'),
         _ => false,
     }
+}
+
+/// A constant in a column, so that what is read of it is the constant. What is read as text is sent as a text of no type, which the
+/// server takes for one of the column's.
+pub fn store(
+    literal: &Literal,
+    field: &Field,
+    bind: &dyn Fn(Literal, DataType) -> ast::Expr,
+) -> Result<ast::Expr, String> {
+    let native = native_of(field);
+    let data_type = field.data_type();
+    match (literal, data_type) {
+        // A decimal of more digits than a constant has is its text, too.
+        (Literal::Text(text), _) => {
+            if text.contains('\0') {
+                return Err("a text with a NUL, which PostgreSQL does not have".to_string());
+            }
+            // Spaces too many would be cut without a word.
+            let is_padded = is_padded(native);
+            let text_length = match is_padded {
+                true => text.trim_end_matches(' ').chars().count(),
+                false => text.chars().count(),
+            };
+            if is_padded || is_plain_text(native) {
+                let most = argument(native).unwrap_or(usize::MAX);
+                if text_length > most {
+                    return Err(format!("a text is longer than {most} characters"));
+                }
+            }
+            Ok(bind(literal.clone(), DataType::Null))
+        }
+        (
+            Literal::Interval {
+                months,
+                days,
+                nanos,
+            },
+            _,
+        ) if nanos % 1_000 == 0 => {
+            let micros = nanos / 1_000;
+            let text = format!("{months} mons {days} days {micros} microseconds");
+            Ok(bind(Literal::Text(text), DataType::Null))
+        }
+        (Literal::Decimal(unscaled), DataType::Decimal128(precision, scale))
+            if native == "numeric" =>
+        {
+            // Without digits that nobody wrote.
+            let (mut unscaled, mut scale) = (*unscaled, *scale);
+            while scale > 0 && unscaled % 10 == 0 {
+                (unscaled, scale) = (unscaled / 10, scale - 1);
+            }
+            Ok(bind(
+                Literal::Decimal(unscaled),
+                DataType::Decimal128(*precision, scale),
+            ))
+        }
+        (Literal::Int(micros), DataType::Time64(_) | DataType::Timestamp(..))
+            if argument(native).is_some_and(|digits| is_finer(*micros, digits)) =>
+        {
+            Err(format!("a time is finer than {native} has"))
+        }
+        _ if crate::params::fits(literal, data_type) => {
+            Ok(bind(literal.clone(), data_type.clone()))
+        }
+        _ => Err("a value is beyond what PostgreSQL has".to_string()),
+    }
+}
+
+/// What an expression gives, in a column: where nothing is cut or rounded for that, nor converted.
+pub fn assign(value: &Operand<'_>, field: &Field) -> Result<ast::Expr, String> {
+    let native = native_of(field);
+    let is_as_computed = match field.data_type() {
+        DataType::Utf8 => matches!(native, "text" | "character varying"),
+        DataType::Time64(_) | DataType::Timestamp(..) => argument(native).is_none(),
+        DataType::Decimal128(..) | DataType::Decimal256(..) => native.starts_with("numeric"),
+        DataType::Interval(_) | DataType::List(_) => false,
+        _ => native != "oid",
+    };
+    match is_as_computed {
+        true => Ok(value.sql.clone()),
+        false => Err(format!("what is computed would be converted to {native}")),
+    }
+}
+
+fn native_of(field: &Field) -> &str {
+    let native = field.metadata().get(NATIVE_TYPE);
+    decision(native.map_or("", String::as_str)).0
+}
+
+/// The first number in parentheses: a length, a precision.
+fn argument(native: &str) -> Option<usize> {
+    let (_, rest) = native.split_once('(')?;
+    rest.split([')', ',']).next()?.trim().parse().ok()
+}
+
+/// Whether a number of microseconds has more than so many digits of a second.
+fn is_finer(micros: i64, digits: usize) -> bool {
+    let unit = 10_i64.pow(6_u32.saturating_sub(digits as u32));
+    micros % unit != 0
 }
 
 fn decision(native: &str) -> (&str, bool) {

@@ -230,7 +230,7 @@ fn row_count(rows: u64) -> ast::Expr {
     sql::number(rows.min(i64::MAX as u64))
 }
 
-fn query(body: SetExpr) -> Query {
+pub(crate) fn query(body: SetExpr) -> Query {
     Query {
         with: None,
         body: Box::new(body),
@@ -296,7 +296,7 @@ pub(crate) fn values_of(function: ast::Ident, list: ast::Expr) -> Query {
     query(SetExpr::Select(Box::new(select)))
 }
 
-fn named(
+pub(crate) fn named(
     name: ast::ObjectName,
     alias: Option<TableAlias>,
     args: Option<ast::TableFunctionArgs>,
@@ -315,7 +315,7 @@ fn named(
     }
 }
 
-fn alone(relation: TableFactor) -> TableWithJoins {
+pub(crate) fn alone(relation: TableFactor) -> TableWithJoins {
     TableWithJoins {
         relation,
         joins: Vec::<Join>::new(),

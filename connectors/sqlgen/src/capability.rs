@@ -1,8 +1,8 @@
 use arrow::datatypes::Schema;
-use belvedere_connector::{Capabilities, Expr, Fragment, Rel, Support};
+use belvedere_connector::{Capabilities, Expr, Fragment, Literal, Rel, Support, is_still};
 
 use crate::dialect::Dialect;
-use crate::select;
+use crate::{select, write};
 
 /// What a dialect can say, found out by saying it.
 #[derive(Debug, Clone)]
@@ -19,6 +19,24 @@ impl<D: Dialect> SqlCapabilities<D> {
 impl<D: Dialect> Capabilities for SqlCapabilities<D> {
     fn predicate(&self, predicate: &Expr, input: &Schema) -> Support {
         select::predicate(predicate, input, &self.dialect)
+    }
+
+    fn stores(&self, assignments: &[(usize, Expr)], schema: &Schema) -> Support {
+        write::stores(assignments, schema, &self.dialect)
+    }
+
+    fn tells(&self, columns: &[usize], schema: &Schema) -> Support {
+        let told = columns.iter().map(|column| {
+            let data_type = schema.field(*column).data_type();
+            let old = Literal::Parameter("old".to_string());
+            match self.predicate(&is_still(data_type, *column, old), schema) {
+                Support::Exact => Support::Exact,
+                Support::Superset(why) | Support::No(why) => {
+                    Support::No(format!("{}: {why}", schema.field(*column).name()))
+                }
+            }
+        });
+        told.fold(Support::Exact, Support::and)
     }
 
     fn node(&self, rel: &Rel) -> Support {

@@ -45,6 +45,27 @@ pub trait Dialect: Debug + Send + Sync {
     /// How a constant is sent, if at all.
     fn literal(&self, literal: &Literal, data_type: &DataType) -> Result<LiteralForm, String>;
 
+    /// How a constant, not NULL, is stored in a column, so that what is read of it then is the constant: `bind` makes a parameter of
+    /// it, or of another constant that is stored in its place. `Err`: the column has no such value, and why.
+    fn store(
+        &self,
+        literal: &Literal,
+        field: &Field,
+        bind: &dyn Fn(Literal, DataType) -> ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        Ok(bind(literal.clone(), field.data_type().clone()))
+    }
+
+    /// How what an expression gives is stored in a column of its type. By default as it is.
+    fn assign(&self, value: &Operand<'_>, _field: &Field) -> Result<ast::Expr, String> {
+        Ok(value.sql.clone())
+    }
+
+    /// Whether a value of an UPDATE is computed of what was set before it, and not of the row as it was.
+    fn assigns_in_order(&self) -> bool {
+        false
+    }
+
     /// How a column is used inside an expression: as the value the engine reads from it. Columns that only pass
     /// through are not asked about.
     fn read(

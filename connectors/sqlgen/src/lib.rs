@@ -15,6 +15,8 @@
 //! | `select.rs` | relations to SELECTs |
 //! | `lookup.rs` | joins that look rows up, where a system would do it the wrong way round |
 //! | `window.rs` | windows to `OVER (…)` |
+//! | `write.rs` | what changes in a table, as INSERT, UPDATE and DELETE |
+//! | `statements.rs` | [`Statements`]: what a write sends, one statement after the other |
 //! | `capability.rs` | [`SqlCapabilities`] |
 //! | `sql.rs` | short constructors for AST nodes, parenthesised where needed |
 //!
@@ -31,7 +33,9 @@ mod rules;
 mod select;
 pub mod sql;
 mod standard;
+mod statements;
 mod window;
+mod write;
 
 pub use capability::SqlCapabilities;
 pub use dialect::{
@@ -42,3 +46,5 @@ pub use rules::{Call, Class, Form, Operation, Rule};
 pub use select::render;
 /// The AST that rules are written in.
 pub use sqlparser::ast;
+pub use statements::{Next, Statements};
+pub use write::{Refused, Statement, delete, insert, update};

@@ -254,30 +254,44 @@ impl<'d> Renderer<'d> {
     }
 
     fn parameter(&self, literal: Literal, data_type: &DataType) -> ast::Expr {
+        let place = self.placed(literal, data_type.clone());
+        self.dialect.bind(place, data_type)
+    }
+
+    /// A parameter whose type is its place's: that of the column it is stored in.
+    pub fn placed(&self, literal: Literal, data_type: DataType) -> ast::Expr {
         let mut params = self.params.borrow_mut();
-        params.push((literal, data_type.clone()));
+        params.push((literal, data_type));
         // An index for now; numbered when the text is complete.
-        let place = Value::Placeholder((params.len() - 1).to_string());
-        self.dialect.bind(ast::Expr::value(place), data_type)
+        ast::Expr::value(Value::Placeholder((params.len() - 1).to_string()))
     }
 
     /// Number the placeholders and print.
-    pub fn finish(self, mut query: ast::Query, columns: Vec<Facts>) -> Result<Rendered, String> {
+    pub fn finish(self, query: ast::Query, columns: Vec<Facts>) -> Result<Rendered, String> {
+        let (query, params) = self.numbered(query)?;
+        Ok(Rendered {
+            sql: query.to_string(),
+            query,
+            params,
+            columns,
+        })
+    }
+
+    /// With the placeholders' numbers, and what to bind.
+    pub fn numbered<T: VisitMut>(
+        self,
+        mut tree: T,
+    ) -> Result<(T, Vec<(Literal, DataType)>), String> {
         let mut numbering = Numbering {
             dialect: self.dialect,
             params: self.params.into_inner(),
             numbers: HashMap::new(),
             bound: Vec::new(),
         };
-        if let ControlFlow::Break(why) = VisitMut::visit(&mut query, &mut numbering) {
-            return Err(why);
+        match VisitMut::visit(&mut tree, &mut numbering) {
+            ControlFlow::Break(why) => Err(why),
+            ControlFlow::Continue(()) => Ok((tree, numbering.bound)),
         }
-        Ok(Rendered {
-            sql: query.to_string(),
-            query,
-            params: numbering.bound,
-            columns,
-        })
     }
 }
 

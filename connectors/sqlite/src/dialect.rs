@@ -10,6 +10,7 @@ use belvedere_sqlgen::{
 
 use crate::batch;
 use crate::reading::{self, Reading};
+use crate::store;
 use crate::types::{Affinity, Native};
 
 /// Collations SQLite always has; others are functions of the owner's program, which we have not.
@@ -106,6 +107,28 @@ impl Dialect for SqliteDialect {
         match known {
             true => Ok(LiteralForm::Bind),
             false => Err(format!("this constant of type {data_type}")),
+        }
+    }
+
+    fn store(
+        &self,
+        literal: &Literal,
+        field: &Field,
+        bind: &dyn Fn(Literal, DataType) -> ast::Expr,
+    ) -> Result<ast::Expr, String> {
+        Ok(bind(
+            store::stored(literal, field)?,
+            field.data_type().clone(),
+        ))
+    }
+
+    fn assign(&self, value: &Operand<'_>, field: &Field) -> Result<ast::Expr, String> {
+        match store::is_stored_as_computed(field) {
+            true => Ok(value.sql.clone()),
+            false => Err(format!(
+                "what is computed is not stored as it is in a column read as {}",
+                field.data_type()
+            )),
         }
     }
 

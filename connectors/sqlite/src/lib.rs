@@ -24,7 +24,8 @@
 //! | `ranges.rs` | a table's rows in parts |
 //! | `snapshot.rs` | several connections that see the same |
 //! | `batch.rs` | rows to Arrow arrays |
-//! | `capture/` | `changes = 'triggers'`: what changed, by a log that triggers write |
+//! | `store.rs` | the engine's values as SQLite stores them |
+//! | `capture/` | what is written to a table; `changes = 'triggers'`: what changed, by a log that triggers write |
 //! | `failure.rs` | SQLite's errors as ours; which row does not fit |
 //!
 //! *Invariant:* nothing but `capture/` writes to the database, and that by a connection of its own. No value is guessed: one that does not fit is an error or, by
@@ -48,6 +49,7 @@ mod shape;
 mod snapshot;
 mod source;
 mod split;
+mod store;
 mod types;
 
 pub use source::SqliteConnector;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use belvedere_connector::{
     BatchStream, Capabilities, Capture, Captured, ChangeStream, Code, Connector, Error, Fragment,
     OptionSpec, Position, Rel, Result, ScanRequest, Snapshot, Source, SourceConfig, Table,
-    TableRef,
+    TableRef, Write, Written,
 };
 use belvedere_sqlgen::{Rendered, SqlCapabilities, render};
 
@@ -52,6 +52,11 @@ impl Connector for SqliteConnector {
                 secret: false,
             },
             OptionSpec {
+                name: "writable",
+                help: "whether INSERT, UPDATE and DELETE are taken (false)",
+                secret: false,
+            },
+            OptionSpec {
                 name: "changes",
                 help: "how changes are found: 'triggers' writes triggers and a log into the database",
                 secret: false,
@@ -65,12 +70,14 @@ impl Connector for SqliteConnector {
         let busy_timeout = config.number("busy_timeout_ms", 5000, 0)?;
         let decisions = Arc::new(types::decisions(&config)?);
         let busy_timeout = Duration::from_millis(busy_timeout as u64);
+        let is_writable = config.is_writable()?;
         let capturing = Capturing::new(&config, path.clone(), decisions.clone(), busy_timeout)?;
         Ok(Arc::new(SqliteSource {
             name: config.name,
             pool: Arc::new(Pool::new(path, max_connections, busy_timeout)),
             decisions,
             capturing,
+            is_writable,
             // Until the file was looked at, the order of its text is not known.
             dialect: RwLock::new(SqliteDialect { orders_text: false }),
             rows: RwLock::default(),
@@ -105,6 +112,7 @@ struct SqliteSource {
     pool: Arc<Pool>,
     decisions: Arc<Decisions>,
     capturing: Capturing,
+    is_writable: bool,
     dialect: RwLock<SqliteDialect>,
     /// Of each table, as discovery estimated them.
     rows: RwLock<HashMap<String, u64>>,
@@ -216,6 +224,22 @@ impl Source for SqliteSource {
             _ => Err(Error::internal("only the rows of one table are split").at_source(&self.name)),
         }
     }
+
+    fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+
+    async fn write(&self, change: Write) -> Result<Written> {
+        let written = self.capturing.write(change, self.dialect()).await;
+        let rows = written.map_err(|e| e.at_source(&self.name))?;
+        // It is written, whether or not it then can be said where the log ends.
+        let position = match self.capture() {
+            Capture::None(_) => None,
+            _ => self.capturing.position().await.ok(),
+        };
+        Ok(Written { rows, position })
+    }
+
     fn capture(&self) -> Capture {
         self.capturing.capture()
     }

@@ -13,7 +13,7 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::login::Login;
-use super::sql::FlightSql;
+use super::sql::{FlightSql, LastWrite};
 use crate::serve::connections::{AtWork, Peer};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
@@ -186,10 +186,14 @@ impl FlightService for Door {
 
     async fn do_put(
         &self,
-        request: Request<Streaming<FlightData>>,
+        mut request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        self.streamed(request, async |r| self.inside.do_put(r).await)
-            .await
+        let wrote = LastWrite::default();
+        request.extensions_mut().insert(wrote.clone());
+        let answered = self.streamed(request, async |r| self.inside.do_put(r).await);
+        let mut response = answered.await?;
+        wrote.into_header(response.metadata_mut());
+        Ok(response)
     }
 
     async fn do_action(

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_server::FlightService;
@@ -48,6 +48,8 @@ pub(super) const NOTICE: &str = "belvedere-notice-bin";
 pub(super) const AGE: &str = "belvedere-age-ms";
 pub(super) const READ_FROM: &str = "belvedere-read-from-bin";
 /// Metadata of a `DoGet`: `query`, [`SUBSCRIPTION`], or `definition` if its answer is one row, `status`.
+/// What a write answered with: a session that sets `read_after` to it reads after the write.
+const LAST_WRITE: &str = "belvedere-last-write";
 pub(super) const KIND: &str = "belvedere-statement";
 /// Its answer does not end by itself.
 pub(super) const SUBSCRIPTION: &str = "subscription";
@@ -219,6 +221,28 @@ fn decode<M: Message + Default>(action: &Action) -> Result<M, Status> {
     })
 }
 
+/// What a call has written, on its way to the call's headers: `arrow-flight` makes the answer to an update itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastWrite(Arc<Mutex<Option<String>>>);
+
+impl LastWrite {
+    fn set(&self, token: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    pub fn into_header(self, metadata: &mut MetadataMap) {
+        let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        wrote(metadata, token.as_deref());
+    }
+}
+
+fn wrote(metadata: &mut MetadataMap, token: Option<&str>) {
+    // A name may have what no header can.
+    if let Some(token) = token.and_then(|token| token.parse().ok()) {
+        metadata.insert(LAST_WRITE, token);
+    }
+}
+
 fn noted(metadata: &mut MetadataMap, notices: &[String]) {
     for notice in notices {
         metadata.append_bin(NOTICE, BinaryMetadataValue::from_bytes(notice.as_bytes()));
@@ -284,6 +308,7 @@ impl FlightSqlService for FlightSql {
         let mut response: Response<<Self as FlightService>::DoGetStream> = Response::new(messages);
         noted(response.metadata_mut(), &running.notices);
         aged(response.metadata_mut(), &running.freshness);
+        wrote(response.metadata_mut(), running.last_write.as_deref());
         let kind = match (work.is_query(), work.goes_on()) {
             (false, _) => "definition",
             (true, false) => "query",
@@ -305,11 +330,14 @@ impl FlightSqlService for FlightSql {
             .sessions
             .call(request.metadata())?
             .session_for(&update.query)?;
+        let said = request.extensions().get::<LastWrite>().cloned();
         let prepared = Arc::new(session.prepare(&update.query).await.or_status()?);
-        self.statements
-            .work(session, prepared, Arc::new([Vec::new()]))
-            .count()
-            .await
+        let work = self
+            .statements
+            .work(session, prepared, Arc::new([Vec::new()]));
+        let (rows, token) = work.count().await?;
+        said.unwrap_or_default().set(token);
+        Ok(rows)
     }
 
     async fn do_put_statement_ingest(
@@ -395,13 +423,14 @@ impl FlightSqlService for FlightSql {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let statement = self.prepared(&query.prepared_statement_handle)?;
+        let said = request.extensions().get::<LastWrite>().cloned();
         statement.bind(request.into_inner()).await?;
         let bound = statement.bound();
         let session = statement.session().clone();
-        self.statements
-            .work(session, bound.prepared, bound.rows)
-            .count()
-            .await
+        let work = self.statements.work(session, bound.prepared, bound.rows);
+        let (rows, token) = work.count().await?;
+        said.unwrap_or_default().set(token);
+        Ok(rows)
     }
 
     /// The ticket of a prepared statement is that of its execution.

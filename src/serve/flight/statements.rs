@@ -49,6 +49,10 @@ type Outcome = Shared<BoxFuture<'static, Result<Arc<Defined>, Status>>>;
 struct Defined {
     batches: Vec<RecordBatch>,
     notices: Vec<String>,
+    /// Rows that it has written.
+    rows: u64,
+    /// What the last of its writes answered with.
+    last_write: Option<String>,
 }
 
 /// An answer on its way. Dropping it ends the work.
@@ -56,6 +60,9 @@ pub(super) struct Running {
     pub batches: BoxStream<'static, Result<RecordBatch, Status>>,
     pub notices: Vec<String>,
     pub freshness: Arc<Freshness>,
+    /// Rows that were written.
+    pub written: u64,
+    pub last_write: Option<String>,
 }
 
 impl Statements {
@@ -147,18 +154,20 @@ impl Work {
             batches: stream::iter(batches).boxed(),
             notices: defined.notices.clone(),
             freshness: Arc::default(),
+            written: defined.rows,
+            last_write: defined.last_write.clone(),
         })
     }
 
-    /// Run it to its end; returns how many rows it gave or wrote, none for a definition.
-    pub async fn count(self: &Arc<Self>) -> Result<i64, Status> {
+    /// Run it to its end; returns how many rows it gave or wrote, none for a definition, and what a write answered with.
+    pub async fn count(self: &Arc<Self>) -> Result<(i64, Option<String>), Status> {
         if self.goes_on() {
             return Err(Status::invalid_argument(
                 "a subscription has rows without end, and no count of them: send it as a query",
             ));
         }
         let mut running = self.run(self.session.clone()).await?;
-        let mut rows = 0;
+        let mut rows = i64::try_from(running.written).unwrap_or(i64::MAX);
         while let Some(batch) = running.batches.try_next().await? {
             rows += match (self.is_query(), self.has_effect()) {
                 (false, _) => 0,
@@ -171,7 +180,7 @@ impl Work {
                     .unwrap_or_default(),
             };
         }
-        Ok(rows)
+        Ok((rows, running.last_write))
     }
 
     async fn query(self: &Arc<Self>, session: Session) -> Result<Running, Status> {
@@ -210,6 +219,8 @@ impl Work {
             batches: batches.boxed(),
             notices,
             freshness,
+            written: 0,
+            last_write: None,
         })
     }
 
@@ -233,10 +244,16 @@ impl Work {
             let mut defined = Defined {
                 batches: Vec::new(),
                 notices: Vec::new(),
+                rows: 0,
+                last_write: None,
             };
             for values in self.parameters.iter() {
                 let answer = self.execute(&self.session, values).await?;
                 defined.notices.extend(answer.notices.iter().cloned());
+                if let Some(wrote) = &answer.wrote {
+                    defined.rows += wrote.rows;
+                    defined.last_write = Some(wrote.token.to_string());
+                }
                 let batches = self.unless_cancelled(answer.collect()).await?.or_status()?;
                 defined.batches.extend(batches);
             }

@@ -12,9 +12,17 @@ const READ_FROM: HeaderName = HeaderName::from_static("belvedere-read-from");
 /// That it is older than it may be, since a source fails.
 const STALE: HeaderName = HeaderName::from_static("belvedere-stale");
 
+/// What a write answered with, for the header belvedere-read-after of what is to be read after it.
+const LAST_WRITE: HeaderName = HeaderName::from_static("belvedere-last-write");
+
 /// What is told of how old an answer is. Whoever keeps it asks again each time, with its `ETag`.
 pub(super) fn freshness(answer: &Answer, headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(wrote) = &answer.wrote
+        && let Ok(token) = HeaderValue::try_from(wrote.token.to_string())
+    {
+        headers.insert(LAST_WRITE, token);
+    }
     let freshness = &answer.freshness;
     if freshness.parts.is_empty() {
         return;

@@ -121,6 +121,7 @@ fn parameters(asker: &Asker, prepared: &Prepared, given: &[Value]) -> Result<Vec
 /// What was done by a definition.
 async fn done(answer: Answer, format: Format) -> Result<Response> {
     let notices = answer.notices.clone();
+    let written = answer.wrote.as_ref().map(|wrote| wrote.rows);
     let (headers, rows) = collected(answer).await?;
     let body = match format {
         Format::Arrow => rows_alone(&rows, format)?,
@@ -131,6 +132,9 @@ async fn done(answer: Answer, format: Format) -> Result<Response> {
                 .and_then(|c| c.as_string_opt::<i32>());
             let status = status.and_then(|texts| texts.iter().next().flatten());
             let mut said = json!({ "status": status });
+            if let (Some(fields), Some(rows)) = (said.as_object_mut(), written) {
+                fields.insert("rows".into(), rows.into());
+            }
             if let (Some(fields), false) = (said.as_object_mut(), notices.is_empty()) {
                 fields.insert("notices".into(), json!(notices));
             }

@@ -376,6 +376,7 @@ impl Kept {
                 }
             });
         }
+        self.shelves.stands_at(&record.at.positions);
         // Behind what it is said of: who finds a view young has it so.
         for (source, at) in &record.reached {
             self.shelves.reached(source, *at);

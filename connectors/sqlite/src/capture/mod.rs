@@ -19,6 +19,7 @@
 //! | `layout.rs` | what is logged of a table: its keys or its rows |
 //! | `triggers.rs` | … as triggers |
 //! | `writer.rs` | the one connection that writes |
+//! | `write.rs` | what the engine writes to a table |
 //! | `install.rs` | what is not there is made |
 //! | `followed.rs` | a table that is followed, and how it may end |
 //! | `step.rs` | what is in the log after a place, as changes |
@@ -38,6 +39,7 @@ mod step;
 mod stream;
 mod triggers;
 mod turn;
+mod write;
 mod writer;
 
 use std::collections::HashMap;

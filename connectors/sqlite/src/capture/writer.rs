@@ -1,11 +1,11 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belvedere_connector::{Code, Error, Result};
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::failure;
 use crate::pool::FileId;
+use crate::{failure, functions};
 
 /// The one connection that may write. Nothing else of this connector writes.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ impl Writer {
         let set_up = || -> rusqlite::Result<bool> {
             connection.pragma_update(None, "trusted_schema", false)?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // What refers to a row that is not there is refused, whatever this build's default.
+            connection.pragma_update(None, "foreign_keys", true)?;
+            functions::register(&connection)?;
             connection.is_readonly(MAIN_DB)
         };
         match set_up().map_err(failure::of)? {
@@ -40,8 +43,38 @@ impl Writer {
         self.connection.busy_timeout(patience).map_err(refused)?;
         let transaction = self.begin()?;
         let done = work(&transaction)?;
-        transaction.commit().map_err(refused)?;
+        transaction
+            .commit()
+            .map_err(|e| match e.sqlite_error_code() {
+                // What is checked at the end.
+                Some(ErrorCode::ConstraintViolation) => super::write::refused(e),
+                _ => refused(e),
+            })?;
         Ok(done)
+    }
+
+    /// What is committed meanwhile is there also after a crash of the system. A statement that is late ends.
+    pub fn durable<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        const OPERATIONS_BETWEEN_CHECKS: i32 = 4000;
+        let late = move || deadline.is_some_and(|at| Instant::now() >= at);
+        self.connection
+            .progress_handler(OPERATIONS_BETWEEN_CHECKS, Some(late))
+            .map_err(refused)?;
+        let set = |writer: &Self, how: &str| {
+            let set = writer.connection.pragma_update(None, "synchronous", how);
+            set.map_err(refused)
+        };
+        set(self, "FULL")?;
+        let done = work(self);
+        set(self, "NORMAL")?;
+        self.connection
+            .progress_handler(0, None::<fn() -> bool>)
+            .map_err(refused)?;
+        done
     }
 
     /// While nobody can commit. Nothing is written: a commit would have to wait for readers of a file without a write-ahead log.
@@ -69,7 +102,7 @@ fn refused(error: rusqlite::Error) -> Error {
 }
 
 fn read_only() -> Error {
-    let message = "changes = 'triggers' writes triggers into the database file, which is read-only";
+    let message = "the database file is read-only, and is to be written: by writes, or for changes = 'triggers'";
     Error::new(Code::PermissionDenied, message)
         .help("Let this process write the file and its folder, or use changes = 'poll'")
 }
