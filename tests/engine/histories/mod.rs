@@ -1,5 +1,5 @@
-//! Histories of writers at a PostgreSQL and readers with different bounds, over restarts of the engine: no answer is older than it may
-//! be, no session goes back in time, and views that are read together agree.
+//! Histories of writers at a PostgreSQL and readers with different bounds, who write by the engine, too, over restarts of it: no answer is
+//! older than it may be, no session goes back in time, views that are read together agree, and who reads after a write sees it.
 //!
 //! BELVEDERE_HISTORIES says how many there are (2), BELVEDERE_HISTORY_SEED by which chance.
 
@@ -27,11 +27,13 @@ const ROUND: Duration = Duration::from_millis(2500);
 
 /// Both tables have the same numbers, at any moment.
 const TABLES: &str = "
-    DROP TABLE IF EXISTS a, b;
+    DROP TABLE IF EXISTS a, b, own;
     CREATE TABLE a (k bigint PRIMARY KEY, n bigint NOT NULL);
     CREATE TABLE b (k bigint PRIMARY KEY, n bigint NOT NULL);
     INSERT INTO a SELECT k, 0 FROM generate_series(1, 4) k;
     INSERT INTO b SELECT * FROM a;
+    CREATE TABLE own (k bigint PRIMARY KEY, n bigint NOT NULL);
+    INSERT INTO own SELECT k, 0 FROM generate_series(100, 105) k;
 ";
 
 const VIEWS: &[&str] = &[
@@ -41,6 +43,9 @@ const VIEWS: &[&str] = &[
      SELECT k, sum(n) AS n FROM (SELECT * FROM erp.a UNION ALL SELECT * FROM erp.b) GROUP BY k",
     "CREATE MATERIALIZED VIEW looked WITH (refresh = 'on read') AS SELECT k, n FROM erp.a",
     "CREATE MATERIALIZED VIEW timed WITH (refresh = 'every 1 second') AS SELECT k, n FROM erp.a",
+    "CREATE MATERIALIZED VIEW kept_own WITH (refresh = 'on change', key = 'k', wait = true) AS SELECT k, n FROM erp.own",
+    "CREATE MATERIALIZED VIEW timed_own WITH (refresh = 'every 1 second') AS SELECT k, n FROM erp.own",
+    "CREATE MATERIALIZED VIEW looked_own WITH (refresh = 'on read') AS SELECT k, n FROM erp.own",
     "CREATE VIEW live AS SELECT k, n FROM erp.a",
     "CREATE VIEW live_both AS SELECT a.k, a.n AS n, b.n AS m FROM erp.a JOIN erp.b ON a.k = b.k",
 ];
@@ -61,6 +66,16 @@ const QUESTIONS: &[(&str, bool)] = &[
     ("SELECT n FROM live WHERE k = $1", true),
     ("SELECT n, m FROM live_both WHERE k = $1", true),
 ];
+
+/// The same of rows that a reader alone writes, by the engine: its own is that of its number.
+const OWN: &[(&str, bool)] = &[
+    ("SELECT n FROM kept_own WHERE k = $1", false),
+    ("SELECT n FROM timed_own WHERE k = $1", false),
+    ("SELECT n FROM looked_own WHERE k = $1", false),
+    ("SELECT n FROM erp.own WHERE k = $1", true),
+    ("SELECT sum(n) FROM erp.own WHERE k = $1", true),
+];
+const FIRST_OWN: i64 = 100;
 
 const BOUNDS: [Option<u64>; 5] = [None, Some(0), Some(20), Some(200), Some(2000)];
 
@@ -89,6 +104,8 @@ async fn write(client: Client, seed: u64, history: Arc<Mutex<History>>, is_over:
 struct Reader {
     number: usize,
     random: fastrand::Rng,
+    /// What it has written last; None: nothing.
+    written: Option<i64>,
 }
 
 impl Reader {
@@ -100,7 +117,21 @@ impl Reader {
         refused: Arc<AtomicUsize>,
     ) {
         let mut bound = None;
+        // That of `written`, once it is set.
+        let mut after = None;
         while Instant::now() < until {
+            if self.random.u8(0..12) == 0 {
+                self.write(&session, &history).await;
+                after = None;
+                if self.random.bool() {
+                    let token = shown(&session, "SHOW last_write").await.unwrap();
+                    let token = token.lines().nth(3).unwrap().trim_matches(['|', ' ']);
+                    session.set("read_after", token).unwrap();
+                    after = self.written;
+                } else {
+                    session.set("read_after", "").unwrap();
+                }
+            }
             if self.random.u8(0..10) == 0 {
                 bound = BOUNDS[self.random.usize(0..BOUNDS.len())].map(Duration::from_millis);
                 let text = bound.map_or("none".to_string(), |bound| {
@@ -108,8 +139,12 @@ impl Reader {
                 });
                 session.set("max_staleness", &text).unwrap();
             }
-            let (question, is_live) = QUESTIONS[self.random.usize(0..QUESTIONS.len())];
-            let key = self.random.i64(1..=KEYS);
+            let is_own = self.random.u8(0..3) == 0;
+            let (questions, key) = match is_own {
+                true => (OWN, FIRST_OWN + self.number as i64),
+                false => (QUESTIONS, self.random.i64(1..=KEYS)),
+            };
+            let (question, is_live) = questions[self.random.usize(0..questions.len())];
             let began = Instant::now();
             let sql = question.replace("$1", &key.to_string());
             let answer = async {
@@ -135,7 +170,7 @@ impl Reader {
                 key,
                 bound: bound.or(is_live.then_some(Duration::ZERO)),
                 is_live,
-                after: None,
+                after: after.filter(|_| is_own),
                 began,
                 ended: Instant::now(),
                 seen: columns
@@ -148,6 +183,25 @@ impl Reader {
                 tokio::time::sleep(Duration::from_millis(self.random.u64(0..10))).await;
             }
         }
+    }
+}
+
+impl Reader {
+    async fn write(&mut self, session: &Session, history: &Mutex<History>) {
+        let number = self.written.unwrap_or(0) + 1;
+        let key = FIRST_OWN + self.number as i64;
+        let began = Instant::now();
+        let update = format!("UPDATE erp.own SET n = {number} WHERE k = {key}");
+        let done = shown(session, &update).await;
+        let done = done.unwrap_or_else(|e| panic!("{update}: {e}"));
+        assert!(done.contains("UPDATE 1"), "{done}");
+        self.written = Some(number);
+        history.lock().unwrap().writes.push(Write {
+            key,
+            number,
+            began,
+            ended: Instant::now(),
+        });
     }
 }
 
@@ -204,6 +258,7 @@ async fn run(server: &Server, seed: u64) -> (History, usize) {
         .map(|number| Reader {
             number,
             random: fastrand::Rng::with_seed(random.u64(..)),
+            written: None,
         })
         .collect();
     for round in 0..ROUNDS {
@@ -215,8 +270,9 @@ async fn run(server: &Server, seed: u64) -> (History, usize) {
         if round == 0 {
             let session = engine.session();
             let port = server.port;
-            let source =
-                format!("CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{port}/postgres'");
+            let source = format!(
+                "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{port}/postgres' WITH (writable = true)"
+            );
             for sql in [source.as_str()].iter().chain(VIEWS) {
                 shown(&session, sql)
                     .await
