@@ -125,7 +125,7 @@ async fn a_view_answers_what_does_not_name_it() {
     until(&shop.session, total, after, Duration::from_secs(20)).await;
     assert_eq!(made_of(&shop.session, total).await, ["by_sku"]);
     let by = shop
-        .ok("SELECT statement, read_from FROM system.queries ORDER BY id DESC LIMIT 2")
+        .ok("SELECT sql, read_from FROM system.queries ORDER BY id DESC LIMIT 3")
         .await;
     assert!(by.contains("by_sku"), "{by}");
     shop.ok("DROP MATERIALIZED VIEW by_sku").await;

@@ -299,7 +299,7 @@ async fn a_part_of_a_query() {
         ),
         (
             "SELECT p.a, q.b FROM t p JOIN t q ON p.a = q.b",
-            "SELECT r.a, u.x FROM t r, u, t s WHERE r.b = s.a AND u.a = r.b",
+            "SELECT s.a, u.x FROM t r, u, t s WHERE r.b = s.a AND u.a = r.b",
         ),
         (
             "SELECT s, a, x FROM u",
