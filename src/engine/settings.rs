@@ -100,7 +100,7 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "read_after",
-        "what writes answered with, which each answer has to have seen, e.g. 'erp=0a1b/00c4', several with commas; '' for none",
+        "what writes answered with, all of which answers have seen, e.g. 'erp=0a1b/00c4', with commas; '' for none",
     ),
     (
         "search_path",

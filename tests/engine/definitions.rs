@@ -14,7 +14,7 @@ async fn sources_that_cannot_be() {
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_conections = 3)").await, @"invalid: a sqlite has no option max_conections. Did you mean max_connections?");
     assert_snapshot!(
-        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, changes, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, poll_interval, max_lag, owner, contact, event, impact, runbook");
+        t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (colour = 'red')").await, @"invalid: a sqlite has no option colour. Known are columns, max_connections, busy_timeout_ms, writable, changes, max_concurrent_fragments, statement_timeout, queue_timeout, memory_limit, retries, breaker_failures, breaker_cooldown, poll_interval, max_lag, owner, contact, event, impact, runbook");
     assert_snapshot!(
         t.err("CREATE SOURCE x FROM 'sqlite:shop.db' WITH (max_connections = 'many')").await, @"invalid_option: source x: option max_connections takes a whole number of at least 1, not 'many'");
     assert_snapshot!(

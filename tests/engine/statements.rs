@@ -147,6 +147,7 @@ async fn show_and_describe() {
     | max_staleness     | none    | how old materialized views may be, e.g. '5s'; '0s' for what there is now, 'none' for what they say themselves    |
     | memory_limit      | 0       | bytes one statement may hold, e.g. '512MB'; '0' for the engine's own limit                                       |
     | pushdown          | on      | on | off: whether more than scans is sent to sources                                                             |
+    | read_after        |         | what writes answered with, all of which answers have seen, e.g. 'erp=0a1b/00c4', with commas; '' for none        |
     | search_path       | public  | schemas or sources in which unqualified names are looked up, e.g. erp, public                                    |
     | stale_if_error    | none    | how old materialized views may be while what they read fails, e.g. '1 hour'; 'none' for what they say themselves |
     | statement_timeout | 0       | how long a statement may take, e.g. '30s' or milliseconds; '0' for no limit                                      |
@@ -195,6 +196,7 @@ async fn settings() {
     | max_staleness     | none          |
     | memory_limit      | 0             |
     | pushdown          | on            |
+    | read_after        |               |
     | search_path       | public        |
     | stale_if_error    | none          |
     | statement_timeout | 300000ms      |

@@ -571,7 +571,7 @@ async fn an_update_counts_what_it_has_written() {
     let mut client = server.client().await;
     let alter = "ALTER SOURCE shop SET (writable = true)";
     client.execute_update(alter.into(), None).await.unwrap();
-    let insert = "INSERT INTO shop.customer (id) VALUES (9001), (9002)";
+    let insert = "INSERT INTO shop.customer (id, name) VALUES (9001, 'a'), (9002, 'b')";
     assert_eq!(client.execute_update(insert.into(), None).await.unwrap(), 2);
     let delete = "DELETE FROM shop.customer WHERE id > 9000";
     let mut delete = client.prepare(delete.into(), None).await.unwrap();

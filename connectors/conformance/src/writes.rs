@@ -40,7 +40,14 @@ async fn are_same(lab: &Lab, one: &str, other: &str) {
 
 pub(crate) async fn every_type_comes_back(fixture: Arc<dyn Fixture>) -> Outcome {
     fixture.writing()?;
-    let micros = || ints([Some(0), Some(-1_000_000), Some(1_709_210_096_000_000), None]);
+    let micros = || {
+        ints([
+            Some(1_000_000),
+            Some(1_000_000_123_456),
+            Some(1_709_210_096_000_000),
+            None,
+        ])
+    };
     let as_type = |values: ArrayRef, data_type: &DataType| cast(&values, data_type).ok();
     let small = cast(&ints([Some(1), Some(-7), Some(0), None]), &DataType::Int32).ok();
     let candidates: Vec<(&str, Option<ArrayRef>)> = vec![
