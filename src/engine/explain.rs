@@ -17,6 +17,7 @@ use super::copies::WithCopies;
 use super::copy::{self, Copying};
 use super::names::Names;
 use super::query;
+use super::results;
 use super::sources::LiveSource;
 use crate::error::{Error, Result};
 use crate::federation::{
@@ -62,6 +63,7 @@ pub(super) async fn explain(
         }
     };
     let matched = planned.matched().await;
+    let asked = planned.clone();
     let planned = matched.planned.unwrap_or(planned);
     let WithCopies {
         planned,
@@ -95,6 +97,11 @@ pub(super) async fn explain(
         let _ = writeln!(text, "Read live instead of {view}: {why}");
     }
     let freshness = freshness.with_sources(&cut.plan, &names)?;
+    if let Statement::Query(ast) = &*explain.statement
+        && let Some(bound) = results::told_again_for(ast, &asked, &freshness)?
+    {
+        let _ = writeln!(text, "Told again for {bound:?} to who asks the same");
+    }
     if let Err(e) = freshness.agrees() {
         let _ = writeln!(text, "Not of one moment: {e}");
     }

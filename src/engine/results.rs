@@ -97,6 +97,21 @@ pub(super) fn may_be_older(settings: &Settings, bounds: Bounds) -> bool {
     stated.max_staleness.is_some_and(|bound| !bound.is_zero()) || stated.stale_if_error.is_some()
 }
 
+/// For how long an answer is told again to who asks the same.
+pub(super) fn told_again_for(
+    query: &belvedere_sql::Query,
+    planned: &Planned,
+    freshness: &Freshness,
+) -> Result<Option<Duration>> {
+    let settings = &planned.names.settings;
+    if question("", &HashMap::new(), &planned.names).is_none() || freshness.is_followed() {
+        return Ok(None);
+    }
+    let bound = stated(settings, planned.bounds()?).max_staleness;
+    let bound = bound.filter(|bound| !bound.is_zero());
+    Ok(bound.filter(|_| is_repeatable(query, planned)))
+}
+
 /// Whether a query gives the same again, as long as what it reads is the same. One that compares with the clock does as of when it ran;
 /// one that shows the clock does not.
 pub(super) fn is_repeatable(query: &belvedere_sql::Query, planned: &Planned) -> bool {
@@ -238,16 +253,7 @@ async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Resul
         batches.push(batch);
     }
     // What copies have that follow their sources is here, and younger.
-    let is_of_copies = |part: &Part| {
-        matches!(
-            part.origin,
-            Origin::Copy {
-                is_of_epoch: true,
-                ..
-            }
-        )
-    };
-    if bytes <= largest && !freshness.parts.iter().all(is_of_copies) {
+    if bytes <= largest && !freshness.is_followed() {
         // What was read may be a small part of its buffers, or these have room for more rows: it is copied, as they are where there
         // are several.
         let none = RecordBatch::new_empty(schema.clone());

@@ -133,6 +133,15 @@ impl Freshness {
         }
     }
 
+    /// Whether all of it is of views that are kept by change.
+    pub fn is_followed(&self) -> bool {
+        let is_followed = |part: &Part| match part.origin {
+            Origin::Copy { is_of_epoch, .. } => is_of_epoch,
+            Origin::Live | Origin::Result { .. } => false,
+        };
+        self.parts.iter().all(is_followed)
+    }
+
     /// Whether no copy is in it.
     pub fn is_live(&self) -> bool {
         self.parts.iter().all(|part| part.origin == Origin::Live)

@@ -118,6 +118,7 @@ async fn a_view_answers_what_does_not_name_it() {
     Sent to shop (memory, about 3 rows)
     scan main.orders (id)
     Considered by_sku: not used: max(id) cannot be computed from its groups to the last bit
+    Told again for 3600s to who asks the same
     ");
     // It is as fresh as the copy that it would name.
     shop.commit(vec![("orders", rows(order(&[(4, "b", 30)]), 1))]);
@@ -167,6 +168,7 @@ async fn a_copy_that_is_too_old_is_not_used() {
     Sent to erp (sqlite, about 1 rows)
     SELECT count(*) AS c0 FROM "main"."stock" AS t0
     Considered counted: not used: … ms old, and at most 1 ms are asked for
+    Told again for 1ms to who asks the same
     "#);
     // A call says so, too.
     t.ok("SET max_staleness = '0s'").await;
