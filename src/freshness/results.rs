@@ -305,7 +305,7 @@ impl Kept {
         hits: u64,
         limit: usize,
     ) {
-        let worth = worth(&answered, bytes, hits.max(1));
+        let worth = worth(&answered, bytes, hits);
         let worth = self.inflation.saturating_add(worth);
         let mut room = limit.saturating_sub(self.bytes);
         let mut going = Vec::new();
@@ -362,10 +362,10 @@ impl Answered {
     }
 }
 
-/// Nanoseconds that it saves, for each byte.
+/// Nanoseconds that it saves, for each byte: as often as it was asked for, the first time among them.
 fn worth(answered: &Answered, bytes: usize, hits: u64) -> u64 {
     let nanoseconds = u64::try_from(answered.took.as_nanos()).unwrap_or(u64::MAX);
-    nanoseconds.saturating_mul(hits) / (bytes as u64).max(1)
+    nanoseconds.saturating_mul(hits + 1) / (bytes as u64).max(1)
 }
 
 #[cfg(test)]
