@@ -150,10 +150,11 @@ impl Results {
             return None;
         }
         let most = seen.unwrap_or(bound).min(bound);
-        let found = kept.admissible(question, bound, most);
-        let found = found.filter(|(_, freshness)| freshness.parts.iter().all(is_current));
-        kept.counts.hits += u64::from(found.is_some());
-        found
+        let freshness = kept.admissible(question, bound, most)?;
+        if !freshness.parts.iter().all(is_current) {
+            return None;
+        }
+        Some((kept.hit(question)?, freshness))
     }
 
     /// The same while what it asks fails: up to `stale_if_error`, what is older than `max_staleness` being told to be.
@@ -163,8 +164,9 @@ impl Results {
         bounds: Bounds,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let bound = bounds.max_staleness.unwrap_or_default();
-        self.kept()
-            .admissible(question, bound, bounds.stale_if_error?)
+        let mut kept = self.kept();
+        let freshness = kept.admissible(question, bound, bounds.stale_if_error?)?;
+        Some((kept.hit(question)?, freshness))
     }
 
     /// What might have been told again is asked.
@@ -274,17 +276,22 @@ impl Drop for Asking {
 }
 
 impl Kept {
+    /// What the answer to a question is made of now, if nothing in it is older than `most`; what is older than `bound` is stale.
     fn admissible(
-        &mut self,
+        &self,
         question: &Question,
         bound: Duration,
         most: Duration,
-    ) -> Option<(Arc<Answered>, Freshness)> {
+    ) -> Option<Freshness> {
+        let freshness = self.entries.get(question)?.answered.now(bound);
+        let is_young = freshness.age().is_some_and(|age| age <= most);
+        is_young.then_some(freshness)
+    }
+
+    /// The answer is told again: it is worth more.
+    fn hit(&mut self, question: &Question) -> Option<Arc<Answered>> {
+        self.counts.hits += 1;
         let entry = self.entries.get_mut(question)?;
-        let freshness = entry.answered.now(bound);
-        if freshness.age().is_none_or(|age| age > most) {
-            return None;
-        }
         entry.hits += 1;
         let answered = entry.answered.clone();
         let worth = worth(&answered, entry.bytes, entry.hits);
@@ -293,7 +300,7 @@ impl Kept {
         if let Some(question) = self.order.remove(&before) {
             self.order.insert(place, question);
         }
-        Some((answered, freshness))
+        Some(answered)
     }
 
     /// Instead of those that are worth less, if they make enough room.
@@ -308,6 +315,7 @@ impl Kept {
         let worth = worth(&answered, bytes, hits);
         let worth = self.inflation.saturating_add(worth);
         let mut room = limit.saturating_sub(self.bytes);
+        let mut inflation = self.inflation;
         let mut going = Vec::new();
         for (place, other) in &self.order {
             if room >= bytes {
@@ -318,11 +326,12 @@ impl Kept {
             }
             room += self.entries.get(other).map_or(0, |entry| entry.bytes);
             going.push(other.clone());
-            self.inflation = self.inflation.max(place.0);
+            inflation = inflation.max(place.0);
         }
         if room < bytes {
             return;
         }
+        self.inflation = inflation;
         for other in going {
             self.remove(&other);
         }
