@@ -18,7 +18,7 @@
 //! | `windows.rs` | a panic over windows whose keys are computed |
 //! | `marks.rs` | refusing `EXISTS` and `IN (SELECT …)` outside conditions |
 //! | `outer.rs` | comparing what a subquery reads of a union as the type it had in one of its parts |
-//! | `aggregates.rs` | filters moved below an aggregate that has a row for no input |
+//! | `aggregates.rs` | filters moved below an aggregate that has a row for no input, and sums of decimals that are of another type beside a DISTINCT |
 //! | `escapes.rs` | refusing `LIKE … ESCAPE` with another escape than a backslash |
 //! | `copies.rs` | `EXCEPT ALL` and `INTERSECT ALL` that do not count the copies of a row |
 //! | `zones.rs` | times without a zone compared as if they were in UTC, and none where summer begins or ends |
@@ -38,8 +38,6 @@ use datafusion::logical_expr::planner::RelationPlanner;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-
-use crate::exact::adds_up_floats;
 
 mod aggregates;
 mod amended;
@@ -96,7 +94,9 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
     let mut rules: Vec<LogicalRule> = Vec::new();
     for rule in Optimizer::new().rules {
         let amends = match rule.name() {
-            "single_distinct_aggregation_to_group_by" => Amends::Unless(adds_up_floats),
+            "single_distinct_aggregation_to_group_by" => {
+                Amends::Unless(aggregates::adds_up_otherwise)
+            }
             "simplify_expressions" => Amends::Before(before_simplification),
             "push_down_filter" => Amends::Unless(aggregates::is_over_totals),
             "common_sub_expression_eliminate" => Amends::Unless(windows::have_computed_keys),

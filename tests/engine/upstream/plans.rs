@@ -608,3 +608,28 @@ async fn windows_by_what_is_computed() {
     +---+--------+-------+
     ");
 }
+
+/// What is told of the columns before there are rows holds for the rows: what writes or sends them relies on it.
+#[tokio::test]
+async fn a_sum_beside_a_distinct_is_of_the_type_that_it_was_planned_with() {
+    use datafusion::arrow::datatypes::DataType;
+
+    let fixture = fixture(
+        "CREATE TABLE t (b INTEGER, d DECIMAL(10,2));
+         INSERT INTO t VALUES (1, 1.5), (1, 2.25), (2, 3);",
+    )
+    .await;
+    let sql = "SELECT b, count(DISTINCT b) AS n, sum(CAST(d AS decimal(10,2))) AS total FROM own.main.t GROUP BY b ORDER BY b";
+    for pushdown in ["on", "off"] {
+        fixture.ok(&format!("SET pushdown = {pushdown}")).await;
+        let answer = fixture.session.execute(sql).await.unwrap();
+        let told = answer.schema.clone();
+        assert_eq!(told.field(2).data_type(), &DataType::Decimal128(20, 2));
+        let batches = answer.collect().await.unwrap();
+        let is_told = |batch: &datafusion::arrow::array::RecordBatch| {
+            batch.column(2).data_type() == told.field(2).data_type()
+        };
+        assert!(batches.iter().all(is_told), "pushdown {pushdown}");
+        assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 2);
+    }
+}
