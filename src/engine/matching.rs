@@ -13,7 +13,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScan};
 use super::names::Names;
 use super::query::{self, Planned};
 use super::room::Room;
-use super::settings::{Consistency, Settings};
+use super::settings::Settings;
 use super::world::World;
 use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
 use crate::error::Result;
@@ -305,9 +305,8 @@ impl Names {
         let Some(plan) = replaced else {
             return Ok(None);
         };
-        if self.settings.consistency == Consistency::Strict
-            && let Err(e) = self.made_of(&plan, &chosen).agrees()
-        {
+        // Whoever asks one source is answered as of one moment: what he did not ask for does not change that.
+        if let Err(e) = self.made_of(&plan, &chosen).agrees() {
             for candidate in chosen {
                 let id = candidate.copy.id.clone();
                 considered.insert(id, Verdict::Not(e.to_string()));

@@ -170,7 +170,11 @@ impl Session {
     /// Something was told under the session's bound.
     pub(super) fn has_been_told(&self, settings: &Settings) {
         let mut told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let bound = settings.max_staleness.unwrap_or_default();
+        // Who reads after a write sees what is younger than any bound says.
+        let bound = match settings.read_after.is_empty() {
+            true => settings.max_staleness.unwrap_or_default(),
+            false => Duration::ZERO,
+        };
         told.insert(bound, Instant::now());
         // Of many bounds the largest two are one: what was told under it is told as if under the smaller.
         if told.len() > MOST_BOUNDS

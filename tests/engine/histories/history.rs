@@ -123,7 +123,10 @@ impl History {
             let question = (read.session, read.question.as_str(), read.key);
             let before = before.entry(question).or_default();
             let allowed = |read: &Read| read.bound.unwrap_or(Duration::MAX);
-            let no_more = |then: &&&Read| read.is_live || allowed(read) <= allowed(then);
+            let no_more = |then: &&&Read| {
+                let is_after = then.after <= read.after;
+                read.is_live || (is_after && allowed(read) <= allowed(then))
+            };
             let seen = before.iter().filter(no_more);
             let seen = seen.filter_map(|then| then.seen.iter().min()).max();
             if let Some(&before) = seen.filter(|seen| *seen > least) {
