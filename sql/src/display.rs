@@ -388,8 +388,8 @@ impl Display for Transaction {
             Transaction::Rollback => f.write_str("ROLLBACK"),
             Transaction::Characteristics => f.write_str("SET TRANSACTION READ ONLY"),
             Transaction::Savepoint(name) => write!(f, "SAVEPOINT {}", Id(name)),
-            Transaction::Release(name) => write!(f, "RELEASE {}", Id(name)),
-            Transaction::RollbackTo(name) => write!(f, "ROLLBACK TO {}", Id(name)),
+            Transaction::Release(name) => write!(f, "RELEASE SAVEPOINT {}", Id(name)),
+            Transaction::RollbackTo(name) => write!(f, "ROLLBACK TO SAVEPOINT {}", Id(name)),
         }
     }
 }

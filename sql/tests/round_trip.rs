@@ -496,3 +496,17 @@ proptest! {
         prop_assert_eq!(read, statements);
     }
 }
+
+/// Found by the cases above: a name that is the word before it.
+#[test]
+fn a_savepoint_called_savepoint_prints_back() {
+    for sql in [
+        "RELEASE SAVEPOINT savepoint",
+        "ROLLBACK TO SAVEPOINT savepoint",
+    ] {
+        let read = parse_one(sql).unwrap();
+        assert_eq!(read.statement.to_string(), sql);
+        let again = parse(&format!("{};", read.statement)).unwrap();
+        assert_eq!(again[0].statement, read.statement);
+    }
+}
