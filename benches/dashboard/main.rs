@@ -220,7 +220,8 @@ async fn reads(port: u16, set: &str, user: usize, users: usize, ends: Instant) -
     while due < ends {
         tokio::time::sleep_until(due.into()).await;
         for (name, _) in TILES {
-            let answer = client.simple_query(&format!("SELECT * FROM {name}"));
+            let sql = format!("SELECT * FROM {name}");
+            let answer = client.simple_query(&sql);
             // Later than that, the load has ended.
             if let Ok(answer) = tokio::time::timeout_at(ends.into(), answer).await {
                 answer?;

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use belvedere_connector::Table;
@@ -50,6 +51,8 @@ pub(super) struct Names {
     pub snapshot: Option<Arc<Snapshot>>,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
+    /// What is read that is not named is no older than that: the session has seen it so.
+    pub not_before: Option<Instant>,
     /// Of the views that the names are inside of: how old what is read may be.
     bounds: Bounds,
     depth: usize,
@@ -98,6 +101,7 @@ impl Names {
             outline: false,
             snapshot: None,
             fixed: None,
+            not_before: None,
             bounds: Bounds::default(),
             depth: 0,
             seen: Arc::default(),
@@ -131,6 +135,11 @@ impl Names {
         let then = &planned.names;
         let same = Arc::ptr_eq(&then.settings, &self.settings) || then.settings == self.settings;
         then.world.version == self.world.version && same
+    }
+
+    /// Of a session that has seen what was so at this moment.
+    pub fn not_before(self, not_before: Option<Instant>) -> Self {
+        Self { not_before, ..self }
     }
 
     /// The same where what is read is no older than this, either.

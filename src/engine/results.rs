@@ -1,8 +1,10 @@
 //! Answers that are told again: which statements ask for one, and what is told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, PoisonError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array, RecordBatch};
@@ -13,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
+use lru::LruCache;
 
 use super::names::Names;
 use super::plans::is_of_all_sessions;
@@ -27,8 +30,60 @@ use crate::views::Bounds;
 
 /// Of one session that are told apart.
 const MOST_BOUNDS: usize = 16;
+/// Of one session that it does not go back in time by.
+const MOST_QUESTIONS: NonZeroUsize = NonZeroUsize::new(256).expect("some");
 /// Longer texts are not kept.
 const MOST_BYTES: usize = 16 << 10;
+
+/// What a session has been told, as far as it decides what it is told next: it does not go back in time.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// When the last answer was given, by the bound on its age.
+    under: BTreeMap<Duration, Instant>,
+    of: LruCache<u64, ToldOf>,
+}
+
+/// Of one question.
+#[derive(Debug, Clone)]
+struct ToldOf {
+    /// What it was told was so at this moment, or before.
+    newest: Instant,
+    /// What may be told again all the same.
+    answered: Weak<Answered>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            under: BTreeMap::new(),
+            of: LruCache::new(MOST_QUESTIONS),
+        }
+    }
+}
+
+impl Told {
+    /// When the last answer was given under a smaller bound.
+    fn under_less(&self, bound: Duration) -> Option<Instant> {
+        self.under.range(..bound).map(|(_, at)| *at).max()
+    }
+
+    fn add(&mut self, key: u64, freshness: &Freshness, answered: Option<&Arc<Answered>>) {
+        let now = Instant::now();
+        let newest = now.checked_sub(freshness.youngest()).unwrap_or(now);
+        let before = self.of.peek(&key).map(|told| told.newest);
+        let told = ToldOf {
+            newest: before.map_or(newest, |before| before.max(newest)),
+            answered: answered.map(Arc::downgrade).unwrap_or_default(),
+        };
+        self.of.put(key, told);
+    }
+}
+
+fn key(question: &Question) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    question.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// What a statement asks, if it may be told what another was told. None: what there is now is asked for, or what a transaction reads.
 pub(super) fn question(
@@ -154,22 +209,45 @@ impl Session {
             _ => true,
         };
         let bound = settings.max_staleness;
-        let seen = bound.and_then(|bound| self.seen_within(bound));
-        let found = self.inner.results.get(question, bound, seen, is_current);
-        found.map(told_again)
+        let key = key(question);
+        let told = self.told_so_far().of.peek(&key).cloned();
+        let not_before = bound.and_then(|bound| self.told_so_far().under_less(bound));
+        let is_told = |answered: &Arc<Answered>, freshness: &Freshness| {
+            let is_after = |at: Instant| freshness.age().is_some_and(|age| age <= at.elapsed());
+            let is_same = |told: &ToldOf| told.answered.as_ptr() == Arc::as_ptr(answered);
+            freshness.parts.iter().all(is_current)
+                && not_before.is_none_or(is_after)
+                && told
+                    .as_ref()
+                    .is_none_or(|told| is_same(told) || is_after(told.newest))
+        };
+        let (answered, freshness) = self.inner.results.get(question, bound, is_told)?;
+        self.told_so_far().add(key, &freshness, Some(&answered));
+        Some(told_again((answered, freshness)))
     }
 
-    /// How long ago it is that the session was told something under a smaller bound: nothing older is told now, so that it does not go back
-    /// in time.
-    fn seen_within(&self, bound: Duration) -> Option<Duration> {
-        let told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = told.range(..bound).map(|(_, at)| *at).max();
-        last.map(|at| at.elapsed())
+    /// The moment before which nothing is told, of what the statement does not name: the session has seen what was so then. None: it has
+    /// seen nothing, or nothing is told that is not of now.
+    pub(super) fn not_before(
+        &self,
+        question: Option<&Question>,
+        settings: &Settings,
+    ) -> Option<Instant> {
+        let bound = settings.max_staleness?;
+        let told = self.told_so_far();
+        let of = question.and_then(|question| told.of.peek(&key(question)));
+        told.under_less(bound).max(of.map(|told| told.newest))
+    }
+
+    fn told_so_far(&self) -> MutexGuard<'_, Told> {
+        self.told_so_far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something was told under the session's bound.
     pub(super) fn has_been_told(&self, settings: &Settings) {
-        let mut told = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = &mut self.told_so_far().under;
         // Who reads after a write sees what is younger than any bound says.
         let bound = match settings.read_after.is_empty() {
             true => settings.max_staleness.unwrap_or_default(),
@@ -213,14 +291,19 @@ impl Session {
         results.missed();
         let ran = match (run.await, turn) {
             (Ok(ran), Turn::Mine(asking)) => kept(ran, asking, bounds, results.largest()).await,
-            (ran, _) => ran,
+            (ran, _) => ran.map(|ran| (ran, None)),
         };
-        let Err(e) = &ran else {
-            return ran;
+        let e = match ran {
+            Ok((ran, answered)) => {
+                let mut told = self.told_so_far();
+                told.add(key(question), &ran.freshness, answered.as_ref());
+                return Ok(ran);
+            }
+            Err(e) => e,
         };
         let stale = || results.get_stale(question, stated);
         let stale = e.is_of_failing_source().then(stale).flatten();
-        stale.map_or(ran, |found| Ok(told_again(found)))
+        stale.map_or(Err(e), |found| Ok(told_again(found)))
     }
 }
 
@@ -237,7 +320,12 @@ fn told_again((answered, freshness): (Arc<Answered>, Freshness)) -> Ran {
 
 /// All rows are here before the first is told: nobody who waits for them hangs on how fast somebody reads. A larger answer streams, and
 /// is not kept.
-async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Result<Ran> {
+async fn kept(
+    ran: Ran,
+    asking: Asking,
+    bounds: Bounds,
+    largest: usize,
+) -> Result<(Ran, Option<Arc<Answered>>)> {
     let Ran {
         mut stream,
         notices,
@@ -256,6 +344,7 @@ async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Resul
         }
         batches.push(batch);
     }
+    let mut answered = None;
     // What copies have that follow their sources is here, and younger.
     if bytes <= largest && !freshness.is_followed() {
         // What was read may be a small part of its buffers, or these have room for more rows: it is copied, as they are where there
@@ -263,14 +352,15 @@ async fn kept(ran: Ran, asking: Asking, bounds: Bounds, largest: usize) -> Resul
         let none = RecordBatch::new_empty(schema.clone());
         let rows = concat_batches(&schema, [&none].into_iter().chain(&batches))
             .map_err(DataFusionError::from)?;
-        asking.answered(rows, freshness.clone(), bounds);
+        answered = asking.answered(rows, freshness.clone(), bounds);
     } else {
         drop(asking);
     }
     let stream = futures::stream::iter(batches.into_iter().map(Ok)).chain(stream);
-    Ok(Ran {
+    let ran = Ran {
         stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
         notices,
         freshness,
-    })
+    };
+    Ok((ran, answered))
 }

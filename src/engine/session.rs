@@ -1,7 +1,7 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
 use belvedere_sql::{Change, CopyTo, SetScope, SetValue, Spanned, Statement};
@@ -16,7 +16,7 @@ use super::names::Names;
 use super::panics::caught;
 use super::prepared::bound;
 use super::query::{self, Planned, Ran};
-use super::results::Asked;
+use super::results::{Asked, Told};
 use super::settings::Settings;
 use super::transaction::Transaction;
 use super::world::Inner;
@@ -39,8 +39,7 @@ pub struct Session {
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
-    /// When the last answer was given, by the bound on its age.
-    pub(super) told_at: Arc<Mutex<BTreeMap<Duration, Instant>>>,
+    pub(super) told_so_far: Arc<Mutex<Told>>,
     pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
     written: Arc<Written>,
 }
@@ -52,7 +51,7 @@ impl Session {
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
-            told_at: Arc::default(),
+            told_so_far: Arc::default(),
             transaction: Arc::default(),
             written: Arc::default(),
         }
@@ -255,13 +254,17 @@ impl Session {
     ) -> Result<Answer> {
         let deadline = deadline(&settings);
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
+        let question = asked.as_ref().map(|asked| &asked.question);
+        let not_before = self.not_before(question, &settings);
         // In a box, since it is large and is handed on.
         let run = Box::pin(async {
             let again = async || {
-                let again = query::plan_answer(self.names(settings.clone()), ast).await?;
+                let names = self.names(settings.clone()).not_before(not_before);
+                let again = query::plan_answer(names, ast).await?;
                 bound(&again, &values)
             };
-            let first = bound(&planned, &values)?;
+            let mut first = bound(&planned, &values)?;
+            first.names = first.names.not_before(not_before);
             first.run_or_again(deadline, again).await
         });
         let once = self.told_once(asked.as_ref(), &settings, run);

@@ -11,7 +11,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::scalar::ScalarValue;
 use tokio::sync::watch;
 
-use super::{Freshness, Part};
+use super::Freshness;
 use crate::views::Bounds;
 
 /// Bytes of all results, if nothing else is said.
@@ -130,14 +130,12 @@ impl Results {
     }
 
     /// The answer that was given to a question, if nothing in it is older than this (None: than the views say that it reads), and what it
-    /// is made of now. `seen`: what is so old that whoever asks has seen newer things. `is_current`: whether nothing newer is known of a
-    /// part.
+    /// is made of now. `is_told`: whether whoever asks may be told it besides.
     pub fn get(
         &self,
         question: &Question,
         bound: Option<Duration>,
-        seen: Option<Duration>,
-        is_current: impl Fn(&Part) -> bool,
+        is_told: impl Fn(&Arc<Answered>, &Freshness) -> bool,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let mut kept = self.kept();
         let bound = bound.unwrap_or_else(|| {
@@ -149,9 +147,9 @@ impl Results {
         if bound.is_zero() {
             return None;
         }
-        let most = seen.unwrap_or(bound).min(bound);
-        let freshness = kept.admissible(question, bound, most)?;
-        if !freshness.parts.iter().all(is_current) {
+        let freshness = kept.admissible(question, bound, bound)?;
+        let answered = &kept.entries.get(question)?.answered;
+        if !is_told(answered, &freshness) {
             return None;
         }
         Some((kept.hit(question)?, freshness))
@@ -241,31 +239,32 @@ impl Results {
 impl Asking {
     /// What is answered is kept, if it is worth it, and takes the place of what was answered before. `freshness`: of the parts, when they
     /// were taken; `bounds`: of the views that it reads.
-    pub fn answered(self, rows: RecordBatch, freshness: Freshness, bounds: Bounds) {
+    pub fn answered(
+        self,
+        rows: RecordBatch,
+        freshness: Freshness,
+        bounds: Bounds,
+    ) -> Option<Arc<Answered>> {
         let results = self.results.clone();
         let mut kept = results.kept();
         let hits = kept.remove(&self.question).unwrap_or(0);
         // Of a copy nobody knows the age of, it could not be said how old the answer is; what is stale is told to be.
         if freshness.age().is_none() || freshness.is_stale() {
-            return;
+            return None;
         }
         let bytes = rows.get_array_memory_size() + self.question.sql.len() + OVERHEAD;
-        let answered = Answered {
+        let answered = Arc::new(Answered {
             rows,
             freshness,
             bounds,
             asked_at: self.at,
             took: self.at.elapsed(),
-        };
+        });
         if bytes <= results.largest() && answered.is_after(&kept.written) {
-            kept.admit(
-                self.question.clone(),
-                Arc::new(answered),
-                bytes,
-                hits,
-                results.limit,
-            );
+            let question = self.question.clone();
+            kept.admit(question, answered.clone(), bytes, hits, results.limit);
         }
+        Some(answered)
     }
 }
 
@@ -382,7 +381,7 @@ mod tests {
     use datafusion::arrow::datatypes::Schema;
 
     use super::*;
-    use crate::freshness::Origin;
+    use crate::freshness::{Origin, Part};
 
     fn question(sql: &str) -> Question {
         Question {
@@ -414,7 +413,7 @@ mod tests {
 
     fn has(results: &Results, sql: &str) -> bool {
         results
-            .get(&question(sql), Some(LONG), None, |_| true)
+            .get(&question(sql), Some(LONG), |_, _| true)
             .is_some()
     }
 
@@ -424,27 +423,26 @@ mod tests {
         let took = Duration::from_millis(50);
         keep(&results, "a", Freshness::live("erp"), took);
         let (_, freshness) = results
-            .get(&question("a"), Some(LONG), None, |_| true)
+            .get(&question("a"), Some(LONG), |_, _| true)
             .unwrap();
         assert!(freshness.age().unwrap() >= took);
         assert!(
             results
-                .get(&question("a"), Some(took / 2), None, |_| true)
+                .get(&question("a"), Some(took / 2), |_, _| true)
                 .is_none()
         );
         // What the views say.
-        assert!(results.get(&question("a"), None, None, |_| true).is_some());
-        let seen = Some(Duration::ZERO);
+        assert!(results.get(&question("a"), None, |_, _| true).is_some());
         assert!(
             results
-                .get(&question("a"), Some(LONG), seen, |_| true)
+                .get(&question("a"), Some(LONG), |_, _| false)
                 .is_none()
         );
         let other = Question {
             version: 2,
             ..question("a")
         };
-        assert!(results.get(&other, Some(LONG), None, |_| true).is_none());
+        assert!(results.get(&other, Some(LONG), |_, _| true).is_none());
         let counts = results.counts();
         assert_eq!((counts.hits, counts.results), (2, 1));
     }
