@@ -206,7 +206,9 @@ impl Session {
             }
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
-                let explained = explain::explain(statement, self.names(settings.clone()), deadline);
+                let names = self.names(settings.clone());
+                let names = names.not_before(self.not_before(None, &settings));
+                let explained = explain::explain(statement, names, deadline);
                 within(&settings, deadline, explained)
                     .await
                     .map(batch_answer)
@@ -297,8 +299,10 @@ impl Session {
         if settings.freshness_notice || freshness.is_stale() {
             answer.notices.push(format!("Read from {freshness}"));
         }
+        if !freshness.parts.is_empty() {
+            self.has_been_told(settings);
+        }
         answer.freshness = Arc::new(freshness);
-        self.has_been_told(settings);
         labels::shown_answer(answer, settings.one_database)
     }
 

@@ -5,6 +5,7 @@
 
 mod history;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -237,6 +238,18 @@ async fn no_history_has_an_anomaly() {
     assert!(reads > 100 && writes > 50 && again > 0, "nothing happened");
 }
 
+/// Runs that go on when an engine is closed have its folder until they end.
+async fn opened(folder: &Path) -> Engine {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Engine::builder().data_dir(folder).open().await {
+            Ok(engine) => return engine,
+            Err(e) if Instant::now() > until => panic!("{e}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 async fn run(server: &Server, seed: u64) -> (History, usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     connected(server.port)
@@ -262,11 +275,7 @@ async fn run(server: &Server, seed: u64) -> (History, usize) {
         })
         .collect();
     for round in 0..ROUNDS {
-        let engine = Engine::builder()
-            .data_dir(data.path())
-            .open()
-            .await
-            .unwrap();
+        let engine = opened(data.path()).await;
         if round == 0 {
             let session = engine.session();
             let port = server.port;
