@@ -253,7 +253,6 @@ impl Names {
         let kept = kept.ok_or_else(|| "it is virtual".to_string())?;
         let contract = Contract::new(&kept.options).map_err(|e| e.to_string())?;
         let views = &self.inner.views;
-        let seen = self.not_before.map(|at| at.elapsed());
         let taken = self.snapshot.as_ref().and_then(|snapshot| snapshot.get());
         let (ages, shelf) = match taken {
             Some(taken) => (taken.ages, taken.shelf),
@@ -272,7 +271,7 @@ impl Names {
         };
         views.serves(shown, &copy.id, &self.wanted(&copy, false), &ages)?;
         let age = ages.of(&shown.as_of);
-        if seen.is_some_and(|seen| age.is_none_or(|age| age > seen)) {
+        if !self.seen_so_far.admits(&copy.id, shown, age) {
             return Err("the session has seen what is younger".to_string());
         }
         Ok((Arc::new(copy), shown.clone()))

@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
 
 use async_trait::async_trait;
 use belvedere_connector::Table;
@@ -10,6 +9,7 @@ use datafusion::common::DataFusionError;
 
 use super::lineage::Outline;
 use super::query::Planned;
+use super::results::SeenSoFar;
 use super::settings::Settings;
 use super::transaction::Snapshot;
 use super::world::{Inner, World};
@@ -51,8 +51,8 @@ pub(super) struct Names {
     pub snapshot: Option<Arc<Snapshot>>,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
-    /// What is read that is not named is no older than that: the session has seen it so.
-    pub not_before: Option<Instant>,
+    /// What the session has seen: what is read that is not named is no older.
+    pub seen_so_far: SeenSoFar,
     /// Of the views that the names are inside of: how old what is read may be.
     bounds: Bounds,
     depth: usize,
@@ -101,7 +101,7 @@ impl Names {
             outline: false,
             snapshot: None,
             fixed: None,
-            not_before: None,
+            seen_so_far: SeenSoFar::default(),
             bounds: Bounds::default(),
             depth: 0,
             seen: Arc::default(),
@@ -137,9 +137,12 @@ impl Names {
         then.world.version == self.world.version && same
     }
 
-    /// Of a session that has seen what was so at this moment.
-    pub fn not_before(self, not_before: Option<Instant>) -> Self {
-        Self { not_before, ..self }
+    /// Of a session that has seen this.
+    pub fn having_seen(self, seen_so_far: SeenSoFar) -> Self {
+        Self {
+            seen_so_far,
+            ..self
+        }
     }
 
     /// The same where what is read is no older than this, either.

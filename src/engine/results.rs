@@ -26,7 +26,7 @@ use super::system;
 use crate::catalog::ObjectId;
 use crate::error::Result;
 use crate::freshness::{Answered, Asking, Freshness, Origin, Part, Question, Turn};
-use crate::views::Bounds;
+use crate::views::{AsOf, Bounds, Shown};
 
 /// Of one session that are told apart.
 const MOST_BOUNDS: usize = 16;
@@ -47,9 +47,45 @@ pub(super) struct Told {
 #[derive(Debug, Clone)]
 struct ToldOf {
     /// What it was told was so at this moment, or before.
-    newest: Instant,
+    at: Instant,
+    made_of: Arc<Freshness>,
     /// What may be told again all the same.
     answered: Weak<Answered>,
+}
+
+/// What the session of a statement has seen, as far as the statement is to show nothing older.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SeenSoFar {
+    /// When it was last told something under a smaller bound.
+    under: Option<Instant>,
+    /// By the same question.
+    of: Option<ToldOf>,
+}
+
+impl SeenSoFar {
+    /// Whether a copy of this age shows nothing older.
+    pub fn admits(&self, id: &ObjectId, shown: &Shown, age: Option<Duration>) -> bool {
+        let is_after = |at: Instant| age.is_some_and(|age| age <= at.elapsed());
+        let goes_on = |told: &ToldOf| is_after(told.at) || told.goes_on_with(id, shown);
+        self.under.is_none_or(is_after) && self.of.as_ref().is_none_or(goes_on)
+    }
+}
+
+impl ToldOf {
+    /// Whether a copy has all that was told, whenever it is of: one that follows its sources goes on from where those were that do, too,
+    /// and one that is computed anew from its own versions.
+    fn goes_on_with(&self, id: &ObjectId, shown: &Shown) -> bool {
+        self.made_of.parts.iter().all(|part| match &part.origin {
+            Origin::Copy {
+                is_of_epoch: true, ..
+            } => matches!(shown.as_of, AsOf::Following(_)),
+            Origin::Copy {
+                version: Some(version),
+                ..
+            } => part.name == id.to_string() && shown.version_number() >= Some(*version),
+            _ => false,
+        })
+    }
 }
 
 impl Default for Told {
@@ -67,12 +103,10 @@ impl Told {
         self.under.range(..bound).map(|(_, at)| *at).max()
     }
 
-    fn add(&mut self, key: u64, freshness: &Freshness, answered: Option<&Arc<Answered>>) {
-        let now = Instant::now();
-        let newest = now.checked_sub(freshness.youngest()).unwrap_or(now);
-        let before = self.of.peek(&key).map(|told| told.newest);
+    fn add(&mut self, key: u64, made_of: &Freshness, answered: Option<&Arc<Answered>>) {
         let told = ToldOf {
-            newest: before.map_or(newest, |before| before.max(newest)),
+            at: Instant::now(),
+            made_of: Arc::new(made_of.clone()),
             answered: answered.map(Arc::downgrade).unwrap_or_default(),
         };
         self.of.put(key, told);
@@ -219,24 +253,22 @@ impl Session {
                 && not_before.is_none_or(is_after)
                 && told
                     .as_ref()
-                    .is_none_or(|told| is_same(told) || is_after(told.newest))
+                    .is_none_or(|told| is_same(told) || is_after(told.at))
         };
         let (answered, freshness) = self.inner.results.get(question, bound, is_told)?;
         self.told_so_far().add(key, &freshness, Some(&answered));
         Some(told_again((answered, freshness)))
     }
 
-    /// The moment before which nothing is told, of what the statement does not name: the session has seen what was so then. None: it has
-    /// seen nothing, or nothing is told that is not of now.
-    pub(super) fn not_before(
-        &self,
-        question: Option<&Question>,
-        settings: &Settings,
-    ) -> Option<Instant> {
-        let bound = settings.max_staleness?;
+    /// What the session has seen that a statement is not to go back behind by what it does not name.
+    pub(super) fn seen(&self, question: Option<&Question>, settings: &Settings) -> SeenSoFar {
         let told = self.told_so_far();
+        let under = settings.max_staleness;
         let of = question.and_then(|question| told.of.peek(&key(question)));
-        told.under_less(bound).max(of.map(|told| told.newest))
+        SeenSoFar {
+            under: under.and_then(|bound| told.under_less(bound)),
+            of: of.cloned(),
+        }
     }
 
     fn told_so_far(&self) -> MutexGuard<'_, Told> {

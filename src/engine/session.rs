@@ -207,7 +207,7 @@ impl Session {
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
                 let names = self.names(settings.clone());
-                let names = names.not_before(self.not_before(None, &settings));
+                let names = names.having_seen(self.seen(None, &settings));
                 let explained = explain::explain(statement, names, deadline);
                 within(&settings, deadline, explained)
                     .await
@@ -257,16 +257,16 @@ impl Session {
         let deadline = deadline(&settings);
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
         let question = asked.as_ref().map(|asked| &asked.question);
-        let not_before = self.not_before(question, &settings);
+        let seen = self.seen(question, &settings);
         // In a box, since it is large and is handed on.
         let run = Box::pin(async {
             let again = async || {
-                let names = self.names(settings.clone()).not_before(not_before);
+                let names = self.names(settings.clone()).having_seen(seen.clone());
                 let again = query::plan_answer(names, ast).await?;
                 bound(&again, &values)
             };
             let mut first = bound(&planned, &values)?;
-            first.names = first.names.not_before(not_before);
+            first.names = first.names.having_seen(seen.clone());
             first.run_or_again(deadline, again).await
         });
         let once = self.told_once(asked.as_ref(), &settings, run);

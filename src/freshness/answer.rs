@@ -85,16 +85,6 @@ impl Freshness {
             .try_fold(Duration::ZERO, |oldest, age| Some(oldest.max(age?)))
     }
 
-    /// How old its youngest part is, at least.
-    pub fn youngest(&self) -> Duration {
-        let ages = self.parts.iter().map(|part| match part.origin {
-            Origin::Live => Duration::ZERO,
-            Origin::Result { age, .. } => age,
-            Origin::Copy { age, .. } => age.unwrap_or_default(),
-        });
-        ages.min().unwrap_or_default()
-    }
-
     /// Whether a part is older than it may be, since its source fails.
     pub fn is_stale(&self) -> bool {
         let stale = |part: &Part| match part.origin {

@@ -171,7 +171,8 @@ impl Reader {
                 key,
                 bound: bound.or(is_live.then_some(Duration::ZERO)),
                 is_live,
-                after: after.filter(|_| is_own),
+                // Of other rows it wants no write, but all sources as late.
+                after: after.map(|written| if is_own { written } else { 0 }),
                 began,
                 ended: Instant::now(),
                 seen: columns
