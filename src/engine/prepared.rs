@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use belvedere_connector::Code;
 use belvedere_sql::{Spanned, Statement};
@@ -270,7 +271,9 @@ impl Session {
             .flatten()
             .map(|question| Asked { question, bounds });
         let told = asked.as_ref();
-        if let Some(told) = told.and_then(|asks| self.told_before(&asks.question, &settings)) {
+        if let Some(told) =
+            told.and_then(|asks| self.told_before(&asks.question, &settings, Instant::now()))
+        {
             return Ok(self.answer(told, &settings, deadline(&settings)));
         }
         if let Some(template) = prepared.generic.template(planned)

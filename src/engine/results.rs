@@ -230,7 +230,12 @@ pub(super) fn is_repeatable(query: &belvedere_sql::Query, planned: &Planned) -> 
 
 impl Session {
     /// What has been answered to a question, if that is young enough.
-    pub(super) fn told_before(&self, question: &Question, settings: &Settings) -> Option<Ran> {
+    pub(super) fn told_before(
+        &self,
+        question: &Question,
+        settings: &Settings,
+        arrived: Instant,
+    ) -> Option<Ran> {
         let shelf = self.inner.views.shelves().newest();
         // A view that has been computed anew since is read anew.
         let is_current = |part: &Part| match part.origin {
@@ -255,7 +260,7 @@ impl Session {
                     .as_ref()
                     .is_none_or(|told| is_same(told) || is_after(told.at))
         };
-        let (answered, freshness) = self.inner.results.get(question, bound, is_told)?;
+        let (answered, freshness) = self.inner.results.get(question, bound, arrived, is_told)?;
         self.told_so_far().add(key, &freshness, Some(&answered));
         Some(told_again((answered, freshness)))
     }
@@ -307,6 +312,7 @@ impl Session {
             return run.await;
         };
         let bounds = *bounds;
+        let arrived = Instant::now();
         let results = &self.inner.results;
         let stated = stated(settings, bounds);
         let mut turn = results.turn(question.clone());
@@ -317,7 +323,7 @@ impl Session {
             let _ = asked.changed().await;
         }
         // It may have been answered since this was found out to be asked, too.
-        if let Some(told) = self.told_before(question, settings) {
+        if let Some(told) = self.told_before(question, settings, arrived) {
             return Ok(told);
         }
         results.missed();

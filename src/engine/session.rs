@@ -175,7 +175,9 @@ impl Session {
                 let names = self.names(settings.clone());
                 let question = results::question(&spanned.text, &HashMap::new(), &names);
                 let told = question.as_ref();
-                if let Some(told) = told.and_then(|asks| self.told_before(asks, &settings)) {
+                if let Some(told) =
+                    told.and_then(|asks| self.told_before(asks, &settings, Instant::now()))
+                {
                     return Ok(self.answer(told, &settings, deadline(&settings)));
                 }
                 let planned = query::plan_answer(names, ast).await?;

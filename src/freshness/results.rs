@@ -130,11 +130,13 @@ impl Results {
     }
 
     /// The answer that was given to a question, if nothing in it is older than this (None: than the views say that it reads), and what it
-    /// is made of now. `is_told`: whether whoever asks may be told it besides.
+    /// is made of now. It has to be so young when it was asked for (`arrived`): who has waited for it is not told to ask again. `is_told`:
+    /// whether whoever asks may be told it besides.
     pub fn get(
         &self,
         question: &Question,
         bound: Option<Duration>,
+        arrived: Instant,
         is_told: impl Fn(&Arc<Answered>, &Freshness) -> bool,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let mut kept = self.kept();
@@ -147,6 +149,7 @@ impl Results {
         if bound.is_zero() {
             return None;
         }
+        let bound = bound + arrived.elapsed();
         let freshness = kept.admissible(question, bound, bound)?;
         let answered = &kept.entries.get(question)?.answered;
         if !is_told(answered, &freshness) {
@@ -413,7 +416,7 @@ mod tests {
 
     fn has(results: &Results, sql: &str) -> bool {
         results
-            .get(&question(sql), Some(LONG), |_, _| true)
+            .get(&question(sql), Some(LONG), Instant::now(), |_, _| true)
             .is_some()
     }
 
@@ -423,28 +426,43 @@ mod tests {
         let took = Duration::from_millis(50);
         keep(&results, "a", Freshness::live("erp"), took);
         let (_, freshness) = results
-            .get(&question("a"), Some(LONG), |_, _| true)
+            .get(&question("a"), Some(LONG), Instant::now(), |_, _| true)
             .unwrap();
         assert!(freshness.age().unwrap() >= took);
         assert!(
             results
-                .get(&question("a"), Some(took / 2), |_, _| true)
+                .get(&question("a"), Some(took / 2), Instant::now(), |_, _| true)
                 .is_none()
         );
-        // What the views say.
-        assert!(results.get(&question("a"), None, |_, _| true).is_some());
+        // It was young enough when it was asked for.
+        let before = Instant::now() - took;
         assert!(
             results
-                .get(&question("a"), Some(LONG), |_, _| false)
+                .get(&question("a"), Some(took / 2), before, |_, _| true)
+                .is_some()
+        );
+        // What the views say.
+        assert!(
+            results
+                .get(&question("a"), None, Instant::now(), |_, _| true)
+                .is_some()
+        );
+        assert!(
+            results
+                .get(&question("a"), Some(LONG), Instant::now(), |_, _| false)
                 .is_none()
         );
         let other = Question {
             version: 2,
             ..question("a")
         };
-        assert!(results.get(&other, Some(LONG), |_, _| true).is_none());
+        assert!(
+            results
+                .get(&other, Some(LONG), Instant::now(), |_, _| true)
+                .is_none()
+        );
         let counts = results.counts();
-        assert_eq!((counts.hits, counts.results), (2, 1));
+        assert_eq!((counts.hits, counts.results), (3, 1));
     }
 
     #[test]
