@@ -118,14 +118,14 @@ impl Session {
             return Ok(prepared(schema, Vec::new(), statement, true));
         }
         if let Some(write) = write::of(&statement.statement) {
-            let planned = write::plan(self.names(self.settings()), write?).await?;
+            let planned = Box::pin(write::plan(self.names(self.settings()), write?)).await?;
             let parameters = parameters(&planned.rows)?;
             return Ok(prepared(status_schema(), parameters, statement, false));
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
-                let answer = self.dispatch(&statement, self.settings()).await?;
+                let answer = Box::pin(self.dispatch(&statement, self.settings())).await?;
                 Some(answer.schema)
             }
             _ => None,
@@ -240,14 +240,15 @@ impl Session {
             (Statement::Query(ast), Some(planned)) => (ast, planned),
             (Statement::Copy(copy), _) => {
                 let values = parameter_values(given);
-                return self.copy(copy, settings, values).await;
+                return Box::pin(self.copy(copy, settings, values)).await;
             }
             (statement, _) => match write::of(statement) {
                 Some(write) => {
                     self.admits(statement)?;
-                    return self.write(write?, settings, parameter_values(given)).await;
+                    let values = parameter_values(given);
+                    return Box::pin(self.write(write?, settings, values)).await;
                 }
-                None => return self.dispatch(&prepared.statement, settings).await,
+                None => return Box::pin(self.dispatch(&prepared.statement, settings)).await,
             },
         };
         self.admits(&prepared.statement.statement)?;
@@ -287,7 +288,7 @@ impl Session {
                     freshness: Freshness::live(template.source()),
                 })
             });
-            let once = self.told_once(asked.as_ref(), &settings, run);
+            let once = Box::pin(self.told_once(asked.as_ref(), &settings, run));
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}

@@ -217,14 +217,15 @@ impl Planned {
     /// Run it. The first batch has arrived when this returns, so that an error before it is this call's; a source
     /// whose schema has changed is read again and the query planned again, once.
     pub async fn run(&self, deadline: Option<Instant>) -> Result<Ran> {
-        if let Some(matched) = self.matched().await.planned {
-            match matched.run_as_said(deadline).await {
+        // In boxes, as below: each is large, and a part of the future of whoever awaits this.
+        if let Some(matched) = Box::pin(self.matched()).await.planned {
+            match Box::pin(matched.run_as_said(deadline)).await {
                 // Whatever has become of a copy meanwhile: the query does not name it, and can do without.
                 Err(e) if !matches!(e, Error::Timeout { .. } | Error::Cancelled) => {}
                 ran => return ran,
             }
         }
-        self.run_as_said(deadline).await
+        Box::pin(self.run_as_said(deadline)).await
     }
 
     /// The same by the copies alone that it names.

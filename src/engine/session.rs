@@ -184,9 +184,9 @@ impl Session {
                 let bounds = planned.bounds()?;
                 let asked = question.map(|question| Asked { question, bounds });
                 let asked = asked.filter(|asked| results::may_be_older(&settings, asked.bounds));
-                self.query(ast, planned, settings, None, asked).await
+                Box::pin(self.query(ast, planned, settings, None, asked)).await
             }
-            Statement::Copy(copy) => self.copy(copy, settings, None).await,
+            Statement::Copy(copy) => Box::pin(self.copy(copy, settings, None)).await,
             Statement::Subscribe(subscribe) => {
                 let deadline = deadline(&settings);
                 let names = self.names(settings.clone());
@@ -210,7 +210,7 @@ impl Session {
                 let deadline = deadline(&settings);
                 let names = self.names(settings.clone());
                 let names = names.having_seen(self.seen(None, &settings));
-                let explained = explain::explain(statement, names, deadline);
+                let explained = Box::pin(explain::explain(statement, names, deadline));
                 within(&settings, deadline, explained)
                     .await
                     .map(batch_answer)
@@ -240,7 +240,7 @@ impl Session {
                 Ok(status("RESET"))
             }
             statement => match write::of(statement) {
-                Some(write) => self.write(write?, settings, None).await,
+                Some(write) => Box::pin(self.write(write?, settings, None)).await,
                 None => self.define(statement, &settings).await,
             },
         }
@@ -271,7 +271,7 @@ impl Session {
             first.names = first.names.having_seen(seen.clone());
             first.run_or_again(deadline, again).await
         });
-        let once = self.told_once(asked.as_ref(), &settings, run);
+        let once = Box::pin(self.told_once(asked.as_ref(), &settings, run));
         let ran = within(&settings, deadline, once).await?;
         Ok(self.answer(ran, &settings, deadline))
     }
