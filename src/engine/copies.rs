@@ -11,7 +11,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScan};
 
 use super::names::Names;
 use super::query::{self, Planned};
-use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
+use crate::catalog::{ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::fragments;
 use crate::freshness::{Freshness, Origin, Part, Token};
@@ -102,9 +102,11 @@ impl Names {
     }
 
     pub fn wanted(&self, copy: &CopyTable, source_fails: bool) -> WantedCopy {
+        let (settings, seen) = (&self.settings, &self.caller.seen_so_far);
+        let since = seen.instead_of(&copy.id, settings).map(|at| at.elapsed());
         WantedCopy {
             contract: Contract {
-                max_staleness: self.bound(&copy.contract),
+                max_staleness: self.bound(&copy.contract).into_iter().chain(since).min(),
                 stale_if_error: self
                     .settings
                     .stale_if_error
@@ -121,7 +123,7 @@ impl Names {
     /// nothing changes, the session's own, too, since nobody need know that it is.
     fn after(&self, copy: &CopyTable) -> Vec<Token> {
         let own = match copy.contract.upkeep {
-            Upkeep::Read => self.written.tokens(),
+            Upkeep::Read => self.caller.written.tokens(),
             _ => Vec::new(),
         };
         if own.is_empty() && self.settings.read_after.is_empty() {
@@ -142,11 +144,7 @@ impl Names {
     }
 
     pub fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
-        let [catalog, schema, name] = id.0.as_slice() else {
-            return None;
-        };
-        let views = &self.world.definitions;
-        views.view(schema, name).filter(|_| catalog == CATALOG)
+        self.world.view(id)
     }
 
     /// The plan with the rows of each copy, and how old they are.
@@ -202,20 +200,9 @@ impl Names {
 
     /// The sources whose tables a view reads, by other views, too.
     fn sources_of(&self, id: &ObjectId) -> Arc<[String]> {
-        let mut sources = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        let mut pending = vec![id.clone()];
-        while let Some(id) = pending.pop() {
-            match (self.view(&id), id.0.first()) {
-                (Some(view), _) if seen.insert(id.clone()) => {
-                    pending.extend(view.depends_on.iter().cloned());
-                }
-                (None, Some(source)) if source != CATALOG => {
-                    sources.insert(source.clone());
-                }
-                _ => {}
-            }
-        }
+        let tables = self.view(id).map(|view| self.world.tables_of(view));
+        let sources = tables.iter().flatten().filter_map(|table| table.0.first());
+        let sources: BTreeSet<_> = sources.cloned().collect();
         sources.into_iter().collect()
     }
 }

@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 
 use super::define::existing_view;
 use super::lineage::Outline;
-use super::names::Names;
+use super::names::{Caller, Names};
 use super::query::{self, Planned};
 use super::settings::Settings;
 use super::watch;
@@ -400,7 +400,10 @@ impl Executor {
         let inner = self.0.upgrade().ok_or(Error::Cancelled)?;
         let world = inner.world();
         let names = Names::new(inner, world, Settings::default(), false);
-        Ok(names.asked_by(BACKGROUND))
+        Ok(names.asked_by(Caller {
+            asker: BACKGROUND,
+            ..Caller::default()
+        }))
     }
 }
 

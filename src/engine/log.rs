@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use belvedere_connector::Spent;
+
 use crate::freshness::Freshness;
 
 /// Statements kept.
@@ -94,6 +96,7 @@ pub(super) struct Entry {
     /// Microseconds since the epoch, UTC.
     pub started_at_us: i64,
     started: Instant,
+    pub spent: Arc<Spent>,
     progress: Mutex<Progress>,
 }
 
@@ -136,6 +139,7 @@ impl QueryLog {
             sql: text,
             started_at_us: chrono::Utc::now().timestamp_micros(),
             started: Instant::now(),
+            spent: Arc::default(),
             progress: Mutex::new(Progress {
                 rows: 0,
                 freshness: None,
@@ -202,6 +206,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// To be told how long sources are at work for it.
+    pub fn spent(&self) -> &Arc<Spent> {
+        &self.entry.spent
+    }
+
     pub fn rows(&self, count: usize) {
         self.entry.update(|progress| progress.rows += count as u64);
         self.counts.rows.fetch_add(count as u64, Ordering::Relaxed);

@@ -104,7 +104,7 @@ impl Forms {
             if view.materialized.is_none() {
                 continue;
             }
-            for table in tables_of(world, view) {
+            for table in world.tables_of(view) {
                 by_table.entry(table).or_default().push(view.id());
             }
         }
@@ -124,25 +124,6 @@ impl Forms {
         known().insert(view.id(), form.clone());
         form
     }
-}
-
-/// The tables of sources that a view reads, by other views, too.
-fn tables_of(world: &World, view: &ViewDefinition) -> BTreeSet<ObjectId> {
-    let mut tables = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    let mut pending: Vec<&ObjectId> = view.depends_on.iter().collect();
-    while let Some(id) = pending.pop() {
-        match id.0.as_slice() {
-            [catalog, schema, name] if catalog == CATALOG => {
-                let view = world.definitions.view(schema, name);
-                if let Some(view) = view.filter(|_| seen.insert(id)) {
-                    pending.extend(&view.depends_on);
-                }
-            }
-            _ => drop(tables.insert(id.clone())),
-        }
-    }
-    tables
 }
 
 /// A view as what may answer queries: as it is computed, which is under no session's settings.
@@ -253,7 +234,11 @@ impl Names {
         let kept = kept.ok_or_else(|| "it is virtual".to_string())?;
         let contract = Contract::new(&kept.options).map_err(|e| e.to_string())?;
         let views = &self.inner.views;
-        let taken = self.snapshot.as_ref().and_then(|snapshot| snapshot.get());
+        let taken = self
+            .caller
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.get());
         let (ages, shelf) = match taken {
             Some(taken) => (taken.ages, taken.shelf),
             // Before the shelf: it is not older than they say.
@@ -271,7 +256,7 @@ impl Names {
         };
         views.serves(shown, &copy.id, &self.wanted(&copy, false), &ages)?;
         let age = ages.of(&shown.as_of);
-        if !self.seen_so_far.admits(&copy.id, shown, age) {
+        if !self.caller.seen_so_far.admits(&copy.id, shown, age) {
             return Err("the session has seen what is younger".to_string());
         }
         Ok((Arc::new(copy), shown.clone()))

@@ -17,7 +17,7 @@
 //! | `written.rs` | what a session has written |
 //! | `settings.rs` | what `SET` sets |
 //! | `parameters.rs` | what PostgreSQL's clients set |
-//! | `names.rs` | names → tables: DataFusion's catalog list |
+//! | `names/` | names → tables: DataFusion's catalog list |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `labels.rs` | what the columns of an answer are called |
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
@@ -29,6 +29,7 @@
 //! | `figures.rs` | how the engine is, in numbers |
 //! | `plans.rs` | queries that were prepared of late, by text |
 //! | `results.rs` | answers that are told again |
+//! | `told.rs` | what a session has been told: it does not go back in time |
 //! | `room.rs` | room on the stack for deep plans |
 //! | `panics.rs` | a library's panic as an error |
 //! | `stop.rs` | stopping what runs: at the deadline, or when the answer is gone |
@@ -88,6 +89,7 @@ mod sources;
 mod stop;
 mod subscribe;
 mod system;
+mod told;
 mod transaction;
 mod typed;
 mod upstream;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use belvedere_connector::Code;
+use belvedere_connector::{Code, Spent};
 use belvedere_sql::{Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
 use super::copy;
 use super::lookup::{Generic, Lookup};
-use super::names::Names;
+use super::names::{Call, Caller, Names};
 use super::panics::caught;
 use super::plans::Known;
 use super::query::{self, Planned, Ran};
@@ -95,7 +95,11 @@ impl Session {
                 None => self.planned(query, &statement.text, names.clone()).await?,
             };
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
-            let names = names.within(None);
+            let caller = Caller {
+                snapshot: None,
+                ..names.caller.clone()
+            };
+            let names = names.asked_by(caller);
             let plan = known.plan.clone();
             let (schema, parameters) = (known.schema.clone(), known.parameters.clone());
             return Ok(Prepared {
@@ -125,7 +129,7 @@ impl Session {
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
-                let answer = Box::pin(self.dispatch(&statement, self.settings())).await?;
+                let answer = Box::pin(self.dispatch(&statement, self.settings().into())).await?;
                 Some(answer.schema)
             }
             _ => None,
@@ -191,11 +195,20 @@ impl Session {
         values: &[ScalarValue],
     ) -> Result<Answer> {
         let running = self.inner.log.begin(&prepared.sql);
-        let result = caught(Box::pin(self.run_prepared(prepared, values)));
+        let result = caught(Box::pin(self.run_prepared(
+            prepared,
+            values,
+            running.spent(),
+        )));
         settled(self.noted(result.await), running)
     }
 
-    async fn run_prepared(&self, prepared: &Prepared, values: &[ScalarValue]) -> Result<Answer> {
+    async fn run_prepared(
+        &self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+        spent: &Arc<Spent>,
+    ) -> Result<Answer> {
         if values.len() != prepared.parameters.len() {
             return Err(Error::invalid(format!(
                 "the statement takes {} parameters, {} were given",
@@ -233,30 +246,34 @@ impl Session {
                 ))
             })?;
             let again = self.understand(belvedere_sql::parse_one(&again)?).await?;
-            return Box::pin(self.run_prepared(&again, values)).await;
+            return Box::pin(self.run_prepared(&again, values, spent)).await;
         }
         let settings = self.settings();
+        let call = Call {
+            settings: settings.clone(),
+            spent: spent.clone(),
+        };
         let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
             (Statement::Query(ast), Some(planned)) => (ast, planned),
             (Statement::Copy(copy), _) => {
                 let values = parameter_values(given);
-                return Box::pin(self.copy(copy, settings, values)).await;
+                return Box::pin(self.copy(copy, call, values)).await;
             }
             (statement, _) => match write::of(statement) {
                 Some(write) => {
                     self.admits(statement)?;
                     let values = parameter_values(given);
-                    return Box::pin(self.write(write?, settings, values)).await;
+                    return Box::pin(self.write(write?, call, values)).await;
                 }
-                None => return Box::pin(self.dispatch(&prepared.statement, settings)).await,
+                None => return Box::pin(self.dispatch(&prepared.statement, call)).await,
             },
         };
         self.admits(&prepared.statement.statement)?;
-        let names = self.names(settings.clone());
+        let names = self.names(call.clone());
         if !names.are_those_of(planned) {
             let again = self.understood_again(prepared, &names).await?;
             as_prepared(&prepared.schema, &again.schema)?;
-            return Box::pin(self.run_prepared(&again, values)).await;
+            return Box::pin(self.run_prepared(&again, values, spent)).await;
         }
         if let Some(lookup) = &prepared.lookup
             && let Some((shown, freshness)) = self.found(lookup, &names).await?
@@ -297,11 +314,11 @@ impl Session {
         }
         let planned = Planned {
             plan: planned.plan.clone(),
-            names: planned.names.clone().within(names.snapshot),
+            names: planned.names.clone().asked_by(names.caller),
         };
         let values = parameter_values(given);
         let as_postgres = settings.one_database;
-        let answer = Box::pin(self.query(ast, planned, settings, values, asked)).await?;
+        let answer = Box::pin(self.query(ast, planned, call, values, asked)).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         if as_postgres && system::asks_catalog(ast) {
             let schema = labels::of_catalog(&answer.schema);

@@ -88,7 +88,8 @@ fn config(names: &Names, deadline: Option<Instant>) -> SessionConfig {
     let mut config = names.inner.state.config().clone();
     config.set_extension(Arc::new(StatementContext {
         deadline,
-        asker: names.asker,
+        asker: names.caller.asker,
+        spent: names.caller.spent.clone(),
     }));
     config.set_extension(Arc::new(Stop::new(deadline, timeout)));
     config

@@ -1,10 +1,8 @@
 //! Answers that are told again: which statements ask for one, and what is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroUsize;
-use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array, RecordBatch};
@@ -15,7 +13,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::scalar::ScalarValue;
 use futures::StreamExt;
-use lru::LruCache;
 
 use super::names::Names;
 use super::plans::is_of_all_sessions;
@@ -23,101 +20,12 @@ use super::query::{Planned, Ran};
 use super::session::Session;
 use super::settings::Settings;
 use super::system;
-use crate::catalog::ObjectId;
 use crate::error::Result;
 use crate::freshness::{Answered, Asking, Freshness, Origin, Part, Question, Turn};
-use crate::views::{AsOf, Bounds, Shown};
+use crate::views::Bounds;
 
-/// Of one session that are told apart.
-const MOST_BOUNDS: usize = 16;
-/// Of one session that it does not go back in time by.
-const MOST_QUESTIONS: NonZeroUsize = NonZeroUsize::new(256).expect("some");
 /// Longer texts are not kept.
 const MOST_BYTES: usize = 16 << 10;
-
-/// What a session has been told, as far as it decides what it is told next: it does not go back in time.
-#[derive(Debug)]
-pub(super) struct Told {
-    /// When the last answer was given, by the bound on its age.
-    under: BTreeMap<Duration, Instant>,
-    of: LruCache<u64, ToldOf>,
-}
-
-/// Of one question.
-#[derive(Debug, Clone)]
-struct ToldOf {
-    /// What it was told was so at this moment, or before.
-    at: Instant,
-    made_of: Arc<Freshness>,
-    /// What may be told again all the same.
-    answered: Weak<Answered>,
-}
-
-/// What the session of a statement has seen, as far as the statement is to show nothing older.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SeenSoFar {
-    /// When it was last told something under a smaller bound.
-    under: Option<Instant>,
-    /// By the same question.
-    of: Option<ToldOf>,
-}
-
-impl SeenSoFar {
-    /// Whether a copy of this age shows nothing older.
-    pub fn admits(&self, id: &ObjectId, shown: &Shown, age: Option<Duration>) -> bool {
-        let is_after = |at: Instant| age.is_some_and(|age| age <= at.elapsed());
-        let goes_on = |told: &ToldOf| is_after(told.at) || told.goes_on_with(id, shown);
-        self.under.is_none_or(is_after) && self.of.as_ref().is_none_or(goes_on)
-    }
-}
-
-impl ToldOf {
-    /// Whether a copy has all that was told, whenever it is of: one that follows its sources goes on from where those were that do, too,
-    /// and one that is computed anew from its own versions.
-    fn goes_on_with(&self, id: &ObjectId, shown: &Shown) -> bool {
-        self.made_of.parts.iter().all(|part| match &part.origin {
-            Origin::Copy {
-                is_of_epoch: true, ..
-            } => matches!(shown.as_of, AsOf::Following(_)),
-            Origin::Copy {
-                version: Some(version),
-                ..
-            } => part.name == id.to_string() && shown.version_number() >= Some(*version),
-            _ => false,
-        })
-    }
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self {
-            under: BTreeMap::new(),
-            of: LruCache::new(MOST_QUESTIONS),
-        }
-    }
-}
-
-impl Told {
-    /// When the last answer was given under a smaller bound.
-    fn under_less(&self, bound: Duration) -> Option<Instant> {
-        self.under.range(..bound).map(|(_, at)| *at).max()
-    }
-
-    fn add(&mut self, key: u64, made_of: &Freshness, answered: Option<&Arc<Answered>>) {
-        let told = ToldOf {
-            at: Instant::now(),
-            made_of: Arc::new(made_of.clone()),
-            answered: answered.map(Arc::downgrade).unwrap_or_default(),
-        };
-        self.of.put(key, told);
-    }
-}
-
-fn key(question: &Question) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    question.hash(&mut hasher);
-    hasher.finish()
-}
 
 /// What a statement asks, if it may be told what another was told. None: what there is now is asked for, or what a transaction reads.
 pub(super) fn question(
@@ -130,7 +38,7 @@ pub(super) fn question(
         settings.max_staleness == Some(Duration::ZERO) && settings.stale_if_error.is_none();
     // Without pushdown it is found out whether that is right.
     let asks_itself = !settings.pushdown || !settings.read_after.is_empty();
-    if is_of_now || asks_itself || names.snapshot.is_some() || sql.len() > MOST_BYTES {
+    if is_of_now || asks_itself || names.caller.snapshot.is_some() || sql.len() > MOST_BYTES {
         return None;
     }
     let mut values: Vec<_> = values.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -156,7 +64,7 @@ impl Planned {
     /// How old the views that are read say that their rows may be. A table of a source is as it is now, and a kept view as its copy is.
     pub fn bounds(&self) -> Result<Bounds> {
         let mut bounds = Bounds::default();
-        let mut pending: Vec<ObjectId> = self.names.referenced().into_iter().collect();
+        let mut pending: Vec<_> = self.names.referenced().into_iter().collect();
         while let Some(id) = pending.pop() {
             let view = self.names.view(&id);
             let Some(view) = view.filter(|view| view.materialized.is_none()) else {
@@ -247,57 +155,16 @@ impl Session {
             }),
             _ => true,
         };
-        let bound = settings.max_staleness;
-        let key = key(question);
-        let told = self.told_so_far().of.peek(&key).cloned();
-        let not_before = bound.and_then(|bound| self.told_so_far().under_less(bound));
+        let seen = self.told_so_far().so_far(Some(question), settings);
         let is_told = |answered: &Arc<Answered>, freshness: &Freshness| {
-            let is_after = |at: Instant| freshness.age().is_some_and(|age| age <= at.elapsed());
-            let is_same = |told: &ToldOf| told.answered.as_ptr() == Arc::as_ptr(answered);
-            freshness.parts.iter().all(is_current)
-                && not_before.is_none_or(is_after)
-                && told
-                    .as_ref()
-                    .is_none_or(|told| is_same(told) || is_after(told.at))
+            freshness.parts.iter().all(is_current) && seen.admits_result(answered, freshness.age())
         };
-        let (answered, freshness) = self.inner.results.get(question, bound, arrived, is_told)?;
-        self.told_so_far().add(key, &freshness, Some(&answered));
+        let results = &self.inner.results;
+        let (answered, freshness) =
+            results.get(question, settings.max_staleness, arrived, is_told)?;
+        let mut told = self.told_so_far();
+        told.add(question, &freshness, Some(&answered));
         Some(told_again((answered, freshness)))
-    }
-
-    /// What the session has seen that a statement is not to go back behind by what it does not name.
-    pub(super) fn seen(&self, question: Option<&Question>, settings: &Settings) -> SeenSoFar {
-        let told = self.told_so_far();
-        let under = settings.max_staleness;
-        let of = question.and_then(|question| told.of.peek(&key(question)));
-        SeenSoFar {
-            under: under.and_then(|bound| told.under_less(bound)),
-            of: of.cloned(),
-        }
-    }
-
-    fn told_so_far(&self) -> MutexGuard<'_, Told> {
-        self.told_so_far
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Something was told under the session's bound.
-    pub(super) fn has_been_told(&self, settings: &Settings) {
-        let told = &mut self.told_so_far().under;
-        // Who reads after a write sees what is younger than any bound says.
-        let bound = match settings.read_after.is_empty() {
-            true => settings.max_staleness.unwrap_or_default(),
-            false => Duration::ZERO,
-        };
-        told.insert(bound, Instant::now());
-        // Of many bounds the largest two are one: what was told under it is told as if under the smaller.
-        if told.len() > MOST_BOUNDS
-            && let (Some((_, last)), Some(mut other)) = (told.pop_last(), told.last_entry())
-        {
-            let at = last.max(*other.get());
-            other.insert(at);
-        }
     }
 
     /// What `run` finds, which is told again then; or what another statement finds that asks the same now. Where what it asks fails, what
@@ -334,7 +201,7 @@ impl Session {
         let e = match ran {
             Ok((ran, answered)) => {
                 let mut told = self.told_so_far();
-                told.add(key(question), &ran.freshness, answered.as_ref());
+                told.add(question, &ran.freshness, answered.as_ref());
                 return Ok(ran);
             }
             Err(e) => e,

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
@@ -12,19 +12,20 @@ use super::answer::{
     Answer, batch_answer, deadline, limited, settled, status, streamed, timed_out, within,
 };
 use super::copy::{self, Copying};
-use super::names::Names;
+use super::names::{Call, Caller, Names};
 use super::panics::caught;
 use super::prepared::bound;
 use super::query::{self, Planned, Ran};
-use super::results::{Asked, Told};
+use super::results::Asked;
 use super::settings::Settings;
+use super::told::{SeenSoFar, Told};
 use super::transaction::Transaction;
 use super::world::Inner;
 use super::written::Written;
 use super::{explain, labels, results, show, subscribe, write};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
-use crate::freshness::{Freshness, Token};
+use crate::freshness::{Freshness, Question, Token};
 
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -39,7 +40,7 @@ pub struct Session {
     number: Asker,
     /// Notices about queries, each of which is given once.
     told: Arc<Mutex<HashSet<String>>>,
-    pub(super) told_so_far: Arc<Mutex<Told>>,
+    told_so_far: Arc<Mutex<Told>>,
     pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
     written: Arc<Written>,
 }
@@ -74,7 +75,8 @@ impl Session {
                 overrides => Arc::new(self.settings().with(overrides)?),
             };
             self.knows(&settings.read_after)?;
-            self.dispatch(&statement, settings).await
+            let spent = running.spent().clone();
+            self.dispatch(&statement, Call { settings, spent }).await
         }));
         settled(self.noted(result.await), running)
     }
@@ -128,16 +130,32 @@ impl Session {
         change(Arc::make_mut(&mut settings))
     }
 
-    pub(super) fn names(&self, settings: Arc<Settings>) -> Names {
+    pub(super) fn names(&self, call: impl Into<Call>) -> Names {
+        let Call { settings, spent } = call.into();
         let transaction = self.transaction();
         let own = transaction.as_ref().and_then(Transaction::world);
         let world = own.cloned().unwrap_or_else(|| self.inner.world());
         let snapshot = transaction.as_ref().map(|t| Arc::clone(&t.snapshot));
-        Names::new(self.inner.clone(), world, settings, false)
-            .asked_by(self.number)
-            .of_session(&self.settings)
-            .having(&self.written)
-            .within(snapshot)
+        let seen_so_far = self.seen(None, &settings);
+        Names::new(self.inner.clone(), world, settings, false).asked_by(Caller {
+            asker: self.number,
+            session: Some(Arc::downgrade(&self.settings)),
+            written: self.written.clone(),
+            snapshot,
+            seen_so_far,
+            spent,
+        })
+    }
+
+    pub(super) fn told_so_far(&self) -> MutexGuard<'_, Told> {
+        self.told_so_far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the session has seen that a statement is not to go back behind by what it does not name.
+    fn seen(&self, question: Option<&Question>, settings: &Settings) -> SeenSoFar {
+        self.told_so_far().so_far(question, settings)
     }
 
     fn set_as_said(&self, set: &belvedere_sql::Set) -> Result<Answer> {
@@ -164,15 +182,12 @@ impl Session {
         Ok(status("SET"))
     }
 
-    pub(super) async fn dispatch(
-        &self,
-        spanned: &Spanned,
-        settings: Arc<Settings>,
-    ) -> Result<Answer> {
+    pub(super) async fn dispatch(&self, spanned: &Spanned, call: Call) -> Result<Answer> {
         self.admits(&spanned.statement)?;
+        let settings = call.settings.clone();
         match &spanned.statement {
             Statement::Query(ast) => {
-                let names = self.names(settings.clone());
+                let names = self.names(call.clone());
                 let question = results::question(&spanned.text, &HashMap::new(), &names);
                 let told = question.as_ref();
                 if let Some(told) =
@@ -184,12 +199,12 @@ impl Session {
                 let bounds = planned.bounds()?;
                 let asked = question.map(|question| Asked { question, bounds });
                 let asked = asked.filter(|asked| results::may_be_older(&settings, asked.bounds));
-                Box::pin(self.query(ast, planned, settings, None, asked)).await
+                Box::pin(self.query(ast, planned, call, None, asked)).await
             }
-            Statement::Copy(copy) => Box::pin(self.copy(copy, settings, None)).await,
+            Statement::Copy(copy) => Box::pin(self.copy(copy, call, None)).await,
             Statement::Subscribe(subscribe) => {
                 let deadline = deadline(&settings);
-                let names = self.names(settings.clone());
+                let names = self.names(call);
                 // The time until it begins is limited, and not how long it goes on.
                 let begun = async {
                     let planned = subscribe::plan(names.clone(), subscribe, &spanned.text).await?;
@@ -208,15 +223,14 @@ impl Session {
             }
             Statement::Explain(statement) => {
                 let deadline = deadline(&settings);
-                let names = self.names(settings.clone());
-                let names = names.having_seen(self.seen(None, &settings));
+                let names = self.names(call);
                 let explained = Box::pin(explain::explain(statement, names, deadline));
                 within(&settings, deadline, explained)
                     .await
                     .map(batch_answer)
             }
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
-                let names = self.names(settings);
+                let names = self.names(call);
                 show::show(&spanned.statement, &names)
                     .await
                     .map(batch_answer)
@@ -240,7 +254,7 @@ impl Session {
                 Ok(status("RESET"))
             }
             statement => match write::of(statement) {
-                Some(write) => Box::pin(self.write(write?, settings, None)).await,
+                Some(write) => Box::pin(self.write(write?, call, None)).await,
                 None => self.define(statement, &settings).await,
             },
         }
@@ -252,18 +266,19 @@ impl Session {
         &self,
         ast: &belvedere_sql::Query,
         planned: Planned,
-        settings: Arc<Settings>,
+        call: Call,
         values: Option<ParamValues>,
         asked: Option<Asked>,
     ) -> Result<Answer> {
-        let deadline = deadline(&settings);
+        let settings = &call.settings;
+        let deadline = deadline(settings);
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
         let question = asked.as_ref().map(|asked| &asked.question);
-        let seen = self.seen(question, &settings);
+        let seen = self.seen(question, settings);
         // In a box, since it is large and is handed on.
         let run = Box::pin(async {
             let again = async || {
-                let names = self.names(settings.clone()).having_seen(seen.clone());
+                let names = self.names(call.clone()).having_seen(seen.clone());
                 let again = query::plan_answer(names, ast).await?;
                 bound(&again, &values)
             };
@@ -271,9 +286,9 @@ impl Session {
             first.names = first.names.having_seen(seen.clone());
             first.run_or_again(deadline, again).await
         });
-        let once = Box::pin(self.told_once(asked.as_ref(), &settings, run));
-        let ran = within(&settings, deadline, once).await?;
-        Ok(self.answer(ran, &settings, deadline))
+        let once = Box::pin(self.told_once(asked.as_ref(), settings, run));
+        let ran = within(settings, deadline, once).await?;
+        Ok(self.answer(ran, settings, deadline))
     }
 
     /// What a query has found, as its answer.
@@ -302,7 +317,7 @@ impl Session {
             answer.notices.push(format!("Read from {freshness}"));
         }
         if !freshness.parts.is_empty() {
-            self.has_been_told(settings);
+            self.told_so_far().add_under(settings, &freshness);
         }
         answer.freshness = Arc::new(freshness);
         labels::shown_answer(answer, settings.one_database)
@@ -319,12 +334,13 @@ impl Session {
     pub(super) async fn write(
         &self,
         write: belvedere_sql::Write,
-        settings: Arc<Settings>,
+        call: Call,
         values: Option<ParamValues>,
     ) -> Result<Answer> {
-        let deadline = deadline(&settings);
-        let names = self.names(settings.clone());
-        let planned = within(&settings, deadline, write::plan(names, write)).await?;
+        let settings = &call.settings;
+        let deadline = deadline(settings);
+        let names = self.names(call.clone());
+        let planned = within(settings, deadline, write::plan(names, write)).await?;
         let wrote = planned.run(&values, deadline).await;
         // Also if it has failed: it may have been done.
         self.inner.results.written(planned.source());
@@ -334,7 +350,7 @@ impl Session {
                 // What was sent is not sent again; the next one knows the table as it is now.
                 if let Some(source) = planned.rows.outdated_source(&e) {
                     let read = self.inner.refresh_place(&source);
-                    drop(within(&settings, deadline, read).await);
+                    drop(within(settings, deadline, read).await);
                 }
                 return Err(e);
             }
@@ -359,12 +375,13 @@ impl Session {
     pub(super) async fn copy(
         &self,
         ast: &CopyTo,
-        settings: Arc<Settings>,
+        call: Call,
         values: Option<ParamValues>,
     ) -> Result<Answer> {
-        let deadline = deadline(&settings);
-        let copying = copy::plan(self.names(settings.clone()), ast).await?;
-        let first = copy_out(&copying, &settings, &values, deadline).await;
+        let settings = &call.settings;
+        let deadline = deadline(settings);
+        let copying = copy::plan(self.names(call.clone()), ast).await?;
+        let first = copy_out(&copying, settings, &values, deadline).await;
         let outdated = first
             .as_ref()
             .err()
@@ -372,9 +389,9 @@ impl Session {
         let written = match outdated {
             None => first?,
             Some(source) => {
-                within(&settings, deadline, self.inner.refresh_place(&source)).await?;
-                let again = copy::plan(self.names(settings.clone()), ast).await?;
-                copy_out(&again, &settings, &values, deadline).await?
+                within(settings, deadline, self.inner.refresh_place(&source)).await?;
+                let again = copy::plan(self.names(call.clone()), ast).await?;
+                copy_out(&again, settings, &values, deadline).await?
             }
         };
         copy::answer(written).map(batch_answer)

@@ -31,7 +31,7 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
         Show::Setting(name) => {
             let name = name.dotted();
             if name == "last_write" {
-                return texts(vec![(&name, vec![names.written.last()])]);
+                return texts(vec![(&name, vec![names.caller.written.last()])]);
             }
             texts(vec![(&name, vec![names.settings.get(&name)?])])
         }

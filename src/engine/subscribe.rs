@@ -37,7 +37,7 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
             schema: subscription_columns(&view.arrow_schema())?,
             cursor: cursor.clone(),
             snapshot,
-            asker: names.asker,
+            asker: names.caller.asker,
             sql: sql.to_string(),
         })
     };

@@ -88,7 +88,7 @@ impl Names {
         deadline: Option<Instant>,
     ) -> Result<Readable, Unreadable> {
         let views = &self.inner.views;
-        let Some(snapshot) = &self.snapshot else {
+        let Some(snapshot) = &self.caller.snapshot else {
             return views.together(&wanted, deadline).await;
         };
         let Some(taken) = snapshot.get() else {

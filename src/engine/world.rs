@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -12,7 +12,7 @@ use super::matching::Matching;
 use super::plans::Plans;
 use super::sources::LiveSource;
 use super::system::Catalog;
-use crate::catalog::{Definitions, Store};
+use crate::catalog::{CATALOG, Definitions, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::freshness::Results;
 use crate::views::Views;
@@ -43,6 +43,30 @@ impl World {
         self.pg_catalog
             .0
             .get_or_init(|| Arc::new(Catalog::new(self)))
+    }
+
+    pub fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
+        match id.0.as_slice() {
+            [catalog, schema, name] if catalog == CATALOG => self.definitions.view(schema, name),
+            _ => None,
+        }
+    }
+
+    /// The tables of sources that a view reads, by other views, too.
+    pub fn tables_of(&self, view: &ViewDefinition) -> BTreeSet<ObjectId> {
+        let mut tables = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut pending: Vec<&ObjectId> = view.depends_on.iter().collect();
+        while let Some(id) = pending.pop() {
+            match self.view(id) {
+                Some(view) if seen.insert(id) => pending.extend(&view.depends_on),
+                Some(_) => {}
+                // One that is built in is no source's.
+                None if id.0.first().is_some_and(|first| first == CATALOG) => {}
+                None => drop(tables.insert(id.clone())),
+            }
+        }
+        tables
     }
 }
 

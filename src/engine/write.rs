@@ -262,7 +262,8 @@ impl PlannedWrite {
         let handle = &self.table.handle;
         let statement = StatementContext {
             deadline,
-            asker: names.asker,
+            asker: names.caller.asker,
+            spent: names.caller.spent.clone(),
         };
         let write = Write {
             table: self.table.reference(),

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use belvedere_connector::Fragment;
+use belvedere_connector::{Fragment, Spent, StatementContext};
 use datafusion::arrow::array::RecordBatch;
 
 use super::learned::Conditions;
@@ -67,7 +67,14 @@ pub struct Progress {
 }
 
 impl History {
-    pub fn ask(&self, fragment: Arc<Fragment>, expected: Option<u64>) -> Asking {
+    /// Another one, for a statement.
+    pub fn ask(
+        &self,
+        fragment: Arc<Fragment>,
+        expected: Option<u64>,
+        handle: &Arc<SourceHandle>,
+        statement: &StatementContext,
+    ) -> Asking {
         let question = Arc::new(Question {
             fragment,
             expected,
@@ -89,7 +96,9 @@ impl History {
         Asking {
             question,
             streams: AtomicUsize::default(),
+            handle: handle.clone(),
             teaches: None,
+            spent: statement.spent.clone(),
         }
     }
 
@@ -128,13 +137,6 @@ impl Question {
     fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn end(&self, outcome: impl FnOnce(Duration) -> Outcome) {
-        let mut known = self.outcome();
-        if *known == Outcome::Running {
-            *known = outcome(self.elapsed());
-        }
-    }
 }
 
 /// A question on its way. Dropped before its end, nobody needed the rest.
@@ -143,15 +145,16 @@ pub struct Asking {
     question: Arc<Question>,
     /// That have not ended.
     streams: AtomicUsize,
-    /// Of what it is told how many rows there were, and by whom it is.
-    teaches: Option<(Conditions, Arc<SourceHandle>)>,
+    handle: Arc<SourceHandle>,
+    /// Of what the source's handle is told how many rows there were.
+    teaches: Option<Conditions>,
+    spent: Arc<Spent>,
 }
 
 impl Asking {
     /// What comes of it is what will be expected next time.
-    pub fn teaching(mut self, handle: &Arc<SourceHandle>) -> Self {
-        let conditions = Conditions::of(&self.question.fragment.rel);
-        self.teaches = conditions.map(|conditions| (conditions, handle.clone()));
+    pub fn teaching(mut self) -> Self {
+        self.teaches = Conditions::of(&self.question.fragment.rel);
         self
     }
 
@@ -196,24 +199,40 @@ impl Asking {
     /// One of the streams has.
     pub fn ended(&self) {
         if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.question.end(Outcome::Finished);
-            if let Some((conditions, handle)) = &self.teaches
+            self.end(Outcome::Finished);
+            if let Some(conditions) = &self.teaches
                 && matches!(*self.question.outcome(), Outcome::Finished(_))
             {
                 let rows = self.question.rows.load(Ordering::Relaxed);
-                handle.learned.learn(*conditions, rows);
+                self.handle.learned.learn(*conditions, rows);
             }
         }
     }
 
     pub fn failed(&self, error: impl ToString) {
-        let failed = |after| Outcome::Failed(after, error.to_string());
-        self.question.end(failed);
+        self.end(|after| Outcome::Failed(after, error.to_string()));
+    }
+
+    /// The first end counts.
+    fn end(&self, outcome: impl FnOnce(Duration) -> Outcome) {
+        let question = &self.question;
+        let mut known = question.outcome();
+        if *known != Outcome::Running {
+            return;
+        }
+        let lasted = question.elapsed();
+        *known = outcome(lasted);
+        // What was answered with another one has cost no time there.
+        if question.attempts.load(Ordering::Relaxed) > 0 {
+            let waited = Duration::from_micros(question.waited_us.load(Ordering::Relaxed));
+            self.spent
+                .add(&self.handle.name, lasted.saturating_sub(waited));
+        }
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.question.end(Outcome::Dropped);
+        self.end(Outcome::Dropped);
     }
 }

@@ -130,10 +130,15 @@ impl Scan {
             .as_ref()
             .and_then(|known| known.num_rows.get_value());
         let expected = expected.map(|rows| *rows as u64);
-        let asking = self.handle.history.ask(self.fragment.clone(), expected);
+        let asking = self.handle.history.ask(
+            self.fragment.clone(),
+            expected,
+            &self.handle,
+            &self.statement,
+        );
         let row = Lookup::of(&fragment);
         let asking = Arc::new(match fragment == self.fragment && row.is_none() {
-            true => asking.teaching(&self.handle),
+            true => asking.teaching(),
             // What keys have left says nothing of the conditions.
             false => asking,
         });

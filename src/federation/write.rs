@@ -43,7 +43,9 @@ impl SourceHandle {
             deadline: limit.into_iter().chain(statement.deadline).min(),
             ..write
         };
+        let begun = Instant::now();
         let written = self.source.write(write).await;
+        statement.spent.add(&self.name, begun.elapsed());
         self.contacted(written.as_ref().err());
         written.map_err(|e| e.at_source(&self.name))
     }

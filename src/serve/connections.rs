@@ -12,13 +12,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::listen::{ClientCount, ServeOptions};
 
 /// A client that means it has sent its first bytes by then.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Clients that are told at once that there are too many; they are gone after [`FAREWELL`]. Of more, nobody is told anything.
+const TURNED_AWAY: usize = 64;
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What they are told.
+pub(in crate::serve) const TOO_MANY: &str =
+    "there are too many connections, and all of them are at work";
 
 /// Time to finish what runs, once told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -72,7 +80,7 @@ pub(in crate::serve) async fn serve_each<F>(
 }
 
 /// The open connections, at most `limit`. When there are too many, the one that was without a call the longest is
-/// closed; if all are at work, the new one is.
+/// closed; if all are at work, the new one is turned away.
 #[derive(Debug)]
 pub(in crate::serve) struct Connections {
     open: Mutex<Open>,
@@ -87,12 +95,15 @@ pub(in crate::serve) struct Connections {
 struct Open {
     next_id: u64,
     peers: HashMap<u64, Arc<Peer>>,
+    turned_away: usize,
 }
 
 /// The other end of a connection. Each call's request carries it.
 #[derive(Debug)]
 pub(in crate::serve) struct Peer {
     pub address: SocketAddr,
+    /// It is told that there are [too many](TOO_MANY), and nothing else.
+    pub is_turned_away: bool,
     close: CancellationToken,
     activity: Mutex<Activity>,
 }
@@ -178,26 +189,41 @@ impl Connections {
     }
 
     fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) -> Option<Connection> {
-        if self.open().peers.len() >= self.limit && !self.close_idlest() {
-            return None;
-        }
+        let is_turned_away = self.open().peers.len() >= self.limit && !self.close_idlest();
         let peer = Arc::new(Peer {
             address,
+            is_turned_away,
             close: self.stop.child_token(),
             activity: Mutex::new(Activity {
                 calls: 0,
                 last: Instant::now(),
             }),
         });
+        let closed = peer.close.clone().cancelled_owned();
         let mut open = self.open();
-        let id = open.next_id;
-        open.next_id += 1;
-        open.peers.insert(id, Arc::clone(&peer));
+        let id = match is_turned_away {
+            true if open.turned_away >= TURNED_AWAY => return None,
+            true => {
+                open.turned_away += 1;
+                None
+            }
+            false => {
+                let id = open.next_id;
+                open.next_id += 1;
+                open.peers.insert(id, Arc::clone(&peer));
+                self.count.came();
+                Some(id)
+            }
+        };
         drop(open);
-        self.count.came();
         Some(Connection {
             tcp,
-            closed: Box::pin(peer.close.clone().cancelled_owned()),
+            closed: match is_turned_away {
+                true => Box::pin(async {
+                    let _ = tokio::time::timeout(FAREWELL, closed).await;
+                }),
+                false => Box::pin(closed),
+            },
             first_bytes: Some((Box::pin(tokio::time::sleep(FIRST_BYTES)), self.preface)),
             _entry: Entry {
                 connections: Arc::clone(self),
@@ -228,26 +254,31 @@ impl Connections {
 }
 
 /// An accepted connection. It ends when the server wants it to, or when its client sends nothing at first.
-#[derive(Debug)]
 pub(in crate::serve) struct Connection {
     tcp: TcpStream,
-    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Until when the preface must be there, and how much of it is not yet.
     first_bytes: Option<(Pin<Box<Sleep>>, usize)>,
     _entry: Entry,
     peer: Arc<Peer>,
 }
 
-#[derive(Debug)]
 struct Entry {
     connections: Arc<Connections>,
-    id: u64,
+    /// None: it is turned away.
+    id: Option<u64>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.connections.count.left();
-        self.connections.open().peers.remove(&self.id);
+        let mut open = self.connections.open();
+        match self.id {
+            Some(id) => {
+                self.connections.count.left();
+                open.peers.remove(&id);
+            }
+            None => open.turned_away -= 1,
+        }
     }
 }
 

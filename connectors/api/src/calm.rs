@@ -1,5 +1,7 @@
 //! How a source is kept from being asked too much, and its outage from being felt by others.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "table-provider")]
@@ -56,6 +58,30 @@ pub struct StatementContext {
     pub deadline: Option<Instant>,
     /// Whose statement it is: a session's number. Sessions take turns.
     pub asker: u64,
+    pub spent: Arc<Spent>,
+}
+
+/// How long sources were at work for a statement, by name: from when each was sent a question to the end of its answer. Two that are at
+/// work at the same time are so for as long as both together.
+#[derive(Debug, Default)]
+pub struct Spent(Mutex<BTreeMap<String, Duration>>);
+
+impl Spent {
+    pub fn add(&self, source: &str, time: Duration) {
+        let mut spent = self.lock();
+        match spent.get_mut(source) {
+            Some(so_far) => *so_far += time,
+            None => drop(spent.insert(source.to_string(), time)),
+        }
+    }
+
+    pub fn by_source(&self) -> BTreeMap<String, Duration> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a table provider's requests to its source pass, each of them, as the engine's own do.

@@ -41,7 +41,7 @@ mod write;
 
 #[cfg(feature = "table-provider")]
 pub use calm::Door;
-pub use calm::{Limits, StatementContext};
+pub use calm::{Limits, Spent, StatementContext};
 pub use capability::{Capabilities, Differs, Support};
 pub use change::{Capture, Captured, Change, ChangeStream, Lag, Snapshot, Transaction, Unchanged};
 pub use config::{OptionSpec, Secret, SourceConfig, with_unit};

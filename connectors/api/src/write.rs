@@ -59,6 +59,14 @@ pub struct Each {
     pub rows: BatchStream,
 }
 
+impl Error {
+    /// A row is not as it was found.
+    pub fn row_changed() -> Self {
+        let message = "a row has been changed or removed by somebody else since it was read";
+        Self::new(Code::Conflict, message).help("Nothing was written: try again")
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
@@ -190,5 +198,17 @@ pub fn decimal_text(unscaled: i128, scale: usize) -> String {
     match fraction {
         "" => format!("{sign}{whole}"),
         _ => format!("{sign}{whole}.{fraction}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_their_scale() {
+        assert_eq!(decimal_text(-5, 2), "-0.05");
+        assert_eq!(decimal_text(12345, 2), "123.45");
+        assert_eq!(decimal_text(7, 0), "7");
     }
 }

@@ -162,9 +162,7 @@ fn each_row(
         for wanted in &wanted {
             let mut rows = (0..have.len()).filter(|row| &have[*row] == wanted);
             let (Some(row), None) = (rows.next(), rows.next()) else {
-                let message =
-                    "a row has been changed or removed by somebody else since it was read";
-                return Err(Error::new(Code::Conflict, message));
+                return Err(Error::row_changed());
             };
             found.push(row as u32);
         }

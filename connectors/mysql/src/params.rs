@@ -1,5 +1,5 @@
 use arrow::datatypes::{DataType, TimeUnit};
-use belvedere_connector::Literal;
+use belvedere_connector::{Literal, decimal_text};
 use mysql_async::Value;
 
 use crate::values::{DAY_MICROS, civil_from_days};
@@ -34,7 +34,7 @@ pub(crate) fn value(literal: &Literal, data_type: &DataType) -> Option<Value> {
         (Literal::UInt(v), _) => Value::UInt(*v),
         (Literal::Float(v), _) => Value::Double(*v),
         (Literal::Decimal(v), DataType::Decimal128(_, s) | DataType::Decimal256(_, s)) => {
-            Value::Bytes(decimal(*v, usize::try_from(*s).ok()?).into_bytes())
+            Value::Bytes(decimal_text(*v, usize::try_from(*s).ok()?).into_bytes())
         }
         (
             Literal::Decimal(_)
@@ -71,26 +71,9 @@ fn clock(micros: i64) -> (u8, u8, u8, u32) {
     )
 }
 
-fn decimal(unscaled: i128, scale: usize) -> String {
-    let sign = if unscaled < 0 { "-" } else { "" };
-    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    match fraction {
-        "" => format!("{sign}{whole}"),
-        _ => format!("{sign}{whole}.{fraction}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decimals_keep_their_scale() {
-        assert_eq!(decimal(-5, 2), "-0.05");
-        assert_eq!(decimal(12345, 2), "123.45");
-        assert_eq!(decimal(7, 0), "7");
-    }
 
     #[test]
     fn dates_outside_the_source_are_none() {

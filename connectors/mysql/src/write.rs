@@ -92,13 +92,8 @@ async fn send(lease: &mut Lease, settings: &Settings, write: Write) -> Result<u6
         let done = lease.conn.exec_drop(statement.sql, params).await;
         done.map_err(|e| refused(settings, e))?;
         let done = lease.conn.affected_rows();
-        if expected.is_some_and(|expected| expected != done) {
-            let message = "a row has been changed or removed by somebody else since it was read";
-            return Err(Error::new(Code::Conflict, message)
-                .help("Nothing was written: try again")
-                .at_source(&settings.source));
-        }
-        rows += done;
+        let changed = expected.met_by(done);
+        rows += changed.map_err(|e| e.at_source(&settings.source))?;
     }
     Ok(rows)
 }

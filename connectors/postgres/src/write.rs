@@ -94,10 +94,8 @@ async fn send(lease: &Lease, write: Write) -> Result<u64> {
         };
         let done = client.execute_raw(prepared, &params).await;
         let done = done.map_err(|e| refused(settings, deadline, e))?;
-        if expected.is_some_and(|expected| expected != done) {
-            return Err(conflict(settings));
-        }
-        rows += done;
+        let changed = expected.met_by(done);
+        rows += changed.map_err(|e| e.at_source(&settings.source))?;
     }
     Ok(rows)
 }
@@ -159,13 +157,6 @@ fn refused(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres::Er
         None => error,
     };
     error.at_source(&settings.source)
-}
-
-fn conflict(settings: &Settings) -> Error {
-    let message = "a row has been changed or removed by somebody else since it was read";
-    Error::new(Code::Conflict, message)
-        .help("Nothing was written: try again")
-        .at_source(&settings.source)
 }
 
 fn unknown(settings: &Settings) -> Error {

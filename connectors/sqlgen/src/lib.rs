@@ -46,5 +46,5 @@ pub use rules::{Call, Class, Form, Operation, Rule};
 pub use select::render;
 /// The AST that rules are written in.
 pub use sqlparser::ast;
-pub use statements::{Next, Statements};
+pub use statements::{Expected, Next, Statements};
 pub use write::{Refused, Statement, delete, insert, update};

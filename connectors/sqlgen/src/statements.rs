@@ -41,10 +41,27 @@ struct Rows {
     batch: Option<RecordBatch>,
 }
 
-/// A statement, and how many rows it has to change; None: as many as there are.
+/// A statement, and how many rows it has to change.
 pub struct Next {
     pub statement: Statement,
-    pub expected: Option<u64>,
+    pub expected: Expected,
+}
+
+/// How many rows a statement has to change; None: as many as there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected(Option<u64>);
+
+impl Expected {
+    /// The rows that it has changed.
+    ///
+    /// # Errors
+    /// If they are not those that it was made for: nothing of the write may stay.
+    pub fn met_by(self, rows: u64) -> Result<u64> {
+        match self.0 {
+            Some(expected) if expected != rows => Err(Error::row_changed()),
+            _ => Ok(rows),
+        }
+    }
 }
 
 impl<'d> Statements<'d> {
@@ -107,7 +124,7 @@ impl<'d> Statements<'d> {
                 };
                 Some(Next {
                     statement: statement.map_err(refused)?,
-                    expected: None,
+                    expected: Expected(None),
                 })
             }
             Left::Insert { columns, rows } => {
@@ -124,7 +141,7 @@ impl<'d> Statements<'d> {
                 let statement = insert(table, &fields, &values, dialect).map_err(refused)?;
                 Some(Next {
                     statement,
-                    expected: Some(batch.num_rows() as u64),
+                    expected: Expected(Some(batch.num_rows() as u64)),
                 })
             }
             Left::Each { each, rows } => {
@@ -152,7 +169,7 @@ impl<'d> Statements<'d> {
                 };
                 Some(Next {
                     statement: statement.map_err(refused)?,
-                    expected: Some(1),
+                    expected: Expected(Some(1)),
                 })
             }
         })

@@ -8,6 +8,7 @@ use belvedere_connector::Capture;
 use belvedere_sql::{Query, Statement, ident};
 use sqlparser::ast::{self, SetExpr, TableFactor, Value as Constant, ValueWithSpan, VisitorMut};
 
+use super::queries::{at_sources, ms_of};
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::{ObjectId, SYSTEM, ViewDefinition};
 use crate::engine::log::{Entry, RunState};
@@ -32,8 +33,10 @@ pub(super) const STATEMENTS: Definition = Definition {
         maybe("read_from", Kind::Text),
         maybe("oldest_ms", Kind::Count),
         maybe("bound_ms", Kind::Count),
-        // Calls that asked sources.
+        // Calls that asked sources, and for how long these were at work for all calls.
         always("live_calls", Kind::Count),
+        always("sources_ms", Kind::Real),
+        maybe("at_sources", Kind::Text),
     ],
     rows: Fill::Known(statements),
 };
@@ -81,6 +84,7 @@ struct Calls {
     live: u64,
     /// All calls asked only these.
     sources: BTreeSet<String>,
+    spent: BTreeMap<String, Duration>,
 }
 
 impl Calls {
@@ -97,6 +101,9 @@ impl Calls {
         self.total_ms += ms;
         self.max_ms = self.max_ms.max(ms);
         self.last_at_us = self.last_at_us.max(entry.started_at_us);
+        for (source, time) in entry.spent.by_source() {
+            *self.spent.entry(source).or_default() += time;
+        }
         let Some(freshness) = progress.freshness else {
             return;
         };
@@ -178,6 +185,8 @@ fn statements(names: &Names, rows: &mut Rows) {
             calls.oldest.map(ms),
             calls.bound.map(ms),
             calls.live,
+            ms_of(calls.spent.values()),
+            at_sources(&calls.spent),
         ]);
     }
 }

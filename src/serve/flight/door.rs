@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::login::Login;
 use super::sql::{FlightSql, LastWrite};
-use crate::serve::connections::{AtWork, Peer};
+use crate::serve::connections::{AtWork, Peer, TOO_MANY};
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
@@ -33,6 +33,9 @@ impl Door {
 
     fn enter<T>(&self, request: &mut Request<T>) -> Result<Option<AtWork>, Status> {
         let peer = peer(request);
+        if peer.as_ref().is_some_and(|peer| peer.is_turned_away) {
+            return Err(Status::unavailable(TOO_MANY));
+        }
         let user = self
             .login
             .caller(request.metadata(), address(peer.as_ref()))?;

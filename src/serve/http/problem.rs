@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::error::{Error, Kind};
+use crate::serve::connections::TOO_MANY;
 
 /// Of RFC 9457.
 const MEDIA_TYPE: &str = "application/problem+json";
@@ -75,10 +76,19 @@ impl Problem {
     }
 
     pub fn ending() -> Self {
-        let detail = "the server is about to end";
+        Self::for_now("ending", "the server is about to end")
+    }
+
+    /// There are too many connections.
+    pub fn busy() -> Self {
+        Self::for_now("too_many_connections", TOO_MANY)
+    }
+
+    /// It may be otherwise in a while.
+    fn for_now(code: &'static str, detail: &str) -> Self {
         Self {
             retry_after: Some(RETRY_SECONDS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ending", detail)
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         }
     }
 

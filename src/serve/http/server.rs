@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::{self, Door};
 use super::line::Patient;
+use super::problem::Problem;
 use crate::engine::Engine;
 use crate::serve::connections::{Connection, Peer, serve_each};
 use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
@@ -132,6 +136,12 @@ impl Client {
         let service = service_fn(move |request: Request<Incoming>| {
             let (door, router, peer) = (Arc::clone(&door), router.clone(), Arc::clone(&peer));
             async move {
+                if peer.is_turned_away {
+                    let mut response = Problem::busy().into_response();
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                    return Ok(response);
+                }
                 let at_work = peer.at_work();
                 let request = request.map(Body::new);
                 Ok::<_, std::convert::Infallible>(door.enter(router, request, at_work).await)

@@ -14,7 +14,7 @@ use super::wire::{Broken, Wire};
 use crate::catalog::CATALOG;
 use crate::engine::{Engine, Session};
 use crate::error::Error;
-use crate::serve::connections::{Connection, Peer};
+use crate::serve::connections::{Connection, Peer, TOO_MANY};
 
 /// A client has said who it is by then.
 const BEGINNING: Duration = Duration::from_secs(30);
@@ -101,6 +101,10 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Opening::Tls | Opening::Gss => return Err(Broken::Left),
     };
+    if peer.is_turned_away {
+        said::fatal(&mut wire.out, "53300", TOO_MANY);
+        return wire.send().await;
+    }
     // Options that begin so are asked for, and may be answered with no.
     let (unknown, parameters): (Vec<_>, Vec<_>) = parameters
         .into_iter()

@@ -65,11 +65,7 @@ async fn send(connection: &Connection, write: Write, dialect: SqliteDialect) -> 
         let mut prepared = connection.prepare_cached(&statement.sql).map_err(refused)?;
         let done = prepared.execute(rusqlite::params_from_iter(params));
         let done = done.map_err(refused)? as u64;
-        if expected.is_some_and(|expected| expected != done) {
-            let message = "a row has been changed or removed by somebody else since it was read";
-            return Err(Error::new(Code::Conflict, message).help("Nothing was written: try again"));
-        }
-        rows += done;
+        rows += expected.met_by(done)?;
     }
     Ok(rows)
 }

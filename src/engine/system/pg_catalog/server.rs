@@ -120,7 +120,7 @@ pub(super) fn pg_stat_activity(names: &Names, rows: &mut Rows) {
     rows.some(some![
         datid: oid::DATABASE,
         datname: CATALOG,
-        pid: functions::process_of(names.asker),
+        pid: functions::process_of(names.caller.asker),
         usesysid: oid::OWNER,
         usename: OWNER_NAME,
         application_name: "",

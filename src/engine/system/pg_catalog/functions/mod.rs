@@ -44,8 +44,8 @@ impl Context {
         Self {
             catalog: names.world.pg_catalog().clone(),
             settings: names.settings.clone(),
-            asker: names.asker,
-            session: names.session.clone(),
+            asker: names.caller.asker,
+            session: names.caller.session.clone(),
         }
     }
 }

@@ -1,25 +1,24 @@
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+mod caller;
+mod catalogs;
+mod scope;
 
-use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use belvedere_connector::Table;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::DataFusionError;
+use datafusion::catalog::TableProvider;
 
+pub(super) use self::caller::{Call, Caller};
+use self::scope::{Scope, unique};
 use super::lineage::Outline;
 use super::query::Planned;
-use super::results::SeenSoFar;
 use super::settings::Settings;
-use super::transaction::Snapshot;
+use super::told::SeenSoFar;
 use super::world::{Inner, World};
-use super::written::Written;
 use super::{nearest, query, system, versions};
-use crate::catalog::{
-    BUILT_IN, CATALOG, INFORMATION_SCHEMA, ObjectId, PG_CATALOG, SYSTEM, SystemTableProvider,
-};
+use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PG_CATALOG, SystemTableProvider};
 use crate::error::{Error, Result};
-use crate::federation::Asker;
 use crate::views::{Bounds, Contract, CopyTable, Shown, indexes};
 
 /// The schema DataFusion puts unqualified names into: they are looked up along the search path. No user can type it.
@@ -37,22 +36,13 @@ pub(super) struct Names {
     pub inner: Arc<Inner>,
     pub world: Arc<World>,
     pub settings: Arc<Settings>,
-    /// The session that asks.
-    pub asker: Asker,
-    /// What that session has set, for `set_config`. A plan that is kept must not keep the session.
-    pub session: Option<Weak<Mutex<Arc<Settings>>>>,
-    /// What that session has written.
-    pub written: Arc<Written>,
+    pub caller: Caller,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
     outline: bool,
-    /// Of the transaction that the statement is part of.
-    pub snapshot: Option<Arc<Snapshot>>,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
-    /// What the session has seen: what is read that is not named is no older.
-    pub seen_so_far: SeenSoFar,
     /// Of the views that the names are inside of: how old what is read may be.
     bounds: Bounds,
     depth: usize,
@@ -66,23 +56,6 @@ struct Seen {
     refreshed: Mutex<BTreeSet<String>>,
 }
 
-/// Where a table name is looked up.
-#[derive(Debug, Clone)]
-enum Scope {
-    Path,
-    Own(String),
-    Source {
-        source: String,
-        schema: String,
-    },
-    /// A qualifier that means nothing: an error once the table is asked for.
-    Unknown {
-        what: &'static str,
-        name: String,
-        hint: Option<String>,
-    },
-}
-
 impl Names {
     pub fn new(
         inner: Arc<Inner>,
@@ -94,40 +67,19 @@ impl Names {
             inner,
             world,
             settings: settings.into(),
-            asker: Asker::default(),
-            session: None,
-            written: Arc::default(),
+            caller: Caller::default(),
             frozen,
             outline: false,
-            snapshot: None,
             fixed: None,
-            seen_so_far: SeenSoFar::default(),
             bounds: Bounds::default(),
             depth: 0,
             seen: Arc::default(),
         }
     }
 
-    /// Of a session's statement.
-    pub fn asked_by(self, asker: Asker) -> Self {
-        Self { asker, ..self }
-    }
-
-    /// Of a statement within a transaction.
-    pub fn within(self, snapshot: Option<Arc<Snapshot>>) -> Self {
-        Self { snapshot, ..self }
-    }
-
-    /// Of the session with these settings.
-    pub fn of_session(self, session: &Arc<Mutex<Arc<Settings>>>) -> Self {
-        let session = Some(Arc::downgrade(session));
-        Self { session, ..self }
-    }
-
-    /// Of a session that has written this.
-    pub fn having(self, written: &Arc<Written>) -> Self {
-        let written = Arc::clone(written);
-        Self { written, ..self }
+    /// Of a statement of this caller.
+    pub fn asked_by(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// Whether what was planned would be so again.
@@ -138,11 +90,9 @@ impl Names {
     }
 
     /// Of a session that has seen this.
-    pub fn having_seen(self, seen_so_far: SeenSoFar) -> Self {
-        Self {
-            seen_so_far,
-            ..self
-        }
+    pub fn having_seen(mut self, seen_so_far: SeenSoFar) -> Self {
+        self.caller.seen_so_far = seen_so_far;
+        self
     }
 
     /// The same where what is read is no older than this, either.
@@ -207,8 +157,8 @@ impl Names {
     pub async fn resolve(&self, parts: &[String]) -> Result<Arc<dyn TableProvider>> {
         let scope = match parts {
             [_] => Scope::Path,
-            [first, _] => self.own_or_source(first),
-            [catalog, schema, _] => self.in_catalog(catalog, schema),
+            [first, _] => self.world.own_or_source(first),
+            [catalog, schema, _] => self.world.in_catalog(catalog, schema),
             _ => {
                 return Err(Error::invalid(format!(
                     "a table's name has one to three parts, not {}",
@@ -218,112 +168,6 @@ impl Names {
         };
         let name = parts.last().map_or("", String::as_str);
         self.find(&scope, name).await
-    }
-
-    fn own_or_source(&self, name: &str) -> Scope {
-        let definitions = &self.world.definitions;
-        let exact = |name: &str| {
-            if definitions.has_schema(name) {
-                return Some(Scope::Own(name.to_string()));
-            }
-            let live = self.world.live.get(name)?;
-            let schema = live.handle.source.default_schema().to_string();
-            Some(Scope::Source {
-                source: name.to_string(),
-                schema,
-            })
-        };
-        if let Some(scope) = exact(name) {
-            return scope;
-        }
-        let known = || {
-            self.world
-                .live
-                .keys()
-                .chain(&definitions.schemas)
-                .map(String::as_str)
-        };
-        if let Some(scope) = unique(known(), |k| *k, name).and_then(exact) {
-            return scope;
-        }
-        if let Some(scope) = self.schema_of_source(name) {
-            return scope;
-        }
-        let hint = nearest(name, known().chain([SYSTEM, INFORMATION_SCHEMA]));
-        Scope::Unknown {
-            what: "source or schema",
-            name: name.to_string(),
-            hint: Some(match hint {
-                Some(near) => format!("Did you mean {near}?"),
-                None => "SHOW SOURCES lists the sources".to_string(),
-            }),
-        }
-    }
-
-    /// `"a.other"`: schema `other` of source `a`.
-    fn schema_of_source(&self, name: &str) -> Option<Scope> {
-        let same = |a: &str, b: &str| match a == b {
-            true => Some(true),
-            false => a.eq_ignore_ascii_case(b).then_some(false),
-        };
-        // Either may have a dot in its name.
-        let mut found: Vec<(bool, Scope)> = Vec::new();
-        for (at, _) in name.match_indices('.') {
-            let (source, schema) = (&name[..at], &name[at + 1..]);
-            for known in self.world.live.keys() {
-                let Some(is_source) = same(known, source) else {
-                    continue;
-                };
-                let tables = self.world.definitions.tables(known).iter();
-                let schemas: BTreeSet<&str> = tables.map(|t| t.schema.as_str()).collect();
-                for other in schemas {
-                    if let Some(is_schema) = same(other, schema) {
-                        let scope = Scope::Source {
-                            source: known.clone(),
-                            schema: other.to_string(),
-                        };
-                        found.push((is_source && is_schema, scope));
-                    }
-                }
-            }
-        }
-        if let Some(exact) = found.iter().position(|(exact, _)| *exact) {
-            return Some(found.swap_remove(exact).1);
-        }
-        match found.len() {
-            1 => found.pop().map(|(_, scope)| scope),
-            _ => None,
-        }
-    }
-
-    fn in_catalog(&self, catalog: &str, schema: &str) -> Scope {
-        // Clients of PostgreSQL write the database before the schema, and sources are schemas to them.
-        if catalog == CATALOG {
-            return self.own_or_source(schema);
-        }
-        match self.own_or_source(catalog) {
-            Scope::Source { source, .. } => {
-                let tables = self.world.definitions.tables(&source);
-                let schemas = || tables.iter().map(|t| t.schema.as_str());
-                let exact = schemas().any(|s| s == schema);
-                let schema = match exact {
-                    true => schema,
-                    false => {
-                        unique(schemas().collect::<BTreeSet<_>>(), |s| *s, schema).unwrap_or(schema)
-                    }
-                };
-                Scope::Source {
-                    source,
-                    schema: schema.to_string(),
-                }
-            }
-            Scope::Own(own) => Scope::Unknown {
-                what: "source",
-                name: own.clone(),
-                hint: Some(format!("{own} is a schema of {CATALOG}: write {own}.table")),
-            },
-            other => other,
-        }
     }
 
     async fn find(&self, scope: &Scope, name: &str) -> Result<Arc<dyn TableProvider>> {
@@ -341,10 +185,10 @@ impl Names {
                     return Ok(found);
                 }
                 for entry in &self.settings.search_path {
-                    let found = match self.own_or_source(entry) {
+                    let found = match self.world.own_or_source(entry) {
                         Scope::Own(schema) => self.own(&schema, name).await?,
                         Scope::Source { source, schema } => {
-                            match self.known_table(&self.world, &source, &schema, name)? {
+                            match self.world.known_table(&source, &schema, name)? {
                                 Some(table) => Some(self.provide(&source, &table).await?),
                                 None => None,
                             }
@@ -433,14 +277,14 @@ impl Names {
         if let (name, Some(_)) = versions::split(name) {
             return Err(no_versions(&ObjectId::new([source, schema, name])));
         }
-        if let Some(table) = self.known_table(&self.world, source, schema, name)? {
+        if let Some(table) = self.world.known_table(source, schema, name)? {
             return self.provide(source, &table).await;
         }
         let mut world = self.world.clone();
         if !self.frozen && lock(&self.seen.refreshed).insert(source.to_string()) {
             self.inner.refresh(source).await?;
             world = self.inner.world();
-            if let Some(table) = self.known_table(&world, source, schema, name)? {
+            if let Some(table) = world.known_table(source, schema, name)? {
                 return self.provide(source, &table).await;
             }
         }
@@ -465,33 +309,6 @@ impl Names {
             name: shown.to_string(),
             hint: Some(hint),
         })
-    }
-
-    fn known_table(
-        &self,
-        world: &World,
-        source: &str,
-        schema: &str,
-        name: &str,
-    ) -> Result<Option<Arc<Table>>> {
-        let tables = world.definitions.tables(source);
-        let inside = || tables.iter().filter(|t| t.schema == schema);
-        if let Some(exact) = inside().find(|t| t.name == name) {
-            return Ok(Some(exact.clone()));
-        }
-        let mut similar = inside().filter(|t| t.name.eq_ignore_ascii_case(name));
-        match (similar.next(), similar.next()) {
-            (Some(one), None) => Ok(Some(one.clone())),
-            (Some(one), Some(other)) => Err(Error::invalid_with_help(
-                format!("several tables of source {source} are named {name} but for case"),
-                format!(
-                    "Write {} or {}",
-                    belvedere_sql::ident(one.name.clone()),
-                    belvedere_sql::ident(other.name.clone())
-                ),
-            )),
-            (None, _) => Ok(None),
-        }
     }
 
     async fn provide(&self, source: &str, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
@@ -557,126 +374,6 @@ fn outline(id: ObjectId, schema: SchemaRef) -> Arc<dyn TableProvider> {
     Arc::new(Outline { id, schema })
 }
 
-/// The only candidate that differs from `name` in case alone.
-fn unique<'a, T: 'a>(
-    candidates: impl IntoIterator<Item = T>,
-    text: impl Fn(&T) -> &str,
-    name: &str,
-) -> Option<T> {
-    let mut similar = candidates
-        .into_iter()
-        .filter(|c| text(c).eq_ignore_ascii_case(name));
-    match (similar.next(), similar.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl CatalogProviderList for Names {
-    fn register_catalog(
-        &self,
-        _name: String,
-        _catalog: Arc<dyn CatalogProvider>,
-    ) -> Option<Arc<dyn CatalogProvider>> {
-        // Catalogs are sources: CREATE SOURCE makes them.
-        None
-    }
-
-    fn catalog_names(&self) -> Vec<String> {
-        let sources = self.world.live.keys().cloned();
-        std::iter::once(CATALOG.to_string())
-            .chain(sources)
-            .collect()
-    }
-
-    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        Some(Arc::new(CatalogNames {
-            names: self.clone(),
-            catalog: name.to_string(),
-        }))
-    }
-}
-
-#[derive(Debug)]
-struct CatalogNames {
-    names: Names,
-    catalog: String,
-}
-
-impl CatalogProvider for CatalogNames {
-    fn schema_names(&self) -> Vec<String> {
-        let definitions = &self.names.world.definitions;
-        if self.catalog == CATALOG {
-            return definitions.schemas.iter().cloned().collect();
-        }
-        let tables = definitions.tables(&self.catalog);
-        tables
-            .iter()
-            .map(|t| t.schema.clone())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
-    }
-
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        // DataFusion fills in its defaults: `a.b` arrives as belvedere.a.b, `b` as belvedere.$path.b.
-        let scope = match (self.catalog.as_str(), name) {
-            (CATALOG, PATH) => Scope::Path,
-            (CATALOG, name) => self.names.own_or_source(name),
-            (catalog, name) => self.names.in_catalog(catalog, name),
-        };
-        Some(Arc::new(SchemaNames {
-            names: self.names.clone(),
-            scope,
-        }))
-    }
-}
-
-#[derive(Debug)]
-struct SchemaNames {
-    names: Names,
-    scope: Scope,
-}
-
-#[async_trait]
-impl SchemaProvider for SchemaNames {
-    fn table_names(&self) -> Vec<String> {
-        let definitions = &self.names.world.definitions;
-        match &self.scope {
-            Scope::Own(schema) => {
-                let views = definitions.views.keys().filter(|(s, _)| s == schema);
-                views.map(|(_, name)| name.clone()).collect()
-            }
-            Scope::Source { source, schema } => {
-                let tables = definitions
-                    .tables(source)
-                    .iter()
-                    .filter(|t| &t.schema == schema);
-                tables.map(|t| t.name.clone()).collect()
-            }
-            Scope::Path | Scope::Unknown { .. } => Vec::new(),
-        }
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table_functions = self.names.inner.state.table_functions();
-        match self.names.find(&self.scope, name).await {
-            Ok(table) => Ok(Some(table)),
-            // DataFusion asks for `generate_series` in `FROM generate_series(1, 10)` as for a table.
-            Err(Error::Unknown { .. })
-                if matches!(self.scope, Scope::Path) && table_functions.contains_key(name) =>
-            {
-                Ok(None)
-            }
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.table_names().iter().any(|n| n == name)
-    }
 }
