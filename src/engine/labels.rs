@@ -139,8 +139,9 @@ fn mark(item: &mut SelectItem, number: usize) {
 }
 
 /// Where all columns of a table are selected, what stands beside them may be called as one of them (`SELECT *, lower(name) AS name`):
-/// only whoever knows the columns can tell. True if there is something of it.
-pub(super) fn tell_apart_from_tables(query: &mut Query) -> bool {
+/// only whoever knows the columns can tell. What is computed may be called as a column, too (`SELECT id, id::text`). True if there is
+/// something of it.
+pub(super) fn tell_more_apart(query: &mut Query) -> bool {
     struct Selects(bool);
     impl VisitorMut for Selects {
         type Break = ();
@@ -151,10 +152,17 @@ pub(super) fn tell_apart_from_tables(query: &mut Query) -> bool {
                     SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
                 )
             };
-            if select.projection.iter().any(is_all) {
-                for (number, item) in select.projection.iter_mut().enumerate() {
-                    self.0 |= !is_all(item);
+            let is_computed = |item: &SelectItem| match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+                }
+                _ => false,
+            };
+            let is_beside_all = select.projection.iter().any(is_all);
+            for (number, item) in select.projection.iter_mut().enumerate() {
+                if is_computed(item) || (is_beside_all && !is_all(item)) {
                     mark(item, number);
+                    self.0 = true;
                 }
             }
             ControlFlow::Continue(())

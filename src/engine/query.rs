@@ -144,7 +144,7 @@ pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<P
     labels::tell_apart(&mut query);
     let planned = plan_as_named(names.clone(), query.clone()).await;
     match planned {
-        Err(e) if labels::are_the_same(&e) && labels::tell_apart_from_tables(&mut query) => {
+        Err(e) if labels::are_the_same(&e) && labels::tell_more_apart(&mut query) => {
             plan_as_named(names, query).await.or(Err(e))
         }
         planned => planned,
@@ -159,7 +159,7 @@ async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
         .await?;
-    let plan = upstream::bare_recursion(plan)?;
+    let plan = upstream::as_planned(plan, &state)?;
     Ok(Planned { plan, names })
 }
 

@@ -85,7 +85,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         system::understand(source, &names, &mut state)?;
     }
     let statement = SqlStatement::Statement(Box::new(statement));
-    let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
+    let plan = upstream::as_planned(state.statement_to_plan(statement).await?, &state)?;
     let planned = || Error::Internal("a write is planned as a projection".to_string());
     let LogicalPlan::Dml(dml) = plan else {
         return Err(planned());

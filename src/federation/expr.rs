@@ -13,6 +13,9 @@ use datafusion::logical_expr::{self as df, ExprSchemable, Operator};
 /// What the algebra cannot say, in words for `EXPLAIN`.
 pub(super) type Declined = String;
 
+/// A function that gives what it is given, of which it is not known that it is never NULL.
+pub const OR_NULL: &str = "or_null";
+
 /// Translate `expr` over an input of this schema.
 pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined> {
     let boxed = |e: &df::Expr| scalar(e, input).map(Box::new);
@@ -81,6 +84,16 @@ pub(super) fn scalar(expr: &df::Expr, input: &DFSchema) -> Result<Expr, Declined
         df::Expr::Cast(cast) => ExprKind::Cast {
             arg: boxed(&cast.expr)?,
         },
+        df::Expr::ScalarFunction(call) if call.name() == OR_NULL => {
+            let [value] = call.args.as_slice() else {
+                return Err(format!("{OR_NULL}() is of one value"));
+            };
+            let value = scalar(value, input)?;
+            return Ok(Expr {
+                nullable: true,
+                ..value
+            });
+        }
         df::Expr::ScalarFunction(call) => call_of(call, input)?,
         df::Expr::ScalarSubquery(_) | df::Expr::InSubquery(_) | df::Expr::Exists(_) => {
             return Err("a subquery inside an expression".into());

@@ -79,6 +79,7 @@ pub use capabilities::capabilities;
 pub use cut::{Cut, Kept, cut};
 pub use door::SourceDoor;
 pub use exec::FragmentExec;
+pub use expr::OR_NULL;
 pub use gate::{Asker, BACKGROUND, Gate};
 pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};

@@ -388,3 +388,42 @@ async fn writes_are_told_as_postgres_tells_them() {
     assert!(refused(&client, insert).await.starts_with("25001: "));
     rows(&client, "ROLLBACK").await;
 }
+
+/// Their parts are of several types: the columns are said to be what they will be.
+#[tokio::test]
+async fn unions_and_cases_of_several_types_are_prepared() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let numbers = async |sql: &str| -> Vec<f64> {
+        let rows = client
+            .query(sql, &[])
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let mut numbers: Vec<f64> = rows.iter().map(|row| row.get(0)).collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let half = "CAST(2.5 AS double precision)";
+    assert_eq!(
+        numbers(&format!("SELECT 1 UNION SELECT {half}")).await,
+        [1.0, 2.5]
+    );
+    assert_eq!(
+        numbers(&format!(
+            "SELECT NULL UNION SELECT {half} ORDER BY 1 LIMIT 1"
+        ))
+        .await,
+        [2.5]
+    );
+    let case = format!("SELECT CASE WHEN id = 1 THEN 1 ELSE {half} END FROM mem.t WHERE id < 3");
+    assert_eq!(numbers(&case).await, [1.0, 2.5]);
+    let sum = format!("SELECT sum(a) FROM (SELECT 1 AS a UNION ALL SELECT {half}) AS q");
+    assert_eq!(numbers(&sum).await, [3.5]);
+    client
+        .batch_execute(&format!(
+            "CREATE VIEW mixed AS SELECT 1 AS a UNION ALL SELECT {half}"
+        ))
+        .await
+        .unwrap();
+    assert_eq!(numbers("SELECT a FROM mixed").await, [1.0, 2.5]);
+}

@@ -28,7 +28,7 @@ pub(super) enum Scope {
 }
 
 impl World {
-    pub fn own_or_source(&self, name: &str) -> Scope {
+    pub(super) fn own_or_source(&self, name: &str) -> Scope {
         let definitions = &self.definitions;
         let exact = |name: &str| {
             if definitions.has_schema(name) {
@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    pub fn in_catalog(&self, catalog: &str, schema: &str) -> Scope {
+    pub(super) fn in_catalog(&self, catalog: &str, schema: &str) -> Scope {
         // Clients of PostgreSQL write the database before the schema, and sources are schemas to them.
         if catalog == CATALOG {
             return self.own_or_source(schema);
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    pub fn known_table(
+    pub(super) fn known_table(
         &self,
         source: &str,
         schema: &str,

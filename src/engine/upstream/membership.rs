@@ -1,6 +1,8 @@
 //! `x IN (SELECT …)` is NULL where no row is equal and x or a row is NULL. DataFusion makes it a mark join, whose mark is
 //! true or false, unless it stands alone as a condition; and where `x NOT IN (SELECT …)` does, a join that is right only
 //! if the subquery reads nothing of the row it is asked for.
+//!
+//! `x > ANY (SELECT …)` and its like compare with the subquery's column by its name, which a table around it may have, too.
 
 use std::sync::Arc;
 
@@ -18,12 +20,41 @@ use datafusion::scalar::ScalarValue;
 /// The plan with such tests by `EXISTS`, which is never NULL.
 pub fn whole_membership(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut names = 0;
-    let plan = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Filter(filter) => filtered(filter, &mut names),
-        LogicalPlan::Projection(_) => computed(node, &mut names),
-        node => Ok(Transformed::no(node)),
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let node = compared_by_own_names(node, &mut names)?;
+        node.transform_data(|node| match node {
+            LogicalPlan::Filter(filter) => filtered(filter, &mut names),
+            LogicalPlan::Projection(_) => computed(node, &mut names),
+            node => Ok(Transformed::no(node)),
+        })
     })?;
     Ok(plan.data)
+}
+
+fn compared_by_own_names(node: LogicalPlan, names: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    let preserver = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = preserver.save(&expr);
+        let expr = expr.transform_up(|expr| match expr {
+            Expr::SetComparison(mut test) => {
+                *names += 1;
+                let compared = own_name(*names);
+                let (qualifier, field) = test.subquery.subquery.schema().qualified_field(0);
+                let value = Expr::Column(Column::from((qualifier, field))).alias(&compared.name);
+                let named = LogicalPlanBuilder::from(test.subquery.subquery.clone());
+                test.subquery.subquery = Arc::new(named.project([value])?.build()?);
+                Ok(Transformed::yes(Expr::SetComparison(test)))
+            }
+            expr => Ok(Transformed::no(expr)),
+        })?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
+}
+
+/// No name of the query, whose tables may be on both sides; and no table's: what is read of the outer row is not pulled up through an
+/// alias.
+fn own_name(number: usize) -> Column {
+    Column::new_unqualified(format!("member {number}"))
 }
 
 /// Tests that are no conditions.
@@ -95,9 +126,7 @@ fn test_may_be_null(test: &InSubquery, input: &LogicalPlan) -> Result<bool> {
 
 /// Whether a row is equal; if none is, NULL if one is NULL, or there is one and x is NULL.
 fn by_exists(test: InSubquery, input: &LogicalPlan, name: usize) -> Result<Expr> {
-    // No name of the query, whose tables may be on both sides; and no table's: what is read of the outer row is not
-    // pulled up through an alias.
-    let member = Column::new_unqualified(format!("member {name}"));
+    let member = own_name(name);
     let (qualifier, field) = test.subquery.subquery.schema().qualified_field(0);
     let nullable = field.is_nullable();
     let value = Expr::Column(Column::from((qualifier, field))).alias(&member.name);

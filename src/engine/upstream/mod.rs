@@ -11,7 +11,9 @@
 //! | `constants.rs` | an order without columns that are one value, or NULL by an outer join |
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
-//! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL |
+//! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL, and `> ANY (SELECT …)` that compares a column with itself |
+//! | `absent.rs` | `(SELECT …)` taken for what is never NULL, although it may find no row |
+//! | `types.rs` | columns of unions and of `CASE` that are said to be of one type, and are of another |
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
 //! | `ranges.rs` | an order without a column that a condition rounds: `WHERE CAST(at AS DATE) = … ORDER BY at` |
 //! | `frames.rs` | refusing windows ordered by times of day, intervals and bytes |
@@ -39,6 +41,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+mod absent;
 mod aggregates;
 mod amended;
 mod constants;
@@ -60,10 +63,9 @@ mod ranges;
 mod ranks;
 mod recursion;
 mod topk;
+mod types;
 mod windows;
 mod zones;
-
-pub(super) use recursion::bare_recursion;
 
 use amended::{Amended, Amends};
 
@@ -75,7 +77,13 @@ pub(super) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
     vec![Arc::new(keys::KeyedRelations::default())]
 }
 
-/// What is done to a statement's plan before it is optimized.
+/// What is done to a statement's plan as it has been read: then its columns are what they will be.
+pub(super) fn as_planned(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let plan = absent::values_that_may_be_absent(recursion::bare_recursion(plan)?)?;
+    types::common_types(plan, state)
+}
+
+/// What is done to it before it is optimized.
 pub(super) fn before_optimizer(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let plan = escapes::by_backslash(outer::outer_types(plan, state)?)?;
     let plan = frames::peers_as_groups(plan)?;

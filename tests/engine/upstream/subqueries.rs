@@ -262,3 +262,142 @@ async fn what_a_subquery_reads_of_a_union_has_its_type() {
     +-----+---+
     ");
 }
+
+/// The rows of an answer, their cells with one blank between them.
+fn cells(answer: &str) -> Vec<String> {
+    let rows = answer.lines().skip(3).filter(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        cells.join(" ")
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_value_that_no_row_has_is_null() {
+    let fixture = fixture(
+        "CREATE TABLE t (x INTEGER NOT NULL);
+         CREATE TABLE u (y INTEGER NOT NULL, word TEXT NOT NULL);
+         INSERT INTO t VALUES (1), (2), (3);
+         INSERT INTO u VALUES (1, 'one');",
+    )
+    .await;
+    let queries: &[(&str, &[&str])] = &[
+        (
+            "SELECT (SELECT y FROM own.main.u WHERE y = 7) IS NULL AS v",
+            &["true"],
+        ),
+        (
+            "SELECT coalesce((SELECT y FROM own.main.u WHERE y = 7), 0) AS v",
+            &["0"],
+        ),
+        ("SELECT (SELECT 1 WHERE false) IS NULL AS v", &["true"]),
+        (
+            "SELECT (SELECT count(*) FROM own.main.u WHERE y = 7) AS v",
+            &["0"],
+        ),
+        (
+            "SELECT (SELECT word FROM own.main.u WHERE y = 1) AS v",
+            &["one"],
+        ),
+        (
+            "SELECT x, coalesce((SELECT word FROM own.main.u AS u WHERE u.y = t.x), 'none') AS v FROM own.main.t AS t ORDER BY x",
+            &["1 one", "2 none", "3 none"],
+        ),
+        (
+            "SELECT x FROM own.main.t AS t WHERE (SELECT y FROM own.main.u AS u WHERE u.y = t.x) IS NULL ORDER BY x",
+            &["2", "3"],
+        ),
+        (
+            "SELECT x, 1 + (SELECT y FROM own.main.u AS u WHERE u.y = t.x) AS v FROM own.main.t AS t ORDER BY x",
+            &["1 2", "2 ", "3 "],
+        ),
+        (
+            "SELECT count((SELECT y FROM own.main.u AS u WHERE u.y = t.x)) AS n FROM own.main.t AS t",
+            &["1"],
+        ),
+        (
+            "SELECT v IS NULL AS n FROM (SELECT (SELECT y FROM own.main.u WHERE y = 7) AS v) AS q",
+            &["true"],
+        ),
+    ];
+    for pushdown in ["off", "on"] {
+        fixture.ok(&format!("SET pushdown = {pushdown}")).await;
+        for (query, expected) in queries {
+            let found = cells(&fixture.ok(query).await);
+            assert_eq!(&found, expected, "{query} (pushdown {pushdown})");
+        }
+    }
+    // A view is made of such values, too.
+    fixture
+        .ok("CREATE VIEW v AS SELECT x, (SELECT word FROM own.main.u AS u WHERE u.y = t.x) AS w FROM own.main.t AS t")
+        .await;
+    let found = fixture
+        .ok("SELECT x FROM v WHERE w IS NULL ORDER BY x")
+        .await;
+    assert_eq!(cells(&found), ["2", "3"]);
+}
+
+#[tokio::test]
+async fn any_and_all_compare_with_the_subquery() {
+    let fixture = fixture(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, kind TEXT, price INTEGER);
+         INSERT INTO p VALUES (1, 'a', 10), (2, 'a', 20), (3, 'b', 30), (4, 'b', NULL);",
+    )
+    .await;
+    let queries: &[(&str, &[&str])] = &[
+        (
+            "price > ANY (SELECT price FROM own.main.p WHERE kind = 'a')",
+            &["2", "3"],
+        ),
+        (
+            "price >= ALL (SELECT price FROM own.main.p WHERE price IS NOT NULL)",
+            &["3"],
+        ),
+        ("price >= ALL (SELECT price FROM own.main.p)", &[]),
+        (
+            "price = ANY (SELECT price FROM own.main.p)",
+            &["1", "2", "3"],
+        ),
+        (
+            "price <> ALL (SELECT price FROM own.main.p WHERE kind = 'a')",
+            &["3"],
+        ),
+        (
+            "(price > ANY (SELECT price FROM own.main.p)) IS NULL",
+            &["1", "4"],
+        ),
+        (
+            "price < ALL (SELECT o.price FROM own.main.p AS o WHERE o.kind <> p.kind AND o.price > 0)",
+            &["1", "2"],
+        ),
+        (
+            "price > ALL (SELECT price FROM own.main.p WHERE id > 9)",
+            &["1", "2", "3", "4"],
+        ),
+    ];
+    for pushdown in ["off", "on"] {
+        fixture.ok(&format!("SET pushdown = {pushdown}")).await;
+        for (condition, expected) in queries {
+            let query = format!("SELECT id FROM own.main.p AS p WHERE {condition} ORDER BY id");
+            let found = cells(&fixture.ok(&query).await);
+            assert_eq!(&found, expected, "{condition} (pushdown {pushdown})");
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_that_are_called_the_same_are_two() {
+    let fixture =
+        fixture("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (7);").await;
+    let found = fixture
+        .ok("SELECT id, id::text, CAST(id AS BIGINT) FROM own.main.t")
+        .await;
+    insta::assert_snapshot!(found, @r"
+    +----+----+----+
+    | id | id | id |
+    +----+----+----+
+    | 7  | 7  | 7  |
+    +----+----+----+
+    ");
+}

@@ -1,0 +1,107 @@
+//! `coalesce((SELECT name FROM customer WHERE id = 7), 'nobody')`: DataFusion takes the word of the subquery's column that it is never
+//! NULL, drops the test, and gives NULL where there is no such row, or fails.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, plan_err};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Subquery, Volatility,
+};
+
+use crate::federation::OR_NULL;
+
+/// The plan with such values as what may be NULL.
+pub fn values_that_may_be_absent(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut is_asked = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            is_asked |= expr.exists(|expr| {
+                Ok(matches!(expr, Expr::ScalarSubquery(query) if is_taken_for_present(query)))
+            })?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    if !is_asked {
+        return Ok(plan);
+    }
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let preserver = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let expr = expr.transform_up(|expr| match expr {
+                Expr::ScalarSubquery(query) if is_taken_for_present(&query) => {
+                    Ok(Transformed::yes(Expr::ScalarSubquery(or_null(query)?)))
+                }
+                expr => Ok(Transformed::no(expr)),
+            })?;
+            Ok(expr.update_data(|expr| name.restore(expr)))
+        })?;
+        // What is above it has its columns.
+        Ok(Transformed::yes(node.data.recompute_schema()?))
+    })?;
+    Ok(plan.data)
+}
+
+fn is_taken_for_present(query: &Subquery) -> bool {
+    let mut fields = query.subquery.schema().fields().iter();
+    fields.next().is_some_and(|field| !field.is_nullable()) && !has_a_row(&query.subquery)
+}
+
+/// Whether there always is one: what is computed of all rows is, of none, too.
+fn has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(projection) => has_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_a_row(&alias.input),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
+}
+
+fn or_null(query: Subquery) -> Result<Subquery> {
+    let (qualifier, field) = query.subquery.schema().qualified_field(0);
+    let value = Expr::Column(Column::from((qualifier, field)));
+    let name = field.name().clone();
+    let value = FUNCTION.call(vec![value]).alias(name);
+    let plan = LogicalPlanBuilder::from(query.subquery.clone()).project([value])?;
+    Ok(Subquery {
+        subquery: Arc::new(plan.build()?),
+        ..query
+    })
+}
+
+static FUNCTION: LazyLock<ScalarUDF> = LazyLock::new(|| ScalarUDF::from(OrNull));
+
+/// What it is given, which may be NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OrNull;
+
+static ONE: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
+
+impl ScalarUDFImpl for OrNull {
+    fn name(&self) -> &str {
+        OR_NULL
+    }
+
+    fn signature(&self) -> &Signature {
+        &ONE
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [of] => Ok(of.clone()),
+            _ => plan_err!("{OR_NULL} is of one value"),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match <[ColumnarValue; 1]>::try_from(arguments.args) {
+            Ok([value]) => Ok(value),
+            Err(_) => plan_err!("{OR_NULL} is of one value"),
+        }
+    }
+}
