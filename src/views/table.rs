@@ -168,10 +168,11 @@ impl CopyTable {
         Ok(Some(rows))
     }
 
-    /// The rows that an index finds, if the values of all its columns are given.
-    fn found(&self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
+    /// The rows that an index finds, if the values of all its columns are given; of its first ones, if it can be had on those.
+    fn found<'a>(&'a self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
         // The one with most columns leaves fewest rows.
-        let mut indexes: Vec<&[usize]> = self.indexes.iter().map(Vec::as_slice).collect();
+        let prefixes = |index: &'a Vec<usize>| (1..=index.len()).map(|first| &index[..first]);
+        let mut indexes: Vec<&[usize]> = self.indexes.iter().flat_map(prefixes).collect();
         indexes.sort_by_key(|index| std::cmp::Reverse(index.len()));
         for columns in indexes {
             // Of a table that has it already: one that was created just now is being made.

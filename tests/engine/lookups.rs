@@ -197,3 +197,27 @@ async fn a_text_that_is_prepared_again_means_what_it_means_then() {
     let engine = t.open().await.unwrap();
     engine.close().await.unwrap();
 }
+
+/// Those of a key whose first columns alone are given are not looked for among all rows.
+#[tokio::test]
+async fn the_first_columns_of_a_key_find_its_rows() {
+    let fixture = fixture().await;
+    fixture
+        .ok("CREATE MATERIALIZED VIEW prices WITH (refresh = 'manual', key = 'sku, site') AS SELECT * FROM one.price")
+        .await;
+    fixture.ok("REFRESH MATERIALIZED VIEW prices").await;
+    for (condition, index) in [
+        ("sku = 's7'", "rows=1, index=[sku]"),
+        ("sku IN ('s7', 's8')", "rows=2, index=[sku]"),
+        ("sku = 's7' AND site = 'HH'", "rows=1, index=[sku, site]"),
+        ("site = 'HH'", "rows=3000"),
+    ] {
+        let query = format!("SELECT sum(cents) AS n FROM prices WHERE {condition}");
+        let plan = fixture.ok(&format!("EXPLAIN {query}")).await;
+        assert!(plan.contains(index), "{condition}: {plan}");
+        fixture.ok("SET pushdown = off").await;
+        let expected = fixture.ok(&query.replace("prices", "one.price")).await;
+        fixture.ok("SET pushdown = on").await;
+        assert_eq!(fixture.ok(&query).await, expected);
+    }
+}
