@@ -65,8 +65,8 @@ fn has_a_row(plan: &LogicalPlan) -> bool {
 fn or_null(query: Subquery) -> Result<Subquery> {
     let (qualifier, field) = query.subquery.schema().qualified_field(0);
     let value = Expr::Column(Column::from((qualifier, field)));
-    let name = field.name().clone();
-    let value = FUNCTION.call(vec![value]).alias(name);
+    // By its own name, it stands beside columns that are read of the outer row.
+    let value = FUNCTION.call(vec![value]);
     let plan = LogicalPlanBuilder::from(query.subquery.clone()).project([value])?;
     Ok(Subquery {
         subquery: Arc::new(plan.build()?),
