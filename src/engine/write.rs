@@ -2,7 +2,8 @@
 //!
 //! Rows that come are computed here, whatever they are computed of. What an UPDATE or DELETE is about is a query over the table:
 //! where the source answers all of that exactly, it is sent the change itself; else the query is run here, and each row that it
-//! finds is changed by its primary key, if it still is what it was.
+//! finds is changed by its primary key, if it still is what it was. If one is not, nothing was written, and all of it is done anew a few
+//! times.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +27,7 @@ use super::settings::Settings;
 use super::{labels, system, upstream, versions};
 use crate::catalog::{CATALOG, SystemTableProvider};
 use crate::error::{Error, Result};
-use crate::federation::{Cut, SourceTable, of_one_table, spooled};
+use crate::federation::{Cut, SourceTable, Tries, of_one_table, spooled};
 use crate::freshness::Token;
 use crate::views::CopyTable;
 
@@ -258,21 +259,32 @@ impl PlannedWrite {
     ) -> Result<Wrote> {
         let names = &self.rows.names;
         let rows = bound(&self.rows, values)?;
-        let edit = within(&names.settings, deadline, self.edit(&rows, deadline)).await?;
         let handle = &self.table.handle;
         let statement = StatementContext {
             deadline,
             asker: names.caller.asker,
             spent: names.caller.spent.clone(),
         };
-        let write = Write {
-            table: self.table.reference(),
-            schema: self.table.table.arrow_schema(),
-            edit,
-            deadline,
+        let mut tries = Tries::of_write(deadline);
+        let written = loop {
+            let edit = within(&names.settings, deadline, self.edit(&rows, deadline)).await?;
+            let is_of_found = matches!(edit, Edit::Each(_));
+            let write = Write {
+                table: self.table.reference(),
+                schema: self.table.table.arrow_schema(),
+                edit,
+                deadline,
+            };
+            // Its deadline is the source's to keep: what has been sent when it passes is there or not, and only the source can tell.
+            let error = match handle.write(write, &statement).await {
+                Ok(written) => break written,
+                Err(error) => error,
+            };
+            match tries.after(&error).filter(|_| is_of_found) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error.into()),
+            }
         };
-        // Its deadline is the source's to keep: what has been sent when it passes is there or not, and only the source can tell.
-        let written = handle.write(write, &statement).await?;
         let followed = names.world.live.get(&handle.name);
         // Of tables that are looked at again and again, positions are numbers of looks.
         let is_own = followed.is_some_and(|live| Arc::ptr_eq(&live.followed, &handle.source));

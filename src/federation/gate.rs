@@ -12,18 +12,21 @@ pub type Asker = u64;
 /// them.
 pub const BACKGROUND: Asker = Asker::MAX;
 
-/// Where scans wait for a source that answers so many streams at once. Those who ask take turns, however many scans each
-/// has; one's own scans go in the order in which they came.
+/// Where scans and lookups wait for a source that answers so many streams at once. Those who ask take turns, however many scans
+/// each has; one's own go in the order in which they came. Of three places or more scans leave one to lookups: these are short, and
+/// a few scans of whole tables would have all places for long.
 #[derive(Debug)]
 pub struct Gate {
     most: usize,
     state: Mutex<State>,
 }
 
-/// Nobody waits while a place is free, but [`BACKGROUND`] for the last one.
+/// Nobody waits while a place is free that he may have.
 #[derive(Debug, Default)]
 struct State {
     running: usize,
+    /// Those of them that are no lookups.
+    scans: usize,
     waiting: usize,
     /// Whose turn is next, first; none is empty.
     queues: VecDeque<Queue>,
@@ -39,12 +42,22 @@ struct Queue {
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
+    kind: Kind,
     place: oneshot::Sender<Place>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lookup,
+    Scan,
 }
 
 /// The right to read one stream of a source, until it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Gate>);
+pub struct Place {
+    gate: Arc<Gate>,
+    kind: Kind,
+}
 
 impl Gate {
     pub fn new(most: usize) -> Arc<Self> {
@@ -62,12 +75,30 @@ impl Gate {
         streams: usize,
         until: Instant,
     ) -> Result<Vec<Place>, Error> {
-        let first = match self.free_place(asker) {
-            Some(place) => place,
-            None => self.turn(asker, until).await?,
-        };
-        let more = (1..streams).map_while(|_| self.free_place(asker));
+        let first = self.place(asker, Kind::Scan, until).await?;
+        let more = (1..streams).map_while(|_| self.free_place(asker, Kind::Scan));
         Ok(std::iter::once(first).chain(more).collect())
+    }
+
+    /// A place for one row that is looked up. Those of what nobody waits for are as its scans.
+    pub async fn look_up(self: &Arc<Self>, asker: Asker, until: Instant) -> Result<Place, Error> {
+        let kind = match asker {
+            BACKGROUND => Kind::Scan,
+            _ => Kind::Lookup,
+        };
+        self.place(asker, kind, until).await
+    }
+
+    async fn place(
+        self: &Arc<Self>,
+        asker: Asker,
+        kind: Kind,
+        until: Instant,
+    ) -> Result<Place, Error> {
+        match self.free_place(asker, kind) {
+            Some(place) => Ok(place),
+            None => self.turn(asker, kind, until).await,
+        }
     }
 
     /// Streams that are read at most; None: any number.
@@ -85,27 +116,61 @@ impl Gate {
         self.state().running
     }
 
-    /// Places that somebody may have a part of. Of a single one all have.
-    fn most_for(&self, asker: Asker) -> usize {
+    /// Places that somebody's scans may have a part of. Of a single one all have.
+    fn most_scans(&self, asker: Asker) -> usize {
+        let most = match self.most {
+            0..=2 => self.most,
+            most => most - 1,
+        };
         match asker {
-            BACKGROUND if self.most > 1 => self.most - 1,
-            _ => self.most,
+            BACKGROUND if most > 1 => most - 1,
+            _ => most,
         }
     }
 
-    fn free_place(self: &Arc<Self>, asker: Asker) -> Option<Place> {
+    fn has_room(&self, state: &State, asker: Asker, kind: Kind) -> bool {
+        let is_free = state.running < self.most;
+        is_free && (kind == Kind::Lookup || state.scans < self.most_scans(asker))
+    }
+
+    /// Whose turn it is: a queue, and which of it.
+    fn due(&self, state: &State) -> Option<(usize, usize)> {
+        let due = |is_background: bool| {
+            let queues = state.queues.iter().enumerate();
+            let mut queues = queues.filter(|(_, q)| (q.asker == BACKGROUND) == is_background);
+            queues.find_map(|(at, queue)| {
+                let mut waiters = queue.waiters.iter();
+                let first = waiters.position(|w| self.has_room(state, queue.asker, w.kind));
+                Some((at, first?))
+            })
+        };
+        // At most times those who wait need not be looked at.
+        match state.running < self.most {
+            true => due(false).or_else(|| due(true)),
+            false => None,
+        }
+    }
+
+    fn free_place(self: &Arc<Self>, asker: Asker, kind: Kind) -> Option<Place> {
         let mut state = self.state();
-        let goes_before = |queue: &Queue| asker != BACKGROUND && queue.asker == BACKGROUND;
-        let is_free = state.running < self.most_for(asker);
-        let free = is_free && state.queues.iter().all(goes_before);
-        free.then(|| {
-            state.running += 1;
-            Place(self.clone())
+        let goes_before =
+            |(at, _): (usize, usize)| asker != BACKGROUND && state.queues[at].asker == BACKGROUND;
+        let is_free = self.has_room(&state, asker, kind);
+        let is_free = is_free && self.due(&state).is_none_or(goes_before);
+        is_free.then(|| {
+            state.take(kind);
+            let gate = self.clone();
+            Place { gate, kind }
         })
     }
 
-    async fn turn(self: &Arc<Self>, asker: Asker, until: Instant) -> Result<Place, Error> {
-        let mut waiting = Waiting::begin(self, asker);
+    async fn turn(
+        self: &Arc<Self>,
+        asker: Asker,
+        kind: Kind,
+        until: Instant,
+    ) -> Result<Place, Error> {
+        let mut waiting = Waiting::begin(self, asker, kind);
         // One may have become free just now.
         self.admit();
         match tokio::time::timeout_at(until.into(), &mut waiting.place).await {
@@ -118,26 +183,22 @@ impl Gate {
     /// Give places that are free to whose turn it is.
     fn admit(self: &Arc<Self>) {
         while let Some(waiter) = self.next() {
+            let (gate, kind) = (self.clone(), waiter.kind);
             // One that has gone meanwhile drops its place, which admits the next.
-            let _ = waiter.place.send(Place(self.clone()));
+            let _ = waiter.place.send(Place { gate, kind });
         }
     }
 
     fn next(&self) -> Option<Waiter> {
         let mut state = self.state();
-        let is_waited_for = |queue: &Queue| queue.asker != BACKGROUND;
-        let at = state.queues.iter().position(is_waited_for).unwrap_or(0);
-        let asker = state.queues.get(at)?.asker;
-        if state.running >= self.most_for(asker) {
-            return None;
-        }
+        let (at, number) = self.due(&state)?;
         let mut queue = state.queues.remove(at)?;
-        let waiter = queue.waiters.pop_front()?;
+        let waiter = queue.waiters.remove(number)?;
         if !queue.waiters.is_empty() {
             state.queues.push_back(queue);
         }
         state.waiting -= 1;
-        state.running += 1;
+        state.take(waiter.kind);
         Some(waiter)
     }
 
@@ -154,10 +215,20 @@ impl Gate {
     }
 }
 
+impl State {
+    fn take(&mut self, kind: Kind) {
+        self.running += 1;
+        self.scans += usize::from(kind == Kind::Scan);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.state().running -= 1;
-        self.0.admit();
+        let mut state = self.gate.state();
+        state.running -= 1;
+        state.scans -= usize::from(self.kind == Kind::Scan);
+        drop(state);
+        self.gate.admit();
     }
 }
 
@@ -171,7 +242,7 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(gate: &'a Gate, asker: Asker) -> Self {
+    fn begin(gate: &'a Gate, asker: Asker, kind: Kind) -> Self {
         let (sender, place) = oneshot::channel();
         let mut state = gate.state();
         state.tickets += 1;
@@ -179,6 +250,7 @@ impl<'a> Waiting<'a> {
         let ticket = state.tickets;
         let waiter = Waiter {
             ticket,
+            kind,
             place: sender,
         };
         match state.queues.iter_mut().find(|queue| queue.asker == asker) {
@@ -225,6 +297,7 @@ mod tests {
     use super::*;
 
     type Entering<'a> = Pin<Box<dyn Future<Output = Result<Vec<Place>, Error>> + Send + 'a>>;
+    type LookingUp<'a> = Pin<Box<dyn Future<Output = Result<Place, Error>> + Send + 'a>>;
 
     fn some_day() -> Instant {
         Instant::now() + Duration::from_secs(3600)
@@ -280,7 +353,8 @@ mod tests {
 
     #[tokio::test]
     async fn more_streams_take_only_what_nobody_waits_for() {
-        let gate = Gate::new(3);
+        // One of them is lookups'.
+        let gate = Gate::new(4);
         let first = gate.enter(1, 8, some_day()).await.unwrap();
         assert_eq!(first.len(), 3);
         let mut other: Entering = Box::pin(gate.enter(2, 8, some_day()));
@@ -302,7 +376,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_waits_for_leaves_a_place_and_goes_behind() {
-        let gate = Gate::new(3);
+        // One of them is lookups'.
+        let gate = Gate::new(4);
         let scheduled = gate.enter(BACKGROUND, 8, some_day()).await.unwrap();
         assert_eq!(scheduled.len(), 2);
         let mut more: Entering = Box::pin(gate.enter(BACKGROUND, 1, some_day()));
@@ -329,9 +404,38 @@ mod tests {
         assert!(poll(asked.as_mut()).is_some_and(|places| places.is_ok()));
     }
 
+    #[tokio::test]
+    async fn lookups_have_a_place_that_scans_leave() {
+        let gate = Gate::new(3);
+        let scans = gate.enter(1, 8, some_day()).await.unwrap();
+        assert_eq!(scans.len(), 2);
+        let mut scan: Entering = Box::pin(gate.enter(1, 1, some_day()));
+        assert!(poll(scan.as_mut()).is_none());
+        // Though a scan of the same session came before.
+        let lookup = gate.look_up(1, some_day()).await.unwrap();
+        let mut other: LookingUp = Box::pin(gate.look_up(2, some_day()));
+        let mut scheduled: LookingUp = Box::pin(gate.look_up(BACKGROUND, some_day()));
+        assert!(poll(other.as_mut()).is_none() && poll(scheduled.as_mut()).is_none());
+        drop(lookup);
+        let other = poll(other.as_mut()).unwrap().unwrap();
+        assert!(poll(scan.as_mut()).is_none());
+        drop(other);
+        assert!(poll(scan.as_mut()).is_none() && poll(scheduled.as_mut()).is_none());
+        drop(scans);
+        let scan = poll(scan.as_mut()).unwrap().unwrap();
+        assert!(poll(scheduled.as_mut()).is_none());
+        drop(scan);
+        assert!(poll(scheduled.as_mut()).is_some_and(|place| place.is_ok()));
+        // Of two, both are everybody's.
+        let gate = Gate::new(2);
+        let scans = gate.enter(1, 8, some_day()).await.unwrap();
+        assert_eq!(scans.len(), 2);
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         Enter(Asker, usize),
+        LookUp(Asker),
         /// Look whether this one has its place.
         Poll(usize),
         /// Give up waiting, with or without having been admitted.
@@ -342,6 +446,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             (0..4_u64, 1..4_usize).prop_map(|(asker, streams)| Step::Enter(asker, streams)),
+            (0..4_u64).prop_map(Step::LookUp),
             (0..16_usize).prop_map(Step::Poll),
             (0..16_usize).prop_map(Step::GiveUp),
             (0..16_usize).prop_map(Step::Leave),
@@ -350,9 +455,9 @@ mod tests {
 
     proptest! {
         /// Whatever waits, gives up and leaves: there are never more places than there are, none is lost, and none is
-        /// free while somebody waits.
+        /// free while somebody waits who may have it.
         #[test]
-        fn no_place_is_lost(most in 1..4_usize, steps in prop::collection::vec(step(), 0..200)) {
+        fn no_place_is_lost(most in 1..5_usize, steps in prop::collection::vec(step(), 0..200)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _entered = runtime.enter();
             let gate = Gate::new(most);
@@ -369,6 +474,17 @@ mod tests {
                             None => waiting.push(entering),
                         }
                     }
+                    Step::LookUp(asker) => {
+                        let gate = gate.clone();
+                        let mut entering: Entering = Box::pin(async move {
+                            let place = gate.look_up(asker, some_day()).await;
+                            place.map(|place| vec![place])
+                        });
+                        match poll(entering.as_mut()) {
+                            Some(places) => inside.push(places.unwrap()),
+                            None => waiting.push(entering),
+                        }
+                    }
                     Step::Poll(i) if i < waiting.len() => {
                         if let Some(places) = poll(waiting[i].as_mut()) {
                             inside.push(places.unwrap());
@@ -380,7 +496,11 @@ mod tests {
                     _ => {}
                 }
                 prop_assert!(gate.running() <= most);
-                prop_assert!(gate.waiting() == 0 || gate.running() == most);
+                let state = gate.state();
+                prop_assert!(state.scans <= gate.most_scans(0));
+                prop_assert!(gate.due(&state).is_none());
+                prop_assert!(state.waiting == 0 || state.running == most || state.scans == gate.most_scans(0));
+                drop(state);
                 prop_assert!(inside.iter().map(Vec::len).sum::<usize>() <= gate.running());
             }
             drop(waiting);

@@ -85,6 +85,7 @@ pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
 pub use provider::{Health, SourceHandle, SourceTable};
+pub use retry::Tries;
 pub use scan::SourceFailure;
 pub use shared::{SharedPlanner, is_repeated, share};
 pub use template::Template;

@@ -124,9 +124,11 @@ impl SourceHandle {
         }
     }
 
-    /// Ask it from now on, whatever failed before.
+    /// It is there, whatever failed before: ask it from now on.
     pub fn trust(&self) {
-        self.contact().breaker.reset();
+        let mut contact = self.contact();
+        contact.health = Health::Up;
+        contact.breaker.reset();
     }
 
     fn left_alone(&self, contact: &Contact) -> Error {

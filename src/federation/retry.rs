@@ -8,10 +8,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Whoever has waited so long is told what failed, rather than asked to wait for another try.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A write by key is tried so often after the first: of rows that many write at once, somebody else is faster again and again.
+const WRITES: u32 = 8;
+
 /// How often one question is asked. Reads change nothing, so one that has given no row yet can be asked again, if it
-/// failed for a reason that says nothing of it.
+/// failed for a reason that says nothing of it. A write can be made again if nothing of it was written.
 #[derive(Debug)]
 pub struct Tries {
+    is_passing: fn(&Error) -> bool,
     left: u32,
     failed: u32,
     begun: Instant,
@@ -21,7 +25,17 @@ pub struct Tries {
 impl Tries {
     /// At most so many after the first, within the deadline.
     pub fn new(retries: u32, deadline: Option<Instant>) -> Self {
+        Self::of(is_passing, retries, deadline)
+    }
+
+    /// Of a write of rows that were found before: they may have been changed meanwhile, and then nothing is written.
+    pub fn of_write(deadline: Option<Instant>) -> Self {
+        Self::of(|e| e.code == Code::Conflict, WRITES, deadline)
+    }
+
+    fn of(is_passing: fn(&Error) -> bool, retries: u32, deadline: Option<Instant>) -> Self {
         Self {
+            is_passing,
             left: retries,
             failed: 0,
             begun: Instant::now(),
@@ -35,7 +49,7 @@ impl Tries {
     }
 
     fn pause(&mut self, error: &Error, now: Instant, random: f64) -> Option<Duration> {
-        if self.left == 0 || !is_passing(error) {
+        if self.left == 0 || !(self.is_passing)(error) {
             return None;
         }
         let longest = FIRST_PAUSE.saturating_mul(1 << self.failed.min(16));
@@ -96,6 +110,15 @@ mod tests {
             Code::Internal,
         ] {
             assert!(!asked_again(code), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_made_again_if_nothing_was_written() {
+        let mut tries = Tries::of_write(None);
+        assert!(tries.after(&error(Code::Conflict)).is_some());
+        for code in [Code::OutcomeUnknown, Code::Unreachable, Code::Busy] {
+            assert!(tries.after(&error(code)).is_none(), "{code:?}");
         }
     }
 

@@ -250,7 +250,13 @@ impl Scan {
                 partitions,
                 asking.clone(),
             );
-            let entered = handle.gate.enter(self.statement.asker, partitions, until);
+            let (gate, asker) = (&handle.gate, self.statement.asker);
+            let entered = async {
+                match row {
+                    Some(_) => gate.look_up(asker, until).await.map(|place| vec![place]),
+                    None => gate.enter(asker, partitions, until).await,
+                }
+            };
             let others = tokio::select! {
                 biased;
                 places = entered => {

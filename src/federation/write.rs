@@ -1,4 +1,4 @@
-//! Writes to a source: its gate, breaker and limits are those of reads; nothing is tried again.
+//! Writes to a source: its gate, breaker and limits are those of reads; nothing is sent again.
 
 use std::sync::Arc;
 use std::time::Instant;

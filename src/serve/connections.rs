@@ -30,9 +30,18 @@ pub(in crate::serve) const TOO_MANY: &str =
 
 /// Time to finish what runs, once told to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// And to say so to those whose statements were cut off.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Ready when what runs has had its time to finish, since `stop`.
+pub(in crate::serve) async fn grace_is_over(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
 
 /// Serve each client of a protocol as it comes, until `shutdown` is ready; then take no new ones, tell those that are there to
-/// `stop`, let them finish for ten seconds, and end them. `preface` is the length of what every client sends first.
+/// `stop`, let them finish for ten seconds, and end those that do not end themselves then. `preface` is the length of what every
+/// client sends first.
 pub(in crate::serve) async fn serve_each<F>(
     listener: TcpListener,
     options: &ServeOptions,
@@ -73,7 +82,10 @@ pub(in crate::serve) async fn serve_each<F>(
     drop(incoming);
     stop.cancel();
     let ended = async { while clients.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, ended).await.is_err() {
+    if tokio::time::timeout(GRACE + LAST_WORDS, ended)
+        .await
+        .is_err()
+    {
         closing.cancel();
         clients.shutdown().await;
     }

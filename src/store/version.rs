@@ -233,6 +233,37 @@ impl Pinned {
         }
     }
 
+    /// Of each key, whether several rows have it; equal rows all count. Looks at two of them, however many there are.
+    ///
+    /// # Errors
+    /// As for [`Pinned::lookup`].
+    pub fn has_several(&self, index: usize, keys: &[ArrayRef]) -> Result<Vec<bool>> {
+        let columns = self.shape.check_keys(index, keys)?;
+        let hashes = hashes(keys)?;
+        let directory = &self.version.indexes[index];
+        let heads = directory.heads(&hashes);
+        let chunks = &self.version.chunks;
+        let counts = self.shape.counts_column();
+        let has_several = |key: usize| {
+            let chain = directory.from(hashes[key], heads[key]);
+            let rows = chain.filter(|&position| chunks.is_live(position));
+            let rows = rows.filter_map(|position| chunks.row(position));
+            let own = rows.filter(|(rows, row)| {
+                let mut pairs = columns.iter().zip(keys);
+                pairs.all(|(&column, value)| equal_keys(rows.column(column), *row, value, key))
+            });
+            let mut numbers = own.map(|(rows, row)| {
+                counts.map_or(1, |counts| {
+                    let counts = rows.column(counts).as_primitive::<Int64Type>();
+                    counts.value(row)
+                })
+            });
+            let first = numbers.next().unwrap_or(0);
+            first > 1 || numbers.next().is_some()
+        };
+        Ok((0..hashes.len()).map(has_several).collect())
+    }
+
     fn matches(
         &self,
         index: usize,

@@ -92,7 +92,7 @@ use crate::incremental::Compiled;
 use crate::memory::Memory;
 use crate::replication::{Durable, Wanted};
 
-/// What runs statements for views: the engine's, without what a session sets.
+/// What runs statements for views: the engine's, without what a session sets. It is told what views learn of sources.
 #[async_trait]
 pub trait Execute: Send + Sync {
     /// The rows of a view's query, computed now.
@@ -105,7 +105,13 @@ pub trait Execute: Send + Sync {
         check: &Check,
         candidate: &Arc<Version>,
     ) -> Result<bool>;
+
+    /// A source that could not be followed, or did not say where it stands, does so again.
+    fn answers_again(&self, source: &str);
 }
+
+/// There once the engine is.
+type Executing = Arc<OnceLock<Arc<dyn Execute>>>;
 
 /// A materialized view as it is to be kept.
 #[derive(Clone, Debug)]
@@ -173,7 +179,7 @@ pub struct Views {
     watches: Mutex<BTreeMap<ObjectId, Result<Arc<Watch>, Arc<str>>>>,
     /// Something is due sooner than it was.
     changed: Arc<Notify>,
-    execute: OnceLock<Arc<dyn Execute>>,
+    execute: Executing,
     keeper: Keeper,
     /// For what is kept by change.
     #[cfg_attr(not(feature = "serve"), allow(dead_code))]
@@ -200,11 +206,12 @@ impl Views {
         memory: Arc<Memory>,
     ) -> Result<Self> {
         let shelves = Arc::new(Shelves::default());
-        let keeper =
-            Keeper::begin(durable, shelves.clone(), memory.clone()).map_err(|e| Error::Store {
-                message: format!("no thread can be made for views: {e}"),
-                help: None,
-            })?;
+        let execute = Executing::default();
+        let keeper = Keeper::begin(durable, shelves.clone(), memory.clone(), execute.clone());
+        let keeper = keeper.map_err(|e| Error::Store {
+            message: format!("no thread can be made for views: {e}"),
+            help: None,
+        })?;
         Ok(Self {
             shelves,
             versions: Versions::new(data_dir),
@@ -213,7 +220,7 @@ impl Views {
             plans: Mutex::default(),
             watches: Mutex::default(),
             changed: Arc::default(),
-            execute: OnceLock::new(),
+            execute,
             keeper,
             memory,
             asked: Asked::default(),

@@ -1,9 +1,9 @@
 //! The dataflow of a view that is kept by change, and the table that it keeps: they go from thread to thread together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 
 use super::marks::At;
@@ -169,7 +169,7 @@ impl Running {
 /// Keys of a view that several of its rows have: while there is one, a declared key does not hold.
 struct Doubles {
     key: Vec<usize>,
-    found: std::collections::HashSet<Box<[u8]>>,
+    found: HashSet<Box<[u8]>>,
 }
 
 impl Doubles {
@@ -180,7 +180,7 @@ impl Doubles {
         }
     }
 
-    /// Look at the keys that a change has touched.
+    /// Look at the keys that a change has touched, each once.
     fn look(&mut self, content: &Pinned, change: &ZSet) -> store::Result<()> {
         let Some(index) = content
             .shape()
@@ -193,19 +193,23 @@ impl Doubles {
         let keys: Vec<_> = columns
             .map(|&c| crate::store::canonical_floats(change.rows().column(c)))
             .collect();
-        let found = content.lookup(index, &keys)?;
-        let counts = content.counts(&found.positions)?;
-        let mut rows = vec![0i64; change.len()];
-        for (i, key) in found.keys.iter().enumerate() {
-            rows[*key as usize] += counts.as_ref().map_or(1, |counts| counts.value(i));
-        }
         let fields = keys
             .iter()
             .map(|key| arrow::row::SortField::new(key.data_type().clone()));
         let converter = arrow::row::RowConverter::new(fields.collect())?;
-        let bytes = converter.convert_columns(&keys)?;
-        for (key, rows) in bytes.iter().zip(rows) {
-            match rows > 1 {
+        let rows = converter.convert_columns(&keys)?;
+        let mut seen = HashSet::new();
+        let distinct: Vec<usize> = (0..rows.num_rows())
+            .filter(|&row| seen.insert(rows.row(row)))
+            .collect();
+        let taken = UInt32Array::from_iter_values(distinct.iter().map(|&row| row as u32));
+        let keys = keys
+            .iter()
+            .map(|key| arrow::compute::take(key, &taken, None));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        for (row, is_double) in distinct.into_iter().zip(content.has_several(index, &keys)?) {
+            let key = rows.row(row);
+            match is_double {
                 true => self.found.insert(key.data().into()),
                 false => self.found.remove(key.data()),
             };

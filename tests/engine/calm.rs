@@ -150,3 +150,33 @@ async fn a_query_needs_one_connection_for_any_number_of_fragments() {
     +--------+-------------+
     ");
 }
+
+/// Of three places scans leave one to who looks up a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_does_not_wait_for_scans() {
+    let fixture = fixture(3).await;
+    let scans = (0..4).map(|i| {
+        let session = fixture.engine.session();
+        tokio::spawn(async move {
+            let long = format!(
+                "SELECT count(*) AS n FROM \"left\".t AS a JOIN \"left\".t AS b ON a.n = b.n WHERE a.id > {i}"
+            );
+            let answer = session.execute(&long).await.unwrap();
+            answer.collect().await.unwrap()
+        })
+    });
+    let scans: Vec<_> = scans.collect();
+    let full = "SELECT running = 2 AND waiting > 0 AS met FROM system.sources WHERE name = 'left'";
+    let are_full = async {
+        while !fixture.ok(full).await.contains("| true |") {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, are_full).await.unwrap();
+    let found = fixture.ok("SELECT n FROM \"left\".t WHERE id = 7");
+    let found = tokio::time::timeout(PATIENCE, found).await.unwrap();
+    assert!(found.contains("| 7 |"), "{found}");
+    let still = fixture.ok(full).await;
+    assert!(still.contains("| true |"), "{still}");
+    scans.iter().for_each(|scan| scan.abort());
+}

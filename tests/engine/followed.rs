@@ -281,6 +281,23 @@ async fn a_bad_row_fails_reads_until_it_is_gone() {
     .await;
 }
 
+/// A key that is none costs no more than one that is: not a look at all rows of a group for each of them.
+#[tokio::test]
+async fn a_key_that_very_many_rows_have() {
+    let shop = Shop::new().await;
+    let many: Vec<_> = (10..20_010).map(|id| (id, Some("a"), Some(1))).collect();
+    shop.commit(vec![("orders", rows(order(&many), 1))]);
+    shop.ok("CREATE MATERIALIZED VIEW by_sku WITH (refresh = 'on change', key = 'sku') AS SELECT sku, id FROM shop.orders").await;
+    let failed = "materialized view by_sku cannot be read: one key has several rows, and the view's key is to tell them apart";
+    shop.until("SELECT * FROM by_sku", failed).await;
+    shop.commit(vec![("orders", rows(order(&many), -1))]);
+    shop.until_same(
+        "SELECT * FROM by_sku ORDER BY id",
+        "SELECT sku, id FROM shop.orders ORDER BY id",
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn what_cannot_follow_changes_says_so() {
     let shop = Shop::new().await;

@@ -243,6 +243,30 @@ async fn one_query_tries_whether_it_can_be_reached_again() {
     bench.until("breaker = 'closed'").await;
 }
 
+/// What follows a source sees it come back: queries do not wait until it is their turn to try.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_followed_is_asked_once_it_is_back() {
+    let bench = Bench::new("breaker_failures = 1, breaker_cooldown = '10h', retries = 0").await;
+    bench
+        .ok("CREATE MATERIALIZED VIEW v WITH (refresh = 'on change', wait = true) AS SELECT count(*) AS n FROM m.t")
+        .await;
+    bench.source.inject(Fault::Down(Code::Unreachable));
+    bench.err("SELECT n FROM m.u").await;
+    bench.until("breaker = 'open'").await;
+    bench
+        .until("(SELECT max(problem) IS NOT NULL FROM system.freshness)")
+        .await;
+    bench.until("breaker = 'open' AND state = 'down'").await;
+    bench.source.inject(Fault::None);
+    bench.until("breaker = 'closed' AND state = 'ok'").await;
+    assert!(
+        bench
+            .ok("SELECT count(*) AS n FROM m.u")
+            .await
+            .contains("| 20000 |")
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_set_while_it_runs() {
     let bench = Bench::new("max_concurrent_fragments = 1, queue_timeout = '50ms'").await;

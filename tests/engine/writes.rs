@@ -252,6 +252,32 @@ async fn what_is_unknown_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_changed_meanwhile_are_found_again() {
+    let w = world().await;
+    let more = "UPDATE mem.item SET price = price + 1 WHERE id = 1";
+    w.source.inject_write(WriteFault::Refused(Code::Conflict));
+    w.ok(more).await;
+    assert_eq!(w.items().await[0], "1|a|2.00");
+    // What was not found here has no reason to be another the next time.
+    w.source.inject_write(WriteFault::Refused(Code::Conflict));
+    let found = w.err("INSERT INTO mem.item (id) VALUES (9)").await;
+    assert!(found.starts_with("40001: "), "{found}");
+    // Of several who add to one number each has added.
+    let writers = (0..4).map(|_| {
+        let session = w.engine.session();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                shown(&session, more).await.unwrap();
+            }
+        })
+    });
+    for writer in futures::future::join_all(writers.collect::<Vec<_>>()).await {
+        writer.unwrap();
+    }
+    assert_eq!(w.items().await[0], "1|a|22.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_read_after() {
     let w = world().await;
     assert_eq!(w.values("SHOW last_write").await, [""]);

@@ -165,6 +165,24 @@ async fn what_runs_can_be_cancelled() {
     assert_eq!(rows(&client, "SELECT 2").await, ["2"]);
 }
 
+/// The server's end waits ten seconds for what runs.
+#[tokio::test]
+async fn what_the_servers_end_cuts_off_is_told_so() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let long = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b";
+    let running = client.simple_query(long);
+    let ending = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        server.stop().await;
+    };
+    let (ran, ()) = tokio::join!(running, ending);
+    assert_eq!(
+        said(&ran.unwrap_err()),
+        "57P01: the server ends, and the statement with it"
+    );
+}
+
 #[tokio::test]
 async fn rows_are_streamed() {
     let server = Server::start().await;

@@ -18,12 +18,13 @@ const MAX_IDLE: Duration = Duration::from_secs(300);
 /// How long closing a connection, or ending its statement, may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// The source's connections: never more than `max_connections`, made when needed.
+/// Connections to a source: never more than so many, made when needed.
 ///
 /// Beyond them, one short-lived connection at a time ends statements whose reader has gone.
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: Arc<Settings>,
+    most: usize,
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     flavor: OnceLock<Flavor>,
@@ -54,9 +55,10 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    pub fn new(settings: Arc<Settings>) -> Arc<Self> {
+    pub fn new(settings: Arc<Settings>, most: usize) -> Arc<Self> {
         Arc::new(Self {
-            slots: Arc::new(Semaphore::new(settings.max_connections)),
+            most,
+            slots: Arc::new(Semaphore::new(most)),
             settings,
             idle: Mutex::default(),
             flavor: OnceLock::new(),
@@ -99,7 +101,7 @@ impl Pool {
                     Code::Busy,
                     format!(
                         "all {} connections were in use for {:.1} s",
-                        self.settings.max_connections,
+                        self.most,
                         wait.as_secs_f64()
                     ),
                 )

@@ -39,7 +39,7 @@ pub(crate) struct MysqlSource {
 impl MysqlSource {
     pub fn open(config: &SourceConfig) -> Result<Self> {
         let settings = Arc::new(Settings::parse(config)?);
-        let pool = Pool::new(settings.clone());
+        let pool = Pool::new(settings.clone(), settings.max_connections);
         Ok(Self {
             capturing: Capturing::new(pool.clone(), settings.clone()),
             pool,

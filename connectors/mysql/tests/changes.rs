@@ -5,11 +5,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use belvedere_connector::{Capture, Code};
 use following::{Following, Row, captured};
 use mysql_async::prelude::Queryable;
-use support::Server;
+use support::{Server, read, scan, table};
 
 const TYPES: &str = "CREATE TABLE t (
   id INT UNSIGNED, a TINYINT, b TINYINT UNSIGNED, c SMALLINT, d MEDIUMINT, e MEDIUMINT UNSIGNED, f BIGINT,
@@ -83,11 +84,38 @@ async fn what_is_told_is_what_is_read() {
         never_at_rest(&server).await;
     }
     under_load(&server).await;
+    beside_queries(&server).await;
     drift(&server).await;
     prepared_and_rolled_back(&server).await;
     settings(&server).await;
     locked(&server).await;
     lost(&server).await;
+}
+
+/// Where the log stands is asked beside queries: one that has the only connection keeps nobody waiting for that.
+async fn beside_queries(server: &Server) {
+    server
+        .database("beside", &["CREATE TABLE t (id INT PRIMARY KEY)"])
+        .await;
+    let source = server.source("beside", &[("max_connections", "1")]);
+    let t = table(&source, "t").await;
+    let mut writer = server.connection_in("beside").await;
+    writer.query_drop("LOCK TABLES t WRITE").await.unwrap();
+    let held = tokio::spawn({
+        let source = source.clone();
+        async move { read(&source, scan(&t, &["id"])).await }
+    });
+    let waiting = "SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST WHERE DB = 'beside' AND STATE LIKE '%metadata lock%'";
+    let asked = async {
+        while server.ask("", waiting).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        source.position().await
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    told.expect("nobody waits for the query").unwrap();
+    writer.query_drop("UNLOCK TABLES").await.unwrap();
+    held.await.unwrap().unwrap();
 }
 
 /// Money goes from account to account, and each account counts how often: a row that a snapshot has, though a transaction behind

@@ -72,6 +72,10 @@ impl Dialect for PostgresDialect {
         stored::assign(value, field)
     }
 
+    fn refuses_misfits(&self, field: &Field) -> bool {
+        stored::is_integer(field)
+    }
+
     fn read(&self, data_type: &DataType, facts: &Facts, column: ast::Expr) -> Result<Read, String> {
         if let Some(encoding) = facts
             .collation

@@ -37,10 +37,11 @@ const SESSION: &str = "SET search_path = ''; \
     SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
 
-/// The connections of one source: at most `max_connections`, made when needed, used again.
+/// Connections to one source: at most so many, made when needed, used again.
 #[derive(Debug)]
 pub struct Pool {
     pub settings: Arc<Settings>,
+    most: usize,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     /// Something between here and the server gives each statement any of its own connections: none is prepared on another.
@@ -70,9 +71,10 @@ impl Connection {
 }
 
 impl Pool {
-    pub fn new(settings: Arc<Settings>) -> Arc<Self> {
+    pub fn new(settings: Arc<Settings>, most: usize) -> Arc<Self> {
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(settings.max_connections)),
+            most,
+            permits: Arc::new(Semaphore::new(most)),
             idle: Mutex::new(Vec::new()),
             is_pooled: AtomicBool::default(),
             settings,
@@ -121,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// A connection, if one is free now and another stays so, for what takes long: questions go on beside it.
+    /// A connection, if one is free now and another stays so, for what takes long: queries go on beside it.
     pub async fn try_acquire_spare(self: &Arc<Self>) -> Result<Option<Lease>> {
         match self.permits.available_permits() {
             0 | 1 => Ok(None),
@@ -135,7 +137,7 @@ impl Pool {
     }
 
     pub fn busy(&self) -> Error {
-        let n = self.settings.max_connections;
+        let n = self.most;
         Error::new(
             Code::Busy,
             format!("none of its {n} connections became free in time"),

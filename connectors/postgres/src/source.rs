@@ -43,7 +43,9 @@ impl Connector for PostgresConnector {
     }
 
     fn open(&self, config: SourceConfig) -> Result<Arc<dyn Source>> {
-        let pool = Pool::new(Arc::new(Settings::new(config)?));
+        let settings = Settings::new(config)?;
+        let most = settings.max_connections;
+        let pool = Pool::new(Arc::new(settings), most);
         Ok(Arc::new(PostgresSource {
             capturing: Capturing::new(pool.clone()),
             pool,

@@ -151,6 +151,11 @@ pub fn assign(value: &Operand<'_>, field: &Field) -> Result<ast::Expr, String> {
     }
 }
 
+/// A column to which any whole number is assigned that fits, and no other (22003).
+pub fn is_integer(field: &Field) -> bool {
+    matches!(native_of(field), "smallint" | "integer" | "bigint")
+}
+
 fn native_of(field: &Field) -> &str {
     let native = field.metadata().get(NATIVE_TYPE);
     decision(native.map_or("", String::as_str)).0

@@ -61,6 +61,11 @@ pub trait Dialect: Debug + Send + Sync {
         Ok(value.sql.clone())
     }
 
+    /// Whether a whole number that a column cannot hold is refused, whatever width it was computed in.
+    fn refuses_misfits(&self, _field: &Field) -> bool {
+        false
+    }
+
     /// Whether a value of an UPDATE is computed of what was set before it, and not of the row as it was.
     fn assigns_in_order(&self) -> bool {
         false

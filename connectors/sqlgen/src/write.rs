@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use belvedere_connector::{Expr, Literal, Support, TableRef};
+use belvedere_connector::{Expr, ExprKind, Literal, Support, TableRef};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     self, Assignment, AssignmentTarget, ObjectName, Parens, SetExpr, TableObject, Values,
@@ -214,6 +214,18 @@ impl Renderer<'_> {
         if let Some(literal) = value.as_literal() {
             return self.stored(literal, field);
         }
+        // The last step is the column's own: it ends in the same error here.
+        let value = match &value.kind {
+            ExprKind::Cast { arg }
+                if value.data_type.is_integer() && arg.data_type.is_integer() =>
+            {
+                match self.dialect.refuses_misfits(field) {
+                    true => arg.as_ref(),
+                    false => value,
+                }
+            }
+            _ => value,
+        };
         let operand = self.exact(value, scope).map_err(|why| at(field, why))?;
         let assigned = self.dialect.assign(&operand, field);
         assigned.map_err(|why| at(field, why))

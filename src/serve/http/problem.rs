@@ -142,7 +142,7 @@ fn status(error: &Error) -> StatusCode {
         },
         "source_table_missing" => StatusCode::NOT_FOUND,
         "timeout" | "source_timeout" => StatusCode::GATEWAY_TIMEOUT,
-        "name_taken" | "in_use" | "target_exists" => StatusCode::CONFLICT,
+        "name_taken" | "in_use" | "target_exists" | "source_conflict" => StatusCode::CONFLICT,
         "not_in_this_version" => StatusCode::NOT_IMPLEMENTED,
         "memory" | "kept_memory" | "store" => StatusCode::SERVICE_UNAVAILABLE,
         "cursor_expired" => StatusCode::GONE,
@@ -215,5 +215,7 @@ mod tests {
             "nobody answers",
         );
         assert_eq!(of(Error::Source(unreachable)), 503);
+        let changed = belvedere_connector::Error::row_changed();
+        assert_eq!(of(Error::Source(changed)), 409);
     }
 }

@@ -15,7 +15,7 @@ use super::statements::{Statement, What};
 use super::wire::{Broken, REPLY_BYTES};
 use crate::engine::{PgType, Session, TransactionState};
 use crate::error::{Error, Result};
-use crate::serve::connections::Peer;
+use crate::serve::connections::{Peer, grace_is_over};
 
 /// Prepared statements, and portals, of one connection.
 const MOST: usize = 10_000;
@@ -100,7 +100,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }),
             };
             match request {
-                Ok(request) => self.take(request).await?,
+                Ok(request) => tokio::select! {
+                    taken = self.take(request) => taken?,
+                    () = grace_is_over(&stop) => {
+                        let message = "the server ends, and the statement with it";
+                        return self.end("57P01", message).await;
+                    }
+                },
                 Err(e) => {
                     self.fail(&e, None);
                     match of {

@@ -304,3 +304,21 @@ fn what_a_table_takes_in_memory_goes_with_its_rows() {
     table.apply(2, &all(-1)).unwrap();
     assert!(table.snapshot().bytes() < full.bytes() / 10);
 }
+
+#[test]
+fn keys_that_several_rows_have() {
+    let mut table = Table::new(Shape::new("v", schema()).with_index(&[1]));
+    let many = |from: i64, weight| (from..2_000).map(move |i| (row(i, "a", 0.0), weight));
+    let others = [(row(1, "b", 0.0), 1), (row(1, "c", 0.0), 2)];
+    let rows: Vec<_> = many(0, 1).chain(others).collect();
+    table.apply(1, &zset(&rows)).unwrap();
+    let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d"]));
+    let several = |table: &Table| {
+        let keys = std::slice::from_ref(&keys);
+        table.snapshot().has_several(1, keys).unwrap()
+    };
+    assert_eq!(several(&table), [true, false, true, false]);
+    let rows: Vec<_> = many(1, -1).collect();
+    table.apply(2, &zset(&rows)).unwrap();
+    assert_eq!(several(&table), [false, false, true, false]);
+}

@@ -48,7 +48,7 @@ use super::journal::Ended;
 use super::marks::{At, Marks};
 use super::shelf::Shelves;
 use super::watch::Watch;
-use super::{FlowPlan, KeptView};
+use super::{Executing, FlowPlan, KeptView};
 use crate::catalog::ObjectId;
 use crate::memory::Memory;
 use crate::replication::{self, Durable, Epoch, Replication};
@@ -90,6 +90,7 @@ impl Keeper {
         durable: Box<dyn Durable>,
         shelves: Arc<Shelves>,
         memory: Arc<Memory>,
+        execute: Executing,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = unbounded_channel();
         let is_to_ask = Arc::new(AtomicBool::new(false));
@@ -98,9 +99,8 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("views".to_string())
             .spawn(move || {
-                if let Some(mut kept) =
-                    Kept::begin(durable, shelves, memory, (inbox, asks), &runtime)
-                {
+                let begun = Kept::begin(durable, shelves, memory, execute, (inbox, asks), &runtime);
+                if let Some(mut kept) = begun {
                     kept.run();
                 }
             })?;
@@ -154,6 +154,7 @@ struct Kept {
     replication: Replication,
     shelves: Arc<Shelves>,
     memory: Arc<Memory>,
+    execute: Executing,
     inbox: UnboundedReceiver<Command>,
     is_to_ask: Arc<AtomicBool>,
     /// A source has answered where it stands.
@@ -205,6 +206,7 @@ impl Kept {
         durable: Box<dyn Durable>,
         shelves: Arc<Shelves>,
         memory: Arc<Memory>,
+        execute: Executing,
         (mut inbox, is_to_ask): (UnboundedReceiver<Command>, Arc<AtomicBool>),
         runtime: &Handle,
     ) -> Option<Self> {
@@ -242,6 +244,7 @@ impl Kept {
             replication,
             shelves,
             memory,
+            execute,
             inbox,
             is_to_ask,
             answered: Arc::default(),

@@ -32,6 +32,8 @@ pub(super) struct Following {
     pub is_idle: bool,
     pub failures: u32,
     pub rests_until: Option<Instant>,
+    /// It has not been asked with success since it failed.
+    is_lost: bool,
     pub asking: Option<oneshot::Receiver<(Instant, Position)>>,
     /// Where it stood when it was asked, and its copies have not come to.
     pub asked: Option<(Instant, Position)>,
@@ -72,6 +74,7 @@ impl Kept {
             }
             Err(e) => {
                 source.failures += 1;
+                source.is_lost = true;
                 let rest = pause(FIRST_REST, source.failures, LONGEST_REST);
                 source.rests_until = Some(Instant::now() + rest);
                 let is_definite =
@@ -125,11 +128,16 @@ impl Kept {
             source.asked_at = Some(Instant::now());
             if followed.contains(name) {
                 let (asked, answered) = (source.source.clone(), self.answered.clone());
+                let was_lost = std::mem::take(&mut source.is_lost);
+                let (lost, execute) = (name.clone(), self.execute.clone());
                 let (answer, asking) = oneshot::channel();
                 source.asking = Some(asking);
                 self.runtime.spawn(async move {
                     let at = Instant::now();
                     if let Ok(position) = asked.position().await {
+                        if was_lost && let Some(execute) = execute.get() {
+                            execute.answers_again(&lost);
+                        }
                         // Somebody else follows it meanwhile.
                         let _ = answer.send((at, position));
                     }
@@ -168,6 +176,7 @@ impl Following {
             is_idle: false,
             failures: 0,
             rests_until: None,
+            is_lost: false,
             asking: None,
             asked: None,
             asked_at: None,
@@ -181,7 +190,7 @@ impl Following {
         match self.asking.as_mut().map(oneshot::Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(asked)) => self.asked = Some(asked),
-            Some(Err(TryRecvError::Closed)) => {}
+            Some(Err(TryRecvError::Closed)) => self.is_lost = true,
         }
         self.asking = None;
     }

@@ -84,7 +84,11 @@ const MOST_ATTEMPTS: usize = 10;
 /// Change capture of one source.
 #[derive(Debug)]
 pub(crate) struct Capturing {
+    /// For what may wait behind a query: discovery, the rows of a snapshot, tables that were altered.
     pool: Arc<Pool>,
+    /// For what waits behind no query, for how old a copy is depends on it: where the log stands. One connection, once something is
+    /// followed; whoever has it asks for no other of it.
+    questions: Arc<Pool>,
     settings: Arc<Settings>,
     /// As far as discovery has found out.
     readiness: RwLock<Option<Capture>>,
@@ -115,6 +119,7 @@ impl Capturing {
     pub fn new(pool: Arc<Pool>, settings: Arc<Settings>) -> Self {
         Self {
             pool,
+            questions: Pool::new(settings.clone(), 1),
             settings,
             readiness: RwLock::default(),
             // Beyond those that people give.
@@ -131,7 +136,7 @@ impl Capturing {
     /// The connection's.
     pub async fn discover(&self) -> Result<()> {
         let user = self.settings.user.clone();
-        let found = self.ask(move |lease| {
+        let found = self.ask(&self.pool, move |lease| {
             let user = user.clone();
             let flavor = lease.flavor();
             let look = async move { readiness::read(&mut lease.conn, flavor, &user).await };
@@ -165,11 +170,12 @@ impl Capturing {
     /// By a connection that is alive.
     async fn ask<T: Send>(
         &self,
+        pool: &Arc<Pool>,
         act: impl for<'l> Fn(&'l mut Lease) -> Asked<'l, T> + Send,
     ) -> Result<T> {
         let mut fresh = false;
         loop {
-            let mut lease = self.pool.lease(None, fresh).await?;
+            let mut lease = pool.lease(None, fresh).await?;
             match act(&mut lease).await {
                 Ok(found) => {
                     lease.give_back().await;
@@ -193,7 +199,7 @@ impl Capturing {
 
     async fn standing(&self) -> Result<Standing> {
         type Found = (String, Option<String>, Option<String>, bool);
-        let found = self.ask(|lease| {
+        let found = self.ask(&self.questions, |lease| {
             let flavor = lease.flavor();
             let asked = async move {
                 let found: Option<Found> = lease.conn.query_first(flavor.standing()).await?;
@@ -281,7 +287,9 @@ impl Capturing {
             return Err(rewound().at_source(&settings.source));
         }
         let charsets = self
-            .ask(|lease| Charsets::read(&mut lease.conn).boxed())
+            .ask(&self.questions, |lease| {
+                Charsets::read(&mut lease.conn).boxed()
+            })
             .await?;
         let log = Log::open(settings, &gtids, self.reader).await?;
         let followed = Followed {
@@ -304,7 +312,7 @@ impl Capturing {
     /// The connection's.
     pub async fn lag(&self) -> Result<Option<Lag>> {
         const DENIED: u16 = 1227;
-        let files = self.ask(|lease| {
+        let files = self.ask(&self.questions, |lease| {
             let asked = async {
                 let rows = lease.conn.query::<Row, _>("SHOW BINARY LOGS").await;
                 match rows {

@@ -29,6 +29,10 @@
 //! | `stream.rs` | [`LogStream`] |
 //! | `watching.rs` | what the log does not tell |
 //!
+//! *Why a connection of its own.* How old a copy is depends on how soon the source says where its log stands. That must not wait
+//! behind queries, which may have all connections of the pool for long. So what is asked beside the stream, and is short, is asked
+//! over one connection that nobody else has.
+//!
 //! Invariants:
 //! - What is reported as read to the server is what was acknowledged, and nothing behind it.
 //! - A table without a way to name its old rows is never published: the server would refuse its updates.
@@ -75,7 +79,11 @@ const MOST_ATTEMPTS: usize = 10;
 /// Change capture of one source.
 #[derive(Debug)]
 pub struct Capturing {
+    /// For what may wait behind a query: discovery, and the rows of a snapshot.
     pool: Arc<Pool>,
+    /// For what waits behind no query. One connection, once something is followed. Whoever has it goes on by itself, and asks for
+    /// no other of it.
+    questions: Arc<Pool>,
     /// As far as discovery has found out.
     readiness: RwLock<Option<Readiness>>,
     /// Tables that this process has seen published. None: it has not looked yet.
@@ -89,6 +97,7 @@ pub struct Capturing {
 impl Capturing {
     pub fn new(pool: Arc<Pool>) -> Self {
         Self {
+            questions: Pool::new(pool.settings.clone(), 1),
             pool,
             readiness: RwLock::default(),
             published: Mutex::default(),
@@ -149,12 +158,12 @@ impl Capturing {
     /// The connection's.
     pub async fn position(&self) -> Result<Position> {
         let settings = &self.pool.settings;
-        let lease = self.pool.acquire(None).await?;
+        let lease = self.questions.acquire(None).await?;
         let standing = match place::standing(lease.client()?).await {
             // It had died in the pool.
             Err(_) if lease.reused && lease.client()?.is_closed() => {
                 drop(lease);
-                let lease = self.pool.acquire_fresh(None).await?;
+                let lease = self.questions.acquire_fresh(None).await?;
                 place::standing(lease.client()?).await
             }
             standing => standing,
@@ -170,7 +179,8 @@ impl Capturing {
             is_further
         });
         if standing.flushed < standing.inserted {
-            tokio::spawn(watching::nudge(self.pool.clone(), Some(standing.inserted)));
+            let nudge = watching::nudge(self.questions.clone(), Some(standing.inserted));
+            tokio::spawn(nudge);
         }
         Ok(standing.timeline.at(standing.inserted))
     }
@@ -180,7 +190,7 @@ impl Capturing {
     pub async fn snapshot(&self, tables: &[Captured]) -> Result<Snapshot> {
         let settings = &self.pool.settings;
         let mut has_slot = {
-            let mut lease = self.pool.acquire_alive().await?;
+            let mut lease = self.questions.acquire_alive().await?;
             let published = self.publish(&mut lease, tables).await?;
             if let Some(Err(e)) = published.into_iter().find(Result::is_err) {
                 return Err(e);
@@ -189,7 +199,7 @@ impl Capturing {
         };
         for _ in 0..MOST_ATTEMPTS {
             let mut session = Session::open(settings, slot::LOCK_TIMEOUT, None).await?;
-            let exported = slot::create(&self.pool, &mut session, has_slot).await?;
+            let exported = slot::create(&self.questions, &mut session, has_slot).await?;
             has_slot = true;
             let position = session.timeline.at(exported.at);
             let streams = Readers::streams(self.pool.clone(), session, &exported, tables).await?;
@@ -309,7 +319,7 @@ impl Capturing {
         tables: &[Captured],
     ) -> Result<Box<dyn ChangeStream>> {
         let settings = &self.pool.settings;
-        let mut lease = self.pool.acquire_alive().await?;
+        let mut lease = self.questions.acquire_alive().await?;
         let slot = slot::until_free(lease.client()?, settings, self.reader()).await?;
         let truncated =
             |message: String| Error::new(Code::LogTruncated, message).at_source(&settings.source);
@@ -357,7 +367,7 @@ impl Capturing {
         let log = session.start(settings).await?;
         let tables = tables.iter().cloned().zip(relations).collect();
         let asked = self.asked.subscribe();
-        let stream = LogStream::new(self.pool.clone(), timeline, log, place, tables, asked);
+        let stream = LogStream::new(self.questions.clone(), timeline, log, place, tables, asked);
         Ok(Box::new(stream))
     }
 
@@ -365,7 +375,7 @@ impl Capturing {
     /// The connection's.
     pub async fn lag(&self) -> Result<Option<Lag>> {
         let settings = &self.pool.settings;
-        let lease = self.pool.acquire_alive().await?;
+        let lease = self.questions.acquire_alive().await?;
         let held = slot::held(lease.client()?, settings).await?;
         let most = settings.max_lag.filter(|_| settings.names.slot.is_ours);
         Ok(held.map(|bytes| Lag { bytes, most }))
@@ -376,7 +386,7 @@ impl Capturing {
     pub async fn release(&self) -> Result<()> {
         let settings = &self.pool.settings;
         let names = &settings.names;
-        let mut lease = self.pool.acquire_alive().await?;
+        let mut lease = self.questions.acquire_alive().await?;
         let client = lease.client()?;
         if names.slot.is_ours
             && slot::until_free(client, settings, self.reader())

@@ -11,6 +11,7 @@ use belvedere_connector::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::layout::Shape;
@@ -107,7 +108,7 @@ impl LogStream {
         };
         let tables: Vec<Followed> = tables.into_iter().enumerate().map(followed).collect();
         Self {
-            watching: watching::look(pool.clone(), tables.clone()).boxed(),
+            watching: going_on(watching::look(pool.clone(), tables.clone())),
             pool,
             timeline,
             log,
@@ -160,7 +161,7 @@ impl LogStream {
             // They end with what the log has next, and it need not have anything.
             tokio::spawn(watching::nudge(self.pool.clone(), None));
         }
-        self.watching = watching::look(self.pool.clone(), self.tables.clone()).boxed();
+        self.watching = going_on(watching::look(self.pool.clone(), self.tables.clone()));
     }
 
     /// What there is to tell of an event.
@@ -281,7 +282,7 @@ impl LogStream {
             let oid = relation.oid;
             Ok(Worked::Shape { table, oid, shape })
         };
-        self.working = Some(work.boxed());
+        self.working = Some(going_on(work));
     }
 
     /// Tell what has been gathered, up to the end of a transaction if it is one.
@@ -300,7 +301,7 @@ impl LogStream {
             return told(&self.names, drafts, end).map(Some);
         }
         let work = read(self.pool.clone(), self.names.clone(), drafts, end);
-        self.working = Some(work.map(|told| told.map(Worked::Told)).boxed());
+        self.working = Some(going_on(work.map(|told| told.map(Worked::Told))));
         Ok(None)
     }
 
@@ -333,6 +334,23 @@ impl LogStream {
         let event = self.event().await?;
         self.take(event)
     }
+}
+
+/// Goes on also while the stream is not read, since others wait for the connection that it has; and ends with the stream.
+fn going_on<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    let done = async move {
+        match task.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(e)) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            // The runtime ends.
+            _ => std::future::pending().await,
+        }
+    };
+    done.boxed()
 }
 
 #[async_trait]

@@ -72,10 +72,12 @@ async fn ended(pool: &Arc<Pool>, followed: &[(usize, &Followed)]) -> Result<Vec<
 pub async fn nudge(pool: Arc<Pool>, to: Option<Lsn>) {
     // Best effort: a server that does not let us is written to by others, some time.
     let done = async {
+        if to.is_some() {
+            tokio::time::sleep(FLUSH_PATIENCE).await;
+        }
         let mut lease = pool.acquire_alive().await?;
         let failed = |e| failure(&pool.settings, None, e);
         if let Some(to) = to {
-            tokio::time::sleep(FLUSH_PATIENCE).await;
             let standing = standing(lease.client()?).await.map_err(failed)?;
             if standing.is_none_or(|standing| standing.flushed >= to) {
                 return Ok(());

@@ -9,7 +9,7 @@ use belvedere_connector::{
 use belvedere_postgres::PostgresConnector;
 
 use crate::applied::Applied;
-use crate::fixture::{Database, connect};
+use crate::fixture::{Database, connect, read, scan_of, table};
 use crate::server::Server;
 
 /// Longer than the interval in which what the log does not tell is looked after.
@@ -552,6 +552,48 @@ async fn a_connection_that_is_cut_goes_on() {
     assert!(refused.to_string().contains("process"), "{refused}");
     drop(second);
     other.changes(&from, &following.tables).await.unwrap();
+}
+
+/// However long queries take, and however many wait for the connections: where the log stands is told, and read on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_keep_nothing_that_follows_waiting() {
+    let database = Database::new("beside").await;
+    database
+        .run("CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW slow AS SELECT 1::int8 AS id FROM pg_sleep(600)")
+        .await;
+    let source = open(&database, "postgres", &[("max_connections", "1")]).await;
+    let mut following = Following::new(source.clone(), &["t"]).await;
+    let tables = source.discover().await.unwrap();
+    let slow = scan_of(table(&tables, "slow"));
+    let held = tokio::spawn({
+        let source = source.clone();
+        async move { read(&source, slow).await }
+    });
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let runs = async {
+        while database
+            .client
+            .query_one(running, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, runs)
+        .await
+        .expect("it is at work");
+    for id in 1..4 {
+        database.run(&format!("INSERT INTO t VALUES ({id})")).await;
+        let caught_up = tokio::time::timeout(SOON, following.catch_up()).await;
+        caught_up.expect("nobody waits for the query");
+        let reopened = tokio::time::timeout(SOON, following.reopen()).await;
+        reopened.expect("nobody waits for the query");
+    }
+    held.abort();
+    following.check("t").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

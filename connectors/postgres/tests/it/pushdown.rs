@@ -430,3 +430,29 @@ async fn a_statement_is_one_select_with_its_constants_bound() {
     assert!(sql.contains(r#"t0."d" = CAST($1 AS text)"#), "{sql}");
     assert!(sql.contains("DESC NULLS LAST LIMIT 5"), "{sql}");
 }
+
+/// What is computed wide enough is assigned there as here; what wraps here would be an error there.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_do_not_fit_their_column_are_refused_there_too() {
+    let db = Database::new("assigned").await;
+    db.run("CREATE TABLE t (id int PRIMARY KEY, qty int, big int8)")
+        .await;
+    let (source, tables) = db.discovered(&[]).await;
+    let t = table(&tables, "t");
+    let schema = t.arrow_schema();
+    let cast = |arg: Expr, data_type| Expr {
+        nullable: arg.nullable,
+        kind: ExprKind::Cast { arg: Box::new(arg) },
+        data_type,
+    };
+    let more = |value| binary(value, BinaryOp::Plus, int(1), DataType::Int64);
+    let stores = |name: &str, value: Expr| {
+        let assigned = [(schema.index_of(name).unwrap(), value)];
+        source.capabilities().stores(&assigned, &schema).is_exact()
+    };
+    let wide = cast(column(t, "qty"), DataType::Int64);
+    assert!(stores("qty", cast(more(wide), DataType::Int32)));
+    assert!(!stores("big", more(column(t, "big"))));
+    let big = cast(more(column(t, "big")), DataType::Int32);
+    assert!(!stores("qty", big));
+}
