@@ -143,7 +143,7 @@ mod tests {
             let scale = random.i8(0..=38);
             let unscaled = random.i128(..) % 10_i128.pow(random.u32(1..=38));
             let text = format!("{unscaled}e-{scale}");
-            let expected = (text.parse().unwrap(), text.parse().unwrap());
+            let expected: (f64, f32) = (text.parse().unwrap(), text.parse().unwrap());
             assert_eq!(of_128(unscaled, scale), expected, "{text}");
             assert_eq!(of_256(i256::from_i128(unscaled), scale), expected, "{text}");
         }

@@ -15,7 +15,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
@@ -33,10 +33,12 @@ pub fn exact_decimals(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {
         // A scan's filters are of all its table's columns; other nodes' expressions of their inputs'.
         let scanned = match &node {
-            LogicalPlan::TableScan(scan) => Some(DFSchema::try_from_qualified_schema(
-                scan.table_name.clone(),
-                &scan.source.schema(),
-            )?),
+            LogicalPlan::TableScan(scan) if !scan.filters.is_empty() => {
+                Some(DFSchema::try_from_qualified_schema(
+                    scan.table_name.clone(),
+                    &scan.source.schema(),
+                )?)
+            }
             _ => None,
         };
         let names = NamePreserver::new_for_projection();
@@ -59,10 +61,12 @@ pub fn exact_decimals(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// The node with the same for what is folded to a constant.
 pub fn folds_exactly(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     expressions::rewritten(node, may_be_inexact, |expr, schema| {
-        expr.transform_up(|expr| match folding::is_constant(&expr) {
-            true => exactly(expr, schema),
-            false => Ok(Transformed::no(expr)),
-        })
+        expr.transform_up(
+            |expr| match may_be_inexact(&expr) && folding::is_constant(&expr) {
+                true => exactly(expr, schema),
+                false => Ok(Transformed::no(expr)),
+            },
+        )
     })
 }
 
@@ -220,7 +224,7 @@ impl Arithmetic {
         }
     }
 
-    fn out_of_range(&self) -> datafusion::common::DataFusionError {
+    fn out_of_range(&self) -> DataFusionError {
         exact::out_of_range(self.what(), &self.data_type).into()
     }
 }

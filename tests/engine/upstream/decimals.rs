@@ -1,6 +1,8 @@
 //! Decimals of more digits than there are: what has room is right, what has none is an error.
 
 use super::{answers, fixture};
+use crate::fixture::Fixture;
+use crate::servers::{connected, postgres};
 
 /// The decimals of a table are text there: SQLite would make floats of them.
 const ROWS: (&str, &str) = (
@@ -160,4 +162,45 @@ async fn a_decimal_is_cast_to_the_nearest_float() {
     | 48.714286 | 110.714286 |
     +-----------+------------+
     ");
+}
+
+/// Its own numbers have any number of digits: the answers are the same, with pushdown on and off.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_postgres_are_held_to_their_type() {
+    let server = tokio::task::block_in_place(postgres::Server::private);
+    let client = connected(server.port).await;
+    let tables = "CREATE TABLE m (k integer, amt numeric, n numeric(20,5), total numeric);
+        INSERT INTO m VALUES (1, 9e17, 123456789012345, 48.714286), (2, 6e17, 1.5, 110.714286),
+                             (3, 9e17, 2, 1); ANALYZE";
+    client.batch_execute(tables).await.unwrap();
+    let fixture = Fixture::empty().await;
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
+    fixture.ok(&format!("CREATE SOURCE pg FROM '{url}'")).await;
+    for pushdown in ["on", "off"] {
+        fixture.ok(&format!("SET pushdown = {pushdown}")).await;
+        for (query, what) in [
+            ("SELECT sum(amt) AS s FROM pg.m", "a sum"),
+            ("SELECT sum(amt) AS s FROM pg.m WHERE k < 3", "a sum"),
+            ("SELECT amt + amt AS s FROM pg.m", "a sum"),
+            ("SELECT n * n AS p FROM pg.m", "a product"),
+            ("SELECT k FROM pg.m WHERE n * n > 1 ORDER BY k", "a product"),
+        ] {
+            let found = fixture.err(query).await;
+            let expected = format!("data: {what} of decimals is out of the range of its type, ");
+            assert!(found.starts_with(&expected), "{query}: {found}");
+        }
+        let found = fixture
+            .ok("SELECT k, n * n AS p, CAST(total AS DOUBLE) AS f FROM pg.m
+                 WHERE CAST(total AS DOUBLE) = 110.714286")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(found, @r"
+            +---+--------------+------------+
+            | k | p            | f          |
+            +---+--------------+------------+
+            | 2 | 2.2500000000 | 110.714286 |
+            +---+--------------+------------+
+            ");
+        }
+    }
 }
