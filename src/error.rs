@@ -426,11 +426,14 @@ fn arrow_error(e: &ArrowError) -> Error {
         message: message.into(),
         sqlstate,
     };
-    let out_of_range = || data("a number is out of the range of its type", "22003");
     match e {
         ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::DivideByZero => data("division by zero", "22012"),
         ArrowError::ArithmeticOverflow(_) => out_of_range(),
+        // Of digits that it has no room for: "Cannot cast to Decimal128(5, 2). Overflowing on 123456".
+        ArrowError::CastError(message) if message.starts_with("Cannot cast to Decimal") => {
+            out_of_range()
+        }
         ArrowError::CastError(message) | ArrowError::ParseError(message) => {
             // "Cannot cast string 'secret' to value of Int64 type": the type, never the value.
             let target = message
@@ -459,12 +462,22 @@ fn arrow_error(e: &ArrowError) -> Error {
     }
 }
 
+fn out_of_range() -> Error {
+    Error::Data {
+        message: "a number is out of the range of its type".into(),
+        sqlstate: "22003",
+    }
+}
+
 fn execution(message: &str) -> Error {
     if message.contains("ivide by zero") || message.contains("ivision by zero") {
         return Error::Data {
             message: "division by zero".into(),
             sqlstate: "22012",
         };
+    }
+    if message.starts_with("Arithmetic Overflow") {
+        return out_of_range();
     }
     // Messages of functions may quote their arguments: only the part before them is safe.
     let safe = message

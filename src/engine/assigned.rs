@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::Error;
+use crate::exact;
 
 /// What is assigned to a column, converted to its type.
 ///
@@ -117,6 +118,9 @@ impl Assigned {
             }
             .into()
         };
+        if exact::rounds_to_float(from, to) {
+            return exact::nearest_floats(value, to);
+        }
         let converted = cast_with_options(value, to, &exactly).map_err(|_| misfit())?;
         if is_kept(from, to) || from.is_string() || to.is_string() {
             return Ok(converted);

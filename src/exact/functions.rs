@@ -1,4 +1,4 @@
-//! DataFusion's functions, for floats computed here.
+//! DataFusion's functions, for floats and wide decimals computed here.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
 
+use super::decimals::{self, DistinctSum, GroupSums, RowsSum};
 use super::distinct::{self, DistinctAccumulator};
 use super::groups::ExactGroups;
 use super::moments::{self, Statistic};
@@ -44,15 +45,31 @@ pub(super) fn exact_sum() -> Arc<AggregateUDF> {
     }))
 }
 
-/// A function as it is, but for floats. All floats are 64 bits wide here: these functions' signatures coerce others.
+/// A function as it is, but for floats, and sums of decimals that may outgrow their type. All floats are 64 bits wide here:
+/// these functions' signatures coerce others.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Exact {
     inner: Arc<AggregateUDF>,
     pub(super) statistic: Statistic,
 }
 
+impl Exact {
+    /// Whether it is a sum of decimals that is computed here.
+    fn is_wide_sum(&self, fields: &[FieldRef]) -> bool {
+        let is_wide = matches!(fields, [field] if decimals::may_outgrow(field.data_type()));
+        is_wide && self.statistic == Statistic::Sum
+    }
+}
+
 impl AggregateUDFImpl for Exact {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if self.is_wide_sum(args.expr_fields) {
+            let data_type = args.return_field.data_type();
+            return Ok(match args.is_distinct {
+                true => Box::new(DistinctSum::new(data_type)),
+                false => Box::new(RowsSum::new(data_type)),
+            });
+        }
         if !is_float(args.expr_fields) {
             return self.inner.accumulator(args);
         }
@@ -65,7 +82,7 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        if is_float(args.expr_fields) {
+        if is_float(args.expr_fields) || self.is_wide_sum(args.expr_fields) {
             self.accumulator(args)
         } else {
             self.inner.create_sliding_accumulator(args)
@@ -73,7 +90,7 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        if is_float(args.expr_fields) {
+        if is_float(args.expr_fields) || self.is_wide_sum(args.expr_fields) {
             !args.is_distinct
         } else {
             self.inner.groups_accumulator_supported(args)
@@ -84,6 +101,9 @@ impl AggregateUDFImpl for Exact {
         &self,
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.is_wide_sum(args.expr_fields) {
+            return Ok(Box::new(GroupSums::new(args.return_field.data_type())));
+        }
         if !is_float(args.expr_fields) {
             return self.inner.create_groups_accumulator(args);
         }
@@ -95,7 +115,14 @@ impl AggregateUDFImpl for Exact {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        if !is_float(args.input_fields) {
+        if self.is_wide_sum(args.input_fields) {
+            let data_type = args.return_field.data_type();
+            Ok(decimals::state_fields(
+                args.name,
+                data_type,
+                args.is_distinct,
+            ))
+        } else if !is_float(args.input_fields) {
             self.inner.state_fields(args)
         } else if args.is_distinct {
             Ok(distinct::state_fields(args.name))
@@ -105,7 +132,7 @@ impl AggregateUDFImpl for Exact {
         }
     }
 
-    /// `sum(x + 1)` as `sum(x) + count(x)`: other roundings, and only if the query has more such sums.
+    /// `sum(x + 1)` as `sum(x) + count(x)`: other roundings, another decimal type, and only if the query has more such sums.
     fn simplify_expr_op_literal(
         &self,
         agg_function: &AggregateFunction,
@@ -116,7 +143,11 @@ impl AggregateUDFImpl for Exact {
     ) -> Result<Option<Expr>> {
         match lit {
             // Both sides of an operator have one type by now.
-            Expr::Literal(value, _) if value.data_type().is_floating() => Ok(None),
+            Expr::Literal(value, _)
+                if value.data_type().is_floating() || value.data_type().is_decimal() =>
+            {
+                Ok(None)
+            }
             _ => self
                 .inner
                 .simplify_expr_op_literal(agg_function, arg, op, lit, arg_is_left),

@@ -1,4 +1,5 @@
-//! Sums of floats that do not depend on the order of rows: added up without rounding, and rounded once, at the end.
+//! Sums of floats that do not depend on the order of rows: added up without rounding, and rounded once, at the end. And sums
+//! of decimals, which are right or refused.
 //!
 //! The central type is [`ExactSum`](accumulator::ExactSum). Floats go in and can be taken out again; a float comes out,
 //! or bytes, from which another machine or another day goes on. [`register`] puts it behind `sum`, `avg` and the
@@ -15,15 +16,19 @@
 //! | `rows.rs`, `groups.rs`, `distinct.rs` | their accumulators: of rows, of many groups at once, of different values |
 //! | `running.rs` | a statistic of floats that come and go |
 //! | `averages.rs` | averages of whole numbers and decimals as sums and counts |
+//! | `decimals.rs` | sums of decimals, that fit their type or are an error |
+//! | `nearest.rs` | the floats nearest to decimals |
 //! | `rules.rs` | where a rule of DataFusion's would add up rounded sums |
 
 mod accumulator;
 mod averages;
+mod decimals;
 mod distinct;
 mod dyadic;
 mod functions;
 mod groups;
 mod moments;
+mod nearest;
 mod rows;
 mod rules;
 mod running;
@@ -33,7 +38,9 @@ mod superaccumulator;
 mod tests;
 
 pub(crate) use averages::AveragesAsSums;
+pub(crate) use decimals::{digits, narrowed, out_of_range, widened};
 pub(crate) use distinct::canonical;
 pub(crate) use functions::register;
+pub(crate) use nearest::{nearest_floats, rounds_to_float};
 pub(crate) use rules::adds_up_floats;
 pub(crate) use running::Running;

@@ -8,15 +8,15 @@ use arrow::array::{
     UInt64Array,
 };
 use arrow::datatypes::{
-    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type, i256,
 };
 use datafusion::common::{Result, plan_err};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::values::{Values, decoded};
-use crate::exact::Running;
+use crate::exact::{Running, out_of_range};
 
 /// An aggregate of a group.
 #[derive(Clone, Debug)]
@@ -39,9 +39,11 @@ enum Kind {
 /// What a group has of an aggregate.
 #[derive(Clone, Debug)]
 pub(super) enum Total {
-    /// A sum, and how many values are in it: without any it is NULL. Rows are counted by the group.
+    /// A sum, and how many values are in it: without any it is NULL. Rows are counted by the group. A sum of decimals may pass
+    /// what 128 bits hold, and come back: to `sum` come so many times 2^128 as it was `carried`.
     Whole {
         sum: i128,
+        carried: i32,
         values: i64,
     },
     Floats(Box<Running>),
@@ -60,8 +62,23 @@ impl Total {
     /// As often as `weight` says.
     pub(super) fn add(&mut self, value: Added, weight: i64) {
         match (self, value) {
-            (Self::Whole { sum, values }, Added::Whole(value)) => {
-                *sum = sum.wrapping_add(value.wrapping_mul(weight.into()));
+            (
+                Self::Whole {
+                    sum,
+                    carried,
+                    values,
+                },
+                Added::Whole(value),
+            ) => {
+                let (product, carry) = product(value, weight);
+                let (total, wraps) = sum.overflowing_add(product);
+                let wrapped = match (wraps, product > 0) {
+                    (false, _) => 0,
+                    (true, true) => 1,
+                    (true, false) => -1,
+                };
+                *sum = total;
+                *carried += carry + wrapped;
                 *values += weight;
             }
             (Self::Floats(running), Added::Float(value)) => running.add(value, weight),
@@ -72,8 +89,24 @@ impl Total {
 
 impl Default for Total {
     fn default() -> Self {
-        Self::Whole { sum: 0, values: 0 }
+        Self::Whole {
+            sum: 0,
+            carried: 0,
+            values: 0,
+        }
     }
+}
+
+/// A product, and how many times 2^128 are to be added to it.
+fn product(value: i128, weight: i64) -> (i128, i32) {
+    if let Some(product) = value.checked_mul(weight.into()) {
+        return (product, 0);
+    }
+    let product = i256::from_i128(value).wrapping_mul(i256::from_i128(weight.into()));
+    let (low, high) = product.to_parts();
+    let low = low as i128;
+    // Its highest bit counts for itself there, and against it here.
+    (low, high as i32 + i32::from(low < 0))
 }
 
 impl Aggregate {
@@ -219,14 +252,19 @@ impl Aggregate {
     pub(super) fn shows_same(&self, before: &Total, after: &Total) -> bool {
         match (before, after) {
             (
-                Total::Whole { sum, values },
+                Total::Whole {
+                    sum,
+                    carried,
+                    values,
+                },
                 Total::Whole {
                     sum: new_sum,
+                    carried: new_carried,
                     values: new_values,
                 },
             ) => match &self.kind {
                 Kind::Count(_) => values == new_values,
-                _ => sum == new_sum && (*values > 0) == (*new_values > 0),
+                _ => (sum, carried) == (new_sum, new_carried) && (*values > 0) == (*new_values > 0),
             },
             (Total::Extreme(before), Total::Extreme(after)) => before == after,
             (Total::Floats(before), Total::Floats(after)) => {
@@ -234,6 +272,26 @@ impl Aggregate {
             }
             _ => false,
         }
+    }
+
+    /// Why a total has no value of its type: it is a sum of decimals with more digits.
+    pub(super) fn misfit(&self, data_type: &DataType, total: &Total) -> Option<String> {
+        let DataType::Decimal128(precision, _) = data_type else {
+            return None;
+        };
+        let (
+            Kind::Sum(_),
+            Total::Whole {
+                sum,
+                carried,
+                values: 1..,
+            },
+        ) = (&self.kind, total)
+        else {
+            return None;
+        };
+        let fits = *carried == 0 && Decimal128Type::is_valid_decimal_precision(*sum, *precision);
+        (!fits).then(|| out_of_range("a sum of decimals", data_type).to_string())
     }
 
     /// Whether it is the number of rows.
@@ -248,7 +306,7 @@ impl Aggregate {
         totals: impl Iterator<Item = (i64, &'a Total)>,
     ) -> Result<ArrayRef> {
         let sum = |(_, total): (i64, &Total)| match total {
-            Total::Whole { sum, values } => (*values > 0).then_some(*sum),
+            Total::Whole { sum, values, .. } => (*values > 0).then_some(*sum),
             _ => None,
         };
         let values = |(_, total): (i64, &Total)| match total {

@@ -248,12 +248,25 @@ impl GroupBy {
         (number as u32, id)
     }
 
+    /// [`finish_each`](Self::finish_each), where all groups have a row.
+    ///
+    /// # Errors
+    /// As it has, and if a group has none.
+    pub fn finish(&mut self) -> Result<ZSet> {
+        let mut why = None;
+        let change = self.finish_each(&mut |message, _| why = Some(message))?;
+        match why {
+            Some(why) => exec_err!("{why}"),
+            None => Ok(change),
+        }
+    }
+
     /// End the epoch: the change of all groups that were touched, those that ended up the same left out. A group's old
-    /// row goes, its new one comes.
+    /// row goes, its new one comes. Of a group with a sum that its type does not hold, `failed` is told why, in place of a row.
     ///
     /// # Errors
     /// If more rows of a group were taken away than there were: the state is no longer of use.
-    pub fn finish(&mut self) -> Result<ZSet> {
+    pub fn finish_each(&mut self, failed: &mut dyn FnMut(String, i64)) -> Result<ZSet> {
         let stride = self.aggregates.len();
         let is_total = self.keys.is_empty();
         let mut out: Vec<(&[u8], i64, i64, &[Total])> = Vec::new();
@@ -278,6 +291,13 @@ impl GroupBy {
                 out.push((key, 1, is.rows, totals));
             }
         }
+        out.retain(|(_, weight, _, totals)| match self.misfit(totals) {
+            Some(why) => {
+                failed(why, *weight);
+                false
+            }
+            None => true,
+        });
         let mut columns = match is_total {
             true => Vec::new(),
             false => {
@@ -340,6 +360,13 @@ impl GroupBy {
             part.free.push(touched.group);
         }
         Ok(())
+    }
+
+    /// Why a group with these totals has no row.
+    fn misfit(&self, totals: &[Total]) -> Option<String> {
+        let fields = self.schema.fields().iter().skip(self.keys.len());
+        let mut columns = self.aggregates.iter().zip(fields).zip(totals);
+        columns.find_map(|((aggregate, field), total)| aggregate.misfit(field.data_type(), total))
     }
 
     /// Whether two states of a group give the same row.

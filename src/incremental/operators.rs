@@ -186,7 +186,8 @@ impl Operator for Grouped {
             })
         })?;
         for (groups, output) in sets {
-            let mut change = groups.finish()?;
+            let failed = &mut |message, weight| epoch.failed(message, weight);
+            let mut change = groups.finish_each(failed)?;
             if let Some(output) = output {
                 change = output.apply(&change)?;
             }

@@ -33,8 +33,12 @@ fn may_fold_to_a_nan(expr: &Expr) -> bool {
         Expr::ScalarFunction(_) => !floats::is_one_nan(expr),
         _ => false,
     };
-    // What reads a column is of another row each time; so may be what is volatile.
-    is_computed && !expr.any_column_refs() && !expr.is_volatile() && !reads_elsewhere(expr)
+    is_computed && is_constant(expr)
+}
+
+/// Whether DataFusion may fold it: what reads a column is of another row each time; so may be what is volatile.
+pub fn is_constant(expr: &Expr) -> bool {
+    !expr.any_column_refs() && !expr.is_volatile() && !reads_elsewhere(expr)
 }
 
 fn reads_elsewhere(expr: &Expr) -> bool {

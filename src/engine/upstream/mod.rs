@@ -11,6 +11,7 @@
 //! | `constants.rs` | an order without columns that are one value, or NULL by an outer join |
 //! | `groups.rs` | a panic in the first groups by floats, and ranks among the first groups alone |
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
+//! | `decimals.rs` | decimals with more digits than their type has, and casts to floats that round twice |
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL, and `> ANY (SELECT …)` that compares a column with itself |
 //! | `absent.rs` | `(SELECT …)` taken for what is never NULL, although it may find no row |
 //! | `types.rs` | columns of unions and of `CASE` that are said to be of one type, and are of another |
@@ -46,6 +47,7 @@ mod aggregates;
 mod amended;
 mod constants;
 mod copies;
+mod decimals;
 mod escapes;
 mod expressions;
 mod extremes;
@@ -94,7 +96,8 @@ pub(super) fn before_optimizer(plan: LogicalPlan, state: &SessionState) -> Resul
 
 /// What is done to what has been optimized, and cut, before it becomes a physical plan.
 pub(super) fn before_planner(plan: LogicalPlan) -> Result<LogicalPlan> {
-    ranges::unfollowed_ranges(floats::equal_floats(plan)?)
+    let plan = decimals::exact_decimals(floats::equal_floats(plan)?)?;
+    ranges::unfollowed_ranges(plan)
 }
 
 /// DataFusion's rules over logical plans, in their order. Those that use keys find them as they are.
@@ -131,7 +134,8 @@ pub(super) fn logical_rules() -> Vec<LogicalRule> {
 }
 
 fn before_simplification(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    folding::folds_to_one_nan(node)?.transform_data(zones::times_in_zones)
+    let node = folding::folds_to_one_nan(node)?.transform_data(decimals::folds_exactly)?;
+    node.transform_data(zones::times_in_zones)
 }
 
 /// DataFusion's rules over physical plans, in their order.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, Decimal128Array, DictionaryArray, Int32Array, Int64Array,
+    RecordBatch, StringArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
 use datafusion::physical_expr::expressions::col;
 
 use super::model::{Kept, customers, items, orders};
@@ -173,6 +174,51 @@ fn keys_of_dictionaries_and_nulls_in_them() {
     let mut found: Vec<_> = (0..groups.len()).map(of).collect();
     found.sort();
     assert_eq!(found, [(None, 0), (Some("x"), 2)]);
+}
+
+/// What a sum of decimals is after each change, of values with their weights: an error where it has more digits than its type, and
+/// right again when it comes back.
+#[test]
+fn a_sum_of_decimals_comes_back_from_beyond_its_type() {
+    let data_type = DataType::Decimal128(38, 20);
+    let schema = Arc::new(Schema::new(vec![Field::new("x", data_type.clone(), true)]));
+    let sum = vec![(
+        Aggregate::sum(col("x", &schema).unwrap()),
+        "sum".to_string(),
+    )];
+    let mut group = GroupBy::new(&schema, Vec::new(), sum).unwrap();
+    let most = 10_i128.pow(38) - 1;
+    let mut change = |values: &[(i128, i64)]| {
+        let (values, weights): (Vec<i128>, Vec<i64>) = values.iter().copied().unzip();
+        let values = Decimal128Array::from(values).with_data_type(data_type.clone());
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(values)]).unwrap();
+        group.push(&ZSet::new(rows, weights).unwrap()).unwrap();
+        let mut failed = Vec::new();
+        let given = group.finish_each(&mut |message, weight| failed.push((message, weight)));
+        let given = given.unwrap();
+        let sums = given.rows().column(0).as_primitive::<Decimal128Type>();
+        let sums = sums.iter().zip(given.weights().iter().copied());
+        (sums.collect::<Vec<_>>(), failed)
+    };
+    let outgrown = |weight| {
+        let message = "a sum of decimals is out of the range of its type, numeric(38,20)";
+        vec![(message.to_string(), weight)]
+    };
+    assert_eq!(change(&[]), (vec![(None, 1)], vec![]));
+    assert_eq!(
+        change(&[(most, 1)]),
+        (vec![(None, -1), (Some(most), 1)], vec![])
+    );
+    // By a digit; then so that 128 bits do not hold it, by many rows at once, too.
+    assert_eq!(change(&[(1, 1)]), (vec![(Some(most), -1)], outgrown(1)));
+    let (none, stays) = change(&[(most, 1), (-5, 1), (most, 1_000_000)]);
+    assert_eq!(none, vec![]);
+    assert_eq!(stays, [outgrown(-1), outgrown(1)].concat());
+    let back = change(&[(most, -1_000_000), (most, -1), (most, -1)]);
+    assert_eq!(back, (vec![(Some(-4), 1)], outgrown(-1)));
+    assert_eq!(change(&[(-most, 3)]), (vec![(Some(-4), -1)], outgrown(1)));
+    let back = change(&[(-most, -3), (1, -1)]);
+    assert_eq!(back, (vec![(Some(-5), 1)], outgrown(-1)));
 }
 
 /// Groups by the first column, with what the values of the second say.

@@ -1,5 +1,6 @@
 //! Queries whose answers were wrong before `src/engine/upstream`.
 
+mod decimals;
 mod floats;
 mod patterns;
 mod plans;
