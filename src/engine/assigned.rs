@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::dialect;
 use crate::error::Error;
 
 /// What is assigned to a column, converted to its type.
@@ -117,7 +118,10 @@ impl Assigned {
             }
             .into()
         };
-        let converted = cast_with_options(value, to, &exactly).map_err(|_| misfit())?;
+        let converted = match from.is_string() && matches!(to, DataType::Binary) {
+            true => dialect::read_bytes(value).map_err(|_| misfit())?,
+            false => cast_with_options(value, to, &exactly).map_err(|_| misfit())?,
+        };
         if is_kept(from, to) || from.is_string() || to.is_string() {
             return Ok(converted);
         }

@@ -23,7 +23,7 @@ use super::names::Names;
 use super::prepared::bound;
 use super::query::{self, Planned};
 use super::settings::Settings;
-use super::{labels, system, upstream, versions};
+use super::{dialect, labels, system, upstream, versions};
 use crate::catalog::{CATALOG, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::{Cut, SourceTable, of_one_table, spooled};
@@ -84,6 +84,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         versions::into_names(source, &names.settings.timezone)?;
         system::understand(source, &names, &mut state)?;
     }
+    dialect::in_words(&mut statement);
     let statement = SqlStatement::Statement(Box::new(statement));
     let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
     let planned = || Error::Internal("a write is planned as a projection".to_string());
@@ -119,6 +120,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         }
     };
     let rows = rows(projection, &schema, &assigned, &is_cast, &known)?;
+    let rows = dialect::meant(rows, &state, &names.settings.timezone)?;
     Ok(PlannedWrite {
         change: write.change,
         table,

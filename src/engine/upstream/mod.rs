@@ -63,7 +63,9 @@ mod topk;
 mod windows;
 mod zones;
 
+pub(super) use expressions::rewritten;
 pub(super) use recursion::bare_recursion;
+pub(super) use zones::{is_utc, offset};
 
 use amended::{Amended, Amends};
 
