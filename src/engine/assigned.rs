@@ -118,10 +118,15 @@ impl Assigned {
             }
             .into()
         };
-        let converted = match from.is_string() && matches!(to, DataType::Binary) {
-            true => dialect::read_bytes(value).map_err(|_| misfit())?,
-            false => cast_with_options(value, to, &exactly).map_err(|_| misfit())?,
+        let cast = || cast_with_options(value, to, &exactly).ok();
+        let converted = match to {
+            DataType::Binary if from.is_string() => dialect::read_bytes(value).ok(),
+            DataType::Date32 | DataType::Timestamp(_, None) if from.is_string() => {
+                cast().or_else(|| dialect::read_times(value, to))
+            }
+            _ => cast(),
         };
+        let converted = converted.ok_or_else(&misfit)?;
         if is_kept(from, to) || from.is_string() || to.is_string() {
             return Ok(converted);
         }

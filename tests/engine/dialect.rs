@@ -78,11 +78,17 @@ async fn texts_are_bytes() {
     t.ok(r"INSERT INTO t (id, b) VALUES (12, '\x00ff'), (13, NULL)")
         .await;
     t.ok(r"UPDATE t SET b = '\x0102' WHERE id = 2").await;
+    t.ok("INSERT INTO t (id, local) VALUES (14, '2025-04-01 10:00')")
+        .await;
     same(
         &t,
         &[
             (r"SELECT id FROM t WHERE b = '\x00ff' ORDER BY id", "1; 12"),
             ("SELECT b FROM t WHERE id = 2", "0102"),
+            (
+                "SELECT id FROM t WHERE local = timestamp '2025-04-01 10:00:00'",
+                "14",
+            ),
         ],
     )
     .await;

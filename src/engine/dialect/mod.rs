@@ -38,6 +38,7 @@ use datafusion::execution::context::SessionState;
 pub(crate) use bytes::bytes_of;
 pub(super) use bytes::read_bytes;
 pub(super) use meaning::meant;
+pub(super) use moments::read_times;
 pub(super) use words::in_words;
 
 /// The functions and operators that all sessions have.

@@ -2,6 +2,8 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use datafusion::arrow::array::timezone::Tz;
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 
@@ -28,6 +30,25 @@ pub(super) fn read(text: &str, to: &DataType, session: &str) -> Option<ScalarVal
         }
         _ => None,
     }
+}
+
+/// Texts as dates, or as times without a zone. None: one of them is none.
+pub(in crate::engine) fn read_times(texts: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
+    let texts = cast(texts, &DataType::Utf8).ok()?;
+    let mut times = Vec::new();
+    for text in texts.as_string::<i32>() {
+        times.push(match text {
+            Some(text) => {
+                let given = ScalarValue::Utf8(Some(text.to_string()));
+                match given.cast_to(to) {
+                    Ok(time) => time,
+                    Err(_) => read(text, to, "UTC")?,
+                }
+            }
+            None => ScalarValue::try_from(to).ok()?,
+        });
+    }
+    ScalarValue::iter_to_array(times).ok()
 }
 
 /// None: it is finer than the unit.
