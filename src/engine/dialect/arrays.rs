@@ -71,7 +71,7 @@ impl ScalarUDFImpl for Contains {
                     answers.collect::<BooleanArray>(),
                 )))
             }
-            _ => Ok(found),
+            _ => Ok(found.clone()),
         }
     }
 }

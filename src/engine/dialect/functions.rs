@@ -51,11 +51,11 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         function("pg_typeof", &[1], text_type, |args| {
             let name = sql_type(args[0].data_type());
             // PostgreSQL's type has no digits, nor have its timestamps two names.
-            let name = match name.split('(').next().unwrap_or_default() {
-                "timestamp" => "timestamp without time zone".to_string(),
-                "time" => "time without time zone".to_string(),
-                "numeric" => "numeric".to_string(),
-                _ => name,
+            let name = match name.as_str() {
+                "timestamp" => "timestamp without time zone",
+                "time" => "time without time zone",
+                name if name.starts_with("numeric(") && !name.ends_with("[]") => "numeric",
+                name => name,
             };
             let names = std::iter::repeat_n(Some(name), args[0].len());
             Ok(Arc::new(names.collect::<StringArray>()))

@@ -88,12 +88,11 @@ fn is_date(data_type: &DataType) -> bool {
 
 /// A text that stands beside bytes is one that is written for some.
 fn as_bytes(value: Expr, of: &DataType) -> Result<Expr> {
-    match &value {
-        _ if is_bytes(of) => Ok(value),
-        Expr::Literal(..) if of.is_string() || of.is_null() => {
-            Ok(bytes::bytes_in().call(vec![value]))
-        }
-        _ => plan_err!("|| joins bytea with bytea; cast the other side"),
+    let is_written = matches!(value, Expr::Literal(..)) && (of.is_string() || of.is_null());
+    match (is_bytes(of), is_written) {
+        (true, _) => Ok(value),
+        (false, true) => Ok(bytes::bytes_in().call(vec![value])),
+        (false, false) => plan_err!("|| joins bytea with bytea: cast the other side"),
     }
 }
 
