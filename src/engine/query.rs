@@ -161,7 +161,8 @@ async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
         .await?;
     let plan = upstream::bare_recursion(plan)?;
-    let plan = dialect::meant(plan, &state, &names.settings.timezone)?;
+    let room = Room::for_plan(&plan)?;
+    let plan = room.with(|| dialect::meant(plan, &state, &names.settings.timezone))?;
     Ok(Planned { plan, names })
 }
 

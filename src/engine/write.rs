@@ -22,6 +22,7 @@ use super::assigned::assigned;
 use super::names::Names;
 use super::prepared::bound;
 use super::query::{self, Planned};
+use super::room::Room;
 use super::settings::Settings;
 use super::{dialect, labels, system, upstream, versions};
 use crate::catalog::{CATALOG, SystemTableProvider};
@@ -120,7 +121,8 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         }
     };
     let rows = rows(projection, &schema, &assigned, &is_cast, &known)?;
-    let rows = dialect::meant(rows, &state, &names.settings.timezone)?;
+    let room = Room::for_plan(&rows)?;
+    let rows = room.with(|| dialect::meant(rows, &state, &names.settings.timezone))?;
     Ok(PlannedWrite {
         change: write.change,
         table,

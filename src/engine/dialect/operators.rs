@@ -29,7 +29,14 @@ impl ExprPlanner for Operators {
         if !is_ours {
             return Ok(PlannerResult::Original(raw));
         }
-        let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+        // The left side of a sum of numbers may be long, and is not looked at.
+        let right = kind(&raw.right, schema);
+        let is_sum = matches!(raw.op, BinaryOperator::Plus | BinaryOperator::Minus);
+        let left = match &right {
+            Some(right) if is_sum && !is_interval(right) && !is_date(right) => None,
+            _ => kind(&raw.left, schema),
+        };
+        let (Some(left), Some(right)) = (left, right) else {
             return Ok(PlannerResult::Original(raw));
         };
         let RawBinaryExpr {
@@ -68,6 +75,18 @@ impl ExprPlanner for Operators {
             }
         };
         Ok(PlannerResult::Planned(planned))
+    }
+}
+
+/// The type of an operand. What is still an operator in a chain is one that DataFusion has.
+fn kind(operand: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match operand {
+        Expr::BinaryExpr(chain) => match chain.op {
+            Operator::Multiply | Operator::Divide | Operator::Modulo => Some(DataType::Float64),
+            Operator::StringConcat => Some(DataType::Utf8),
+            _ => operand.get_type(schema).ok(),
+        },
+        operand => operand.get_type(schema).ok(),
     }
 }
 
