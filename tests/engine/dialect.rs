@@ -234,3 +234,22 @@ async fn casts_and_small_functions() {
         "data: a text is no value of type json"
     );
 }
+
+#[tokio::test]
+async fn views_that_are_kept_by_change_mean_the_same() {
+    let t = fixture().await;
+    t.ok("RESET search_path").await;
+    t.ok("ALTER SOURCE own SET (changes = 'poll', poll_interval = '50ms')")
+        .await;
+    let query = r"SELECT id, to_char(placed, 'YYYY-MM-DD') AS day, name SIMILAR TO 'Smith%' AS smith, extract(second from local) AS second,
+        placed AT TIME ZONE 'Asia/Tokyo' AS there, b = '\x00ff' AS found, age(local, timestamp '2025-01-01') AS age,
+        CAST(extract(second from local) AS INT) AS rounded FROM own.t";
+    t.ok(&format!(
+        "CREATE MATERIALIZED VIEW kept WITH (refresh = 'on change') AS {query}"
+    ))
+    .await;
+    assert_eq!(
+        t.ok("SELECT * FROM kept ORDER BY id").await,
+        t.ok(&format!("{query} ORDER BY id")).await
+    );
+}
