@@ -118,7 +118,8 @@ impl Pattern {
                 }
             }
         }
-        if !has_begun && self.fraction.is_empty() && places > 0 {
+        let is_alone = self.fraction.is_empty() || (self.is_bare && is_zero);
+        if !has_begun && is_alone && places > 0 {
             // A zero alone is shown.
             shown.pop();
             shown.push('0');
@@ -200,6 +201,8 @@ mod tests {
         assert_eq!(of("0.1", "99.99"), "   .10");
         assert_eq!(of("1.005", "9.99"), " 1.01");
         assert_eq!(of("9.995", "99.99"), " 10.00");
+        assert_eq!(of("0.5", "FM999.99"), ".5");
+        assert_eq!(of("0.0", "FM999.99"), "0.");
         assert_eq!(of("1485", "999"), " ###");
         assert_eq!(of("0", "999"), "   0");
         assert!(Pattern::read("9.99EEEE").is_err());
