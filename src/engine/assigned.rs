@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::dialect;
 use crate::error::Error;
 use crate::exact;
 
@@ -121,7 +122,15 @@ impl Assigned {
         if exact::rounds_to_float(from, to) {
             return exact::nearest_floats(value, to);
         }
-        let converted = cast_with_options(value, to, &exactly).map_err(|_| misfit())?;
+        let cast = || cast_with_options(value, to, &exactly).ok();
+        let converted = match to {
+            DataType::Binary if from.is_string() => dialect::read_bytes(value).ok(),
+            DataType::Date32 | DataType::Timestamp(_, None) if from.is_string() => {
+                cast().or_else(|| dialect::read_times(value, to))
+            }
+            _ => cast(),
+        };
+        let converted = converted.ok_or_else(&misfit)?;
         if is_kept(from, to) || from.is_string() || to.is_string() {
             return Ok(converted);
         }

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use super::names::PATH;
 use super::sources::LiveSource;
 use super::world::{Inner, World};
-use super::{Engine, connectors, kept, upstream};
+use super::{Engine, connectors, dialect, kept, upstream};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
@@ -155,6 +155,7 @@ impl EngineBuilder {
             .with_physical_optimizer_rules(super::query::physical_rules())
             .build();
         upstream::register_functions(&mut state)?;
+        dialect::register(&mut state)?;
         // All sessions have the same: a sum of floats does not depend on who computes it, nor in which parts.
         exact::register(&mut state)?;
         for function in &self.functions {

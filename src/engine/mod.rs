@@ -46,6 +46,7 @@
 //! | `connectors.rs` | the connectors of this build |
 //! | `lineage.rs` | which columns a view's columns are computed from |
 //! | `log.rs` | what ran: `system.queries` |
+//! | `dialect/` | what PostgreSQL's users mean, where DataFusion takes it otherwise |
 //! | `system/` | the system tables |
 //! | `versions.rs` | `VERSION AS OF` |
 //! | `upstream/` | what DataFusion gets wrong, kept from changing an answer |
@@ -61,6 +62,7 @@ mod copy;
 mod define;
 #[cfg(feature = "serve")]
 mod described;
+mod dialect;
 mod explain;
 #[cfg(feature = "serve")]
 mod figures;
@@ -106,6 +108,8 @@ pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
 #[cfg(feature = "serve")]
 pub(crate) use described::{Column, Described};
+#[cfg(feature = "serve")]
+pub(crate) use dialect::bytes_of;
 #[cfg(feature = "serve")]
 pub(crate) use figures::{Figures, ViewFigures};
 pub use prepared::Prepared;

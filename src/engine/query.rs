@@ -30,7 +30,7 @@ use super::names::Names;
 use super::room::Room;
 use super::settings::{Consistency, Settings};
 use super::stop::Stop;
-use super::{labels, system, upstream, versions};
+use super::{dialect, labels, system, upstream, versions};
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
@@ -155,11 +155,17 @@ async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<
     let mut state = state(&names, None)?;
     versions::into_names(&mut query, &names.settings.timezone)?;
     system::understand(&mut query, &names, &mut state)?;
+    dialect::in_words(&mut query);
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))
         .await?;
-    let plan = upstream::as_planned(plan, &state)?;
+    let plan = upstream::bare_recursion(plan)?;
+    let room = Room::for_plan(&plan)?;
+    let plan = room.with(|| {
+        let plan = dialect::meant(plan, &state, &names.settings.timezone)?;
+        upstream::as_planned(plan, &state)
+    })?;
     Ok(Planned { plan, names })
 }
 

@@ -23,8 +23,9 @@ use super::assigned::assigned;
 use super::names::Names;
 use super::prepared::bound;
 use super::query::{self, Planned};
+use super::room::Room;
 use super::settings::Settings;
-use super::{labels, system, upstream, versions};
+use super::{dialect, labels, system, upstream, versions};
 use crate::catalog::{CATALOG, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::{Cut, SourceTable, Tries, of_one_table, spooled};
@@ -85,8 +86,9 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         versions::into_names(source, &names.settings.timezone)?;
         system::understand(source, &names, &mut state)?;
     }
+    dialect::in_words(&mut statement);
     let statement = SqlStatement::Statement(Box::new(statement));
-    let plan = upstream::as_planned(state.statement_to_plan(statement).await?, &state)?;
+    let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
     let planned = || Error::Internal("a write is planned as a projection".to_string());
     let LogicalPlan::Dml(dml) = plan else {
         return Err(planned());
@@ -120,6 +122,11 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         }
     };
     let rows = rows(projection, &schema, &assigned, &is_cast, &known)?;
+    let room = Room::for_plan(&rows)?;
+    let rows = room.with(|| {
+        let rows = dialect::meant(rows, &state, &names.settings.timezone)?;
+        upstream::as_planned(rows, &state)
+    })?;
     Ok(PlannedWrite {
         change: write.change,
         table,

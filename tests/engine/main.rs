@@ -46,6 +46,7 @@
 //! | `copy.rs` | `COPY … TO` |
 //! | `writes.rs` | INSERT, UPDATE, DELETE: refused, computed here, read after |
 //! | `windows.rs` | windows at a source, and their orders |
+//! | `dialect.rs` | what PostgreSQL's users mean |
 //! | `upstream/` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |
@@ -62,6 +63,7 @@ mod calm;
 mod clock;
 mod copy;
 mod definitions;
+mod dialect;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod drift;
 mod durability;

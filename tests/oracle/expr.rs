@@ -184,9 +184,7 @@ impl Value<'_> {
                     format!("date_part('{}', {of})", w.draw.one_of(&parts))
                 }
                 10 if a.len().is_multiple_of(2) => {
-                    let of = of(Kind::Decimal);
-                    // DuckDB rounds.
-                    format!("CAST({} AS BIGINT)", either(&of, &format!("trunc({of})")))
+                    format!("CAST({} AS BIGINT)", of(Kind::Decimal))
                 }
                 10 => format!("CAST({} AS BIGINT)", of(Kind::Boolean)),
                 _ => format!("(- {a})"),
@@ -269,20 +267,15 @@ impl Value<'_> {
             Kind::Date => match choice {
                 0..6 => format!("CAST({} AS DATE)", of(Kind::Timestamp)),
                 6..9 => {
-                    let next = format!("({a} + INTERVAL '1 day')");
-                    // A timestamp, in DuckDB.
-                    either(&next, &format!("CAST({next} AS DATE)"))
+                    // The sum is a timestamp.
+                    format!("CAST({a} + INTERVAL '1 day' AS DATE)")
                 }
                 _ => format!("CAST(date_trunc('month', {a}) AS DATE)"),
             },
             Kind::Timestamp => match choice {
                 0..4 => format!("CAST({} AS TIMESTAMP)", of(Kind::Date)),
                 4..6 => {
-                    let later = format!("({a} + INTERVAL '1 hour')");
-                    match a.contains("DATE '") {
-                        true => ours_alone(&later, "a date and hours are a date here"),
-                        false => later,
-                    }
+                    format!("({a} + INTERVAL '1 hour')")
                 }
                 _ => {
                     let parts = [

@@ -43,7 +43,7 @@ use self::table::Definition;
 use super::names::Names;
 use crate::catalog::SystemTable;
 
-pub(super) use pg_catalog::{Catalog, asks_catalog, column_name, understand};
+pub(super) use pg_catalog::{Catalog, asks_catalog, build, column_name, understand};
 pub(crate) use pg_type::PgType;
 pub(super) use pg_type::{OIDS, PG_TYPE};
 #[cfg(feature = "serve")]

@@ -69,6 +69,10 @@ mod types;
 mod windows;
 mod zones;
 
+pub(super) use expressions::rewritten;
+pub(super) use recursion::bare_recursion;
+pub(super) use zones::{is_utc, offset};
+
 use amended::{Amended, Amends};
 
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -81,8 +85,7 @@ pub(super) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
 
 /// What is done to a statement's plan as it has been read: then its columns are what they will be.
 pub(super) fn as_planned(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    let plan = absent::values_that_may_be_absent(recursion::bare_recursion(plan)?)?;
-    types::common_types(plan, state)
+    types::common_types(absent::values_that_may_be_absent(plan)?, state)
 }
 
 /// What is done to it before it is optimized.

@@ -56,7 +56,7 @@ fn zone_of_cast(expr: &Expr) -> Option<(&Expr, &DataType)> {
     }
 }
 
-fn is_utc(zone: &str) -> bool {
+pub fn is_utc(zone: &str) -> bool {
     ["UTC", "Etc/UTC", "Z", "+00:00"].contains(&zone)
 }
 
@@ -193,7 +193,7 @@ fn moments<T: ArrowTimestampType>(times: &ArrayRef, name: &str) -> Result<ArrayR
 
 /// How far a zone is from UTC at a local time, in seconds. As PostgreSQL has it: where it is there twice, it is the second; where
 /// it is not there, it is as if the clock had not been put forward.
-fn offset(zone: Tz, local: NaiveDateTime) -> Option<i32> {
+pub fn offset(zone: Tz, local: NaiveDateTime) -> Option<i32> {
     let offset = match zone.offset_from_local_datetime(&local) {
         MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(_, offset) => offset,
         MappedLocalTime::None => {

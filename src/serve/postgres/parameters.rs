@@ -10,7 +10,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::messages::Format;
 use super::{numeric, times};
-use crate::engine::PgType;
+use crate::engine::{PgType, bytes_of};
 use crate::error::{Error, Result};
 
 /// Texts that are not called so: `unknown`, `varchar`, `bpchar`, `xml`, `citext` has no number of its own.
@@ -336,38 +336,6 @@ fn uuid(bytes: &[u8]) -> Option<String> {
         &bytes[10..],
     ];
     Some(parts.map(hex).join("-"))
-}
-
-/// `\x0aff`, or characters with `\\` and `\000`.
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("\\x") {
-        let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-        let pairs = digits.chunks(2).map(|pair| {
-            let pair = std::str::from_utf8(pair)
-                .ok()
-                .filter(|pair| pair.len() == 2)?;
-            u8::from_str_radix(pair, 16).ok()
-        });
-        return pairs.collect();
-    }
-    let mut bytes = Vec::new();
-    let mut left = text.as_bytes();
-    while let Some((byte, rest)) = left.split_first() {
-        (left, _) = (rest, ());
-        if *byte != b'\\' {
-            bytes.push(*byte);
-            continue;
-        }
-        if let Some(rest) = left.strip_prefix(b"\\") {
-            bytes.push(b'\\');
-            left = rest;
-            continue;
-        }
-        let (octal, rest) = left.split_first_chunk::<3>()?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(octal).ok()?, 8).ok()?);
-        left = rest;
-    }
-    Some(bytes)
 }
 
 /// The items of `{1,NULL,"a \"b\""}`: one dimension.

@@ -37,7 +37,7 @@ use crate::engine::names::Names;
 
 pub(in crate::engine) use catalog::Catalog;
 pub(super) use catalog::schema_name;
-pub(in crate::engine) use rewrite::{asks_catalog, called as column_name, understand};
+pub(in crate::engine) use rewrite::{asks_catalog, build, called as column_name, understand};
 
 type Known = fn(&Names, &mut Rows);
 

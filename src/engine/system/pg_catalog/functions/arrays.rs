@@ -4,9 +4,7 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, ScalarValue};
 
-use super::{
-    Context, Known, Returns, integer, known, long, maybe_text, nothing, number, text, texted,
-};
+use super::{Context, Known, Returns, known, long, maybe_text, nothing, number, text, texted};
 use crate::engine::system::pg_catalog::names::quoted;
 
 pub(super) static FUNCTIONS: &[Known] = &[
@@ -42,8 +40,6 @@ pub(super) static FUNCTIONS: &[Known] = &[
     known("json_build_object", Returns::Text, json_object),
     known("jsonb_build_object", Returns::Text, json_object),
     known("format", Returns::Text, formatted),
-    // Of a transaction: there are none.
-    known("age", Returns::Integer, |_, _| integer(0)),
 ];
 
 /// The names of a relation's columns, by their numbers.

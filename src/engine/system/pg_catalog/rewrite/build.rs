@@ -6,24 +6,24 @@ use sqlparser::ast::{
     ObjectNamePart, OrderByExpr, Value,
 };
 
-pub(super) fn null() -> Expr {
+pub(in crate::engine) fn null() -> Expr {
     Expr::Value(Value::Null.into())
 }
 
-pub(super) fn number(number: i64) -> Expr {
+pub(in crate::engine) fn number(number: i64) -> Expr {
     Expr::Value(Value::Number(number.to_string(), false).into())
 }
 
-pub(super) fn boolean(truth: bool) -> Expr {
+pub(in crate::engine) fn boolean(truth: bool) -> Expr {
     Expr::Value(Value::Boolean(truth).into())
 }
 
-pub(super) fn text(text: impl Into<String>) -> Expr {
+pub(in crate::engine) fn text(text: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.into()).into())
 }
 
 /// The text, if an expression is one.
-pub(super) fn as_text(expr: &Expr) -> Option<&str> {
+pub(in crate::engine) fn as_text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
@@ -34,12 +34,16 @@ pub(super) fn as_text(expr: &Expr) -> Option<&str> {
     }
 }
 
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(in crate::engine) fn call(name: &str, args: Vec<Expr>) -> Expr {
     ordered_call(name, args, Vec::new())
 }
 
 /// `name(args ORDER BY order)`
-pub(super) fn ordered_call(name: &str, args: Vec<Expr>, order: Vec<OrderByExpr>) -> Expr {
+pub(in crate::engine) fn ordered_call(
+    name: &str,
+    args: Vec<Expr>,
+    order: Vec<OrderByExpr>,
+) -> Expr {
     let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
@@ -63,7 +67,7 @@ pub(super) fn ordered_call(name: &str, args: Vec<Expr>, order: Vec<OrderByExpr>)
     })
 }
 
-pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
+pub(in crate::engine) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),
@@ -73,22 +77,22 @@ pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     }
 }
 
-pub(super) fn array(elem: Vec<Expr>) -> Expr {
+pub(in crate::engine) fn array(elem: Vec<Expr>) -> Expr {
     Expr::Array(Array { elem, named: true })
 }
 
-pub(super) fn array_of(data_type: DataType) -> DataType {
+pub(in crate::engine) fn array_of(data_type: DataType) -> DataType {
     DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(data_type), None))
 }
 
 /// The parts of a name, folded.
-pub(super) fn folded(name: &ObjectName) -> Vec<String> {
+pub(in crate::engine) fn folded(name: &ObjectName) -> Vec<String> {
     let parts = name.0.iter().filter_map(ObjectNamePart::as_ident);
     parts.map(belvedere_sql::fold).collect()
 }
 
 /// The items that stand in an array's text: `{a,"b c",NULL}`.
-pub(super) fn items(text: &str) -> Option<Vec<Option<String>>> {
+pub(in crate::engine) fn items(text: &str) -> Option<Vec<Option<String>>> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut items = Vec::new();
     if inside.trim().is_empty() {

@@ -10,7 +10,7 @@
 //! | `columns.rs` | what columns are called |
 //! | `build.rs` | pieces of SQL |
 
-mod build;
+pub(in crate::engine) mod build;
 mod columns;
 mod exprs;
 mod found;

@@ -1,0 +1,64 @@
+//! What PostgreSQL's users mean, where DataFusion takes the same words otherwise, or not at all: in a query's words before it is
+//! planned, in its operators while it is, and, once types are known, in its plan. What is kept, and what sources are asked, is made
+//! of what comes out of here.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `words.rs` | types, functions and operators in words that DataFusion has |
+//! | `operators.rs` | operators over types that DataFusion does not combine |
+//! | `meaning.rs` | casts, comparisons and calls by the types of what they are about, and by the session's time zone |
+//! | `moments.rs` | texts that stand for dates and times |
+//! | `bytes.rs` | `bytea` |
+//! | `arrays.rs` | `= ANY (array)` |
+//! | `functions.rs` | functions, one row after the other |
+//! | `intervals.rs` | `age`, `make_interval`, `interval * n` |
+//! | `patterns.rs` | `SIMILAR TO` |
+//! | `formats.rs` | `to_char`, `to_date`, `to_timestamp`: times by PostgreSQL's patterns |
+//! | `digits.rs` | `to_char` of numbers |
+
+mod arrays;
+mod bytes;
+mod digits;
+mod formats;
+mod functions;
+mod intervals;
+mod meaning;
+mod moments;
+mod operators;
+mod patterns;
+mod words;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SessionState;
+
+#[cfg(feature = "serve")]
+pub(crate) use bytes::bytes_of;
+pub(super) use bytes::read_bytes;
+pub(super) use meaning::meant;
+pub(super) use moments::read_times;
+pub(super) use words::in_words;
+
+/// The functions and operators that all sessions have.
+pub(super) fn register(state: &mut SessionState) -> Result<()> {
+    let own = [
+        functions::all(),
+        intervals::functions(),
+        formats::functions(),
+    ];
+    for function in own.into_iter().flatten() {
+        state.register_udf(Arc::new(function))?;
+    }
+    state.register_expr_planner(Arc::new(operators::Operators))
+}
+
+/// A value of a statement that is none.
+fn wrong(message: impl Into<String>, sqlstate: &'static str) -> datafusion::error::DataFusionError {
+    crate::error::Error::Data {
+        message: message.into(),
+        sqlstate,
+    }
+    .into()
+}
