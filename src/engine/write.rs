@@ -82,6 +82,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
     {
         labels::tell_apart(source);
         versions::into_names(source, &names.settings.timezone)?;
+        upstream::in_known_words(source)?;
         system::understand(source, &names, &mut state)?;
     }
     let statement = SqlStatement::Statement(Box::new(statement));
