@@ -1,11 +1,15 @@
+mod planned;
+mod reworded;
+
 use belvedere_connector::{Code, Constraint};
-use datafusion::arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::DataFusionError;
 
 use crate::catalog::StoreError;
-use crate::federation::SourceFailure;
 
 pub use belvedere_connector::Kind;
+
+/// What is said to whoever runs a prepared statement that has other columns by now.
+pub(crate) const OTHER_COLUMNS: &str = "the answer has other columns than the statement was prepared with: what it reads has changed since";
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -157,6 +161,10 @@ fn instead(what: &str) -> &'static str {
         "CREATE TABLE" => {
             ". CREATE VIEW names a query; CREATE MATERIALIZED VIEW keeps its rows, too"
         }
+        "SELECT INTO" => {
+            ". CREATE VIEW v AS SELECT … names a query; CREATE MATERIALIZED VIEW v AS SELECT … keeps its rows, too"
+        }
+        reworded::CORRELATED => ". Write it as a join, or compare what is outside by = alone",
         _ => "",
     }
 }
@@ -248,8 +256,7 @@ impl Error {
             },
             Self::InUse { .. } => "2BP01",
             Self::Invalid { .. } => "22023",
-            Self::Plan(message) if message.contains("No field named") => "42703",
-            Self::Plan(_) => "42000",
+            Self::Plan(message) => planned::sqlstate(message),
             Self::Data { sqlstate, .. } => sqlstate,
             Self::Source(e) => match e.code {
                 Code::PermissionDenied => "42501",
@@ -257,6 +264,7 @@ impl Error {
                 Code::TableMissing => "42P01",
                 Code::TargetExists => "58P02",
                 Code::ValueOutOfRange => "22003",
+                Code::InvalidValue => "22P02",
                 Code::Timeout | Code::Cancelled => "57014",
                 Code::Busy | Code::LimitExceeded => "53300",
                 Code::NotWritable => "25006",
@@ -296,6 +304,20 @@ impl Error {
         }
     }
 
+    /// The name that it is about, as its message has it, where it is one that was written.
+    pub(crate) fn about(&self) -> Option<&str> {
+        match self {
+            Self::Plan(message) => planned::about(message),
+            Self::Unknown { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether a prepared statement has other columns by now than whoever prepared it was told.
+    pub(crate) fn is_of_other_columns(&self) -> bool {
+        matches!(self, Self::Source(e) if e.code == Code::SchemaChanged && e.message == OTHER_COLUMNS)
+    }
+
     /// Line and column in the statement's text, from 1, where known.
     pub fn position(&self) -> Option<(u64, u64)> {
         match self {
@@ -316,6 +338,7 @@ fn source_code(code: Code) -> &'static str {
         Code::LogTruncated => "source_log_truncated",
         Code::LogRewound => "source_log_rewound",
         Code::ValueOutOfRange => "source_value_out_of_range",
+        Code::InvalidValue => "source_invalid_value",
         Code::Timeout => "source_timeout",
         Code::Busy => "source_busy",
         Code::Cancelled => "source_cancelled",
@@ -363,156 +386,6 @@ impl From<Error> for DataFusionError {
 
 impl From<DataFusionError> for Error {
     fn from(e: DataFusionError) -> Self {
-        reworded(&e)
+        reworded::reworded(&e)
     }
-}
-
-/// DataFusion's errors in our words: those of its planner as they are, those of its kernels by kind, since they quote
-/// values.
-fn reworded(e: &DataFusionError) -> Error {
-    match e {
-        DataFusionError::External(inner) => external(inner.as_ref()),
-        DataFusionError::Shared(inner) => reworded(inner),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            reworded(inner)
-        }
-        DataFusionError::Collection(all) => match all.first() {
-            Some(first) => reworded(first),
-            None => Error::Internal("an empty collection of errors".into()),
-        },
-        DataFusionError::ArrowError(inner, _) => arrow_error(inner),
-        DataFusionError::ParquetError(_) => Error::Data {
-            message: "a Parquet file cannot be read: it is damaged, or not Parquet".into(),
-            sqlstate: "58030",
-        },
-        DataFusionError::ObjectStore(inner) => Error::Source(
-            belvedere_connector::Error::new(Code::Unreachable, "the files cannot be read")
-                .caused_by(inner.to_string()),
-        ),
-        DataFusionError::SchemaError(inner, _) => Error::Plan(schema_error(inner)),
-        DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
-            Error::Plan(one_line(message))
-        }
-        DataFusionError::SQL(inner, _) => Error::Plan(inner.to_string()),
-        DataFusionError::NotImplemented(message) => Error::NotInThisVersion {
-            what: message.clone(),
-        },
-        DataFusionError::ResourcesExhausted(message) => {
-            Error::Memory(message.lines().next().unwrap_or_default().to_string())
-        }
-        DataFusionError::Execution(message) => execution(message),
-        other => Error::Internal(other.to_string()),
-    }
-}
-
-fn external(inner: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
-    if let Some(e) = inner.downcast_ref::<Error>() {
-        return e.clone();
-    }
-    if let Some(SourceFailure(e)) = inner.downcast_ref::<SourceFailure>() {
-        return Error::Source(e.clone());
-    }
-    if let Some(e) = inner.downcast_ref::<belvedere_connector::Error>() {
-        return Error::Source(e.clone());
-    }
-    if let Some(e) = inner.downcast_ref::<DataFusionError>() {
-        return reworded(e);
-    }
-    Error::Internal(inner.to_string())
-}
-
-fn arrow_error(e: &ArrowError) -> Error {
-    let data = |message: &str, sqlstate| Error::Data {
-        message: message.into(),
-        sqlstate,
-    };
-    match e {
-        ArrowError::ExternalError(inner) => external(inner.as_ref()),
-        ArrowError::DivideByZero => data("division by zero", "22012"),
-        ArrowError::ArithmeticOverflow(_) => out_of_range(),
-        // Of digits that it has no room for: "Cannot cast to Decimal128(5, 2). Overflowing on 123456".
-        ArrowError::CastError(message) if message.starts_with("Cannot cast to Decimal") => {
-            out_of_range()
-        }
-        ArrowError::CastError(message) | ArrowError::ParseError(message) => {
-            // "Cannot cast string 'secret' to value of Int64 type": the type, never the value.
-            let target = message
-                .rsplit_once(" to value of ")
-                .map(|(_, target)| target);
-            match target.and_then(|t| t.strip_suffix(" type")) {
-                Some(target) => data(&format!("a value cannot be cast to {target}"), "22P02"),
-                None => data("a value cannot be cast to the type asked for", "22P02"),
-            }
-        }
-        ArrowError::CsvError(_) => {
-            data("a CSV file has a row that does not fit its schema", "22P04")
-        }
-        ArrowError::JsonError(_) => data(
-            "a JSON file has a row that does not fit its schema",
-            "22P04",
-        ),
-        ArrowError::InvalidArgumentError(message) if message.contains(" to store in a Decimal") => {
-            out_of_range()
-        }
-        ArrowError::ComputeError(message) if message.contains("overflow") => out_of_range(),
-        ArrowError::ComputeError(message) => execution(message),
-        ArrowError::MemoryError(message) => Error::Memory(message.clone()),
-        ArrowError::SchemaError(message) => Error::Plan(message.clone()),
-        other => Error::Internal(other.to_string()),
-    }
-}
-
-fn out_of_range() -> Error {
-    Error::Data {
-        message: "a number is out of the range of its type".into(),
-        sqlstate: "22003",
-    }
-}
-
-fn execution(message: &str) -> Error {
-    if message.contains("ivide by zero") || message.contains("ivision by zero") {
-        return Error::Data {
-            message: "division by zero".into(),
-            sqlstate: "22012",
-        };
-    }
-    if message.starts_with("Arithmetic Overflow") {
-        return out_of_range();
-    }
-    // Messages of functions may quote their arguments: only the part before them is safe.
-    let safe = message
-        .split(|c: char| matches!(c, '\'' | '"' | ':' | '(') || c.is_ascii_digit())
-        .next()
-        .unwrap_or_default()
-        .trim();
-    Error::Data {
-        message: format!("a function failed on a value ({safe})"),
-        sqlstate: "22000",
-    }
-}
-
-/// With the spelling to type: columns match exactly.
-fn schema_error(e: &SchemaError) -> String {
-    if let SchemaError::FieldNotFound {
-        field,
-        valid_fields,
-    } = e
-    {
-        let same = valid_fields
-            .iter()
-            .find(|f| f.name.eq_ignore_ascii_case(&field.name));
-        if let Some(same) = same {
-            let spelling = belvedere_sql::ident(same.name.clone());
-            return format!(
-                "No field named {}. Columns match exactly: write {spelling}",
-                field.name
-            );
-        }
-    }
-    one_line(&e.to_string())
-}
-
-/// Sentences on lines of their own as one text without a final full stop.
-fn one_line(message: &str) -> String {
-    message.trim_end().trim_end_matches('.').replace('\n', " ")
 }

@@ -587,6 +587,8 @@ pub struct CopyTo {
     pub to: Option<String>,
     /// Columns that become folders.
     pub partition_by: Vec<Ident>,
+    /// `FORCE_QUOTE (…)`: columns whose values are in quotes in any case; `*` for all.
+    pub force_quote: Vec<Ident>,
     /// `WITH (…)`; one without a value is true.
     pub options: Options,
 }

@@ -356,6 +356,11 @@ impl Display for CopyTo {
         if !self.partition_by.is_empty() {
             write!(f, " PARTITIONED BY {}", Columns(&self.partition_by))?;
         }
+        match self.force_quote.as_slice() {
+            [] => {}
+            [all] if *all == Ident::new("*") => f.write_str(" (FORCE_QUOTE *)")?,
+            columns => write!(f, " (FORCE_QUOTE {})", Columns(columns))?,
+        }
         if !self.options.is_empty() {
             write!(f, " WITH {}", self.options)?;
         }

@@ -38,6 +38,7 @@ mod limits;
 mod name;
 mod options;
 mod parser;
+mod words;
 mod write;
 
 pub use ast::{

@@ -400,6 +400,7 @@ fn statement() -> impl Strategy<Value = Statement> {
                     query,
                     to,
                     partition_by,
+                    force_quote: Vec::new(),
                     options
                 })
             ),

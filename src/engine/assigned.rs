@@ -22,6 +22,7 @@ use crate::exact;
 /// names the column.
 pub(super) fn assigned(value: Expr, input: &DFSchema, column: &FieldRef) -> Result<Expr> {
     let name = column.name().clone();
+    refuse_arrays(&value, input, column)?;
     let value = match value.unalias() {
         Expr::Cast(cast) if cast.field.data_type() == column.data_type() => {
             let from = cast.expr.get_type(input)?;
@@ -40,6 +41,34 @@ pub(super) fn assigned(value: Expr, input: &DFSchema, column: &FieldRef) -> Resu
         value => value,
     };
     Ok(value.alias(name))
+}
+
+fn refuse_arrays(value: &Expr, input: &DFSchema, column: &FieldRef) -> Result<()> {
+    let given = match value.clone().unalias() {
+        Expr::Cast(cast) => cast.expr.get_type(input)?,
+        value => value.get_type(input)?,
+    };
+    let is_array = |data_type: &DataType| {
+        use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView};
+        matches!(
+            data_type,
+            List(_) | LargeList(_) | FixedSizeList(..) | ListView(_) | LargeListView(_)
+        )
+    };
+    let to = column.data_type();
+    // Into a column of text goes the text of one.
+    if given.is_null() || (!is_array(to) && (!is_array(&given) || to.is_string())) {
+        return Ok(());
+    }
+    let refused = Error::NotWritable {
+        message: format!(
+            "column {} cannot be given a value: arrays are not written",
+            column.name()
+        ),
+        help: "Leave the column out".to_string(),
+        sqlstate: "0A000",
+    };
+    Err(refused.into())
 }
 
 fn is_constant(expr: &Expr) -> bool {
@@ -140,5 +169,32 @@ impl Assigned {
             true => Ok(converted),
             false => Err(misfit()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Field;
+    use datafusion::common::ScalarValue;
+    use datafusion::logical_expr::lit;
+
+    use super::*;
+
+    #[test]
+    fn arrays_are_not_written() {
+        let column = |data_type| Arc::new(Field::new("tags", data_type, true));
+        let list = DataType::new_list(DataType::Int64, true);
+        let item = ScalarValue::Int64(Some(1));
+        let value = ScalarValue::List(ScalarValue::new_list_nullable(&[item], &DataType::Int64));
+        let given = |value, to| assigned(value, &DFSchema::empty(), &column(to));
+        let e = Error::from(given(lit(value.clone()), list.clone()).unwrap_err());
+        assert_eq!(e.sqlstate(), "0A000");
+        assert_eq!(
+            e.to_string(),
+            "column tags cannot be given a value: arrays are not written. Leave the column out"
+        );
+        assert!(given(lit(value.clone()), DataType::Int64).is_err());
+        assert!(given(lit(value), DataType::Utf8).is_ok());
+        assert!(given(lit(ScalarValue::Null), list).is_ok());
     }
 }

@@ -28,7 +28,8 @@ pub(super) struct WithCopies {
 
 impl Planned {
     /// The same with what kept views have now: all of one shelf, once each of them may be read. Where a copy is too old, its query
-    /// takes its place. `source_fails`: that has been tried, and what the queries read cannot be reached.
+    /// takes its place, as it does of one that its transaction has yet to fill. `source_fails`: that has been tried, and what the
+    /// queries read cannot be reached.
     pub async fn with_copies(
         &self,
         deadline: Option<Instant>,
@@ -52,6 +53,20 @@ impl Planned {
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
+            let unfilled = wanted.keys().find(|id| self.names.is_unfilled(id));
+            if let Some(id) = unfilled.cloned() {
+                let error = Error::Transaction {
+                    message: format!("view {id} is filled after COMMIT"),
+                    help: "COMMIT first".to_string(),
+                    sqlstate: "55000",
+                };
+                if !self.names.has_other_way(&id) {
+                    return Err(error);
+                }
+                plan = self.read_live(plan, &id).await?;
+                live.insert(id, error);
+                continue;
+            }
             let found = match wanted.is_empty() {
                 true => None,
                 false => match self.names.readable(wanted, deadline).await {

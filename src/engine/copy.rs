@@ -62,6 +62,9 @@ fn export(names: &Names, copy: &CopyTo, columns: SchemaRef) -> Result<Arc<dyn Ex
             "Elsewhere the rows of a query come without COPY; the shell writes them with --output",
         )
     })?;
+    if !copy.force_quote.is_empty() {
+        return Err(Error::invalid("FORCE_QUOTE is for COPY … TO STDOUT"));
+    }
     let url = absolute(to, &names.inner.base_dir)?;
     let connector = options::connector_of(&names.inner.connectors, &url)?;
     let mut given = options::of_export(connector, &copy.options, ALIASES)?;

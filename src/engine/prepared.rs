@@ -9,8 +9,6 @@ use belvedere_connector::{Code, Spent};
 use belvedere_sql::{Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::scalar::ScalarValue;
 
 use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
@@ -23,7 +21,7 @@ use super::query::{self, Planned, Ran};
 use super::results::Asked;
 use super::session::Session;
 use super::{explain, labels, results, subscribe, system, typed, write};
-use crate::error::{Error, Result};
+use crate::error::{Error, OTHER_COLUMNS, Result};
 use crate::freshness::Freshness;
 use crate::views::{Bounds, Shown};
 
@@ -379,10 +377,7 @@ fn as_prepared(prepared: &Schema, answered: &Schema) -> Result<()> {
     if prepared.fields().len() == answered.fields().len() && columns().all(same) {
         return Ok(());
     }
-    let changed = belvedere_connector::Error::new(
-        Code::SchemaChanged,
-        "the answer has other columns than the statement was prepared with: what it reads has changed since",
-    );
+    let changed = belvedere_connector::Error::new(Code::SchemaChanged, OTHER_COLUMNS);
     Err(Error::Source(changed.help("Prepare it again")))
 }
 
@@ -391,42 +386,10 @@ fn parameter_values(given: HashMap<String, ScalarValue>) -> Option<ParamValues> 
     (values.len() > 0).then(|| ParamValues::Map(values.collect()))
 }
 
-/// Parameters in the order of their numbers (or names), with `$`. One of which nothing else is known is of the type that it is cast
-/// to, or a list of what is looked for in it (`id = ANY($1)`).
+/// Parameters in the order of their numbers (or names), with `$`, and what the plan tells of their types.
 pub(super) fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataType>)>> {
     let mut found = planned.plan.get_parameter_types()?;
-    if found.values().any(Option::is_none) {
-        planned.plan.apply_with_subqueries(|node| {
-            node.apply_expressions(|expr| {
-                expr.apply(|expr| {
-                    let (parameter, data_type) = match expr {
-                        Expr::Cast(cast) => (cast.expr.as_ref(), cast.field.data_type().clone()),
-                        Expr::ScalarFunction(call) if call.name() == "array_has" => {
-                            let [list, element] = call.args.as_slice() else {
-                                return Ok(TreeNodeRecursion::Continue);
-                            };
-                            let inputs = node.inputs();
-                            let known =
-                                inputs.first().map(|input| element.get_type(input.schema()));
-                            match known {
-                                Some(Ok(element)) if !element.is_null() => {
-                                    (list, DataType::new_list(element, true))
-                                }
-                                _ => return Ok(TreeNodeRecursion::Continue),
-                            }
-                        }
-                        _ => return Ok(TreeNodeRecursion::Continue),
-                    };
-                    if let Expr::Placeholder(placeholder) = parameter
-                        && let Some(unknown @ None) = found.get_mut(&placeholder.id)
-                    {
-                        *unknown = Some(data_type);
-                    }
-                    Ok(TreeNodeRecursion::Continue)
-                })
-            })
-        })?;
-    }
+    typed::infer(&planned.plan, &mut found)?;
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_by_key(|(name, _)| {
         let name = name.trim_start_matches('$');

@@ -154,6 +154,7 @@ pub(super) async fn plan(names: Names, query: &belvedere_sql::Query) -> Result<P
 async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<Planned> {
     let mut state = state(&names, None)?;
     versions::into_names(&mut query, &names.settings.timezone)?;
+    upstream::in_known_words(&mut query)?;
     system::understand(&mut query, &names, &mut state)?;
     dialect::in_words(&mut query);
     let statement = sqlparser::ast::Statement::Query(Box::new(query));

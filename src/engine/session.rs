@@ -7,6 +7,7 @@ use belvedere_connector::{Code, Exported};
 use belvedere_sql::{Change, CopyTo, SetScope, SetValue, Spanned, Statement};
 use datafusion::common::ParamValues;
 use futures::TryStreamExt;
+use sqlparser::ast;
 
 use super::answer::{
     Answer, batch_answer, deadline, limited, settled, status, streamed, timed_out, within,
@@ -252,6 +253,10 @@ impl Session {
                     Ok(())
                 })?;
                 Ok(status("RESET"))
+            }
+            // Nobody can LISTEN, so that there is nothing to leave.
+            Statement::Other(other) if matches!(**other, ast::Statement::UNLISTEN { .. }) => {
+                Ok(status("UNLISTEN"))
             }
             statement => match write::of(statement) {
                 Some(write) => Box::pin(self.write(write?, call, None)).await,

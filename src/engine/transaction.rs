@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use belvedere_sql::{Statement, fold};
+use sqlparser::ast;
 
 use super::answer::{Answer, status};
 use super::define;
@@ -18,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::views::{Ages, Readable, Shelf, Unreadable, WantedCopy};
 
 /// Versions of worlds that are of one transaction alone: none is that of a world of all.
-static PRIVATE: AtomicU64 = AtomicU64::new(1 << 63);
+const FIRST_PRIVATE: u64 = 1 << 63;
+static PRIVATE: AtomicU64 = AtomicU64::new(FIRST_PRIVATE);
 
 /// What a session is in between `BEGIN` and `COMMIT`.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Transaction {
     world: Option<Arc<World>>,
     /// A statement has failed: nothing is done any more until it ends.
     is_failed: bool,
+    /// Nobody has begun it: it is of statements that came at once, and ends with them.
+    is_implicit: bool,
     /// The settings when it began: those again if it is rolled back.
     before: Settings,
     /// What `SET LOCAL` has changed, and what it was.
@@ -81,6 +85,13 @@ impl Snapshot {
 }
 
 impl Names {
+    /// Whether a kept view is one that the transaction has defined, or defined anew: nobody fills it before that is committed.
+    pub fn is_unfilled(&self, id: &ObjectId) -> bool {
+        let generation = |world: &World| Some(world.view(id)?.materialized.as_ref()?.generation);
+        self.world.version >= FIRST_PRIVATE
+            && generation(&self.world) != generation(&self.inner.world())
+    }
+
     /// The kept views that are wanted: now, or as the transaction has them that this is part of.
     pub async fn readable(
         &self,
@@ -144,6 +155,7 @@ impl Transaction {
             definitions: Vec::new(),
             world: None,
             is_failed: false,
+            is_implicit: false,
             before: settings,
             local: Vec::new(),
             savepoints: Vec::new(),
@@ -309,8 +321,12 @@ impl Session {
             Begin => {
                 let settings = self.settings();
                 let mut transaction = self.transaction();
-                if transaction.is_some() {
-                    return Ok(noted("BEGIN", "there is already a transaction in progress"));
+                if let Some(transaction) = &mut *transaction {
+                    // From here on it is one like any other, with what has been done in it.
+                    return Ok(match std::mem::take(&mut transaction.is_implicit) {
+                        true => status("BEGIN"),
+                        false => noted("BEGIN", "there is already a transaction in progress"),
+                    });
                 }
                 *transaction = Some(Transaction::new(settings.as_ref().clone()));
                 return Ok(status("BEGIN"));
@@ -324,11 +340,16 @@ impl Session {
             Commit => "COMMIT",
             _ => "ROLLBACK",
         };
-        // Whatever comes of it, it is over.
         let Some(transaction) = self.transaction().take() else {
             return Ok(noted(tag, "there is no transaction in progress"));
         };
-        let commits = *what == Commit && transaction.state() == TransactionState::Open;
+        let is_committed = self.end(transaction, *what == Commit).await?;
+        Ok(status(if is_committed { "COMMIT" } else { "ROLLBACK" }))
+    }
+
+    /// Whatever comes of it, it is over. True: what it has done is there.
+    async fn end(&self, transaction: Transaction, commits: bool) -> Result<bool> {
+        let commits = commits && transaction.state() == TransactionState::Open;
         let done = match commits {
             true => transaction.commit(&self.inner).await,
             false => Ok(()),
@@ -339,7 +360,33 @@ impl Session {
             Ok(())
         })?;
         done?;
-        Ok(status(if is_committed { "COMMIT" } else { "ROLLBACK" }))
+        Ok(is_committed)
+    }
+
+    /// Several statements that come at once are one transaction, as they are to PostgreSQL: up to one of them that begins or ends one,
+    /// or that cannot be part of any, which is carried out by itself. This one is next.
+    pub(crate) async fn begin_implicitly(&self, next: &Statement) -> Result<()> {
+        if refused(next).is_some() || is_of_the_connection(next) {
+            return self.end_implicitly(true).await;
+        }
+        let settings = self.settings();
+        let mut transaction = self.transaction();
+        if transaction.is_none() && !matches!(next, Statement::Transaction(_)) {
+            *transaction = Some(Transaction {
+                is_implicit: true,
+                ..Transaction::new(settings.as_ref().clone())
+            });
+        }
+        Ok(())
+    }
+
+    /// The last of them has been carried out, or one has failed. A transaction that was begun stays.
+    pub(crate) async fn end_implicitly(&self, commits: bool) -> Result<()> {
+        let ended = self.transaction().take_if(|t| t.is_implicit);
+        match ended {
+            Some(transaction) => self.end(transaction, commits).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     fn save(&self, what: &belvedere_sql::Transaction, name: &str) -> Result<Answer> {
@@ -422,6 +469,11 @@ impl Session {
         let defined = own.and_then(generation);
         defined.is_some() && defined != generation(&self.inner.world())
     }
+}
+
+/// `DISCARD ALL`, which is refused in a transaction.
+fn is_of_the_connection(statement: &Statement) -> bool {
+    matches!(statement, Statement::Other(other) if matches!(**other, ast::Statement::Discard { .. }))
 }
 
 /// A statement that cannot be undone, or does something to what only all have.

@@ -1,14 +1,126 @@
-//! Parameters whose values say more of their types than the statement does.
+//! The types of parameters, where DataFusion does not tell them; and values that say more of them than the statement does.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use belvedere_sql::{Query, Statement};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_with_udf};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Expr as Planned, ExprSchemable, LogicalPlan, WindowFunctionDefinition,
+};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::{Expr, Value, visit_expressions, visit_expressions_mut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
+
+/// What the places of parameters tell, of which nothing else is known: a number of rows is whole, what is cast is of the type that it
+/// is cast to, what something is looked for in (`id = ANY($1)`) is a list, and an argument is what the function takes there.
+pub(super) fn infer(
+    plan: &LogicalPlan,
+    found: &mut HashMap<String, Option<DataType>>,
+) -> Result<()> {
+    if found.values().all(Option::is_some) {
+        return Ok(());
+    }
+    let mut tell = |of: &Planned, data_type: DataType| {
+        if let Some(Placeholder { id, .. }) = unknown(of)
+            && let Some(untold @ None) = found.get_mut(id)
+            && !is_untold(&data_type)
+        {
+            *untold = Some(data_type);
+        }
+    };
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                tell(count, DataType::Int64);
+            }
+        }
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                match expr {
+                    Planned::Cast(cast) => tell(&cast.expr, cast.field.data_type().clone()),
+                    Planned::ScalarFunction(call) if call.name() == "array_has" => {
+                        if let [list, element] = call.args.as_slice()
+                            && let Ok(element) = element.get_type(&schema)
+                        {
+                            tell(list, DataType::new_list(element, true));
+                        }
+                    }
+                    Planned::ScalarFunction(call) => {
+                        taken(call.func.as_ref(), &call.args, &schema, &mut tell);
+                    }
+                    Planned::AggregateFunction(call) => {
+                        taken(call.func.as_ref(), &call.params.args, &schema, &mut tell);
+                    }
+                    Planned::WindowFunction(call) => match &call.fun {
+                        WindowFunctionDefinition::AggregateUDF(function) => {
+                            taken(function.as_ref(), &call.params.args, &schema, &mut tell);
+                        }
+                        WindowFunctionDefinition::WindowUDF(function) => {
+                            taken(function.as_ref(), &call.params.args, &schema, &mut tell);
+                        }
+                    },
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+/// A parameter that DataFusion knows no type of.
+fn unknown(expr: &Planned) -> Option<&Placeholder> {
+    match expr {
+        Planned::Placeholder(parameter) if parameter.field.is_none() => Some(parameter),
+        _ => None,
+    }
+}
+
+/// NULL, or a list of it.
+fn is_untold(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_untold(item.data_type())
+        }
+        data_type => data_type.is_null(),
+    }
+}
+
+/// The types that a function's signature gives those of its arguments that are parameters.
+fn taken<F: UDFCoercionExt>(
+    function: &F,
+    args: &[Planned],
+    schema: &DFSchema,
+    tell: &mut impl FnMut(&Planned, DataType),
+) {
+    if args.iter().all(|arg| unknown(arg).is_none()) {
+        return;
+    }
+    let field = |arg: &Planned| -> Result<FieldRef> {
+        let data_type = match unknown(arg) {
+            Some(_) => DataType::Null,
+            None => arg.get_type(schema)?,
+        };
+        Ok(Arc::new(Field::new("argument", data_type, true)))
+    };
+    // What the function does not take is said where it is called.
+    let fields = args.iter().map(field).collect::<Result<Vec<_>>>();
+    let Ok(fields) = fields.and_then(|fields| fields_with_udf(&fields, function)) else {
+        return;
+    };
+    for (arg, field) in args.iter().zip(fields) {
+        tell(arg, field.data_type().clone());
+    }
+}
 
 /// The value in the type that the statement takes. None: it is no value of that type, but may be compared with those all the same
 /// (`whole_number < 1.5`).

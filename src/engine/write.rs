@@ -84,6 +84,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
     {
         labels::tell_apart(source);
         versions::into_names(source, &names.settings.timezone)?;
+        upstream::in_known_words(source)?;
         system::understand(source, &names, &mut state)?;
     }
     dialect::in_words(&mut statement);

@@ -144,3 +144,22 @@ async fn an_unknown_table_reads_the_source_again_once() {
     +--------+------+----------+---------+
     ");
 }
+
+/// As one is that is named with its source.
+#[tokio::test]
+async fn a_table_that_is_new_at_its_source_is_found_along_the_path() {
+    let t = Fixture::new().await;
+    t.ok("SET search_path = public, erp").await;
+    assert_snapshot!(t.err("SELECT * FROM big").await, @"unknown_name: table or view big does not exist");
+    rusqlite::Connection::open(t.path("erp.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE big (a INTEGER); INSERT INTO big VALUES (1), (2)")
+        .unwrap();
+    let answer = t.ok("SELECT count(*) = 2 AS ok FROM big").await;
+    assert!(answer.contains("true"), "{answer}");
+    // A function is no table that could be new.
+    let answer = t
+        .ok("SELECT count(*) = 2 AS ok FROM generate_series(1, 2)")
+        .await;
+    assert!(answer.contains("true"), "{answer}");
+}

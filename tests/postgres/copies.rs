@@ -37,6 +37,18 @@ async fn rows_are_copied_to_the_client() {
         text("COPY mem.t (name) TO STDOUT WITH CSV HEADER").await,
         "name\na\n\nc\n"
     );
+    let quoted = "(SELECT id, name FROM mem.t)";
+    for (options, expected) in [
+        (
+            "(FORMAT csv, FORCE_QUOTE *)",
+            "\"1\",\"a\"\n\"2\",\n\"3\",\"c\"\n",
+        ),
+        ("(FORMAT csv, FORCE_QUOTE (name))", "1,\"a\"\n2,\n3,\"c\"\n"),
+        ("CSV FORCE QUOTE name", "1,\"a\"\n2,\n3,\"c\"\n"),
+    ] {
+        let sql = format!("COPY {quoted} TO STDOUT {options}");
+        assert_eq!(text(&sql).await, expected, "{sql}");
+    }
     let binary = copied(
         &client,
         "COPY (SELECT CAST(7 AS INT) AS a) TO STDOUT (FORMAT binary)",
@@ -54,6 +66,11 @@ async fn what_cannot_be_copied_is_said() {
         ("COPY mem.t TO STDOUT (FORMAT parquet)", "22023"),
         ("COPY mem.t TO STDOUT (DELIMITER 'ab')", "22023"),
         ("COPY mem.t TO STDOUT (QUOTE '|')", "22023"),
+        ("COPY mem.t TO STDOUT (FORCE_QUOTE *)", "22023"),
+        (
+            "COPY mem.t TO STDOUT (FORMAT csv, FORCE_QUOTE (nothing))",
+            "42703",
+        ),
         ("COPY mem.t FROM STDIN", "0A000"),
         ("COPY nothing TO STDOUT", "42P01"),
         ("COPY mem.t TO 'x.csv'", "22023"),

@@ -444,4 +444,161 @@ async fn unions_and_cases_of_several_types_are_prepared() {
         .await
         .unwrap();
     assert_eq!(numbers("SELECT a FROM mixed").await, [1.0, 2.5]);
+
+/// A parameter is what the function takes that it is given to, and a number of rows is whole.
+#[tokio::test]
+async fn parameters_have_the_types_of_arguments() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let sql = "SELECT substr(name, $1), left(name, $2), repeat(name, $3), lpad(name, $4, $5), coalesce($6, id) \
+               FROM mem.t WHERE name IS NOT NULL ORDER BY id LIMIT $7 OFFSET $8";
+    let statement = client.prepare(sql).await.unwrap();
+    let whole = Type::INT8;
+    assert_eq!(
+        statement.params(),
+        [
+            whole.clone(),
+            whole.clone(),
+            whole.clone(),
+            whole.clone(),
+            Type::TEXT,
+            whole.clone(),
+            whole.clone(),
+            whole
+        ]
+    );
+    let found = client
+        .query(
+            &statement,
+            &[&1i64, &1i64, &2i64, &3i64, &"-", &None::<i64>, &1i64, &1i64],
+        )
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].get::<_, String>(0), "c");
+    assert_eq!(found[0].get::<_, String>(2), "cc");
+    assert_eq!(found[0].get::<_, String>(3), "--c");
+    assert_eq!(found[0].get::<_, i64>(4), 3);
+    // Declared otherwise, as JDBC does.
+    let sql = "SELECT id FROM mem.t ORDER BY id LIMIT $1";
+    let statement = client.prepare_typed(sql, &[Type::INT4]).await.unwrap();
+    let found = client.query(&statement, &[&2i32]).await.unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+/// What asyncpg sends when a connection goes back to its pool.
+#[tokio::test]
+async fn a_connection_goes_back_to_its_pool() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    rows(&client, "SET application_name = 'x'").await;
+    let reset = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;";
+    assert_eq!(rows(&client, reset).await, [""]);
+    assert_eq!(rows(&client, "SHOW application_name").await, [""]);
+    rows(&client, "UNLISTEN a").await;
+    for sql in ["LISTEN a", "NOTIFY a"] {
+        assert!(refused(&client, sql).await.starts_with("0A000: "), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn errors_have_postgresqls_states() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for (sql, state, at) in [
+        ("SELECT nosuch(id) FROM mem.t", "42883", Some(8)),
+        ("SELECT sum(name) FROM mem.t", "42883", None),
+        ("SELECT count(*), name FROM mem.t", "42803", Some(18)),
+        (
+            "SELECT id FROM mem.t a JOIN mem.t b ON a.id = b.id",
+            "42702",
+            Some(8),
+        ),
+        ("SELECT id FROM mem.t ORDER BY 5", "42P10", None),
+        ("SELECT id,\n t.nope FROM mem.t", "42703", Some(13)),
+        ("SELECT * FROM mem.nope", "42P01", Some(15)),
+        ("SELECT 1 INTO t", "0A000", None),
+    ] {
+        let e = client.simple_query(sql).await.unwrap_err();
+        let e = e.as_db_error().unwrap();
+        assert_eq!(e.code().code(), state, "{sql}: {}", e.message());
+        let position = e.position().map(|position| match position {
+            tokio_postgres::error::ErrorPosition::Original(at) => *at,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(position, at, "{sql}: {}", e.message());
+        assert!(!e.message().contains("DataFusion"), "{}", e.message());
+    }
+}
+
+/// Drivers prepare it again when they are told this.
+#[tokio::test]
+async fn a_prepared_statement_whose_columns_have_changed_is_told_as_in_postgresql() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    rows(&client, "CREATE VIEW v AS SELECT 1 AS a").await;
+    let statement = client.prepare("SELECT * FROM v").await.unwrap();
+    rows(
+        &client,
+        "CREATE OR REPLACE VIEW v AS SELECT 'x' AS a, 2 AS b",
+    )
+    .await;
+    let e = client.query(&statement, &[]).await.unwrap_err();
+    let e = e.as_db_error().unwrap();
+    assert_eq!(
+        (e.code().code(), e.message()),
+        ("0A000", "cached plan must not change result type")
+    );
+    assert_eq!(e.routine(), Some("RevalidateCachedQuery"));
+    assert!(e.detail().unwrap().contains("Prepare it again"));
+}
+
+#[tokio::test]
+async fn common_words_of_postgresql_are_taken() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for (sql, found) in [
+        (
+            "SELECT id FROM mem.t ORDER BY id FETCH FIRST 2 ROWS ONLY",
+            vec!["1", "2"],
+        ),
+        (
+            "SELECT id FROM mem.t ORDER BY id OFFSET 1 ROWS FETCH NEXT ROW ONLY",
+            vec!["2"],
+        ),
+        ("TABLE mem.t ORDER BY id LIMIT 1", vec!["1|a"]),
+        ("SELECT count(*) FROM (TABLE belvedere.mem.t) x", vec!["3"]),
+        (
+            "WITH x AS MATERIALIZED (SELECT 1 AS a), y AS NOT MATERIALIZED (SELECT a FROM x) SELECT a FROM y",
+            vec!["1"],
+        ),
+        (
+            "SELECT id FROM mem.t WHERE (id, name) IN (SELECT id, name FROM mem.t) ORDER BY id",
+            vec!["1", "3"],
+        ),
+        (
+            "SELECT id FROM mem.t WHERE (id, name) NOT IN (SELECT id, name FROM mem.t WHERE id = 1) ORDER BY id",
+            vec!["2", "3"],
+        ),
+        (
+            "SELECT id, (id, name) IN (SELECT id, name FROM mem.t) AS is_there FROM mem.t ORDER BY id",
+            vec!["1|t", "2|NULL", "3|t"],
+        ),
+        (
+            "SELECT * FROM unnest(make_array('a', 'b')) WITH ORDINALITY AS t(x, n)",
+            vec!["a|1", "b|2"],
+        ),
+    ] {
+        assert_eq!(rows(&client, sql).await, found, "{sql}");
+    }
+    for sql in [
+        "SELECT id FROM mem.t ORDER BY id FETCH FIRST 2 ROWS WITH TIES",
+        "SELECT * FROM mem.t TABLESAMPLE BERNOULLI (5)",
+        "SELECT * FROM mem.t a WHERE id = (SELECT b.id FROM mem.t b WHERE b.id >= a.id ORDER BY b.id LIMIT 1)",
+    ] {
+        let said = refused(&client, sql).await;
+        assert!(said.starts_with("0A000: "), "{sql}: {said}");
+        assert!(!said.contains("Physical plan"), "{said}");
+        assert!(!said.contains("supported yet"), "{said}");
+    }
 }

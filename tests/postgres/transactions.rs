@@ -153,3 +153,83 @@ async fn a_savepoint_is_gone_back_to() {
             .starts_with("42P01")
     );
 }
+
+/// As PostgreSQL does it: statements that come at once are done together.
+#[tokio::test]
+async fn statements_that_come_at_once_are_one_transaction() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let sql = "CREATE VIEW q9 AS SELECT 1 AS a; SET application_name = 'x'; SELECT 1 / 0";
+    assert!(refused(&client, sql).await.starts_with("22012"));
+    assert!(
+        refused(&client, "SELECT * FROM q9")
+            .await
+            .starts_with("42P01")
+    );
+    assert_eq!(rows(&client, "SHOW application_name").await, [""]);
+    let sql =
+        "CREATE VIEW q9 AS SELECT 1 AS a; SELECT a FROM q9; CREATE VIEW q8 AS SELECT a FROM q9";
+    assert_eq!(rows(&client, sql).await, ["1"]);
+    assert_eq!(rows(&client, "SELECT a FROM q8").await, ["1"]);
+    // What ends it is done; what comes after is by itself.
+    let sql =
+        "CREATE VIEW a AS SELECT 1 AS x; COMMIT; CREATE VIEW b AS SELECT 1 AS x; SELECT nothing";
+    assert!(refused(&client, sql).await.starts_with("42703"));
+    assert_eq!(rows(&client, "SELECT x FROM a").await, ["1"]);
+    assert!(
+        refused(&client, "SELECT x FROM b")
+            .await
+            .starts_with("42P01")
+    );
+    // With BEGIN it goes on, with what was done before.
+    rows(
+        &client,
+        "CREATE VIEW b AS SELECT 1 AS x; BEGIN; CREATE VIEW c AS SELECT x FROM b",
+    )
+    .await;
+    assert_eq!(rows(&client, "SELECT x FROM c; ROLLBACK").await, ["1"]);
+    for view in ["b", "c"] {
+        assert!(
+            refused(&client, &format!("SELECT x FROM {view}"))
+                .await
+                .starts_with("42P01")
+        );
+    }
+    // What cannot be part of a transaction is by itself, as it is in none.
+    rows(&client, "ALTER SOURCE shop SET (writable = true)").await;
+    let sql = "CREATE VIEW d AS SELECT 1 AS x; INSERT INTO shop.orders VALUES (7000, 'S-1', 1); SELECT nothing";
+    assert!(refused(&client, sql).await.starts_with("42703"));
+    assert_eq!(rows(&client, "SELECT x FROM d").await, ["1"]);
+    assert_eq!(
+        rows(&client, "SELECT qty FROM shop.orders WHERE id = 7000").await,
+        ["1"]
+    );
+}
+
+#[tokio::test]
+async fn a_view_that_is_yet_to_be_filled_is_read_by_its_query() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    rows(
+        &client,
+        "BEGIN; CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM mem.t",
+    )
+    .await;
+    assert_eq!(rows(&client, "SELECT n FROM n").await, ["3"]);
+    rows(
+        &client,
+        "CREATE MATERIALIZED VIEW checked CHECK some AS (SELECT 1 AS a WHERE false) AS SELECT 1 AS a",
+    )
+    .await;
+    let said = refused(&client, "SELECT a FROM checked").await;
+    assert!(
+        said.starts_with("55000: ") && said.contains("COMMIT"),
+        "{said}"
+    );
+    rows(&client, "ROLLBACK").await;
+    assert!(
+        refused(&client, "SELECT n FROM n")
+            .await
+            .starts_with("42P01")
+    );
+}

@@ -37,6 +37,8 @@ pub enum Code {
     LogRewound,
     /// A value that does not fit the type its column is read as.
     ValueOutOfRange,
+    /// A text that is no value of the type of its column: not one of an enum's, no JSON.
+    InvalidValue,
     /// The deadline passed, here or at the source.
     Timeout,
     /// No connection became free within the deadline.
@@ -75,8 +77,10 @@ impl Code {
         match self {
             Unreachable | Timeout | Busy | Cancelled | SourceRefused | Conflict => Kind::Transient,
             // Of what came of a write nobody knows, so that it is not for a machine to repeat it.
-            PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | MalformedFile
-            | NoChangeCapture | LogTruncated | LogRewound | OutcomeUnknown => Kind::Definite,
+            PermissionDenied | TableMissing | SchemaChanged | ValueOutOfRange | InvalidValue
+            | MalformedFile | NoChangeCapture | LogTruncated | LogRewound | OutcomeUnknown => {
+                Kind::Definite
+            }
             Authentication | LimitExceeded | InvalidUrl | InvalidOption | InvalidSecret
             | TargetExists | NotWritable | Violates(_) => Kind::User,
             Internal => Kind::Internal,

@@ -148,10 +148,14 @@ fn refused(settings: &Settings, e: ClientError) -> Error {
             let message = format!("{} takes no writes: it is read-only", settings.address());
             Error::new(Code::NotWritable, message)
         }
-        (
-            None,
-            1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 1411 | 1416 | 1690 | 3140 | 3141 | 22007,
-        ) => {
+        (None, 1265 | 1366 | 3140 | 3141) => {
+            let message = format!(
+                "a value is none of its column's type (error {})",
+                server.code
+            );
+            Error::new(Code::InvalidValue, message)
+        }
+        (None, 1264 | 1292 | 1367 | 1406 | 1411 | 1416 | 1690 | 22007) => {
             let message = format!("a value does not fit its column (error {})", server.code);
             Error::new(Code::ValueOutOfRange, message)
         }

@@ -146,6 +146,10 @@ fn refused(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres::Er
             let message = "a column that is always generated was given a value";
             Error::new(Code::SourceRefused, message).help("Leave it out")
         }
+        None if state == "22P02" => {
+            let message = "a value is none of its column's type";
+            Error::new(Code::InvalidValue, message)
+        }
         None if state.starts_with("22") => {
             let message = format!("a value does not fit its column (SQLSTATE {state})");
             Error::new(Code::ValueOutOfRange, message)

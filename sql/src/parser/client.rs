@@ -1,5 +1,6 @@
 //! What a client says of its own connection: transactions and cursors.
 
+use sqlparser::ast::{self, Ident};
 use sqlparser::tokenizer::Token;
 
 use super::Result;
@@ -156,6 +157,18 @@ impl Cursor<'_> {
             false => Some(self.single("the name of a cursor")?),
         };
         Ok(Statement::Close { name })
+    }
+
+    /// `UNLISTEN c | *`, which the dialect does not have.
+    pub(super) fn unlisten(&mut self) -> Result<Statement> {
+        self.take(&["UNLISTEN"]);
+        let channel = match self.take_token(&Token::Mul) {
+            true => Ident::new("*"),
+            false => self.single("the name of a channel or *")?,
+        };
+        Ok(Statement::Other(Box::new(ast::Statement::UNLISTEN {
+            channel,
+        })))
     }
 
     fn is_end(&self, n: usize) -> bool {

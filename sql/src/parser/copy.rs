@@ -39,6 +39,7 @@ impl Cursor<'_> {
             query,
             to,
             partition_by: Vec::new(),
+            force_quote: Vec::new(),
             options: Options::default(),
         };
         while self.copy_clause(&mut copy)? {}
@@ -84,10 +85,17 @@ impl Cursor<'_> {
         Ok(true)
     }
 
-    /// `CSV`, `HEADER`, `DELIMITER 'x'`, `NULL 'x'`, if one comes next.
+    /// `CSV`, `HEADER`, `FORCE QUOTE a`, `DELIMITER 'x'`, `NULL 'x'`, if one comes next.
     fn copy_word(&mut self, copy: &mut CopyTo) -> Result<bool> {
         self.take(&["WITH"]);
         let place = self.here();
+        if self.take(&["FORCE", "QUOTE"]) {
+            copy.force_quote = match self.take_token(&Token::Mul) {
+                true => vec![Ident::new("*")],
+                false => self.listed_columns()?,
+            };
+            return Ok(true);
+        }
         let (name, value) = if self.take(&["CSV"]) {
             ("format", Value::String("csv".into()))
         } else if self.take(&["BINARY"]) {
@@ -105,6 +113,15 @@ impl Cursor<'_> {
         };
         self.copy_option(copy, Ident::new(name), value, place)?;
         Ok(true)
+    }
+
+    /// `a, b`
+    fn listed_columns(&mut self) -> Result<Vec<Ident>> {
+        let mut columns = vec![self.ident_for("the name of a column")?];
+        while self.take_token(&Token::Comma) {
+            columns.push(self.ident_for("the name of a column")?);
+        }
+        Ok(columns)
     }
 
     /// `(name [=] value, name, …)`
@@ -125,6 +142,11 @@ impl Cursor<'_> {
             let given = self.take_token(&Token::Eq);
             if matches!(fold(&name).as_str(), "partition_by" | "partitioned_by") {
                 self.partition_by(copy, place)?;
+            } else if fold(&name) == "force_quote" {
+                copy.force_quote = match self.take_token(&Token::Mul) {
+                    true => vec![Ident::new("*")],
+                    false => self.ident_list("the name of a column")?,
+                };
             } else {
                 let alone = matches!(
                     self.parser.peek_token_ref().token,

@@ -10,6 +10,7 @@ use crate::error::{ErrorKind, ParseError, nearest, shown};
 use crate::limits::{RECURSION_LIMIT, check_text, check_tokens, location_of};
 use crate::name::{Name, fold, is_reserved};
 use crate::options::{Options, Value};
+use crate::words::in_known_words;
 
 /// sqlparser's parser, our primitives on it, and the text they read.
 pub(super) struct Cursor<'a> {
@@ -32,9 +33,10 @@ impl<'a> Cursor<'a> {
             Some(body) => (body, sql.len() - body.len()),
             None => (sql, 0),
         };
-        let tokens = Tokenizer::new(dialect, body)
+        let mut tokens = Tokenizer::new(dialect, body)
             .tokenize_with_location()
             .map_err(|e| ParseError::from_sqlparser(e.into(), end))?;
+        in_known_words(&mut tokens);
         check_tokens(&tokens)?;
         dialect.start(&tokens);
         let parser = Parser::new(dialect)

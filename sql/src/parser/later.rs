@@ -55,8 +55,14 @@ impl Cursor<'_> {
                 .enumerate()
                 .all(|(n, word)| self.is_word(if n == 0 { 0 } else { n + skipped }, word))
         };
-        let words = STATEMENTS.iter().find(|words| begins(words))?;
-        Some(not_in_this_version(words.join(" "), self.here()))
+        let words = *STATEMENTS.iter().find(|words| begins(words))?;
+        let instead = match words {
+            ["LISTEN" | "NOTIFY"] => {
+                Some("SUBSCRIBE TO a view tells what changes in it".to_owned())
+            }
+            _ => None,
+        };
+        Some(not_in_this_version(words.join(" "), self.here()).with_hint(instead))
     }
 }
 

@@ -101,6 +101,7 @@ impl Cursor<'_> {
             Some("DECLARE") => self.declare(),
             Some("FETCH" | "MOVE") => self.fetch(),
             Some("CLOSE") => self.close(),
+            Some("UNLISTEN") => self.unlisten(),
             Some("CREATE") => self.create(),
             Some("ALTER") => self.alter(),
             Some("DROP") => self.drop(),

@@ -9,6 +9,7 @@ use super::cursor::Cursor;
 use crate::ast::Statement;
 use crate::balance::balance;
 use crate::error::{ErrorKind, ParseError, nearest};
+use crate::words::with_columns;
 
 /// `PREPARE` and the inserts of a `WITH` hold a statement; procedures, which hold many, are nothing of ours.
 const NESTED_STATEMENTS: usize = 3;
@@ -67,6 +68,7 @@ impl Cursor<'_> {
             return Err(ParseError::new(kind, start));
         }
         balance(&mut statement);
+        with_columns(&mut statement);
         Ok(Statement::Other(Box::new(statement)))
     }
 
@@ -95,6 +97,7 @@ impl Cursor<'_> {
     fn any_query(&mut self) -> Result<Box<Query>> {
         let mut query = self.parser.parse_query().map_err(|e| self.lift(e))?;
         balance(&mut query);
+        with_columns(&mut query);
         Ok(query)
     }
 }

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use belvedere_sql::{Statement, fold};
+use sqlparser::ast;
 
 use super::names::Names;
 use super::settings::Settings;
@@ -115,7 +116,11 @@ impl Context<'_> {
                 let words = text.split_whitespace().take_while(|w| {
                     w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase() || c == '_')
                 });
-                let what = words.take(2).collect::<Vec<_>>().join(" ");
+                let what = match (other.as_ref(), words.take(2).collect::<Vec<_>>().join(" ")) {
+                    // A query that writes: of those that begin so it is one with INTO.
+                    (ast::Statement::Query(_), what) if what == "SELECT" => "SELECT INTO".into(),
+                    (_, what) => what,
+                };
                 Err(Error::NotInThisVersion { what })
             }
             _ => Err(Error::Internal("not a definition".into())),

@@ -184,20 +184,16 @@ impl Names {
                 {
                     return Ok(found);
                 }
-                for entry in &self.settings.search_path {
-                    let found = match self.world.own_or_source(entry) {
-                        Scope::Own(schema) => self.own(&schema, name).await?,
-                        Scope::Source { source, schema } => {
-                            match self.world.known_table(&source, &schema, name)? {
-                                Some(table) => Some(self.provide(&source, &table).await?),
-                                None => None,
-                            }
-                        }
-                        _ => None,
-                    };
-                    if let Some(found) = found {
-                        return Ok(found);
-                    }
+                if let Some(found) = self.along_path(&self.world, name).await? {
+                    return Ok(found);
+                }
+                // Of a function in FROM it is asked, too, whether it is a table.
+                let is_function = self.inner.state.table_functions().contains_key(name);
+                if !is_function
+                    && let Some(world) = self.path_read_again().await?
+                    && let Some(found) = self.along_path(&world, name).await?
+                {
+                    return Ok(found);
                 }
                 Err(self.unknown_own(None, name))
             }
@@ -207,6 +203,50 @@ impl Names {
                 hint: hint.clone(),
             }),
         }
+    }
+
+    /// The first of this name along the search path.
+    async fn along_path(
+        &self,
+        world: &World,
+        name: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        for entry in &self.settings.search_path {
+            let found = match world.own_or_source(entry) {
+                Scope::Own(schema) => self.own(&schema, name).await?,
+                Scope::Source { source, schema } => {
+                    match world.known_table(&source, &schema, name)? {
+                        Some(table) => Some(self.provide(&source, &table).await?),
+                        None => None,
+                    }
+                }
+                _ => None,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Read the schemas of the search path's sources again, each once a statement. None: there is none left.
+    async fn path_read_again(&self) -> Result<Option<Arc<World>>> {
+        let mut is_read = false;
+        for entry in &self.settings.search_path {
+            if let Scope::Source { source, .. } = self.world.own_or_source(entry) {
+                is_read |= self.read_again(&source).await?;
+            }
+        }
+        Ok(is_read.then(|| self.inner.world()))
+    }
+
+    /// Read a source's schema again, once a statement. False: that has been done, or is not to be.
+    async fn read_again(&self, source: &str) -> Result<bool> {
+        if self.frozen || !lock(&self.seen.refreshed).insert(source.to_string()) {
+            return Ok(false);
+        }
+        self.inner.refresh(source).await?;
+        Ok(true)
     }
 
     async fn own(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -281,8 +321,7 @@ impl Names {
             return self.provide(source, &table).await;
         }
         let mut world = self.world.clone();
-        if !self.frozen && lock(&self.seen.refreshed).insert(source.to_string()) {
-            self.inner.refresh(source).await?;
+        if self.read_again(source).await? {
             world = self.inner.world();
             if let Some(table) = world.known_table(source, schema, name)? {
                 return self.provide(source, &table).await;

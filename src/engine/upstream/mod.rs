@@ -28,6 +28,7 @@
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
 //! | `expressions.rs` | nothing by itself: rewriting the expressions of a node |
 //! | `ranks.rs` | ranks, and lengths of lists, without a sign |
+//! | `words.rs` | refusing `FETCH FIRST`, `(a, b) IN (SELECT …)` and `WITH ORDINALITY`, and passing over `TABLESAMPLE` |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -67,10 +68,12 @@ mod recursion;
 mod topk;
 mod types;
 mod windows;
+mod words;
 mod zones;
 
 pub(super) use expressions::rewritten;
 pub(super) use recursion::bare_recursion;
+pub(super) use words::in_known_words;
 pub(super) use zones::{is_utc, offset};
 
 use amended::{Amended, Amends};

@@ -142,7 +142,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if let Request::Query(sql) = request {
             self.skips = false;
             let done = self.simple(&sql).await;
+            if done.is_err() {
+                // Of what is given up, nothing can fail.
+                drop(self.session.end_implicitly(false).await);
+                self.report();
+            }
             self.settle(done, Some(&sql))?;
+            self.close_with_transaction();
             self.ready();
             return Ok(());
         }
@@ -238,13 +244,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// The statements of a text, one after the other, up to the first that fails.
+    /// The statements of a text, one after the other, up to the first that fails: what several of them do is done at their end.
     async fn simple(&mut self, sql: &str) -> Done {
         let parsed = belvedere_sql::parse(sql).map_err(Error::from)?;
         if parsed.is_empty() {
             self.line.wire.out.empty_query();
         }
+        let are_several = parsed.len() > 1;
         for statement in parsed {
+            if are_several {
+                let begun = self.session.begin_implicitly(&statement.statement);
+                self.line.watched(begun).await?;
+            }
             let statement = Statement::new(&self.session, Some(statement), &[]);
             let statement = Arc::new(self.line.watched(statement).await?);
             let portal = Portal::new(statement, Vec::new(), Vec::new());
@@ -253,6 +264,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             self.execute("", None, Sending::Described).await?;
             self.portals.remove("");
         }
+        let ended = self.session.end_implicitly(true);
+        self.line.watched(ended).await?;
+        self.report();
         self.close_with_transaction();
         Ok(())
     }

@@ -4,6 +4,7 @@ use belvedere_sql::{CopyTo, fold};
 use bytes::{BufMut, BytesMut};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
+use sqlparser::ast::Ident;
 
 use super::messages::{Format, Replies};
 use super::rows::Rows;
@@ -22,6 +23,9 @@ pub(super) struct CopyOut {
     null: String,
     quote: u8,
     escape: u8,
+    /// Columns whose values are in quotes in any case: their names, `*` for all; then, of each column, whether it is one.
+    force_quote: Vec<Ident>,
+    is_forced: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,12 @@ impl CopyOut {
             null: if csv { "" } else { "\\N" }.to_string(),
             quote: b'"',
             escape: b'"',
+            force_quote: copy.force_quote.clone(),
+            is_forced: Vec::new(),
         };
+        if !csv && !out.force_quote.is_empty() {
+            return invalid("FORCE_QUOTE of COPY is for the format csv".into());
+        }
         let one = |name: &str, text: String| match text.as_bytes() {
             [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
             _ => Err(Error::invalid(format!(
@@ -110,8 +119,11 @@ impl CopyOut {
         }
     }
 
-    pub fn begin(&self, out: &mut Replies, schema: &SchemaRef) {
+    /// # Errors
+    /// If a column that is named is none of the rows.
+    pub fn begin(&mut self, out: &mut Replies, schema: &SchemaRef) -> Result<()> {
         let columns = schema.fields().len();
+        self.is_forced = self.forced(schema)?;
         out.copy_out(self.format(), columns);
         let _: std::result::Result<(), ()> = match self.kind {
             Kind::Binary => out.copy_data(|data| {
@@ -121,13 +133,29 @@ impl CopyOut {
             _ if self.header => out.copy_data(|data| {
                 for (n, field) in schema.fields().iter().enumerate() {
                     self.between(n, data);
-                    self.text(field.name().as_bytes(), columns, data);
+                    self.text(field.name().as_bytes(), columns, false, data);
                 }
                 data.put_u8(b'\n');
                 Ok(())
             }),
             _ => Ok(()),
         };
+        Ok(())
+    }
+
+    fn forced(&self, schema: &SchemaRef) -> Result<Vec<bool>> {
+        let is_all = self.force_quote == [Ident::new("*")];
+        let mut forced = vec![is_all; schema.fields().len()];
+        for column in self.force_quote.iter().filter(|_| !is_all) {
+            let name = fold(column);
+            let at = schema
+                .fields()
+                .iter()
+                .position(|field| *field.name() == name);
+            let unknown = || Error::Plan(format!("No field named {name}"));
+            forced[at.ok_or_else(unknown)?] = true;
+        }
+        Ok(forced)
     }
 
     pub fn row(
@@ -154,7 +182,8 @@ impl CopyOut {
                 }
                 text.clear();
                 column.put_text(row, &mut text)?;
-                self.text(&text, count, data);
+                let is_forced = self.is_forced.get(n).is_some_and(|forced| *forced);
+                self.text(&text, count, is_forced, data);
             }
             data.put_u8(b'\n');
             Ok(())
@@ -178,13 +207,14 @@ impl CopyOut {
     }
 
     /// A value that is not NULL.
-    fn text(&self, text: &[u8], columns: usize, data: &mut BytesMut) {
+    fn text(&self, text: &[u8], columns: usize, is_forced: bool, data: &mut BytesMut) {
         if self.kind == Kind::Csv {
             // A line of `\.` alone would be the end of the data.
             let is_special = |byte: &u8| {
                 matches!(byte, b'\n' | b'\r') || *byte == self.delimiter || *byte == self.quote
             };
-            let needs_quotes = text == self.null.as_bytes()
+            let needs_quotes = is_forced
+                || text == self.null.as_bytes()
                 || (columns == 1 && text == b"\\.")
                 || text.iter().any(is_special);
             if !needs_quotes {

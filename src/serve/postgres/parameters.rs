@@ -15,14 +15,20 @@ use crate::error::{Error, Result};
 
 /// Texts that are not called so: `unknown`, `varchar`, `bpchar`, `xml`, `citext` has no number of its own.
 const TEXTS: &[u32] = &[0, 705, 1042, 1043, 142];
+/// Arrays of those that have one.
+const TEXT_ARRAYS: &[u32] = &[1014, 1015, 143];
 const UUID: u32 = 2950;
+const UUID_ARRAY: u32 = 2951;
 const JSONB: u32 = 3802;
+const JSONB_ARRAY: u32 = 3807;
 
 /// The type of a parameter of which a client says this. None: it is none that is known here.
 pub(super) fn declared(oid: u32) -> Option<PgType> {
     match oid {
         oid if TEXTS.contains(&oid) => Some(PgType::TEXT),
         UUID | JSONB => Some(PgType::TEXT),
+        oid if TEXT_ARRAYS.contains(&oid) => PgType::by_oid(PgType::TEXT.array_oid),
+        UUID_ARRAY | JSONB_ARRAY => PgType::by_oid(PgType::TEXT.array_oid),
         oid => PgType::by_oid(oid),
     }
 }
@@ -73,17 +79,21 @@ impl Sent<'_> {
         match self.format {
             Format::Text => {
                 let text = std::str::from_utf8(bytes).map_err(|_| self.not_utf8())?;
-                self.text(self.of, text)
+                self.text(self.of, self.declared, text)
             }
             Format::Binary => self.binary(self.of, self.declared, bytes),
         }
     }
 
-    fn text(&self, of: PgType, text: &str) -> Result<ScalarValue> {
+    fn text(&self, of: PgType, declared: u32, text: &str) -> Result<ScalarValue> {
         if let Some(item) = of.item() {
             let items = literal_items(text).ok_or_else(|| self.unlike(of))?;
+            let item_declared = match declared {
+                UUID_ARRAY => UUID,
+                _ => item.oid,
+            };
             let items = items.iter().map(|item_text| match item_text {
-                Some(text) => self.text(item, text),
+                Some(text) => self.text(item, item_declared, text),
                 None => Ok(ScalarValue::try_from(&data_type(item))?),
             });
             return self.list(item, items.collect::<Result<_>>()?);
@@ -122,6 +132,11 @@ impl Sent<'_> {
                 cast(zone)?
                     .cast_to(&data_type(of))
                     .map_err(|_| self.unlike(of))
+            }
+            // One spelling of many: by bytes it would be equal to itself alone.
+            PgType::TEXT if declared == UUID => {
+                let written = written_uuid(trimmed).ok_or_else(|| self.unlike_type("uuid"))?;
+                Ok(ScalarValue::Utf8(Some(written)))
             }
             PgType::TEXT | PgType::JSON | PgType::NAME | PgType::CHAR => {
                 Ok(ScalarValue::Utf8(Some(text.to_string())))
@@ -308,11 +323,12 @@ impl Sent<'_> {
 
     fn unlike(&self, of: PgType) -> Error {
         let array = if of.is_array() { "[]" } else { "" };
+        self.unlike_type(&format!("{}{array}", of.name))
+    }
+
+    fn unlike_type(&self, of: &str) -> Error {
         Error::Protocol {
-            message: format!(
-                "parameter ${} is no value of type {}{array}",
-                self.number, of.name
-            ),
+            message: format!("parameter ${} is no value of type {of}", self.number),
             sqlstate: "22P02",
         }
     }
@@ -336,6 +352,33 @@ fn uuid(bytes: &[u8]) -> Option<String> {
         &bytes[10..],
     ];
     Some(parts.map(hex).join("-"))
+}
+
+/// A UUID as it is shown: PostgreSQL takes digits of either case, in braces or not, with a hyphen behind any four of them.
+fn written_uuid(text: &str) -> Option<String> {
+    let inside = match text.strip_prefix('{') {
+        Some(rest) => rest.strip_suffix('}')?,
+        None => text,
+    };
+    let mut digits = Vec::with_capacity(32);
+    let mut is_after_hyphen = true;
+    for byte in inside.bytes() {
+        match byte {
+            b'-' if !is_after_hyphen && digits.len() % 4 == 0 => is_after_hyphen = true,
+            byte => {
+                digits.push(char::from(byte).to_digit(16)? as u8);
+                is_after_hyphen = false;
+            }
+        }
+    }
+    if is_after_hyphen {
+        return None;
+    }
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0u8, |byte, digit| (byte << 4) | digit))
+        .collect();
+    (digits.len() == 32).then(|| uuid(&bytes))?
 }
 
 /// The items of `{1,NULL,"a \"b\""}`: one dimension.
@@ -427,6 +470,54 @@ mod tests {
         let e = text(PgType::INT4, "secret").unwrap_err();
         assert_eq!(e.sqlstate(), "22P02");
         assert!(!e.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_uuid_is_read_in_every_spelling() {
+        let shown = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+        for spelling in [
+            shown,
+            "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+            "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+        ] {
+            assert_eq!(written_uuid(spelling).as_deref(), Some(shown), "{spelling}");
+        }
+        for other in [
+            "",
+            "{}",
+            "a0eebc99",
+            "{a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a11-",
+            "-a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0e-ebc999c0b4ef8bb6d6bb9bd380a11",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a1g",
+            "a0eebc999c0b4ef8bb6d6bb9bd380a11ff",
+        ] {
+            assert_eq!(written_uuid(other), None, "{other}");
+        }
+        let zone: Tz = "UTC".parse().unwrap();
+        let sent = |declared, value: &'static str| {
+            let sent = Sent {
+                number: 1,
+                declared,
+                of: super::declared(declared).unwrap(),
+                format: Format::Text,
+                zone: &zone,
+            };
+            sent.read(Some(&Bytes::from_static(value.as_bytes())))
+        };
+        let upper = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
+        assert_eq!(sent(UUID, upper).unwrap(), ScalarValue::from(shown));
+        assert_eq!(sent(0, upper).unwrap(), ScalarValue::from(upper));
+        let e = sent(UUID, "secret").unwrap_err();
+        assert_eq!(e.sqlstate(), "22P02");
+        assert_eq!(e.to_string(), "parameter $1 is no value of type uuid");
+        let many = sent(UUID_ARRAY, "{A0EEBC999C0B4EF8BB6D6BB9BD380A11,NULL}").unwrap();
+        let items = [ScalarValue::from(shown), ScalarValue::Utf8(None)];
+        let list = ScalarValue::new_list_nullable(&items, &DataType::Utf8);
+        assert_eq!(many, ScalarValue::List(list));
     }
 
     #[test]

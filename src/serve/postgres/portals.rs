@@ -159,7 +159,7 @@ impl Portal {
         most: Option<usize>,
         sending: Sending,
     ) -> std::result::Result<Ran, Failure> {
-        let copy = match &self.statement.what {
+        let mut copy = match &self.statement.what {
             What::CopyOut(_, copy) => Some(copy.clone()),
             _ => None,
         };
@@ -188,9 +188,9 @@ impl Portal {
             }
         };
         let schema = open.stream.schema();
-        let formats = match &copy {
+        let formats = match &mut copy {
             Some(copy) => {
-                copy.begin(&mut line.wire.out, &schema);
+                copy.begin(&mut line.wire.out, &schema)?;
                 vec![copy.format()]
             }
             None => {
