@@ -378,11 +378,16 @@ pub(super) fn never_filled(id: &ObjectId, reason: &str) -> Error {
     )
 }
 
-pub(super) fn blocked(id: &ObjectId, reason: &str) -> Error {
-    Error::invalid_with_help(
-        format!("materialized view {id} shows what it had, and cannot go on: {reason}"),
-        format!("Once that is mended: REFRESH MATERIALIZED VIEW {id} FULL"),
-    )
+/// `is_followed`: what it reads could be again; else its way out is in the reason.
+pub(super) fn blocked(id: &ObjectId, reason: &str, is_followed: bool) -> Error {
+    let message = format!("materialized view {id} shows what it had, and cannot go on: {reason}");
+    match is_followed {
+        true => Error::invalid_with_help(
+            message,
+            format!("Once that is mended: REFRESH MATERIALIZED VIEW {id} FULL"),
+        ),
+        false => Error::invalid(message),
+    }
 }
 
 pub(super) fn paused(id: &ObjectId, reason: &str) -> Error {
