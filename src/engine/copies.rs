@@ -37,6 +37,7 @@ impl Planned {
     ) -> Result<WithCopies> {
         let mut plan = self.plan.clone();
         let mut live = BTreeMap::new();
+        let (mut source_fails, mut failure) = (source_fails, None);
         loop {
             let mut wanted = BTreeMap::new();
             plan.apply_with_subqueries(|node| {
@@ -67,6 +68,11 @@ impl Planned {
                 live.insert(id, error);
                 continue;
             }
+            let may_be_stale = |(_, wanted): &(&ObjectId, &WantedCopy)| {
+                !source_fails && wanted.contract.stale_if_error.is_some()
+            };
+            let may_be_stale = wanted.iter().filter(may_be_stale);
+            let may_be_stale: BTreeSet<_> = may_be_stale.map(|(id, _)| id.clone()).collect();
             let found = match wanted.is_empty() {
                 true => None,
                 false => match self.names.readable(wanted, deadline).await {
@@ -77,7 +83,21 @@ impl Planned {
                         live.insert(id, refused.error);
                         continue;
                     }
-                    Err(refused) => return Err(refused.error),
+                    // What is checked shows no other way: it is found out whether there would be one.
+                    Err(refused) if refused.is_old && may_be_stale.contains(&refused.view) => {
+                        failure = self.failure(&refused.view, deadline).await?;
+                        if failure.is_none() {
+                            return Err(refused.error);
+                        }
+                        source_fails = true;
+                        continue;
+                    }
+                    Err(refused) => {
+                        return Err(match failure {
+                            Some(failure) => failed_beside(failure, &refused.error),
+                            None => refused.error,
+                        });
+                    }
                 },
             };
             let (plan, mut freshness) = self.names.filled(plan, found.as_ref())?;
@@ -89,6 +109,17 @@ impl Planned {
                 live,
             });
         }
+    }
+
+    /// How what a kept view reads fails, if it cannot be reached now.
+    async fn failure(&self, id: &ObjectId, deadline: Option<Instant>) -> Result<Option<Error>> {
+        let gone = || Error::Internal(format!("view {id} is read and not defined"));
+        let view = self.names.view(id).ok_or_else(gone)?;
+        let plan = query::view_plan(&self.names, view).await?;
+        let plan = LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?;
+        let names = self.names.clone();
+        let tried = Box::pin(Planned { plan, names }.run_as_said(deadline)).await;
+        Ok(tried.err().filter(Error::is_of_failing_source))
     }
 
     /// The plan with a kept view's query in the place of its copy.
@@ -129,27 +160,52 @@ impl Names {
                 ..copy.contract.clone()
             },
             after: self.after(copy),
+            own: match copy.contract.upkeep {
+                Upkeep::Change if !self.reads_of_one_moment() => self.own_writes(&copy.id),
+                _ => Vec::new(),
+            },
             has_other_way: !source_fails && self.has_other_way(&copy.id),
             source_fails,
         }
     }
 
+    /// The same of one that the statement does not name: nobody need know that it is read, so it has the session's own writes.
+    pub fn wanted_unnamed(&self, copy: &CopyTable) -> WantedCopy {
+        let mut wanted = self.wanted(copy, false);
+        wanted.after.extend(self.own_writes(&copy.id));
+        wanted
+    }
+
     /// The writes to what a kept view reads that it has to have: those that were asked for; of a view that is only kept as long as
     /// nothing changes, the session's own, too, since nobody need know that it is.
     fn after(&self, copy: &CopyTable) -> Vec<Token> {
-        let own = match copy.contract.upkeep {
-            Upkeep::Read => self.caller.written.tokens(),
+        let mut after = match copy.contract.upkeep {
+            Upkeep::Read => self.own_writes(&copy.id),
             _ => Vec::new(),
         };
-        if own.is_empty() && self.settings.read_after.is_empty() {
-            return own;
+        let asked_for = &self.settings.read_after;
+        if !asked_for.is_empty() {
+            let sources = self.sources_of(&copy.id);
+            let of_it = asked_for.iter().filter(|t| sources.contains(&t.source));
+            after.extend(of_it.cloned());
         }
-        let sources = self.sources_of(&copy.id);
-        let all = own
-            .into_iter()
-            .chain(self.settings.read_after.iter().cloned());
-        all.filter(|token| sources.contains(&token.source))
-            .collect()
+        after
+    }
+
+    /// What the session has written to what a kept view reads.
+    fn own_writes(&self, id: &ObjectId) -> Vec<Token> {
+        let mut own = self.caller.written.tokens();
+        if !own.is_empty() {
+            let sources = self.sources_of(id);
+            own.retain(|token| sources.contains(&token.source));
+        }
+        own
+    }
+
+    /// Whether the statement is part of a transaction that has read kept views: they stay as they were then.
+    fn reads_of_one_moment(&self) -> bool {
+        let snapshot = self.caller.snapshot.as_ref();
+        snapshot.is_some_and(|snapshot| snapshot.get().is_some())
     }
 
     /// Whether what a kept view reads may be asked in its place: not where rows are checked before they show.
@@ -245,6 +301,24 @@ impl Freshness {
             self = self.with_sources(attempt, names)?;
         }
         Ok(self)
+    }
+}
+
+/// What a kept view reads fails, and its copy is not read for this reason: both, and the ways out of either.
+pub(super) fn failed_beside(failure: Error, old: &Error) -> Error {
+    let Error::TooOld { message, help } = old else {
+        return failure;
+    };
+    match failure {
+        Error::Source(e) => {
+            let own = e.help.as_ref().map(|own| format!("{own}. "));
+            let both = format!(
+                "{}A copy is kept: {message}. {help}",
+                own.unwrap_or_default()
+            );
+            Error::Source(e.help(both))
+        }
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use belvedere_connector::{Capture, Captured, Source, Table, TableRef};
-use belvedere_sql::RefreshView;
+use belvedere_sql::{RefreshView, ident};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::Transformed;
@@ -172,7 +172,7 @@ async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Res
                     column.name,
                     called(view)
                 ),
-                "CREATE OR REPLACE MATERIALIZED VIEW defines it anew",
+                format!("{} defines it anew", anew(view)),
             ));
         }
     }
@@ -196,6 +196,33 @@ async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Res
         compiled,
         fingerprint,
     })
+}
+
+/// The statement that defines a kept view again, as what it reads is now.
+fn anew(view: &ViewDefinition) -> String {
+    let mut statement = format!("CREATE OR REPLACE MATERIALIZED VIEW {}", view.id());
+    if view.named_columns {
+        let columns = view.columns.iter().map(|column| ident(&*column.name));
+        let columns: Vec<String> = columns.map(|name| name.to_string()).collect();
+        statement += &format!(" ({})", columns.join(", "));
+    }
+    let kept = view.materialized.as_ref();
+    let options = kept.into_iter().flat_map(|kept| &kept.options);
+    let options = options.map(|(name, value)| (name.as_str(), value));
+    let about = view.about.fields();
+    let about = about
+        .iter()
+        .filter_map(|(name, text)| Some((*name, text.as_ref()?)));
+    let options = options.chain(about);
+    let options = options.map(|(name, value)| format!("{name} = '{}'", value.replace('\'', "''")));
+    let options: Vec<String> = options.collect();
+    if !options.is_empty() {
+        statement += &format!(" WITH ({})", options.join(", "));
+    }
+    for check in kept.iter().flat_map(|kept| &kept.checks) {
+        statement += &format!(" CHECK {} AS ({})", ident(&*check.name), check.query);
+    }
+    statement + " AS " + &view.query
 }
 
 /// A view's query, its tables named by what they are; in its own order of joins: what sources estimate changes, and what is kept

@@ -56,7 +56,7 @@ pub(super) struct Considered {
     verdict: Verdict,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Verdict {
     Chosen {
         way: Way,
@@ -85,6 +85,8 @@ struct Candidate {
     copy: Arc<CopyTable>,
     shown: Arc<Shown>,
     form: Form,
+    /// What it is of cannot be asked.
+    source_fails: bool,
 }
 
 impl Matching {
@@ -146,16 +148,32 @@ impl Planned {
     /// Whether a kept view could answer a part of it that does not name it: it reads what the query reads, and may be older than now.
     pub fn may_be_matched(&self) -> bool {
         let names = &self.names;
-        names.looser_bound().is_some() && !names.beside(&self.plan).is_empty()
+        let is_asked_for =
+            names.looser_bound().is_some() || names.settings.stale_if_error.is_some();
+        is_asked_for && !names.beside(&self.plan).is_empty()
     }
 
     /// The query with kept views in the place of the largest parts that they answer, where the session's bound admits their copies and
     /// reading them costs less than asking. This is where that is picked.
     pub async fn matched(&self) -> Matched {
-        let names = &self.names;
-        if names.looser_bound().is_none() {
-            return Matched::default();
+        match self.names.looser_bound() {
+            Some(_) => self.matched_by(&self.names, false).await,
+            None => Matched::default(),
         }
+    }
+
+    /// The same while what it reads fails: by copies as old as `stale_if_error` says, whatever reading them costs.
+    pub async fn matched_stale(&self) -> Option<Planned> {
+        let settings = &self.names.settings;
+        let bound = settings.stale_if_error.filter(|bound| !bound.is_zero())?;
+        let names = self.names.with_settings(Settings {
+            max_staleness: Some(bound),
+            ..settings.as_ref().clone()
+        });
+        self.matched_by(&names, true).await.planned
+    }
+
+    async fn matched_by(&self, names: &Names, source_fails: bool) -> Matched {
         let views = names.beside(&self.plan);
         if views.is_empty() {
             return Matched::default();
@@ -164,10 +182,15 @@ impl Planned {
         let mut considered = BTreeMap::new();
         let mut candidates = Vec::new();
         for view in views {
-            match names.admitted(&view) {
+            match names.admitted(&view, source_fails) {
                 Ok((copy, shown)) => {
                     let form = forms.form(names, &view).await;
-                    candidates.push(Candidate { copy, shown, form });
+                    candidates.push(Candidate {
+                        copy,
+                        shown,
+                        form,
+                        source_fails,
+                    });
                 }
                 Err(why) => drop(considered.insert(view.id(), Verdict::Not(why))),
             }
@@ -228,7 +251,12 @@ impl Names {
     }
 
     /// That a kept view may serve this statement, unnamed, now; or why not. Nobody waits for it: what it would answer can be asked.
-    fn admitted(&self, view: &ViewDefinition) -> Result<(Arc<CopyTable>, Arc<Shown>), String> {
+    /// `source_fails`: that has been tried, and what is shown is marked: it may be older than what the session has seen.
+    fn admitted(
+        &self,
+        view: &ViewDefinition,
+        source_fails: bool,
+    ) -> Result<(Arc<CopyTable>, Arc<Shown>), String> {
         let id = view.id();
         let kept = view.materialized.as_ref();
         let kept = kept.ok_or_else(|| "it is virtual".to_string())?;
@@ -254,9 +282,13 @@ impl Names {
             shown: None,
             is_fixed: false,
         };
-        views.serves(shown, &copy.id, &self.wanted(&copy, false), &ages)?;
+        let mut wanted = self.wanted_unnamed(&copy);
+        if source_fails {
+            wanted.contract.max_staleness = self.settings.max_staleness;
+        }
+        views.serves(shown, &copy.id, &wanted, &ages)?;
         let age = ages.of(&shown.as_of);
-        if !self.caller.seen_so_far.admits(&copy.id, shown, age) {
+        if !source_fails && !self.caller.seen_so_far.admits(&copy.id, shown, age) {
             return Err("the session has seen what is younger".to_string());
         }
         Ok((Arc::new(copy), shown.clone()))
@@ -269,6 +301,35 @@ impl Names {
         candidates: &[Candidate],
         considered: &mut BTreeMap<ObjectId, Verdict>,
     ) -> PlanResult<Option<LogicalPlan>> {
+        let mut left: Vec<&Candidate> = candidates.iter().collect();
+        loop {
+            let mut verdicts = considered.clone();
+            let (replaced, chosen) = self.replaced_by(plan, &left, &mut verdicts)?;
+            // Whoever asks one source is answered as of one moment: what he did not ask for does not change that.
+            let disagrees = replaced.as_ref().and_then(|plan| {
+                let made_of = self.made_of(plan, &chosen);
+                let reason = made_of.agrees().err()?.to_string();
+                let is_one = |c: &&&Candidate| made_of.disagrees_on(&c.copy.id.to_string());
+                let last = chosen.iter().rev().find(is_one)?;
+                Some((last.copy.id.clone(), reason))
+            });
+            let Some((id, reason)) = disagrees else {
+                *considered = verdicts;
+                return Ok(replaced);
+            };
+            // Others may answer their parts without it.
+            left.retain(|candidate| candidate.copy.id != id);
+            considered.insert(id, Verdict::Not(reason));
+        }
+    }
+
+    /// The same by these, and by which of them.
+    fn replaced_by<'a>(
+        &self,
+        plan: &LogicalPlan,
+        candidates: &[&'a Candidate],
+        considered: &mut BTreeMap<ObjectId, Verdict>,
+    ) -> PlanResult<(Option<LogicalPlan>, Vec<&'a Candidate>)> {
         let mut chosen: Vec<&Candidate> = Vec::new();
         let replaced = with_answers(plan, &|scan| self.table_of(scan), &mut |part| {
             let (best, proof) = self.best(part, candidates, considered)?;
@@ -291,30 +352,19 @@ impl Names {
                 }
             }
         })?;
-        let Some(plan) = replaced else {
-            return Ok(None);
-        };
-        // Whoever asks one source is answered as of one moment: what he did not ask for does not change that.
-        if let Err(e) = self.made_of(&plan, &chosen).agrees() {
-            for candidate in chosen {
-                let id = candidate.copy.id.clone();
-                considered.insert(id, Verdict::Not(e.to_string()));
-            }
-            return Ok(None);
-        }
-        Ok(Some(plan))
+        Ok((replaced, chosen))
     }
 
     /// The view that answers a part at the least cost, if that is less than asking.
     fn best<'a>(
         &self,
         part: &Part,
-        candidates: &'a [Candidate],
+        candidates: &[&'a Candidate],
         considered: &mut BTreeMap<ObjectId, Verdict>,
     ) -> Option<(&'a Candidate, Proof)> {
         let is_elsewhere = self.settings.timezone != Settings::default().timezone;
         let mut answers: Vec<(&Candidate, Proof, f64)> = Vec::new();
-        for candidate in candidates {
+        for &candidate in candidates {
             match candidate.answers(part, is_elsewhere) {
                 Ok((proof, cost)) => answers.push((candidate, proof, cost)),
                 Err(why) => candidate.is_not_used(why, considered),
@@ -365,7 +415,7 @@ impl Candidate {
             refusal => Verdict::Not(refusal.to_string()),
         })?;
         let (cost, live) = (self.cost(&proof, &part.block), price::live(part.plan));
-        match cost > live {
+        match cost > live && !self.source_fails {
             true => Err(Verdict::Not(format!(
                 "reading its copy costs more ({cost:.0}) than asking ({live:.0})"
             ))),

@@ -25,7 +25,7 @@ use futures::StreamExt;
 
 use super::builder::memory_pool;
 use super::conjuncts::CheapFirst;
-use super::copies::WithCopies;
+use super::copies::{WithCopies, failed_beside};
 use super::names::Names;
 use super::room::Room;
 use super::settings::{Consistency, Settings};
@@ -233,18 +233,32 @@ impl Planned {
                 ran => return ran,
             }
         }
-        Box::pin(self.run_as_said(deadline)).await
+        match Box::pin(self.run_as_said(deadline)).await {
+            Err(e) if e.is_of_failing_source() => self.run_stale(deadline).await.ok_or(e),
+            ran => ran,
+        }
+    }
+
+    /// By copies that it does not name, while what it reads fails.
+    async fn run_stale(&self, deadline: Option<Instant>) -> Option<Ran> {
+        let matched = Box::pin(self.matched_stale()).await?;
+        let mut ran = Box::pin(matched.run_as_said(deadline)).await.ok()?;
+        ran.freshness.mark_stale();
+        Some(ran)
     }
 
     /// The same by the copies alone that it names.
-    async fn run_as_said(&self, deadline: Option<Instant>) -> Result<Ran> {
+    pub(super) async fn run_as_said(&self, deadline: Option<Instant>) -> Result<Ran> {
         let found = self.with_copies(deadline, false).await?;
         match found.run(deadline).await {
             // What is asked instead of copies that are too old fails: so old they may be.
             Err(e) if !found.live.is_empty() && e.is_of_failing_source() => {
                 match self.with_copies(deadline, true).await {
                     Ok(found) => found.run(deadline).await,
-                    Err(_) => Err(e),
+                    Err(_) => Err(match found.live.values().next() {
+                        Some(old) => failed_beside(e, old),
+                        None => e,
+                    }),
                 }
             }
             ran => ran,

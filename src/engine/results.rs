@@ -157,7 +157,9 @@ impl Session {
         };
         let seen = self.told_so_far().so_far(Some(question), settings);
         let is_told = |answered: &Arc<Answered>, freshness: &Freshness| {
-            freshness.parts.iter().all(is_current) && seen.admits_result(answered, freshness.age())
+            freshness.parts.iter().all(is_current)
+                && seen.admits_result(answered, freshness.age())
+                && self.written.are_in(freshness)
         };
         let results = &self.inner.results;
         let (answered, freshness) =
@@ -208,6 +210,7 @@ impl Session {
         };
         let stale = || results.get_stale(question, stated);
         let stale = e.is_of_failing_source().then(stale).flatten();
+        let stale = stale.filter(|(_, freshness)| self.written.are_in(freshness));
         stale.map_or(Err(e), |found| Ok(told_again(found)))
     }
 }

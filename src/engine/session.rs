@@ -43,7 +43,7 @@ pub struct Session {
     told: Arc<Mutex<HashSet<String>>>,
     told_so_far: Arc<Mutex<Told>>,
     pub(super) transaction: Arc<Mutex<Option<Transaction>>>,
-    written: Arc<Written>,
+    pub(super) written: Arc<Written>,
 }
 
 impl Session {

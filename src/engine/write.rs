@@ -70,6 +70,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
             let settings = names.settings.as_ref().clone();
             names.with_settings(Settings {
                 max_staleness: None,
+                stale_if_error: None,
                 ..settings
             })
         }

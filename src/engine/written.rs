@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::freshness::Token;
+use crate::freshness::{Freshness, Token};
 
 /// The tokens of a session's writes.
 #[derive(Debug, Default)]
@@ -36,6 +37,19 @@ impl Written {
     /// The last of each source.
     pub fn tokens(&self) -> Vec<Token> {
         self.lock().by_source.values().cloned().collect()
+    }
+
+    /// Whether an answer has them that was made of this.
+    pub fn are_in(&self, made_of: &Freshness) -> bool {
+        let last = self.lock();
+        let has = |token: &Token, age: Option<Duration>| {
+            age.is_some_and(|age| age <= token.since.elapsed())
+        };
+        last.by_source.is_empty()
+            || made_of.parts.iter().all(|part| {
+                let mut own = part.sources.iter().filter_map(|s| last.by_source.get(s));
+                own.all(|token| has(token, part.age()))
+            })
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {

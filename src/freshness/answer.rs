@@ -76,11 +76,7 @@ impl Freshness {
 
     /// How old its oldest part is. None: that is not known of one.
     pub fn age(&self) -> Option<Duration> {
-        let ages = self.parts.iter().map(|part| match part.origin {
-            Origin::Live => Some(Duration::ZERO),
-            Origin::Result { age, .. } => Some(age),
-            Origin::Copy { age, .. } => age,
-        });
+        let ages = self.parts.iter().map(Part::age);
         ages.into_iter()
             .try_fold(Duration::ZERO, |oldest, age| Some(oldest.max(age?)))
     }
@@ -147,31 +143,61 @@ impl Freshness {
         self.parts.iter().all(|part| part.origin == Origin::Live)
     }
 
+    /// Each copy in it is older than it may be, and was taken since what it is of fails.
+    pub fn mark_stale(&mut self) {
+        for part in &mut self.parts {
+            if let Origin::Copy { is_stale, .. } = &mut part.origin {
+                *is_stale = true;
+            }
+        }
+    }
+
     /// That no source is in it as of two moments (`consistency = 'strict'`).
     ///
     /// # Errors
     /// If one is: in a copy and live, or in two copies that are not of one epoch.
     pub fn agrees(&self) -> Result<()> {
-        for (i, part) in self.parts.iter().enumerate() {
-            for other in &self.parts[i + 1..] {
-                let both = part.sources.iter().find(|s| other.sources.contains(s));
-                let (Some(source), false) = (both, part.is_of_one_moment(other)) else {
-                    continue;
-                };
-                return Err(Error::Consistency {
-                    message: format!(
-                        "{} and {} would show source {source} as of two moments",
-                        part.described(),
-                        other.described()
-                    ),
-                });
-            }
+        match self.disagreeing().next() {
+            None => Ok(()),
+            Some((part, other, source)) => Err(Error::Consistency {
+                message: format!(
+                    "{} and {} would show source {source} as of two moments",
+                    part.described(),
+                    other.described()
+                ),
+            }),
         }
-        Ok(())
+    }
+
+    /// Whether a source is in a copy of this name as of another moment than in another part.
+    pub fn disagrees_on(&self, copy: &str) -> bool {
+        let is_copy = |part: &Part| matches!(part.origin, Origin::Copy { .. }) && part.name == copy;
+        self.disagreeing()
+            .any(|(part, other, _)| is_copy(part) || is_copy(other))
+    }
+
+    /// Parts that show a source as of two moments, and which.
+    fn disagreeing(&self) -> impl Iterator<Item = (&Part, &Part, &String)> {
+        let parts = self.parts.iter().enumerate();
+        let pairs =
+            parts.flat_map(move |(i, part)| self.parts[i + 1..].iter().map(move |o| (part, o)));
+        pairs.filter_map(|(part, other)| {
+            let both = part.sources.iter().find(|s| other.sources.contains(s))?;
+            (!part.is_of_one_moment(other)).then_some((part, other, both))
+        })
     }
 }
 
 impl Part {
+    /// How old it is. None: that is not known.
+    pub fn age(&self) -> Option<Duration> {
+        match self.origin {
+            Origin::Live => Some(Duration::ZERO),
+            Origin::Result { age, .. } => Some(age),
+            Origin::Copy { age, .. } => age,
+        }
+    }
+
     fn is_taken_with(&self, other: &Self) -> bool {
         let same = match (&self.origin, &other.origin) {
             (Origin::Live, Origin::Live) | (Origin::Result { .. }, Origin::Result { .. }) => true,

@@ -376,6 +376,14 @@ impl Flow {
                 sources.any(|source| together.behind.contains(source)),
                 AsOf::Following(self.sources.clone()),
             ),
+            // What it had when it was begun anew is of its moment.
+            None if past.is_none() && self.young.is_none() => {
+                match (&self.blocked, &before.as_of) {
+                    (Some(_), AsOf::At(at)) => (false, AsOf::At(*at)),
+                    (Some(_), _) => (false, AsOf::Never),
+                    (None, _) => (before.is_behind, AsOf::Never),
+                }
+            }
             // It is brought up to date no more, or not now.
             None => (self.is_behind, self.young.map_or(AsOf::Never, AsOf::At)),
         };
@@ -415,5 +423,5 @@ impl Drop for Flow {
     }
 }
 
-const LAGS: &str = "it takes longer than 10 s to follow what changes. It goes on, and is shown with others once it \
+pub(super) const LAGS: &str = "it takes longer than 10 s to follow what changes. It goes on, and is shown with others once it \
                     has caught up";

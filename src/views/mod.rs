@@ -15,7 +15,7 @@
 //! the change from one pinned epoch of what it reads to another. What is shown is the newest epoch that all have come to, so
 //! that several views are read as of one; one that is more than 10 s behind is not waited for. A view that compares rows with the clock says
 //! when it changes by itself: an epoch ends then. Replicas are durable, by
-//! checkpoint; what views compute of them is not, and is computed again at start.
+//! checkpoint; what views compute of them is not, and is computed again at start. Of one that is blocked it is, lest it be lost.
 //! *Computed anew* (schedule, read, manual): a run's rows are a version, written to a file before any of it shows.
 //!
 //! Invariants:
@@ -38,6 +38,7 @@
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
+//! | `stopped.rs` | what views had that do not go on, in files |
 //! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was read is still so |
 //! | `conditions.rs` | [`Conditions`]: which changes of a table it is not so after |
 //! | `reading.rs` | which shelf a statement reads |
@@ -55,6 +56,7 @@ mod running;
 mod runs;
 mod schedule;
 mod shelf;
+mod stopped;
 mod subscription;
 mod table;
 mod versions;
@@ -171,6 +173,8 @@ pub enum FlowInput {
 pub struct Views {
     shelves: Arc<Shelves>,
     versions: Versions,
+    /// Of views that are kept by change and do not go on: what they had.
+    stopped: Versions,
     runs: Runs,
     recomputed: Mutex<BTreeMap<ObjectId, Arc<Recomputed>>>,
     /// By generation, of the views that are kept by change.
@@ -214,7 +218,8 @@ impl Views {
         })?;
         Ok(Self {
             shelves,
-            versions: Versions::new(data_dir),
+            versions: Versions::new(data_dir.map(|dir| dir.join("views"))),
+            stopped: Versions::new(data_dir.map(|dir| dir.join("stopped"))),
             runs: Runs::default(),
             recomputed: Mutex::default(),
             plans: Mutex::default(),
@@ -235,6 +240,9 @@ impl Views {
             Arc::downgrade(self),
             self.changed.clone(),
         ));
+        if self.stopped.are_durable() {
+            tokio::spawn(Self::keep_stopped(Arc::downgrade(self)));
+        }
     }
 
     /// Follow nothing any more. On return the data directory is nobody's, but for runs that go on.
@@ -247,8 +255,9 @@ impl Views {
         // Locked to the end, so that none that is given up meanwhile is begun again.
         let asked = self.asked.lock();
         views.retain(|view| !Asked::is_one(&view.id) || asked.contains_key(&view.id));
-        self.versions
-            .retain(|g| views.iter().any(|v| v.generation == g));
+        for versions in [&self.versions, &self.stopped] {
+            versions.retain(|g| views.iter().any(|v| v.generation == g));
+        }
         self.shelves.change(|shelf| {
             shelf.retain(|id, shown| {
                 let same = |v: &KeptView| v.id == *id && v.generation == shown.generation;
@@ -263,16 +272,22 @@ impl Views {
             match &view.flow {
                 None => {}
                 Some(Ok(plan)) => {
-                    self.show_new(&view, None);
+                    self.show_new(&view, self.stopped_before(&view));
                     flows.push((view.clone(), plan.clone()));
                     continue;
                 }
                 Some(Err(reason)) => {
-                    self.show_new(&view, None);
+                    self.show_new(&view, self.stopped_before(&view));
                     let state = State::Blocked {
                         reason: reason.clone(),
                     };
-                    let block = |shown: &mut Shown| shown.state = state;
+                    let ages = self.shelves.ages();
+                    let block = |shown: &mut Shown| {
+                        shown.state = state;
+                        shown.is_behind = false;
+                        // Its rows do not become younger with their sources any more.
+                        shown.as_of = ages.fixed(&shown.as_of);
+                    };
                     self.shelves.change_one(&id, view.generation, block);
                     continue;
                 }
@@ -352,13 +367,14 @@ impl Views {
         let shown = Shown {
             generation: view.generation,
             state: match version {
-                Some(_) => State::Live,
-                None => State::Filling,
+                Some(_) if view.flow.is_none() => State::Live,
+                _ => State::Filling,
             },
+            // It may go on after all, and may have done so before.
+            is_behind: version.is_some() && view.flow.is_some(),
             content: version.map(Content::Rows),
             journal: None,
             failing: None,
-            is_behind: false,
             due: None,
             // What has changed while nobody was told is not known.
             as_of: match view.watched {
@@ -415,13 +431,21 @@ impl Views {
                 }
                 let shown = self.filled(id).await?;
                 match &shown.state {
-                    State::Blocked { reason } => return Err(reading::blocked(id, reason)),
+                    State::Blocked { reason } => {
+                        let is_followed = self.plan(shown.generation).is_some();
+                        return Err(reading::blocked(id, reason, is_followed));
+                    }
                     State::Paused { reason } => return Err(reading::paused(id, reason)),
                     _ => {}
                 }
                 Ok(shown.content.as_ref().map_or(0, Content::row_count))
             }
         }
+    }
+
+    /// Whether a view is computed anew, and not kept by change.
+    fn is_recomputed(&self, id: &ObjectId) -> bool {
+        self.recomputed().contains_key(id)
     }
 
     /// Whether a view does not go on.

@@ -11,6 +11,8 @@ use crate::freshness::Token;
 
 /// How long a statement without a deadline waits for a view to be as young as it has to be.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long for one whose source cannot be followed now: a connection that breaks is there again sooner.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long until it is looked at again: ages change without a new shelf.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long for one that is to change as time passes: then it is read as it is, as one that cannot keep up.
@@ -23,6 +25,8 @@ pub struct WantedCopy {
     pub contract: Contract,
     /// Writes to what it reads, which it has to have.
     pub after: Vec<Token>,
+    /// The session's own, which it has to have, too, unless it has stopped.
+    pub own: Vec<Token>,
     /// What it reads can be asked instead.
     pub has_other_way: bool,
     /// What it reads is known to fail.
@@ -126,6 +130,7 @@ impl Views {
                 error,
                 is_old,
             };
+            let is_of_bound = matches!(hindrance, Hindrance::Old(_));
             match hindrance {
                 Hindrance::For(e) => return Err(refused(e, false)),
                 Hindrance::Outdated(e) => return Err(refused(e, true)),
@@ -147,8 +152,11 @@ impl Views {
                 }
                 Hindrance::Old(e) | Hindrance::Behind(e)
                     if now >= deadline.map_or(patience, |at| at.min(patience))
-                        // Who can be asked instead is.
-                        || wanted_so.has_other_way && self.follows_nothing(shelf.get(id)) =>
+                        || self.follows_nothing(shelf.get(id))
+                            // Who can be asked instead is, or has been.
+                            && (wanted_so.has_other_way
+                                || wanted_so.source_fails
+                                || is_of_bound && arrived.elapsed() >= GRACE) =>
                 {
                     return Err(refused(e, true));
                 }
@@ -189,6 +197,7 @@ impl Views {
         if !wanted
             .after
             .iter()
+            .chain(&wanted.own)
             .all(|write| ages.has(&shown.as_of, write))
         {
             return false;
@@ -270,6 +279,13 @@ impl Views {
         if shown.is_late(clock()) {
             return Err("it is about to change as time passes".to_string());
         }
+        if !wanted
+            .after
+            .iter()
+            .all(|write| ages.has(&shown.as_of, write))
+        {
+            return Err("it is older than a write that is to be seen".to_string());
+        }
         let age = ages.of(&shown.as_of);
         let hindrance = self.hindrance(Some(shown), id, Some(wanted), Instant::now(), ages);
         Err(match hindrance {
@@ -336,6 +352,16 @@ impl Views {
                 _ => Hindrance::Old(before(id, write)),
             });
         }
+        let mut own = wanted.own.iter();
+        if !shown.has_stopped()
+            && let Some(write) = own.find(|write| !ages.has(&shown.as_of, write))
+        {
+            let e = before_own(id, write);
+            return Some(match shown.as_of {
+                AsOf::At(_) => Hindrance::Outdated(e),
+                _ => Hindrance::Old(e),
+            });
+        }
         if contract.upkeep == Upkeep::Read {
             let is_due = match &shown.as_of {
                 AsOf::Watched(unchanged) => !unchanged.holds(),
@@ -378,11 +404,16 @@ pub(super) fn never_filled(id: &ObjectId, reason: &str) -> Error {
     )
 }
 
-pub(super) fn blocked(id: &ObjectId, reason: &str) -> Error {
-    Error::invalid_with_help(
-        format!("materialized view {id} shows what it had, and cannot go on: {reason}"),
-        format!("Once that is mended: REFRESH MATERIALIZED VIEW {id} FULL"),
-    )
+/// `is_followed`: what it reads could be again; else its way out is in the reason.
+pub(super) fn blocked(id: &ObjectId, reason: &str, is_followed: bool) -> Error {
+    let message = format!("materialized view {id} shows what it had, and cannot go on: {reason}");
+    match is_followed {
+        true => Error::invalid_with_help(
+            message,
+            format!("Once that is mended: REFRESH MATERIALIZED VIEW {id} FULL"),
+        ),
+        false => Error::invalid(message),
+    }
 }
 
 pub(super) fn paused(id: &ObjectId, reason: &str) -> Error {
@@ -430,12 +461,22 @@ fn before(id: &ObjectId, write: &Token) -> Error {
     }
 }
 
+fn before_own(id: &ObjectId, write: &Token) -> Error {
+    Error::TooOld {
+        message: format!(
+            "materialized view {id} has not come to what this session has written to {}",
+            write.source
+        ),
+        help: "system.freshness says what hinders; another session reads it as it is".to_string(),
+    }
+}
+
 fn too_old(id: &ObjectId, age: Option<Duration>, bound: Duration) -> Error {
     Error::TooOld {
         message: age_of(id, age, bound),
         help: format!(
             "REFRESH MATERIALIZED VIEW {id} brings it up to date; ALTER MATERIALIZED VIEW {id} SET (max_staleness = …), or SET \
-             max_staleness in the session, allows more"
+             max_staleness in the session, allows more; stale_if_error, while what it reads fails"
         ),
     }
 }

@@ -415,6 +415,14 @@ impl Ages {
         Some(asked.elapsed())
     }
 
+    /// The same of what follows nothing any more: it is of the moment that it has come to.
+    pub fn fixed(&self, as_of: &AsOf) -> AsOf {
+        match as_of {
+            AsOf::Following(sources) => self.oldest(sources).map_or(AsOf::Never, AsOf::At),
+            other => other.clone(),
+        }
+    }
+
     /// Whether what is as of this has a write.
     pub fn has(&self, as_of: &AsOf, write: &Token) -> bool {
         match as_of {

@@ -1,7 +1,7 @@
 //! What runs found, in files: a folder for each view, a file for each version.
 //!
 //! ```text
-//!   views/<generation>/<number>-<microseconds since the epoch>.rows
+//!   <folder>/<generation>/<number>-<microseconds since the epoch>.rows
 //! ```
 //!
 //! The folder is the record: a file has its name once it is whole, and a version is there if its file is. An engine without
@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -23,7 +23,7 @@ use crate::store::{DiskFolder, FileError, Folder, Segment, SegmentWriter, sweep}
 
 const EXTENSION: &str = "rows";
 
-/// The versions of all views that are computed anew.
+/// The versions of views, in a folder: of those that are computed anew `views`, of those that have stopped `stopped`.
 #[derive(Debug)]
 pub struct Versions {
     folder: Option<PathBuf>,
@@ -32,11 +32,22 @@ pub struct Versions {
 }
 
 impl Versions {
-    pub fn new(data_dir: Option<&Path>) -> Self {
+    /// In a folder, or in memory.
+    pub fn new(folder: Option<PathBuf>) -> Self {
         Self {
-            folder: data_dir.map(|dir| dir.join("views")),
+            folder,
             kept: Mutex::default(),
         }
+    }
+
+    /// Whether they outlive the process.
+    pub fn are_durable(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Whether there is a file of a view's.
+    pub fn has_files(&self, generation: u64) -> bool {
+        self.files(generation).next().is_some()
     }
 
     /// The versions of a view that earlier processes left. Those that cannot be read are left out, with the reason.
@@ -131,6 +142,14 @@ impl Versions {
             if let Ok(folder) = self.folder(generation) {
                 let _ = folder.remove(&name);
             }
+        }
+    }
+
+    /// None of a view's is kept any more.
+    pub fn forget(&self, generation: u64) {
+        let gone = self.lock().remove(&generation);
+        for version in gone.into_iter().flatten() {
+            self.remove(generation, &version);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
-use crate::fixture::{Fixture, database, until};
+use crate::fixture::{Fixture, database, shown, until};
 use crate::servers::{connected, mysql, postgres};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,4 +164,78 @@ async fn over_mariadb() {
         connection.disconnect().await.unwrap();
     };
     each_follows_its_columns(&t, &act).await;
+}
+
+/// Whether what a view had that does not go on is in a file.
+fn is_written(t: &Fixture) -> bool {
+    let folders = std::fs::read_dir(t.path("data/stopped"));
+    let mut files = folders
+        .into_iter()
+        .flatten()
+        .filter_map(|folder| std::fs::read_dir(folder.unwrap().path()).ok())
+        .flatten();
+    files.any(|file| {
+        file.unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "rows")
+    })
+}
+
+/// Its rows stay as they were, also where what it reads cannot be read any more as it was; and what mends it is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_blocked_view_had_outlives_the_engine() {
+    let pg = tokio::task::block_in_place(postgres::Server::private);
+    let client = connected(pg.port).await;
+    let act = async |sql: &str| client.batch_execute(sql).await.unwrap();
+    act(TABLE).await;
+    act(ROWS).await;
+    let t = Fixture::empty().await;
+    let mut engine = t.open().await.unwrap();
+    let mut session = engine.session();
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", pg.port);
+    for sql in [
+        &*format!("CREATE SOURCE s FROM '{url}'"),
+        "CREATE MATERIALIZED VIEW kept WITH (refresh = 'on change', key = 'id', wait = true) AS SELECT id, a FROM s.t",
+    ] {
+        shown(&session, sql).await.unwrap();
+    }
+    let rows = "SELECT * FROM kept ORDER BY id";
+    let before = shown(&session, rows).await.unwrap();
+    act("ALTER TABLE t ALTER COLUMN a TYPE BIGINT").await;
+    act("UPDATE t SET a = 70 WHERE id = 1").await;
+    let state = "SELECT state FROM system.views WHERE name = 'kept'";
+    let blocked = "+---------+\n| state   |\n+---------+\n| blocked |\n+---------+";
+    until(&session, state, blocked, PATIENCE).await;
+    assert_eq!(shown(&session, rows).await.unwrap(), before);
+    let written = async {
+        while !is_written(&t) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.unwrap();
+    let anew = "CREATE OR REPLACE MATERIALIZED VIEW kept WITH (key = 'id', refresh = 'on change') AS SELECT id, a FROM s.t";
+    // The first time its table is known as it was, then as it is.
+    for _ in 0..2 {
+        drop(session);
+        engine.close().await.unwrap();
+        engine = t.open().await.unwrap();
+        session = engine.session();
+        until(&session, state, blocked, PATIENCE).await;
+        assert_eq!(shown(&session, rows).await.unwrap(), before);
+        let refused = shown(&session, "REFRESH MATERIALIZED VIEW kept FULL").await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("is Int64 now, and was defined as Int32"),
+            "{refused}"
+        );
+        assert!(
+            refused.ends_with(&format!("{anew} defines it anew")),
+            "{refused}"
+        );
+        assert_eq!(shown(&session, rows).await.unwrap(), before);
+    }
+    shown(&session, anew).await.unwrap();
+    let now = shown(&session, "SELECT id, a FROM s.t ORDER BY id").await;
+    until(&session, rows, &now.unwrap(), PATIENCE).await;
 }

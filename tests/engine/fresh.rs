@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use belvedere::Session;
+use belvedere_memory::{Fault, MemorySource, MemoryTable};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use mysql_async::prelude::Queryable;
 
 use crate::fixture::{Fixture, database, shown, table};
+use crate::memory::{InMemory, rows};
+use crate::proxy::{Mode, Proxy};
 use crate::servers::{connected, mysql, postgres};
 
 const N: &str = "SELECT n FROM kept";
@@ -290,4 +296,128 @@ async fn nothing_is_missing_while_somebody_writes() {
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
+}
+
+/// Nobody waits for a source that is known to be down: it is said how old the copy is, and what would do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_that_is_not_kept_while_a_source_is_down() {
+    let server = tokio::task::block_in_place(postgres::Server::private);
+    let erp = connected(server.port).await;
+    let table = "CREATE TABLE t (id bigint PRIMARY KEY, n bigint); INSERT INTO t VALUES (1, 7)";
+    erp.batch_execute(table).await.unwrap();
+    let proxy = Proxy::before(server.port).await;
+    let t = Fixture::empty().await;
+    t.ok(&format!(
+        "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{}/postgres'",
+        proxy.port
+    ))
+    .await;
+    for (name, refresh) in [("kept", "on change"), ("by_hand", "manual")] {
+        t.ok(&format!(
+            "CREATE MATERIALIZED VIEW {name} WITH (refresh = '{refresh}', wait = true) AS SELECT n FROM erp.t"
+        ))
+        .await;
+    }
+    proxy.set(Mode::Refuse).await;
+    t.ok("SET max_staleness = '1ms'").await;
+    for name in ["kept", "by_hand"] {
+        let asked = Instant::now();
+        let failed = t.err(&format!("SELECT n FROM {name}")).await;
+        assert!(asked.elapsed() < Duration::from_secs(20), "{name}");
+        assert!(failed.starts_with("source_unreachable"), "{failed}");
+        let view = format!("materialized view {name} is ");
+        for told in [
+            &*view,
+            "may be 1 ms old",
+            "SET max_staleness",
+            "stale_if_error",
+        ] {
+            assert!(failed.contains(told), "{told}: {failed}");
+        }
+    }
+    t.ok("SET stale_if_error = '1 hour'").await;
+    for name in ["kept", "by_hand"] {
+        let found = t.ok(&format!("SELECT n FROM {name}")).await;
+        assert!(found.contains("| 7 "), "{name}: {found}");
+    }
+}
+
+/// So does one whose rows are checked, and one that the query does not name.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_source_fails_copies_answer_that_were_not_asked() {
+    let t = Fixture::new().await;
+    let count = "SELECT count(*) AS n FROM erp.stock";
+    t.ok(&format!(
+        "CREATE MATERIALIZED VIEW checked WITH (max_staleness = '1ms', stale_if_error = '1 hour', wait = true)
+         CHECK some AS (SELECT 1 FROM checked WHERE n < 0) AS {count}"
+    ))
+    .await;
+    let checked = "SELECT n FROM checked";
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    // Its source can be asked, and what that would answer is not checked.
+    let refused = t.err(checked).await;
+    assert!(refused.starts_with("too_old"), "{refused}");
+    let moved = t.path("moved.db");
+    std::fs::rename(t.path("erp.db"), &moved).unwrap();
+    let failed = t.err(count).await;
+    assert!(failed.starts_with("source_"), "{failed}");
+    t.ok("SET stale_if_error = '1ms'").await;
+    let failed = t.err(checked).await;
+    assert!(failed.contains("may be 1 ms old"), "{failed}");
+    assert!(t.err(count).await.starts_with("source_"));
+    t.ok("SET stale_if_error = '1 hour'").await;
+    for sql in [checked, count] {
+        let answer = t.session.execute(sql).await.unwrap();
+        assert!(answer.freshness.is_stale(), "{sql}");
+        let told = answer.freshness.to_string();
+        assert!(told.starts_with("checked "), "{sql}: {told}");
+        assert!(table(answer).await.unwrap().contains("| 4 "), "{sql}");
+    }
+    std::fs::rename(&moved, t.path("erp.db")).unwrap();
+    t.ok("REFRESH SOURCE erp").await;
+    let answer = t.session.execute(count).await.unwrap();
+    assert!(answer.freshness.is_live());
+}
+
+/// Whoever was answered by a view's query is not shown a copy whose refresh had begun before that, and ended behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_began_before_shows_nothing_older() {
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+    let number = |n: i64| {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values([n]));
+        RecordBatch::try_new(schema.clone(), vec![column]).unwrap()
+    };
+    let table = MemoryTable::new(schema.clone(), vec![number(1)]).with_primary_key(&["n"]);
+    let t = InMemory::new(MemorySource::new("s").with_table("t", table)).await;
+    t.ok("CREATE MATERIALIZED VIEW kept WITH (max_staleness = '1ms', wait = true) AS SELECT n FROM s.t")
+        .await;
+    // It has its rows, and is told them late.
+    t.source.inject(Fault::Slow(Duration::from_secs(1)));
+    let refreshing = t.engine.session();
+    let refresh =
+        tokio::spawn(async move { shown(&refreshing, "REFRESH MATERIALIZED VIEW kept").await });
+    t.source.until_open_streams(1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    t.source.inject(Fault::None);
+    t.commit(vec![("t", rows(number(1), -1)), ("t", rows(number(2), 1))]);
+    let found = t.ok(N).await;
+    assert!(found.contains("| 2 "), "{found}");
+    refresh.await.unwrap().unwrap();
+    t.ok("ALTER MATERIALIZED VIEW kept SET (max_staleness = '1 hour')")
+        .await;
+    let other = t.engine.session();
+    let found = shown(&other, N).await.unwrap();
+    assert!(found.contains("| 1 "), "{found}");
+    let found = t.ok(N).await;
+    assert!(found.contains("| 2 "), "{found}");
+    // Once it has been refreshed since, its copy shows what was seen.
+    t.ok("REFRESH MATERIALIZED VIEW kept").await;
+    let answer = t.session.execute(N).await.unwrap();
+    assert!(!answer.freshness.is_live());
+    assert!(
+        crate::fixture::table(answer)
+            .await
+            .unwrap()
+            .contains("| 2 ")
+    );
 }

@@ -223,6 +223,31 @@ async fn what_could_be_answered_live_never_fails_for_a_copy() {
     assert!(explained.contains("as of two moments"), "{explained}");
     let total = "SELECT count(*) AS n FROM shop.orders";
     assert_eq!(made_of(&shop.session, total).await, ["by_sku"]);
+    // Another part is answered all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store.db");
+    database(
+        &store,
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, sku TEXT); INSERT INTO item VALUES (1, 'a'), (2, 'b'), (3, 'a')",
+    );
+    shop.ok(&format!(
+        "CREATE SOURCE store FROM 'sqlite:{}'",
+        store.display()
+    ))
+    .await;
+    shop.ok("CREATE MATERIALIZED VIEW stored WITH (wait = true) AS SELECT sku, count(*) AS n FROM store.item GROUP BY sku")
+        .await;
+    let both = format!(
+        "SELECT j.price, j.qty, s.n FROM ({}) j JOIN (SELECT sku, count(*) AS n FROM store.item GROUP BY sku) s ON s.sku = j.sku",
+        joined.replace("i.price", "i.sku, i.price")
+    );
+    assert_eq!(made_of(&shop.session, &both).await, ["stored", "shop"]);
+    let explained = shop.ok(&format!("EXPLAIN {both}")).await;
+    assert!(explained.contains("as of two moments"), "{explained}");
+    assert!(
+        explained.contains("Considered stored: answers a part"),
+        "{explained}"
+    );
 }
 
 #[tokio::test]

@@ -324,3 +324,36 @@ async fn a_write_is_read_after() {
     w.ok("RESET read_after").await;
     w.ok("SELECT n FROM checked").await;
 }
+
+/// Whatever is read that follows what was written; a copy that is computed by time shows its version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_sees_its_own_writes() {
+    let w = world().await;
+    let count = "SELECT count(*) AS n FROM mem.item";
+    for (view, options) in [
+        ("kept", "refresh = 'on change', wait = true"),
+        ("hourly", "refresh = 'every 1 hour', wait = true"),
+    ] {
+        w.ok(&format!(
+            "CREATE MATERIALIZED VIEW {view} WITH ({options}) AS {count}"
+        ))
+        .await;
+    }
+    for (bound, first) in [("none", 10), ("1 hour", 30)] {
+        w.ok(&format!("SET max_staleness = '{bound}'")).await;
+        for id in first..first + 20 {
+            w.ok(&format!("INSERT INTO mem.item (id) VALUES ({id})"))
+                .await;
+            let expected = [(id - 6).to_string()];
+            assert_eq!(w.values(count).await, expected, "{bound}");
+            assert_eq!(w.values("SELECT n FROM kept").await, expected, "{bound}");
+            assert_eq!(w.values(count).await, expected, "{bound}");
+        }
+        assert_eq!(w.values("SELECT n FROM hourly").await, ["3"]);
+    }
+    // In a transaction, too, whose first read of a view says as of when it reads.
+    w.ok("DELETE FROM mem.item").await;
+    w.ok("BEGIN").await;
+    assert_eq!(w.values("SELECT n FROM kept").await, ["0"]);
+    w.ok("COMMIT").await;
+}

@@ -14,7 +14,7 @@ use crate::replication::{self, State as Followed, Wanted};
 use crate::store::checksum;
 use crate::views::Watch;
 use crate::views::flow::Flow;
-use crate::views::{FlowInput, FlowPlan, KeptView};
+use crate::views::{Content, FlowInput, FlowPlan, KeptView};
 
 impl Kept {
     /// Keep these views, with these sources.
@@ -97,7 +97,7 @@ impl Kept {
                     self.flows.push(flow);
                 }
                 _ => {
-                    let flow = self.begin_flow(view, plan);
+                    let flow = self.begin_flow(view, plan, true);
                     self.flows.push(flow);
                 }
             }
@@ -154,7 +154,17 @@ impl Kept {
         views.into_iter().all(is_begun)
     }
 
-    fn begin_flow(&mut self, view: Arc<KeptView>, plan: Arc<FlowPlan>) -> Flow {
+    /// `may_stay`: one that had stopped before the engine began stays as it is, with what it reads.
+    fn begin_flow(&mut self, view: Arc<KeptView>, plan: Arc<FlowPlan>, may_stay: bool) -> Flow {
+        let shelf = self.shelves.newest();
+        let shown = shelf.get(&view.id);
+        let shown = shown.filter(|shown| shown.generation == view.generation);
+        // With what is in its file.
+        let had_stopped = shown.is_some_and(|shown| {
+            let is_of_file = matches!(shown.content, Some(Content::Rows(_)));
+            is_of_file && (shown.is_behind || shown.has_stopped())
+        });
+        let stays = may_stay && had_stopped;
         let mut sources = BTreeSet::new();
         let (mut inputs, mut blocked) = (Vec::new(), None);
         let mut origin = view.generation.to_le_bytes().to_vec();
@@ -169,7 +179,7 @@ impl Kept {
                 }
                 FlowInput::Table(wanted) => {
                     sources.insert(wanted.source.clone());
-                    match self.replica(wanted) {
+                    match self.replica(wanted, stays) {
                         Ok(name) => inputs.push(name),
                         Err(e) => blocked = Some(Arc::from(e.to_string())),
                     }
@@ -187,16 +197,17 @@ impl Kept {
         flow
     }
 
-    /// A replica that has what an input wants: one that is there, or another.
-    pub(super) fn replica(&mut self, wanted: &Wanted) -> replication::Result<String> {
+    /// A replica that has what an input wants: one that is there, or another. `stays`: one that is blocked does, too.
+    pub(super) fn replica(&mut self, wanted: &Wanted, stays: bool) -> replication::Result<String> {
         let captured = &wanted.captured;
+        let is_blocked = |state: &Followed| matches!(state, Followed::Blocked { .. });
         let has = |(_, kept, state): &(&str, &Wanted, &Followed)| {
-            let is_followed = !matches!(state, Followed::Blocked { .. });
             let has_rows = wanted.is_watched || !kept.is_watched;
             let is_same = kept.source == wanted.source && kept.captured.holds(captured);
-            is_followed && has_rows && is_same
+            (stays || !is_blocked(state)) && has_rows && is_same
         };
-        let fits = self.replication.wanted().find(has);
+        let all = self.replication.wanted().filter(has);
+        let fits = all.min_by_key(|(.., state)| is_blocked(state));
         let fits = fits.map(|(name, kept, _)| (name.to_string(), kept.captured.schema.clone()));
         let Some((name, schema)) = fits else {
             let mut names = (1u64..).map(|n| format!("{}.{}#{n}", wanted.source, captured.table));
@@ -252,7 +263,7 @@ impl Kept {
         };
         if flow.inputs.iter().any(is_blocked) {
             let (view, plan) = (flow.view.clone(), flow.plan.clone());
-            self.flows[at] = self.begin_flow(view, plan);
+            self.flows[at] = self.begin_flow(view, plan, false);
         }
     }
 }

@@ -24,7 +24,7 @@ impl Kept {
                 continue;
             }
             let inputs = watch.tables.iter();
-            let inputs = inputs.map(|table| self.replica(&table.wanted));
+            let inputs = inputs.map(|table| self.replica(&table.wanted, false));
             match inputs.collect() {
                 Ok(inputs) => self.watches.push(Watching { watch, inputs }),
                 // Nothing is told: reads compute it, as often as they come.

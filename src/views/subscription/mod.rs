@@ -111,7 +111,8 @@ impl Views {
                 return Err(ended(&order, &Ended::Gone));
             };
             let begun = match (&shown.content, &shown.state) {
-                (Some(Content::Rows(version)), _) => {
+                // One that is kept by change has such rows where it had stopped before the engine began.
+                (Some(Content::Rows(version)), _) if self.is_recomputed(&order.view) => {
                     let generation = shown.generation;
                     let (versioned, opening) = Versioned::begin(self, &order, generation, version)?;
                     Some((Log::Versions(versioned), opening))

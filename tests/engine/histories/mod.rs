@@ -120,9 +120,12 @@ impl Reader {
         let mut bound = None;
         // That of `written`, once it is set.
         let mut after = None;
+        // What this session has written: whatever follows that shows it, without being told.
+        let mut own = None;
         while Instant::now() < until {
             if self.random.u8(0..12) == 0 {
                 self.write(&session, &history).await;
+                own = self.written;
                 after = None;
                 if self.random.bool() {
                     let token = shown(&session, "SHOW last_write").await.unwrap();
@@ -172,7 +175,10 @@ impl Reader {
                 bound: bound.or(is_live.then_some(Duration::ZERO)),
                 is_live,
                 // Of other rows it wants no write, but all sources as late.
-                after: after.map(|written| if is_own { written } else { 0 }),
+                after: match is_own && !question.contains("timed") {
+                    true => own,
+                    false => after.map(|written| if is_own { written } else { 0 }),
+                },
                 began,
                 ended: Instant::now(),
                 seen: columns
