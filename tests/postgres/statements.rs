@@ -444,6 +444,7 @@ async fn unions_and_cases_of_several_types_are_prepared() {
         .await
         .unwrap();
     assert_eq!(numbers("SELECT a FROM mixed").await, [1.0, 2.5]);
+}
 
 /// A parameter is what the function takes that it is given to, and a number of rows is whole.
 #[tokio::test]
