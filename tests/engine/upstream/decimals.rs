@@ -27,8 +27,7 @@ async fn a_sum_of_decimals_is_of_its_type_or_an_error() {
         "SELECT g, sum(x) AS s, sum(DISTINCT x) AS d FROM TABLE WHERE g = 1 OR g = 3 GROUP BY g ORDER BY g",
         "SELECT sum(x) AS s FROM TABLE WHERE g = 1",
         "SELECT sum(x) AS s FROM TABLE WHERE g = 3",
-        "SELECT n, sum(x) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s
-         FROM TABLE WHERE n = 1 OR n = 3 ORDER BY n",
+        "SELECT n, sum(x) OVER (ORDER BY n ROWS 1 PRECEDING) AS s FROM TABLE WHERE n = 1 OR n = 3 ORDER BY n",
     ];
     insta::assert_snapshot!(answers(&fixture, ROWS, &held).await, @r"
     SELECT g, sum(x) AS s, sum(DISTINCT x) AS d FROM TABLE WHERE g = 1 OR g = 3 GROUP BY g ORDER BY g
@@ -50,8 +49,7 @@ async fn a_sum_of_decimals_is_of_its_type_or_an_error() {
     +---+
     |   |
     +---+
-    SELECT n, sum(x) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s
-         FROM TABLE WHERE n = 1 OR n = 3 ORDER BY n
+    SELECT n, sum(x) OVER (ORDER BY n ROWS 1 PRECEDING) AS s FROM TABLE WHERE n = 1 OR n = 3 ORDER BY n
     +---+-----------------------------------------+
     | n | s                                       |
     +---+-----------------------------------------+
