@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use belvedere_sql::{Query, Statement};
+use belvedere_sql::{Query, Statement, Write};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use sqlparser::ast::{Expr, Value, visit_expressions, visit_expressions_mut};
+use sqlparser::ast::{Expr, Value, VisitMut, visit_expressions, visit_expressions_mut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
+
+use crate::error::{Error, Result};
 
 /// The value in the type that the statement takes. None: it is no value of that type, but may be compared with those all the same
 /// (`whole_number < 1.5`).
@@ -23,6 +25,33 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
     }
     let back = cast.cast_to(&given).ok()?;
     (&back == value).then_some(cast)
+}
+
+/// Values by the names of their parameters, in the types that the statement takes; and the types of those that are no value of that
+/// type, by which the statement is [understood again](with_types).
+pub(super) fn fit(
+    parameters: &[(String, Option<DataType>)],
+    values: &[ScalarValue],
+) -> Result<(HashMap<String, ScalarValue>, HashMap<String, DataType>)> {
+    if values.len() != parameters.len() {
+        return Err(Error::invalid(format!(
+            "the statement takes {} parameters, {} were given",
+            parameters.len(),
+            values.len()
+        )));
+    }
+    let (mut given, mut others) = (HashMap::new(), HashMap::new());
+    for ((name, taken), value) in parameters.iter().zip(values) {
+        let fitted = match taken {
+            Some(taken) if !taken.is_null() => fitted(value, taken),
+            _ => Some(value.clone()),
+        };
+        match fitted {
+            Some(value) => drop(given.insert(name.trim_start_matches('$').to_string(), value)),
+            None => drop(others.insert(name.clone(), value.data_type())),
+        }
+    }
+    Ok((given, others))
 }
 
 /// A client gives a value for each parameter that it wrote, also for one that the plan does without: of a query to PostgreSQL's
@@ -54,12 +83,23 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// The query with each of these parameters cast to its type.
+/// The query or write with each of these parameters cast to its type. None: it is another statement.
 pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option<String> {
-    let Statement::Query(mut query) = belvedere_sql::parse_one(sql).ok()?.statement else {
-        return None;
-    };
-    let _ = visit_expressions_mut(&mut query, |expr| {
+    match belvedere_sql::parse_one(sql).ok()?.statement {
+        Statement::Query(mut query) => {
+            cast_parameters(&mut query, types);
+            Some(query.to_string())
+        }
+        Statement::Other(mut statement) if Write::of(&statement).is_some() => {
+            cast_parameters(&mut statement, types);
+            Some(statement.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn cast_parameters(statement: &mut impl VisitMut, types: &HashMap<String, DataType>) {
+    let _ = visit_expressions_mut(statement, |expr| {
         if let Expr::Value(value) = &*expr
             && let Value::Placeholder(name) = &value.value
             && let Some(data_type) = types.get(name)
@@ -72,7 +112,6 @@ pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option
         }
         ControlFlow::<()>::Continue(())
     });
-    Some(query.to_string())
 }
 
 #[cfg(test)]
@@ -86,6 +125,16 @@ mod tests {
         assert_eq!(
             sql,
             "SELECT arrow_cast($1, 'Int32'), $2 FROM t WHERE a = arrow_cast($1, 'Int32')"
+        );
+        let sql = with_types("UPDATE s.t SET a = $1 WHERE b = $2", &types).unwrap();
+        assert_eq!(
+            sql,
+            "UPDATE s.t SET a = arrow_cast($1, 'Int32') WHERE b = $2"
+        );
+        let sql = with_types("INSERT INTO s.t (a, b) VALUES ($1, $2)", &types).unwrap();
+        assert_eq!(
+            sql,
+            "INSERT INTO s.t (a, b) VALUES (arrow_cast($1, 'Int32'), $2)"
         );
         assert_eq!(with_types("SHOW ALL", &types), None);
     }
