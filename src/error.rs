@@ -3,6 +3,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 
 use crate::catalog::StoreError;
+use crate::engine::unknown_function;
 use crate::federation::SourceFailure;
 
 pub use belvedere_connector::Kind;
@@ -151,6 +152,18 @@ impl SubscriptionEnd {
     }
 }
 
+/// What DataFusion says of a plan tells its kind by its words alone.
+fn plan_sqlstate(message: &str) -> &'static str {
+    const KINDS: &[(&str, &str)] = &[
+        ("No field named", "42703"),
+        ("Invalid function", "42883"),
+        ("Inconsistent data length across values list", "42601"),
+        ("Column count doesn't match insert query", "42601"),
+    ];
+    let kind = KINDS.iter().find(|(words, _)| message.contains(words));
+    kind.map_or("42000", |(_, sqlstate)| sqlstate)
+}
+
 /// What there is in place of something that a later version may have.
 fn instead(what: &str) -> &'static str {
     match what {
@@ -248,8 +261,7 @@ impl Error {
             },
             Self::InUse { .. } => "2BP01",
             Self::Invalid { .. } => "22023",
-            Self::Plan(message) if message.contains("No field named") => "42703",
-            Self::Plan(_) => "42000",
+            Self::Plan(message) => plan_sqlstate(message),
             Self::Data { sqlstate, .. } => sqlstate,
             Self::Source(e) => match e.code {
                 Code::PermissionDenied => "42501",
@@ -391,7 +403,7 @@ fn reworded(e: &DataFusionError) -> Error {
         ),
         DataFusionError::SchemaError(inner, _) => Error::Plan(schema_error(inner)),
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
-            Error::Plan(one_line(message))
+            Error::Plan(unknown_function(message).unwrap_or_else(|| one_line(message)))
         }
         DataFusionError::SQL(inner, _) => Error::Plan(inner.to_string()),
         DataFusionError::NotImplemented(message) => Error::NotInThisVersion {
