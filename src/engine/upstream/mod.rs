@@ -27,6 +27,7 @@
 //! | `amended.rs` | nothing by itself: a rule with more that is done to a node, or without nodes for which it is wrong |
 //! | `expressions.rs` | nothing by itself: rewriting the expressions of a node |
 //! | `ranks.rs` | ranks, and lengths of lists, without a sign |
+//! | `lengths.rs` | values made longer than memory is: `repeat('x', 400000000)` |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ mod folding;
 mod frames;
 mod groups;
 mod keys;
+mod lengths;
 mod marks;
 mod membership;
 mod outer;
@@ -170,5 +172,6 @@ pub(super) fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in extremes::functions() {
         state.register_udaf(function)?;
     }
+    lengths::register(state)?;
     ranks::register(state)
 }
