@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `args.rs` | the command line and its help |
 //! | `failure.rs` | an error as it is printed, and the exit code |
+//! | `floats.rs` | floats that JSON has no number for |
 //! | `target.rs` | [`Target`](target::Target): in this process, or `--connect` |
 //! | `password.rs` | asking for a password |
 //! | `script.rs` | `sql -c`, `sql -f`: statements in turn, Ctrl-C |
@@ -23,6 +24,7 @@ mod apply;
 mod args;
 mod demo;
 mod failure;
+mod floats;
 mod output;
 mod password;
 mod progress;

@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
@@ -17,6 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::failure::{Failure, Result};
+use super::floats::Floats;
 use super::progress::Progress;
 use super::table::{Look, Table, printable};
 use super::target::Rows;
@@ -260,7 +262,10 @@ impl Encoder {
                     .map_err(unwritten)?;
                 Self::Csv(csv)
             }
-            Format::Json => Self::Json(JsonBuilder::new().with_explicit_nulls(true).build(writer)),
+            Format::Json => {
+                let json = JsonBuilder::new().with_explicit_nulls(true);
+                Self::Json(json.with_encoder_factory(Arc::new(Floats)).build(writer))
+            }
             Format::Arrow => Self::Arrow(StreamWriter::try_new(writer, schema).map_err(unwritten)?),
             Format::Parquet => {
                 let compression = Compression::ZSTD(ZstdLevel::default());

@@ -76,6 +76,10 @@ fn is_constant(expr: &Expr) -> bool {
         Expr::Literal(..) => true,
         Expr::Negative(inner) => is_constant(inner),
         Expr::Cast(cast) => is_constant(&cast.expr),
+        // A parameter in the type of its value.
+        Expr::ScalarFunction(call) => {
+            call.name() == "arrow_cast" && matches!(call.args.first(), Some(Expr::Placeholder(_)))
+        }
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! What there is to read, as those need it who serve it by name and key.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::DataType;
@@ -80,6 +81,14 @@ impl Session {
             }
         }
         all
+    }
+
+    /// Names of the sources whose tables may be written to.
+    pub(crate) fn writable_sources(&self) -> BTreeSet<String> {
+        let world = self.inner.world();
+        let live = world.live.iter();
+        let writable = live.filter(|(_, live)| live.handle.source.is_writable());
+        writable.map(|(name, _)| name.clone()).collect()
     }
 
     /// Counts what has been defined: while it is the same, everything is described the same.

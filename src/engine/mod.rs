@@ -27,6 +27,7 @@
 //! | `described.rs` | what there is to read, for those who serve it by name and key |
 //! | `keyed.rs` | the key of a query's rows, where its plan has one |
 //! | `figures.rs` | how the engine is, in numbers |
+//! | `guesses.rs` | what may have been meant by a name of no function |
 //! | `plans.rs` | queries that were prepared of late, by text |
 //! | `results.rs` | answers that are told again |
 //! | `told.rs` | what a session has been told: it does not go back in time |
@@ -66,6 +67,7 @@ mod dialect;
 mod explain;
 #[cfg(feature = "serve")]
 mod figures;
+mod guesses;
 mod kept;
 #[cfg(feature = "serve")]
 mod keyed;
@@ -112,6 +114,7 @@ pub(crate) use described::{Column, Described};
 pub(crate) use dialect::bytes_of;
 #[cfg(feature = "serve")]
 pub(crate) use figures::{Figures, ViewFigures};
+pub(crate) use guesses::unknown_function;
 pub use prepared::Prepared;
 #[cfg(test)]
 pub(crate) use query::kept_plan;
@@ -119,6 +122,8 @@ pub use session::Session;
 pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
+#[cfg(feature = "serve")]
+pub(crate) use settings::setting_names;
 #[cfg(feature = "serve")]
 pub(crate) use system::{PgType, sql_type};
 pub use transaction::TransactionState;

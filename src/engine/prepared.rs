@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::{Code, Spent};
-use belvedere_sql::{Spanned, Statement};
+use belvedere_sql::{Change, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::scalar::ScalarValue;
@@ -39,6 +39,8 @@ pub struct Prepared {
     pub has_effect: bool,
     /// Its answer does not end by itself: a subscription's.
     pub goes_on: bool,
+    /// It is an INSERT of VALUES: with many rows of parameters it may be one write.
+    pub(crate) inserts_values: bool,
     pub(super) statement: Spanned,
     pub(super) planned: Option<Planned>,
     pub(super) lookup: Option<Arc<Lookup>>,
@@ -79,6 +81,7 @@ impl Session {
             is_query,
             has_effect: !is_query || matches!(statement.statement, Statement::Copy(_)),
             goes_on: matches!(statement.statement, Statement::Subscribe(_)),
+            inserts_values: false,
             statement,
             lookup: None,
             bounds: Bounds::default(),
@@ -122,7 +125,10 @@ impl Session {
         if let Some(write) = write::of(&statement.statement) {
             let planned = Box::pin(write::plan(self.names(self.settings()), write?)).await?;
             let parameters = parameters(&planned.rows)?;
-            return Ok(prepared(status_schema(), parameters, statement, false));
+            return Ok(Prepared {
+                inserts_values: planned.inserts_values(),
+                ..prepared(status_schema(), parameters, statement, false)
+            });
         }
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
@@ -201,49 +207,40 @@ impl Session {
         settled(self.noted(result.await), running)
     }
 
+    /// Execute an INSERT [of values](Prepared::inserts_values) with each of these rows of values, as one write: all of them are there
+    /// then, or none.
+    pub(crate) async fn insert_each(
+        &self,
+        prepared: &Prepared,
+        rows: &[Vec<ScalarValue>],
+    ) -> Result<Answer> {
+        let running = self.inner.log.begin(&prepared.sql);
+        let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
+        let result = caught(Box::pin(self.run_write(prepared, &rows, running.spent())));
+        settled(self.noted(result.await), running)
+    }
+
     async fn run_prepared(
         &self,
         prepared: &Prepared,
         values: &[ScalarValue],
         spent: &Arc<Spent>,
     ) -> Result<Answer> {
-        if values.len() != prepared.parameters.len() {
-            return Err(Error::invalid(format!(
-                "the statement takes {} parameters, {} were given",
-                prepared.parameters.len(),
-                values.len()
-            )));
+        if write::of(&prepared.statement.statement).is_some() {
+            return Box::pin(self.run_write(prepared, &[values], spent)).await;
         }
-        let mut given = HashMap::new();
-        let mut others = HashMap::new();
+        let (given, others) = typed::fit(&prepared.parameters, values)?;
         for ((name, taken), value) in prepared.parameters.iter().zip(values) {
-            let fitted = match taken {
-                Some(taken) if !taken.is_null() => typed::fitted(value, taken),
-                _ => Some(value.clone()),
-            };
-            match fitted {
-                Some(value) => {
-                    given.insert(name.trim_start_matches('$').to_string(), value);
-                }
-                None if typed::is_text(&value.data_type()) => {
-                    let taken = taken.as_ref().unwrap_or(&DataType::Null);
-                    return Err(Error::invalid(format!(
-                        "parameter {name} is of type {taken}; the {} given does not fit",
-                        value.data_type()
-                    )));
-                }
-                None => {
-                    others.insert(name.clone(), value.data_type());
-                }
+            let given = value.data_type();
+            if others.contains_key(name) && typed::is_text(&given) {
+                let taken = taken.as_ref().unwrap_or(&DataType::Null);
+                return Err(Error::invalid(format!(
+                    "parameter {name} is of type {taken}; the {given} given does not fit"
+                )));
             }
         }
-        if let Some((name, data_type)) = others.iter().next() {
-            let again = typed::with_types(&prepared.sql, &others).ok_or_else(|| {
-                Error::invalid(format!(
-                    "parameter {name} is of another type; the {data_type} given does not fit"
-                ))
-            })?;
-            let again = self.understand(belvedere_sql::parse_one(&again)?).await?;
+        if !others.is_empty() {
+            let again = self.understood_with(prepared, &others).await?;
             return Box::pin(self.run_prepared(&again, values, spent)).await;
         }
         let settings = self.settings();
@@ -257,14 +254,7 @@ impl Session {
                 let values = parameter_values(given);
                 return Box::pin(self.copy(copy, call, values)).await;
             }
-            (statement, _) => match write::of(statement) {
-                Some(write) => {
-                    self.admits(statement)?;
-                    let values = parameter_values(given);
-                    return Box::pin(self.write(write?, call, values)).await;
-                }
-                None => return Box::pin(self.dispatch(&prepared.statement, call)).await,
-            },
+            _ => return Box::pin(self.dispatch(&prepared.statement, call)).await,
         };
         self.admits(&prepared.statement.statement)?;
         let names = self.names(call.clone());
@@ -323,6 +313,60 @@ impl Session {
             return Ok(labels::with_schema(answer, schema));
         }
         Ok(answer)
+    }
+
+    /// Execute a write with each of these rows of values, as one. Values are assigned as the same literals would be, whatever type
+    /// they are given in.
+    async fn run_write(
+        &self,
+        prepared: &Prepared,
+        rows: &[&[ScalarValue]],
+        spent: &Arc<Spent>,
+    ) -> Result<Answer> {
+        let statement = &prepared.statement.statement;
+        self.admits(statement)?;
+        let write = write::of(statement);
+        let write = write.ok_or_else(|| Error::Internal("it is no write".to_string()))??;
+        let (mut values, mut others) = (Vec::new(), HashMap::new());
+        for row in rows {
+            let (given, unfit) = typed::fit(&prepared.parameters, row)?;
+            values.push(parameter_values(given));
+            others.extend(unfit);
+        }
+        if !others.is_empty() {
+            // Of an INSERT's parameters, DataFusion counts those alone that are a value by themselves: all of them are typed.
+            if let (Change::Insert, Some(row)) = (write.change, rows.first()) {
+                for ((name, taken), value) in prepared.parameters.iter().zip(*row) {
+                    let known = [Some(value.data_type()), taken.clone()];
+                    let mut known = known.into_iter().flatten();
+                    let data_type = known.find(|of| !of.is_null()).unwrap_or(DataType::Utf8);
+                    others.entry(name.clone()).or_insert(data_type);
+                }
+            }
+            let again = self.understood_with(prepared, &others).await?;
+            return Box::pin(self.run_write(&again, rows, spent)).await;
+        }
+        let call = Call {
+            settings: self.settings(),
+            spent: spent.clone(),
+        };
+        Box::pin(self.write(write, call, values)).await
+    }
+
+    /// The statement with parameters of these types.
+    async fn understood_with(
+        &self,
+        prepared: &Prepared,
+        types: &HashMap<String, DataType>,
+    ) -> Result<Prepared> {
+        let sql = typed::with_types(&prepared.sql, types).ok_or_else(|| {
+            let names: Vec<&str> = types.keys().map(String::as_str).collect();
+            Error::invalid(format!(
+                "the value of parameter {} is of another type than the statement takes",
+                names.join(", ")
+            ))
+        })?;
+        Box::pin(self.understand(belvedere_sql::parse_one(&sql)?)).await
     }
 
     /// The statement as it is understood now; once, until that is otherwise again.

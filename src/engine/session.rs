@@ -259,7 +259,7 @@ impl Session {
                 Ok(status("UNLISTEN"))
             }
             statement => match write::of(statement) {
-                Some(write) => Box::pin(self.write(write?, call, None)).await,
+                Some(write) => Box::pin(self.write(write?, call, vec![None])).await,
                 None => self.define(statement, &settings).await,
             },
         }
@@ -335,12 +335,12 @@ impl Session {
         notices
     }
 
-    /// Change a table of a source.
+    /// Change a table of a source, with these values of the parameters: an INSERT of values with each of them.
     pub(super) async fn write(
         &self,
         write: belvedere_sql::Write,
         call: Call,
-        values: Option<ParamValues>,
+        values: Vec<Option<ParamValues>>,
     ) -> Result<Answer> {
         let settings = &call.settings;
         let deadline = deadline(settings);

@@ -124,6 +124,12 @@ const KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
+/// Name and help of each setting of the engine's own.
+#[cfg(feature = "serve")]
+pub(crate) fn setting_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KNOWN.iter().copied()
+}
+
 /// A bound that there is not.
 const NONE: &str = "none";
 const RELAXED: &str = "relaxed";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use belvedere_sql::{Query, Statement};
+use belvedere_sql::{Query, Statement, Write};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
@@ -15,9 +15,11 @@ use datafusion::logical_expr::{
     Expr as Planned, ExprSchemable, LogicalPlan, WindowFunctionDefinition,
 };
 use datafusion::scalar::ScalarValue;
-use sqlparser::ast::{Expr, Value, visit_expressions, visit_expressions_mut};
+use sqlparser::ast::{Expr, Value, VisitMut, visit_expressions, visit_expressions_mut};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
+
+use crate::error::Error;
 
 /// What the places of parameters tell, of which nothing else is known: a number of rows is whole, what is cast is of the type that it
 /// is cast to, what something is looked for in (`id = ANY($1)`) is a list, and an argument is what the function takes there.
@@ -137,6 +139,33 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
     (&back == value).then_some(cast)
 }
 
+/// Values by the names of their parameters, in the types that the statement takes; and the types of those that are no value of that
+/// type, by which the statement is [understood again](with_types).
+pub(super) fn fit(
+    parameters: &[(String, Option<DataType>)],
+    values: &[ScalarValue],
+) -> Result<(HashMap<String, ScalarValue>, HashMap<String, DataType>)> {
+    if values.len() != parameters.len() {
+        return Err(Error::invalid(format!(
+            "the statement takes {} parameters, {} were given",
+            parameters.len(),
+            values.len()
+        )));
+    }
+    let (mut given, mut others) = (HashMap::new(), HashMap::new());
+    for ((name, taken), value) in parameters.iter().zip(values) {
+        let fitted = match taken {
+            Some(taken) if !taken.is_null() => fitted(value, taken),
+            _ => Some(value.clone()),
+        };
+        match fitted {
+            Some(value) => drop(given.insert(name.trim_start_matches('$').to_string(), value)),
+            None => drop(others.insert(name.clone(), value.data_type())),
+        }
+    }
+    Ok((given, others))
+}
+
 /// A client gives a value for each parameter that it wrote, also for one that the plan does without: of a query to PostgreSQL's
 /// catalog, what is asked of a table without rows is not planned.
 pub(super) fn add_unused(parameters: &mut Vec<(String, Option<DataType>)>, query: &Query) {
@@ -166,12 +195,23 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// The query with each of these parameters cast to its type.
+/// The query or write with each of these parameters cast to its type. None: it is another statement.
 pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option<String> {
-    let Statement::Query(mut query) = belvedere_sql::parse_one(sql).ok()?.statement else {
-        return None;
-    };
-    let _ = visit_expressions_mut(&mut query, |expr| {
+    match belvedere_sql::parse_one(sql).ok()?.statement {
+        Statement::Query(mut query) => {
+            cast_parameters(&mut query, types);
+            Some(query.to_string())
+        }
+        Statement::Other(mut statement) if Write::of(&statement).is_some() => {
+            cast_parameters(&mut statement, types);
+            Some(statement.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn cast_parameters(statement: &mut impl VisitMut, types: &HashMap<String, DataType>) {
+    let _ = visit_expressions_mut(statement, |expr| {
         if let Expr::Value(value) = &*expr
             && let Value::Placeholder(name) = &value.value
             && let Some(data_type) = types.get(name)
@@ -184,7 +224,6 @@ pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option
         }
         ControlFlow::<()>::Continue(())
     });
-    Some(query.to_string())
 }
 
 #[cfg(test)]
@@ -198,6 +237,16 @@ mod tests {
         assert_eq!(
             sql,
             "SELECT arrow_cast($1, 'Int32'), $2 FROM t WHERE a = arrow_cast($1, 'Int32')"
+        );
+        let sql = with_types("UPDATE s.t SET a = $1 WHERE b = $2", &types).unwrap();
+        assert_eq!(
+            sql,
+            "UPDATE s.t SET a = arrow_cast($1, 'Int32') WHERE b = $2"
+        );
+        let sql = with_types("INSERT INTO s.t (a, b) VALUES ($1, $2)", &types).unwrap();
+        assert_eq!(
+            sql,
+            "INSERT INTO s.t (a, b) VALUES (arrow_cast($1, 'Int32'), $2)"
         );
         assert_eq!(with_types("SHOW ALL", &types), None);
     }

@@ -184,6 +184,17 @@ fn in_values(plan: LogicalPlan, fields: &[FieldRef]) -> Result<LogicalPlan> {
     }))
 }
 
+/// The constants that a plan's rows are made of.
+fn constants(plan: &LogicalPlan) -> Option<(&Projection, &Values)> {
+    let LogicalPlan::Projection(projection) = plan else {
+        return None;
+    };
+    match projection.input.as_ref() {
+        LogicalPlan::Values(values) => Some((projection, values)),
+        _ => None,
+    }
+}
+
 /// The table, if it is one that may be written to.
 async fn target(names: &Names, write: &belvedere_sql::Write) -> Result<Arc<SourceTable>> {
     let name = &write.target;
@@ -260,14 +271,43 @@ impl PlannedWrite {
         &self.table.handle.name
     }
 
-    /// Do it, with these values of its parameters.
+    /// Whether its rows are constants and parameters, so that many rows of values are as many rows of one write.
+    pub fn inserts_values(&self) -> bool {
+        self.change == Change::Insert && constants(&self.rows.plan).is_some()
+    }
+
+    /// Its rows, with each of these values of its parameters.
+    fn bound(&self, values: &[Option<ParamValues>]) -> Result<Planned> {
+        if let [values] = values {
+            return bound(&self.rows, values);
+        }
+        let several = || Error::Internal("rows of values are of an INSERT of values".to_string());
+        let (projection, own) = constants(&self.rows.plan).ok_or_else(several)?;
+        let mut all = Vec::new();
+        for values in values {
+            let bound = bound(&self.rows, values)?;
+            let (_, row) = constants(&bound.plan).ok_or_else(several)?;
+            all.extend(row.values.iter().cloned());
+        }
+        let values = LogicalPlan::Values(Values {
+            schema: own.schema.clone(),
+            values: all,
+        });
+        let plan = LogicalPlanBuilder::from(values).project(projection.expr.clone())?;
+        Ok(Planned {
+            plan: plan.build()?,
+            names: self.rows.names.clone(),
+        })
+    }
+
+    /// Do it, with each of these values of its parameters.
     pub async fn run(
         &self,
-        values: &Option<ParamValues>,
+        values: &[Option<ParamValues>],
         deadline: Option<Instant>,
     ) -> Result<Wrote> {
         let names = &self.rows.names;
-        let rows = bound(&self.rows, values)?;
+        let rows = self.bound(values)?;
         let handle = &self.table.handle;
         let statement = StatementContext {
             deadline,

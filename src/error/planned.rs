@@ -11,6 +11,8 @@ const STATES: &[(&str, &str)] = &[
     ("Order by column out of bounds", "42P10"),
     ("Cannot find column with position", "42P10"),
     ("non-boolean predicate", "42804"),
+    ("Inconsistent data length across values list", "42601"),
+    ("Column count doesn't match insert query", "42601"),
 ];
 
 /// What a name stands behind, and what it ends with.

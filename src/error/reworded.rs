@@ -5,6 +5,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 
 use super::Error;
+use crate::engine::unknown_function;
 use crate::federation::SourceFailure;
 
 /// What DataFusion has no plan for: a subquery that it cannot make a join of.
@@ -40,7 +41,7 @@ pub(super) fn reworded(e: &DataFusionError) -> Error {
         ),
         DataFusionError::SchemaError(inner, _) => Error::Plan(schema_error(inner)),
         DataFusionError::Plan(message) | DataFusionError::Configuration(message) => {
-            Error::Plan(one_line(message))
+            Error::Plan(unknown_function(message).unwrap_or_else(|| one_line(message)))
         }
         DataFusionError::SQL(inner, _) => Error::Plan(inner.to_string()),
         DataFusionError::NotImplemented(message) => Error::NotInThisVersion {

@@ -37,6 +37,12 @@ fn csv_and_json_hold_the_answers_alone() {
     {"sku":"b2","name":"東京","price":3.00,"added":null}
     {"sku":"c3","name":null,"price":null,"added":null}
     "#);
+    let floats =
+        "SELECT 1.5::double AS a, 'NaN'::double AS b, '-Infinity'::real AS c, NULL::double AS d";
+    assert_eq!(
+        place.ask(floats, &["--format", "json"]).ok(),
+        "{\"a\":1.5,\"b\":\"NaN\",\"c\":\"-Infinity\",\"d\":null}\n"
+    );
     assert_eq!(
         place
             .ask("SELECT 1 AS a WHERE false", &["--format", "csv"])

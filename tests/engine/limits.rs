@@ -190,3 +190,28 @@ async fn a_panic_is_an_error_of_its_statement() {
     let failed = session.execute_prepared(&prepared, &one).await.unwrap_err();
     assert_eq!(failed.code(), "internal", "{failed}");
 }
+
+#[tokio::test]
+async fn values_are_not_longer_than_they_may_be() {
+    let t = Fixture::new().await;
+    for sql in [
+        "SELECT repeat('x', 400000000)",
+        "SELECT lpad('x', 400000000)",
+        "SELECT rpad(CAST(value AS VARCHAR), 400000000, 'ab') FROM generate_series(1, 2)",
+        "SELECT array_repeat(1, 400000000)",
+    ] {
+        let refused = t.session.execute(sql).await;
+        let refused = match refused {
+            Ok(answer) => answer.collect().await.unwrap_err(),
+            Err(e) => e,
+        };
+        assert_eq!(refused.sqlstate(), "54000", "{sql}: {refused}");
+    }
+    assert_snapshot!(t.err("SELECT repeat('xy', 40000000)").await, @"data: repeat would make a value of more than 64 MB");
+    assert_snapshot!(t.err("SELECT count(*) FROM generate_series(1, 8000) AS s(i) WHERE repeat('x', 1000000 + i) > 'y'").await, @"data: repeat would make values of more than 512 MB");
+    assert!(
+        t.ok("SELECT octet_length(repeat('xy', 1000000)) AS n")
+            .await
+            .contains("2000000")
+    );
+}

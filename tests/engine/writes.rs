@@ -152,6 +152,60 @@ async fn values_are_prepared() {
 }
 
 #[tokio::test]
+async fn values_are_assigned_whatever_type_they_are_given_in() {
+    let w = world().await;
+    let run = async |sql: &str, values: &[ScalarValue]| {
+        let prepared = w.session.prepare(sql).await.unwrap();
+        let done = w.session.execute_prepared(&prepared, values).await;
+        done.map(|answer| answer.wrote.unwrap().rows)
+            .map_err(|e| format!("{}: {e}", e.sqlstate()))
+    };
+    let update = "UPDATE mem.item SET price = $1 WHERE id = $2";
+    let id = ScalarValue::Int64(Some(2));
+    let decimal = ScalarValue::Decimal128(Some(123_456), 38, 5);
+    assert_eq!(run(update, &[decimal, id.clone()]).await, Ok(1));
+    assert_eq!(w.items().await[1], "2|b|1.23");
+    let float = ScalarValue::Float64(Some(1.239));
+    assert_eq!(run(update, &[float.clone(), id]).await, Ok(1));
+    assert_eq!(w.items().await[1], "2|b|1.24");
+    let insert = "INSERT INTO mem.item (id, price) VALUES ($1, $2), (8, $2)";
+    assert_eq!(
+        run(insert, &[ScalarValue::Int16(Some(7)), float]).await,
+        Ok(2)
+    );
+    assert_eq!(w.items().await[3..], ["7|-|1.24", "8|-|1.24"]);
+    let insert = "INSERT INTO mem.item (price, id) VALUES ($1, $2)";
+    let float = ScalarValue::Float64(Some(0.999));
+    assert_eq!(
+        run(insert, &[float, ScalarValue::Int16(Some(9))]).await,
+        Ok(1)
+    );
+    assert_eq!(w.items().await[5], "9|-|1.00");
+    // Also in a condition, a value may be none of the column's type.
+    let below = "DELETE FROM mem.item WHERE id < $1";
+    let number = ScalarValue::Float64(Some(1.5));
+    assert_eq!(run(below, &[number]).await, Ok(1));
+    let insert = "INSERT INTO mem.item (id) VALUES ($1)";
+    for (value, why) in [
+        (
+            ScalarValue::Int64(Some(1 << 40)),
+            "22003: a value of type Int64 does not fit column id",
+        ),
+        (
+            ScalarValue::Float64(Some(1.5)),
+            "22003: a value of type Float64 does not fit column id",
+        ),
+        (
+            ScalarValue::from("one"),
+            "22P02: a value of type Utf8 does not fit column id",
+        ),
+    ] {
+        let refused = run(insert, &[value]).await.unwrap_err();
+        assert!(refused.starts_with(why), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_said() {
     let w = world().await;
     w.ok("CREATE VIEW v AS SELECT id FROM mem.item").await;

@@ -68,6 +68,53 @@ async fn idle_connections_make_room() {
 }
 
 #[tokio::test]
+async fn who_comes_when_all_are_at_work_is_told_so() {
+    let options = ServeOptions {
+        max_connections: 1,
+        ..Default::default()
+    };
+    let server = Server::with(options).await;
+    let mut working = server.client().await;
+    server.memory.inject(Fault::HangAfter(0));
+    let info = working
+        .execute("SELECT * FROM mem.t".into(), None)
+        .await
+        .unwrap();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let waiting = tokio::spawn(async move { working.do_get(ticket).await.map(|_| ()) });
+    server.memory.until_open_streams(1).await;
+
+    let mut late = server.client().await;
+    let refused = query(&mut late, "SELECT 1").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(
+        refused.message(),
+        "there are too many connections, and all of them are at work"
+    );
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_is_said_in_words() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let words = "what is asked for is no message of Arrow Flight SQL";
+    let ticket = arrow_flight::Ticket::new(vec![0xff; 8]);
+    let refused = client.do_get(ticket).await.map_err(status).unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::InvalidArgument, words)
+    );
+    let action = arrow_flight::Action::new("ClosePreparedStatement", vec![0xff; 8]);
+    let refused = client.inner_mut().do_action(action).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::InvalidArgument, words)
+    );
+}
+
+#[tokio::test]
 async fn a_message_that_is_too_large_is_refused() {
     let server = Server::start().await;
     let inner = FlightServiceClient::new(server.channel().await);

@@ -129,6 +129,28 @@ async fn a_view_that_broke_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn tables_that_may_be_written_to_say_so() {
+    let server = Server::start().await;
+    server
+        .define("ALTER SOURCE shop SET (writable = true)")
+        .await;
+    let mut client = server.client().await;
+    for (catalog, is_read_only) in [("shop", "0"), ("mem", "1")] {
+        let of_one = CommandGetTables {
+            catalog: Some(catalog.into()),
+            include_schema: true,
+            ..Default::default()
+        };
+        let all = tables(&mut client, of_one).await;
+        let bytes = all[0].column(4).as_binary::<i32>().value(0).to_vec();
+        let schema = Schema::try_from(arrow_flight::IpcMessage(bytes.into())).unwrap();
+        let metadata = schema.field(0).metadata();
+        let said = metadata.get("ARROW:FLIGHT:SQL:IS_READ_ONLY");
+        assert_eq!(said.map(String::as_str), Some(is_read_only), "{catalog}");
+    }
+}
+
+#[tokio::test]
 async fn table_types() {
     let server = Server::start().await;
     let mut client = server.client().await;

@@ -593,3 +593,44 @@ async fn an_update_counts_what_it_has_written() {
     let token = answer.metadata().get("belvedere-last-write").unwrap();
     assert_eq!(token.to_str().unwrap(), "shop=now");
 }
+
+#[tokio::test]
+async fn rows_of_values_are_one_write() {
+    let server = Server::start().await;
+    server
+        .define("ALTER SOURCE shop SET (writable = true)")
+        .await;
+    let mut client = server.client().await;
+    let count = "SELECT count(*) FROM shop.customer WHERE id > 9000";
+    let insert = "INSERT INTO shop.customer (id, name) VALUES ($1, $2)";
+    let mut insert = client.prepare(insert.into(), None).await.unwrap();
+    let ids = [9001, 9002, 9001, 9003];
+    insert
+        .set_parameters(bound(&ids, &["a", "b", "c", "d"]))
+        .unwrap();
+    assert!(insert.execute_update().await.is_err());
+    assert_eq!(shown(&query(&mut client, count).await.unwrap()), ["0"]);
+    insert
+        .set_parameters(bound(&[9001, 9002], &["a", "b"]))
+        .unwrap();
+    assert_eq!(insert.execute_update().await.unwrap(), 2);
+    assert_eq!(shown(&query(&mut client, count).await.unwrap()), ["2"]);
+    // Of other statements each row is a write of its own, and it is said which of them are done.
+    let update = "UPDATE shop.customer SET id = $1 WHERE name = $2";
+    let mut update = client.prepare(update.into(), None).await.unwrap();
+    update
+        .set_parameters(bound(&[9003, 9003], &["a", "b"]))
+        .unwrap();
+    let failed = update.execute_update().await.map_err(status).unwrap_err();
+    assert!(
+        failed.message().ends_with(
+            "(row 2 of 2 of the parameters: those before it were executed, and stay so)"
+        ),
+        "{failed}"
+    );
+    let ids = "SELECT id FROM shop.customer WHERE id > 9000 ORDER BY id";
+    assert_eq!(
+        shown(&query(&mut client, ids).await.unwrap()),
+        ["9002", "9003"]
+    );
+}

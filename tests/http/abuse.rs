@@ -324,3 +324,40 @@ async fn many_at_once_are_all_answered() {
     futures::future::join_all(asked).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn who_comes_when_all_are_at_work_is_told_so() {
+    let server = Server::with(ServeOptions {
+        max_connections: 2,
+        ..ServeOptions::default()
+    })
+    .await;
+    let sql = "SELECT value, repeat('x', 1000) AS x FROM generate_series(1, 1000000000)";
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "application/x-ndjson"),
+    ];
+    let body = || json!({ "sql": sql }).to_string().into_bytes();
+    let mut working = Vec::new();
+    for _ in 0..2 {
+        let response = server.send(Method::POST, "/v1/sql", &headers, body());
+        working.push(response.await);
+    }
+    let refused = server.get("/v1/views/kept_orders/7").await;
+    let said = "there are too many connections, and all of them are at work";
+    assert_eq!(
+        refused.problem(),
+        (503, "too_many_connections".into(), said.into())
+    );
+    assert_eq!(refused.header("retry-after"), "2");
+    // Who watches over it sees that it is there.
+    for path in ["/health", "/health/ready", "/metrics"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
+    let still = working.iter_mut().map(|response| response.chunk());
+    for chunk in futures::future::join_all(still).await {
+        assert!(chunk.unwrap().is_some());
+    }
+    drop(working);
+    server.stop().await;
+}

@@ -31,6 +31,13 @@ async fn the_document_has_what_there_is() {
         json!(["number", "string", "null"]),
         "{row}"
     );
+    let rows = &paths["/v1/sql"]["post"]["responses"]["200"]["content"]["application/json"];
+    assert_eq!(
+        rows["schema"]["properties"]["rows"]["anyOf"][1]["type"],
+        "integer"
+    );
+    let header = &document["components"]["parameters"]["belvedere-read-after"];
+    assert_eq!(header["in"], "header");
     // Every reference leads somewhere.
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1) {

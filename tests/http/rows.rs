@@ -480,3 +480,21 @@ async fn keys_are_those_that_a_query_shows() {
         assert_eq!(said, expected.as_deref(), "{query}");
     }
 }
+
+#[tokio::test]
+async fn answers_vary_by_every_setting() {
+    let server = Server::start().await;
+    let answer = server.get("/v1/views/kept_orders/7").await;
+    let depends: Vec<&str> = answer.header("vary").split(", ").collect();
+    for header in [
+        "accept",
+        "belvedere-max-staleness",
+        "belvedere-read-after",
+        "belvedere-read_after",
+        "belvedere-stale-if-error",
+        "belvedere-consistency",
+        "belvedere-timezone",
+    ] {
+        assert!(depends.contains(&header), "{header}: {depends:?}");
+    }
+}

@@ -367,3 +367,39 @@ async fn a_write_answers_with_what_is_read_after() {
         .problem();
     assert_eq!(status, 400);
 }
+
+#[tokio::test]
+async fn numbers_keep_their_digits() {
+    let server = Server::start().await;
+    let headers = [("content-type", "application/json")];
+    for (cast, number, is) in [
+        (
+            "numeric(38, 10)",
+            "12345678901234567.1234567891",
+            "12345678901234567.1234567891",
+        ),
+        (
+            "numeric(38, 0)",
+            "12345678901234567890123",
+            "12345678901234567890123",
+        ),
+        ("numeric(10, 2)", "1.5e3", "1500.00"),
+    ] {
+        let body = format!(r#"{{"sql": "SELECT $1::{cast} AS n", "parameters": [{number}]}}"#);
+        let answer = server.send(Method::POST, "/v1/sql", &headers, body.into_bytes());
+        let rows = said(answer.await).await.ok()["rows"].clone();
+        assert_eq!(rows, json!([[is]]), "{number}");
+    }
+    // An array is no body, however well its items fit.
+    let body = br#"["SELECT 1"]"#.to_vec();
+    let answer = server.send(Method::POST, "/v1/sql", &headers, body);
+    assert_eq!(said(answer.await).await.status, 400);
+    // What is none of a key's values is refused, as it is in a URL.
+    let keys = json!({ "keys": [7, 1.5] });
+    let (status, _, detail) = server.post("/v1/views/kept_orders", &keys).await.problem();
+    assert_eq!(
+        (status, detail.as_str()),
+        (400, "keys[1]: the value of column id is no bigint")
+    );
+    assert_eq!(server.get("/v1/views/kept_orders/1.5").await.status, 400);
+}

@@ -79,6 +79,38 @@ async fn the_idlest_gives_way() {
 }
 
 #[tokio::test]
+async fn who_comes_when_all_are_at_work_is_told_so() {
+    let server = Server::with(ServeOptions {
+        max_connections: 2,
+        ..ServeOptions::default()
+    })
+    .await;
+    let long = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b";
+    let (mut working, mut cancels) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let client = server.client().await;
+        cancels.push(client.cancel_token());
+        working.push(tokio::spawn(async move {
+            client.simple_query(long).await.map(|_| ())
+        }));
+        // It is at work before the next one comes.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    assert_eq!(
+        said(&server.try_client("").await.err().unwrap()),
+        "53300: there are too many connections, and all of them are at work"
+    );
+    // Who cancels needs a connection, too.
+    for cancel in cancels {
+        cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    }
+    for ended in working {
+        let ended = ended.await.unwrap().unwrap_err();
+        assert_eq!(said(&ended), "57014: the statement was cancelled");
+    }
+}
+
+#[tokio::test]
 async fn the_server_ends_when_it_is_told_to() {
     let server = Server::start().await;
     let idle = server.client().await;

@@ -142,6 +142,12 @@ fn refused(settings: &Settings, deadline: Option<Instant>, e: tokio_postgres::Er
                 settings.user
             ))
         }
+        // What it says of reading, that a column or table has changed, it does not mean here.
+        None if matches!(state, "42809" | "55000" | "0A000") => {
+            let message = format!("PostgreSQL does not let this be written so (SQLSTATE {state})");
+            Error::new(Code::NotWritable, message)
+                .help("If it is a view, write to the table that it reads")
+        }
         None if state == "428C9" => {
             let message = "a column that is always generated was given a value";
             Error::new(Code::SourceRefused, message).help("Leave it out")

@@ -29,6 +29,7 @@
 //! | `expressions.rs` | nothing by itself: rewriting the expressions of a node |
 //! | `ranks.rs` | ranks, and lengths of lists, without a sign |
 //! | `words.rs` | refusing `FETCH FIRST`, `(a, b) IN (SELECT …)` and `WITH ORDINALITY`, and passing over `TABLESAMPLE` |
+//! | `lengths.rs` | values made longer than memory is: `repeat('x', 400000000)` |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -58,6 +59,7 @@ mod folding;
 mod frames;
 mod groups;
 mod keys;
+mod lengths;
 mod marks;
 mod membership;
 mod outer;
@@ -180,5 +182,6 @@ pub(super) fn register_functions(state: &mut SessionState) -> Result<()> {
     for function in extremes::functions() {
         state.register_udaf(function)?;
     }
+    lengths::register(state)?;
     ranks::register(state)
 }

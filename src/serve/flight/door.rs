@@ -10,7 +10,7 @@ use arrow_flight::{
 };
 use futures::{FutureExt, Stream, StreamExt, stream};
 use tonic::transport::server::TlsConnectInfo;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::login::Login;
 use super::sql::{FlightSql, LastWrite};
@@ -85,10 +85,20 @@ fn panicked() -> Status {
 }
 
 async fn caught<R>(answer: impl Future<Output = Result<R, Status>>) -> Result<R, Status> {
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .await
+    let answered = AssertUnwindSafe(answer).catch_unwind().await;
+    answered
         .unwrap_or_else(|_| Err(panicked()))
+        .map_err(in_words)
+}
+
+/// What `arrow-flight` cannot decode it shows as code does: `DecodeError { … }`.
+fn in_words(status: Status) -> Status {
+    let is_shown = status.code() == Code::InvalidArgument
+        && status.message().trim_start().starts_with("DecodeError");
+    match is_shown {
+        true => Status::invalid_argument("what is asked for is no message of Arrow Flight SQL"),
+        false => status,
+    }
 }
 
 /// The replies, until a panic ends them; their connection is at work as long as they are read.

@@ -346,7 +346,7 @@ impl FlightSqlService for FlightSql {
         _: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         Err(Status::unimplemented(format!(
-            "rows cannot be ingested into {}: Belvedere queries its sources and does not write to them",
+            "rows cannot be ingested into {} in this version: a prepared INSERT with many rows of parameters writes them",
             ingest.table
         )))
     }

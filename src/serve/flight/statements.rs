@@ -229,6 +229,12 @@ impl Work {
         self.unless_cancelled(answer).await?.or_status()
     }
 
+    /// All rows of values as one write.
+    async fn insert(&self, rows: &[Vec<ScalarValue>]) -> Result<Answer, Status> {
+        let answer = self.session.insert_each(&self.prepared, rows);
+        self.unless_cancelled(answer).await?.or_status()
+    }
+
     async fn define(self: &Arc<Self>) -> Result<Arc<Defined>, Status> {
         let outcome = {
             let mut defined = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,8 +253,15 @@ impl Work {
                 rows: 0,
                 last_write: None,
             };
-            for values in self.parameters.iter() {
-                let answer = self.execute(&self.session, values).await?;
+            let all = self.parameters.len();
+            // All rows of an INSERT of values are one write.
+            let at_once = if self.prepared.inserts_values { all } else { 1 };
+            for (done, rows) in self.parameters.chunks(at_once.max(1)).enumerate() {
+                let answer = match rows {
+                    [values] => self.execute(&self.session, values).await,
+                    rows => self.insert(rows).await,
+                };
+                let answer = answer.map_err(|failed| after(done, all, failed))?;
                 defined.notices.extend(answer.notices.iter().cloned());
                 if let Some(wrote) = &answer.wrote {
                     defined.rows += wrote.rows;
@@ -275,6 +288,19 @@ impl Work {
             done = work => Ok(done),
         }
     }
+}
+
+/// A failure after executions that stay: the client has to know how many.
+fn after(done: usize, all: usize, failed: Status) -> Status {
+    if done == 0 {
+        return failed;
+    }
+    let said = format!(
+        "{} (row {} of {all} of the parameters: those before it were executed, and stay so)",
+        failed.message(),
+        done + 1
+    );
+    Status::with_metadata(failed.code(), said, failed.metadata().clone())
 }
 
 impl std::fmt::Debug for Work {

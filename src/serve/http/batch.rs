@@ -5,7 +5,6 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use datafusion::arrow::array::{RecordBatch, UInt64Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
-use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::scalar::ScalarValue;
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use super::reply::{collected, rows_alone, whole};
 use super::request::{self, Format, MOST_ROWS, Path, Query};
 use super::rows::Found;
 use super::shapes::{Of, Shape, has_key};
-use super::values::Reader;
+use super::values::{Reader, fitted};
 use crate::engine::Described;
 use crate::error::Error;
 
@@ -231,13 +230,6 @@ impl Door {
         found.rows = rows.map_err(Error::from)?;
         Ok(found)
     }
-}
-
-/// The value in this type, if nothing of it is lost.
-fn fitted(value: &ScalarValue, of: &DataType) -> Option<ScalarValue> {
-    let cast = value.cast_to(of).ok()?;
-    let back = cast.cast_to(&value.data_type()).ok()?;
-    (&back == value).then_some(cast)
 }
 
 /// A key's values: one, an array of them in the key's order, or an object.

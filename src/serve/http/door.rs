@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
@@ -26,6 +26,15 @@ use crate::engine::{Engine, Session};
 use crate::error::{Error, Result};
 use crate::serve::connections::AtWork;
 use crate::serve::listen::ServeOptions;
+
+const METRICS: &str = "/metrics";
+const HEALTH: &str = "/health";
+const READY: &str = "/health/ready";
+
+/// Whether it is asked how the server is.
+pub(super) fn is_monitoring(uri: &Uri) -> bool {
+    [METRICS, HEALTH, READY].contains(&uri.path())
+}
 
 /// What answers requests, and what they share.
 pub(super) struct Door {
@@ -62,9 +71,9 @@ pub(super) fn router(door: Arc<Door>) -> Router {
             post(sql::sql).fallback(async || Problem::method("POST")),
         )
         .route("/openapi.json", get(document).fallback(read))
-        .route("/metrics", get(measure).fallback(read))
-        .route("/health", get(async || said("ok")).fallback(read))
-        .route("/health/ready", get(ready).fallback(read))
+        .route(METRICS, get(measure).fallback(read))
+        .route(HEALTH, get(async || said("ok")).fallback(read))
+        .route(READY, get(ready).fallback(read))
         .fallback(async || {
             Problem::new(
                 StatusCode::NOT_FOUND,

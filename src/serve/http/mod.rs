@@ -35,6 +35,7 @@ mod freshness;
 mod json;
 mod line;
 mod metrics;
+mod numbers;
 mod openapi;
 mod paging;
 mod problem;

@@ -1,10 +1,10 @@
 //! The document of what is served now, in OpenAPI 3.1.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use serde_json::{Map, Value, json};
 
 use super::paging::encoded;
-use super::request::{Format, MOST_ROWS};
+use super::request::{Format, MOST_ROWS, setting_headers};
 use crate::engine::{Column, Described, sql_type};
 
 pub(super) fn document(views: &[Described]) -> String {
@@ -35,7 +35,7 @@ pub(super) fn document(views: &[Described]) -> String {
             "description": "The views and tables that there are now. docs/http.md says how values are written.",
         },
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "parameters": settings() },
     })
     .to_string()
 }
@@ -80,7 +80,7 @@ fn add(view: &Described, paths: &mut Map<String, Value>, schemas: &mut Map<Strin
             format!("{path}/{{key}}"),
             json!({ "get": {
                 "summary": about,
-                "parameters": [key, select(view)],
+                "parameters": with_settings(vec![key, select(view)]),
                 "responses": responses(&row, true),
             }}),
         );
@@ -120,7 +120,11 @@ fn page(view: &Described, about: &str, row: &Value) -> Value {
             "detail": { "type": "string" },
         },
     });
-    json!({ "summary": about, "parameters": parameters, "responses": responses(&rows, false) })
+    json!({
+        "summary": about,
+        "parameters": with_settings(parameters),
+        "responses": responses(&rows, false),
+    })
 }
 
 fn batch(view: &Described, about: &str, row: &Value) -> Value {
@@ -143,6 +147,7 @@ fn batch(view: &Described, about: &str, row: &Value) -> Value {
     });
     json!({
         "summary": format!("{about}: the rows of keys, in their order"),
+        "parameters": with_settings(Vec::new()),
         "requestBody": { "required": true, "content": { "application/json": { "schema": {
             "type": "object",
             "required": ["keys"],
@@ -180,6 +185,25 @@ fn select(view: &Described) -> Value {
     })
 }
 
+/// The headers that set settings; each name as those write it who cannot send `_`.
+fn settings() -> Map<String, Value> {
+    let headers = setting_headers().filter(|(header, ..)| !header.contains('_'));
+    let headers = headers.map(|(header, _, help)| {
+        let parameter = json!({
+            "name": header, "in": "header", "required": false,
+            "description": help, "schema": { "type": "string" },
+        });
+        (header, parameter)
+    });
+    headers.collect()
+}
+
+fn with_settings(mut parameters: Vec<Value>) -> Vec<Value> {
+    let reference = |name: &String| json!({ "$ref": format!("#/components/parameters/{name}") });
+    parameters.extend(settings().keys().map(reference));
+    parameters
+}
+
 fn key_description(view: &Described) -> String {
     let names = view.key.iter().map(|of| view.columns[*of].name.as_str());
     let names = names.collect::<Vec<_>>().join(", ");
@@ -198,16 +222,8 @@ fn key_schema(view: &Described) -> Value {
 
 fn row(view: &Described) -> Value {
     let properties = view.columns.iter().map(|column| {
-        let mut schema = value(&column.data_type);
+        let mut schema = or_null(value(&column.data_type), column.nullable);
         if let Some(fields) = schema.as_object_mut() {
-            if column.nullable
-                && let Some(one) = fields.get_mut("type")
-            {
-                match one {
-                    Value::Array(types) => types.push("null".into()),
-                    one => *one = json!([one, "null"]),
-                }
-            }
             let mut about = sql_type(&column.data_type);
             if let Some(comment) = &column.comment {
                 about = format!("{about}. {comment}");
@@ -217,6 +233,21 @@ fn row(view: &Described) -> Value {
         (column.name.clone(), schema)
     });
     json!({ "type": "object", "properties": properties.collect::<Map<String, Value>>() })
+}
+
+/// The same, or null where that may be.
+fn or_null(mut schema: Value, nullable: bool) -> Value {
+    match schema.get_mut("type").filter(|_| nullable) {
+        Some(Value::Array(types)) => types.push("null".into()),
+        Some(one) => *one = json!([one, "null"]),
+        None => {}
+    }
+    schema
+}
+
+/// A field's value, inside another.
+fn part(field: &Field) -> Value {
+    or_null(value(field.data_type()), field.is_nullable())
 }
 
 /// What a type's values are in JSON.
@@ -237,12 +268,10 @@ fn value(of: &DataType) -> Value {
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_) => json!({ "type": "string", "contentEncoding": "base64" }),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            json!({ "type": "array", "items": value(item.data_type()) })
+            json!({ "type": "array", "items": part(item) })
         }
         DataType::Struct(fields) => {
-            let parts = fields
-                .iter()
-                .map(|f| (f.name().clone(), value(f.data_type())));
+            let parts = fields.iter().map(|f| (f.name().clone(), part(f)));
             json!({ "type": "object", "properties": parts.collect::<Map<String, Value>>() })
         }
         DataType::Dictionary(_, inner) => value(inner),
@@ -282,13 +311,20 @@ fn sql() -> Value {
                 "type": "object",
                 "properties": { "name": { "type": "string" }, "type": { "type": "string" } },
             }},
-            "rows": { "type": "array", "items": { "type": "array" } },
-            "status": { "type": "string", "description": "Of a definition, instead of rows" },
+            "rows": {
+                "description": "Of a query its rows, of a write how many it has written",
+                "anyOf": [
+                    { "type": "array", "items": { "type": "array" } },
+                    { "type": "integer" },
+                ],
+            },
+            "status": { "type": "string", "description": "Of a definition or write" },
             "notices": { "type": "array", "items": { "type": "string" } },
         },
     });
     json!({ "post": {
         "summary": "Run one statement",
+        "parameters": with_settings(Vec::new()),
         "requestBody": { "required": true, "content": { "application/json": { "schema": {
             "type": "object",
             "required": ["sql"],

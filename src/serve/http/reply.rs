@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
@@ -10,14 +10,20 @@ use datafusion::common::DataFusionError;
 use twox_hash::XxHash3_64;
 
 use super::freshness::freshness;
-use super::request::Format;
+use super::request::{Format, setting_headers};
 use super::stream::Encoder;
 use crate::engine::Answer;
 use crate::error::{Error, Result};
 use crate::serve::flight::wire::{pieces, wire_schema};
 
-/// The headers that answers depend on, of settings those that are likely to differ.
-const DEPENDS: &str = "accept, belvedere-max-staleness, belvedere-search-path, belvedere-timezone";
+/// The headers that answers depend on.
+static DEPENDS: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let mut depends = "accept".to_string();
+    for (header, ..) in setting_headers() {
+        depends.extend([", ", header.as_str()]);
+    }
+    HeaderValue::try_from(depends).unwrap_or(HeaderValue::from_static("*"))
+});
 
 /// An answer that is whole: what is said of its age, and its rows as one batch, as clients take them.
 pub(super) async fn collected(answer: Answer) -> Result<(HeaderMap, RecordBatch)> {
@@ -56,7 +62,7 @@ pub(super) fn whole(
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(ETAG, tag);
     }
-    headers.insert(VARY, HeaderValue::from_static(DEPENDS));
+    headers.insert(VARY, DEPENDS.clone());
     let mut response = match is_same {
         true => Response::new(Body::empty()),
         false => {

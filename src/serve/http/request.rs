@@ -7,7 +7,9 @@ use futures::StreamExt;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use super::numbers::with_exact_numbers;
 use super::problem::Problem;
+use crate::engine::setting_names;
 
 /// The prefix of a header that sets a setting for one request.
 const SETTING: &str = "belvedere-";
@@ -121,6 +123,16 @@ pub(super) fn settings(headers: &HeaderMap) -> Result<Settings> {
     Ok(found)
 }
 
+/// Each header that sets a setting, and the setting's name and help; a name with `_` may be written in two ways.
+pub(super) fn setting_headers() -> impl Iterator<Item = (String, &'static str, &'static str)> {
+    setting_names().flat_map(|(name, help)| {
+        let dashed = name.replace('_', "-");
+        let as_it_is = (dashed != name).then(|| name.to_string());
+        let all = std::iter::once(dashed).chain(as_it_is);
+        all.map(move |written| (format!("{SETTING}{written}"), name, help))
+    })
+}
+
 /// The body as JSON that is this.
 pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T> {
     let is_json = |value: &HeaderValue| {
@@ -139,7 +151,14 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
         let detail = format!("the body was not there within {} s", BODY.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
     })??;
-    serde_json::from_slice(&body).map_err(|e| Problem::body(&e))
+    // Serde takes an array for a struct.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let detail = "the body is not what it should be: an array in place of an object";
+        return Err(Problem::request(detail));
+    }
+    let read = serde_json::from_slice(&with_exact_numbers(&body));
+    // Places are those of what was sent.
+    read.map_err(|e| Problem::body(&serde_json::from_slice::<T>(&body).err().unwrap_or(e)))
 }
 
 async fn bytes(headers: &HeaderMap, body: Body) -> Result<Bytes> {

@@ -136,15 +136,20 @@ impl Client {
         let service = service_fn(move |request: Request<Incoming>| {
             let (door, router, peer) = (Arc::clone(&door), router.clone(), Arc::clone(&peer));
             async move {
+                // Who watches over it has to see that it is there all the same.
+                let is_refused = peer.is_turned_away && !door::is_monitoring(request.uri());
+                let mut response = match is_refused {
+                    true => Problem::busy().into_response(),
+                    false => {
+                        let request = request.map(Body::new);
+                        door.enter(router, request, peer.at_work()).await
+                    }
+                };
                 if peer.is_turned_away {
-                    let mut response = Problem::busy().into_response();
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
-                    return Ok(response);
                 }
-                let at_work = peer.at_work();
-                let request = request.map(Body::new);
-                Ok::<_, std::convert::Infallible>(door.enter(router, request, at_work).await)
+                Ok::<_, std::convert::Infallible>(response)
             }
         });
         let mut http = Builder::new(TokioExecutor::new());

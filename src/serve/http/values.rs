@@ -10,6 +10,7 @@ use datafusion::common::scalar::ScalarStructBuilder;
 use datafusion::scalar::ScalarValue;
 use serde_json::Value;
 
+use super::numbers::Digits;
 use super::problem::Problem;
 use crate::engine::{Session, sql_type};
 use crate::serve::postgres::times::parse_interval;
@@ -42,7 +43,10 @@ impl Reader {
         of: &DataType,
         value: &Value,
     ) -> Result<ScalarValue, Problem> {
-        self.json(value, Some(of)).ok_or_else(|| unlike(name, of))
+        let value = self.json(value, Some(of));
+        // As in a URL: what is no whole number is none of the column's values.
+        let value = value.filter(|value| !of.is_integer() || fitted(value, of).is_some());
+        value.ok_or_else(|| unlike(name, of))
     }
 
     /// A parameter's value. `of`: as far as the statement tells.
@@ -199,6 +203,13 @@ impl Reader {
     }
 }
 
+/// The value in this type, if nothing of it is lost.
+pub(super) fn fitted(value: &ScalarValue, of: &DataType) -> Option<ScalarValue> {
+    let cast = value.cast_to(of).ok()?;
+    let back = cast.cast_to(&value.data_type()).ok()?;
+    (&back == value).then_some(cast)
+}
+
 fn unlike(name: &str, of: &DataType) -> Problem {
     Problem::request(format!("the value of column {name} is no {}", sql_type(of)))
 }
@@ -206,7 +217,10 @@ fn unlike(name: &str, of: &DataType) -> Problem {
 /// With all its digits: what has more of them than a column's type equals none of the column's values.
 fn decimal(text: &str) -> Option<ScalarValue> {
     if text.contains(['e', 'E']) {
-        return Some(ScalarValue::Float64(Some(f64::from_str(text).ok()?)));
+        return match Digits::of(text).and_then(|digits| digits.plain(DIGITS)) {
+            Some(plain) => decimal(&plain),
+            None => Some(ScalarValue::Float64(Some(f64::from_str(text).ok()?))),
+        };
     }
     let (_, fraction) = text.split_once('.').unwrap_or((text, ""));
     let scale = i8::try_from(fraction.len()).ok()?;
@@ -281,12 +295,28 @@ mod tests {
         assert_eq!(of("1970-01-01T01:00:00", utc.clone()), at(0));
         assert_eq!(of("1970-01-01T01:00:00Z", utc), at(3600));
         let cents = DataType::Decimal128(10, 2);
-        let exact = of("1.005", cents).map(|d| d.to_string());
-        assert_eq!(exact.as_deref(), Some("1.005"));
+        let exact = |text: &str| of(text, cents.clone()).map(|d| d.to_string());
+        assert_eq!(exact("1.005").as_deref(), Some("1.005"));
+        assert_eq!(exact("1.5e-3").as_deref(), Some("0.0015"));
+        assert_eq!(exact("-12e2").as_deref(), Some("-1200"));
         let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true)));
         let items = [Some(1), None].map(ScalarValue::Int32);
         let expected = ScalarValue::List(ScalarValue::new_list(&items, &DataType::Int32, true));
         assert_eq!(of("[1, null]", list), Some(expected));
+    }
+
+    #[test]
+    fn a_key_is_one_of_its_columns_values() {
+        let reader = Reader { zone: "UTC".into() };
+        let of = |value: serde_json::Value| {
+            let value = reader.json_column("id", &DataType::Int16, &value);
+            value.ok().map(|value| value.to_string())
+        };
+        assert_eq!(of(json!(2)).as_deref(), Some("2"));
+        assert_eq!(of(json!(2.0)).as_deref(), Some("2"));
+        assert_eq!(of(json!(null)).as_deref(), Some("NULL"));
+        assert_eq!(of(json!(1.5)), None);
+        assert_eq!(of(json!(70_000)), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow_flight::sql::{
@@ -117,8 +117,13 @@ fn encode(schema: &Schema) -> Result<Vec<u8>, Status> {
     Ok(bytes.to_vec())
 }
 
-/// Type and comment of columns, as their sources say: (source, schema, table, column).
-struct Columns(HashMap<[String; 4], (Option<String>, Option<String>)>);
+/// What there is to say of columns.
+struct Columns {
+    /// Type and comment, as their sources say: (source, schema, table, column).
+    said: HashMap<[String; 4], (Option<String>, Option<String>)>,
+    /// Sources whose tables are written to.
+    writable: BTreeSet<String>,
+}
 
 impl Columns {
     async fn read(session: &Session) -> Result<Self, Status> {
@@ -129,7 +134,10 @@ impl Columns {
             let key = [source, schema, table, name].map(Option::unwrap_or_default);
             (key, (native, comment))
         };
-        Ok(Self(found.into_iter().map(entry).collect()))
+        Ok(Self {
+            said: found.into_iter().map(entry).collect(),
+            writable: session.writable_sources(),
+        })
     }
 
     /// A table's schema: that of a query over it. Empty if it cannot be queried any more, so that one broken view does
@@ -154,7 +162,7 @@ impl Columns {
     /// The field with what the protocol says of a column.
     fn described(&self, field: &Field, [source, schema, table]: [&str; 3]) -> Field {
         let key = [source, schema, table, field.name()].map(str::to_string);
-        let (native, comment) = self.0.get(&key).cloned().unwrap_or_default();
+        let (native, comment) = self.said.get(&key).cloned().unwrap_or_default();
         let mut metadata = HashMap::new();
         let mut insert = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -166,7 +174,8 @@ impl Columns {
         insert("TABLE_NAME", Some(table.to_string()));
         insert("TYPE_NAME", native);
         insert("REMARKS", comment);
-        insert("IS_READ_ONLY", Some("1".to_string()));
+        let is_read_only = !self.writable.contains(source);
+        insert("IS_READ_ONLY", Some(u8::from(is_read_only).to_string()));
         insert("IS_SEARCHABLE", Some("1".to_string()));
         plain_field(field).with_metadata(metadata)
     }

@@ -42,7 +42,8 @@ fn server(info: &mut SqlInfoDataBuilder) {
         Info::FlightSqlServerArrowVersion,
         datafusion::arrow::ARROW_VERSION,
     );
-    info.append(Info::FlightSqlServerReadOnly, true);
+    // Views are defined, and sources that allow it are written to.
+    info.append(Info::FlightSqlServerReadOnly, false);
     info.append(Info::FlightSqlServerSql, true);
     info.append(Info::FlightSqlServerSubstrait, false);
     info.append(
