@@ -19,7 +19,7 @@ use sqlparser::ast::{Expr, Value, VisitMut, visit_expressions, visit_expressions
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// What the places of parameters tell, of which nothing else is known: a number of rows is whole, what is cast is of the type that it
 /// is cast to, what something is looked for in (`id = ANY($1)`) is a list, and an argument is what the function takes there.
@@ -144,7 +144,7 @@ pub(super) fn fitted(value: &ScalarValue, taken: &DataType) -> Option<ScalarValu
 pub(super) fn fit(
     parameters: &[(String, Option<DataType>)],
     values: &[ScalarValue],
-) -> Result<(HashMap<String, ScalarValue>, HashMap<String, DataType>)> {
+) -> error::Result<(HashMap<String, ScalarValue>, HashMap<String, DataType>)> {
     if values.len() != parameters.len() {
         return Err(Error::invalid(format!(
             "the statement takes {} parameters, {} were given",
