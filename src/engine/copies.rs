@@ -36,13 +36,14 @@ impl Planned {
         source_fails: bool,
     ) -> Result<WithCopies> {
         let mut plan = self.plan.clone();
-        let mut live = BTreeMap::new();
+        let (mut live, mut bounds) = (BTreeMap::new(), BTreeMap::new());
         let (mut source_fails, mut failure) = (source_fails, None);
         loop {
             let mut wanted = BTreeMap::new();
             plan.apply_with_subqueries(|node| {
                 if let Some(copy) = copy_of(node).filter(|copy| !copy.is_fixed) {
                     let wants = self.names.wanted(&copy, source_fails);
+                    bounds.insert(copy.id.clone(), wants.contract.max_staleness);
                     match wanted.entry(copy.id) {
                         Entry::Vacant(entry) => drop(entry.insert(wants)),
                         // It is read by views that say other things of its age.
@@ -101,7 +102,8 @@ impl Planned {
                 },
             };
             let (plan, mut freshness) = self.names.filled(plan, found.as_ref())?;
-            freshness.instead_of = live.keys().map(ToString::to_string).collect();
+            let too_old = |id: &ObjectId| (id.to_string(), bounds.get(id).copied().flatten());
+            freshness.instead_of = live.keys().map(too_old).collect();
             let names = self.names.clone();
             return Ok(WithCopies {
                 planned: Planned { plan, names },
@@ -148,17 +150,17 @@ impl Names {
     }
 
     pub fn wanted(&self, copy: &CopyTable, source_fails: bool) -> WantedCopy {
-        let (settings, seen) = (&self.settings, &self.caller.seen_so_far);
-        let since = seen.instead_of(&copy.id, settings).map(|at| at.elapsed());
+        let bound = self.bound(&copy.contract);
         WantedCopy {
             contract: Contract {
-                max_staleness: self.bound(&copy.contract).into_iter().chain(since).min(),
+                max_staleness: bound,
                 stale_if_error: self
                     .settings
                     .stale_if_error
                     .or(copy.contract.stale_if_error),
                 ..copy.contract.clone()
             },
+            not_before: self.caller.seen_so_far.instead_of(&copy.id, bound),
             after: self.after(copy),
             own: match copy.contract.upkeep {
                 Upkeep::Change if !self.reads_of_one_moment() => self.own_writes(&copy.id),

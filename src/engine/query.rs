@@ -157,6 +157,7 @@ async fn plan_as_named(names: Names, mut query: belvedere_sql::Query) -> Result<
     upstream::in_known_words(&mut query)?;
     system::understand(&mut query, &names, &mut state)?;
     dialect::in_words(&mut query);
+    dialect::long_numbers(&mut query);
     let statement = sqlparser::ast::Statement::Query(Box::new(query));
     let plan = state
         .statement_to_plan(SqlStatement::Statement(Box::new(statement)))

@@ -28,7 +28,7 @@ pub(super) struct Told {
     instead_of: Arc<InsteadOf>,
 }
 
-/// Kept views whose queries were read, since their copies were too old: the session's bound then, and when.
+/// Kept views whose queries were read, since their copies were too old: for which bound, and when.
 type InsteadOf = BTreeMap<String, (Option<Duration>, Instant)>;
 
 /// Of one question.
@@ -59,12 +59,12 @@ impl SeenSoFar {
     }
 
     /// Of a kept view, whose query it was that was read: a copy is not to be older, but for who has allowed more since.
-    pub fn instead_of(&self, id: &ObjectId, settings: &Settings) -> Option<Instant> {
+    pub fn instead_of(&self, id: &ObjectId, bound: Option<Duration>) -> Option<Instant> {
         if self.instead_of.is_empty() {
             return None;
         }
         let (then, at) = self.instead_of.get(&id.to_string())?;
-        let has_allowed_more = match (settings.max_staleness, then) {
+        let has_allowed_more = match (bound, then) {
             (None, then) => then.is_some(),
             (Some(now), then) => then.is_some_and(|then| now > then),
         };
@@ -125,8 +125,8 @@ impl Told {
         let now = Instant::now();
         if !made_of.instead_of.is_empty() {
             let told = Arc::make_mut(&mut self.instead_of);
-            let entry = (settings.max_staleness, now);
-            told.extend(made_of.instead_of.iter().map(|view| (view.clone(), entry)));
+            let instead_of = made_of.instead_of.iter();
+            told.extend(instead_of.map(|(view, bound)| (view.clone(), (*bound, now))));
             while told.len() > MOST_VIEWS {
                 let oldest = told.iter().min_by_key(|(_, (_, at))| *at);
                 let oldest = oldest.map(|(view, _)| view.clone());

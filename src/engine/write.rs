@@ -5,13 +5,14 @@
 //! finds is changed by its primary key, if it still is what it was. If one is not, nothing was written, and all of it is done anew a few
 //! times.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use belvedere_connector::{Each, Edit, StatementContext, Support, Write};
 use belvedere_sql::{Change, Statement};
 use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::common::ParamValues;
+use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Values};
 use datafusion::sql::parser::Statement as SqlStatement;
@@ -89,6 +90,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         system::understand(source, &names, &mut state)?;
     }
     dialect::in_words(&mut statement);
+    dialect::written_numbers(&mut statement);
     let statement = SqlStatement::Statement(Box::new(statement));
     let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
     let planned = || Error::Internal("a write is planned as a projection".to_string());
@@ -178,9 +180,15 @@ fn in_values(plan: LogicalPlan, fields: &[FieldRef]) -> Result<LogicalPlan> {
         row.collect::<Result<Vec<_>>>()
     };
     let values = values.values.into_iter().map(convert);
+    // What may not be NULL is for the source to say.
+    let nullable = schema.iter().map(|(table, field)| {
+        let field = field.as_ref().clone().with_nullable(true);
+        (table.cloned(), Arc::new(field))
+    });
+    let nullable = DFSchema::new_with_metadata(nullable.collect(), HashMap::new())?;
     Ok(LogicalPlan::Values(Values {
         values: values.collect::<Result<_>>()?,
-        schema: schema.clone(),
+        schema: Arc::new(nullable),
     }))
 }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Freshness {
     pub parts: Vec<Part>,
-    /// Kept views whose copies were too old: what they read was asked instead.
-    pub instead_of: BTreeSet<String>,
+    /// Kept views whose copies were too old, and how old they might have been: what they read was asked instead.
+    pub instead_of: BTreeMap<String, Option<Duration>>,
 }
 
 /// One thing that an answer was made of.

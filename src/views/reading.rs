@@ -23,6 +23,8 @@ const MOST_LATE: Duration = Duration::from_secs(10);
 pub struct WantedCopy {
     /// As the statement wants it.
     pub contract: Contract,
+    /// It is not to be older than what was there at this moment, which the session has seen.
+    pub not_before: Option<Instant>,
     /// Writes to what it reads, which it has to have.
     pub after: Vec<Token>,
     /// The session's own, which it has to have, too, unless it has stopped.
@@ -373,7 +375,8 @@ impl Views {
                 return Some(Hindrance::Due(Instant::now()));
             }
         }
-        let bound = contract.max_staleness?;
+        let seen = wanted.not_before.map(|at| at.elapsed());
+        let bound = contract.max_staleness.into_iter().chain(seen).min()?;
         let age = ages.of(&shown.as_of);
         let then = age.map(|age| age.saturating_sub(arrived.elapsed()));
         if then.is_some_and(|age| age <= bound) {
@@ -383,6 +386,8 @@ impl Views {
             let now = Instant::now();
             return Some(Hindrance::Due(now.checked_sub(bound).unwrap_or(now)));
         }
+        let is_broken = |stated: &Duration| age.is_none_or(|age| age > *stated);
+        let bound = contract.max_staleness.filter(is_broken).unwrap_or(bound);
         let e = match &shown.state {
             State::Paused { reason } => {
                 Error::KeptMemory(format!("{}: {reason}", age_of(id, age, bound)))

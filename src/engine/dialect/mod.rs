@@ -8,6 +8,7 @@
 //! | `operators.rs` | operators over types that DataFusion does not combine |
 //! | `meaning.rs` | casts, comparisons and calls by the types of what they are about, and by the session's time zone |
 //! | `moments.rs` | texts that stand for dates and times |
+//! | `numbers.rs` | numbers with a point |
 //! | `bytes.rs` | `bytea` |
 //! | `arrays.rs` | `= ANY (array)` |
 //! | `functions.rs` | functions, one row after the other |
@@ -24,6 +25,7 @@ mod functions;
 mod intervals;
 mod meaning;
 mod moments;
+mod numbers;
 mod operators;
 mod patterns;
 mod words;
@@ -39,6 +41,7 @@ pub(crate) use bytes::bytes_of;
 pub(super) use bytes::read_bytes;
 pub(super) use meaning::meant;
 pub(super) use moments::read_times;
+pub(super) use numbers::{long_numbers, written_numbers};
 pub(super) use words::in_words;
 
 /// The functions and operators that all sessions have.

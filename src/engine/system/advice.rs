@@ -280,7 +280,7 @@ fn copies(names: &Names, rows: &mut Rows) {
         for part in &freshness.parts {
             *read.entry(part.name.clone()).or_default() += 1;
         }
-        for view in &freshness.instead_of {
+        for view in freshness.instead_of.keys() {
             *too_old.entry(view.clone()).or_default() += 1;
         }
     }

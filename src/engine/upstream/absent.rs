@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Subquery, Volatility,
 };
 
+use super::single;
 use crate::federation::OR_NULL;
 
 /// The plan with such values as what may be NULL.
@@ -20,7 +21,8 @@ pub fn values_that_may_be_absent(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             is_asked |= expr.exists(|expr| {
-                Ok(matches!(expr, Expr::ScalarSubquery(query) if is_taken_for_present(query)))
+                Ok(matches!(expr, Expr::ScalarSubquery(query)
+                    if is_taken_for_present(query) || single::is_of_its_rows(query)))
             })?;
             Ok(TreeNodeRecursion::Continue)
         })
@@ -33,6 +35,10 @@ pub fn values_that_may_be_absent(plan: LogicalPlan) -> Result<LogicalPlan> {
         let node = node.map_expressions(|expr| {
             let name = preserver.save(&expr);
             let expr = expr.transform_up(|expr| match expr {
+                Expr::ScalarSubquery(query) if single::is_of_its_rows(&query) => {
+                    let query = single::of_all_rows(query)?;
+                    Ok(Transformed::yes(Expr::ScalarSubquery(query)))
+                }
                 Expr::ScalarSubquery(query) if is_taken_for_present(&query) => {
                     Ok(Transformed::yes(Expr::ScalarSubquery(or_null(query)?)))
                 }
@@ -52,7 +58,7 @@ fn is_taken_for_present(query: &Subquery) -> bool {
 }
 
 /// Whether there always is one: what is computed of all rows is, of none, too.
-fn has_a_row(plan: &LogicalPlan) -> bool {
+pub(super) fn has_a_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         LogicalPlan::Projection(projection) => has_a_row(&projection.input),

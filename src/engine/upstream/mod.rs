@@ -13,6 +13,7 @@
 //! | `floats.rs` | telling 0.0 from -0.0, which are equal, and one NaN from another, in some places |
 //! | `decimals.rs` | decimals with more digits than their type has, and casts to floats that round twice |
 //! | `membership.rs` | `IN (SELECT …)` that is true or false where it is NULL, and `> ANY (SELECT …)` that compares a column with itself |
+//! | `single.rs` | refusing the value of a subquery that reads the row around it, unless it is computed of all rows |
 //! | `absent.rs` | `(SELECT …)` taken for what is never NULL, although it may find no row |
 //! | `types.rs` | columns of unions and of `CASE` that are said to be of one type, and are of another |
 //! | `folding.rs` | folding constants to a NaN that does not equal another |
@@ -67,6 +68,7 @@ mod projections;
 mod ranges;
 mod ranks;
 mod recursion;
+mod single;
 mod topk;
 mod types;
 mod windows;

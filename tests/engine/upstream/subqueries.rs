@@ -401,3 +401,50 @@ async fn columns_that_are_called_the_same_are_two() {
     +----+----+----+
     ");
 }
+
+#[tokio::test]
+async fn the_one_row_of_a_correlated_subquery_is_its_value() {
+    let fixture = fixture(
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+         CREATE TABLE p (sku TEXT, since INTEGER, price INTEGER);
+         CREATE TABLE o (n INTEGER PRIMARY KEY, c INTEGER, sku TEXT);
+         INSERT INTO c VALUES (1, 'Ada'), (2, 'Bo');
+         INSERT INTO p VALUES ('a', 1, 10), ('a', 2, 12), ('a', 3, NULL), ('b', 1, 7);
+         INSERT INTO o VALUES (1, 1, 'a'), (2, 2, 'b'), (3, NULL, 'z');",
+    )
+    .await;
+    let queries: &[(&str, &[&str])] = &[
+        (
+            "SELECT n, (SELECT name FROM own.main.c WHERE c.id = o.c) AS who FROM own.main.o AS o ORDER BY n",
+            &["1 Ada", "2 Bo", "3 "],
+        ),
+        (
+            "SELECT n FROM own.main.o AS o WHERE (SELECT name FROM own.main.c WHERE c.id = o.c) = 'Bo'",
+            &["2"],
+        ),
+        (
+            "SELECT n, (SELECT price FROM own.main.p WHERE p.sku = o.sku AND since < 3 ORDER BY since DESC LIMIT 1) AS v
+             FROM own.main.o AS o ORDER BY n",
+            &["1 12", "2 7", "3 "],
+        ),
+        (
+            "SELECT n, (SELECT price FROM own.main.p WHERE p.sku = o.sku ORDER BY since DESC LIMIT 1) AS v
+             FROM own.main.o AS o ORDER BY n",
+            &["1 ", "2 7", "3 "],
+        ),
+        (
+            "SELECT n, (SELECT price + 1 FROM own.main.p WHERE p.sku = o.sku AND since = 1) AS v FROM own.main.o AS o ORDER BY n",
+            &["1 11", "2 8", "3 "],
+        ),
+    ];
+    for pushdown in ["off", "on"] {
+        fixture.ok(&format!("SET pushdown = {pushdown}")).await;
+        for (query, expected) in queries {
+            let found = cells(&fixture.ok(query).await);
+            assert_eq!(&found, expected, "{query} (pushdown {pushdown})");
+        }
+        let several = "SELECT n, (SELECT price FROM own.main.p WHERE p.sku = o.sku) AS v FROM own.main.o AS o";
+        let said = fixture.err(several).await;
+        assert!(said.contains("more than one row"), "{said}");
+    }
+}
