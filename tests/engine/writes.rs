@@ -205,6 +205,23 @@ async fn values_are_assigned_whatever_type_they_are_given_in() {
     }
 }
 
+/// A float has not all of them.
+#[tokio::test]
+async fn the_digits_that_are_written_are_stored() {
+    let w = world().await;
+    w.ok("INSERT INTO mem.item VALUES (7, 'x', 0.285), (8, 'y', 12345678.905)")
+        .await;
+    w.ok("UPDATE mem.item SET price = 98765432.01 WHERE id = 1")
+        .await;
+    let items = w.items().await;
+    assert_eq!(items[0], "1|a|98765432.01");
+    assert_eq!(items[3..], ["7|x|0.29", "8|y|12345678.91"]);
+    let long = "SELECT CAST(12345678901234567.89 AS VARCHAR) AS v";
+    assert_eq!(w.values(long).await, ["12345678901234567.89"]);
+    let null = w.err("INSERT INTO mem.item (id) VALUES (NULL)").await;
+    assert!(null.starts_with("23502: "), "{null}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_written_is_said() {
     let w = world().await;
