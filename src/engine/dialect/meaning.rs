@@ -232,11 +232,18 @@ impl Meaning<'_> {
         let (Ok(l), Ok(r)) = (left.get_type(schema), right.get_type(schema)) else {
             return Ok(None);
         };
-        if let Some(right) = self.beside(right, &r, &l, schema)? {
-            return Ok(Some((left.clone(), right)));
-        }
-        let left = self.beside(left, &l, &r, schema)?;
-        Ok(left.map(|left| (left, right.clone())))
+        let meant = self.beside(right, &r, &l, schema)?;
+        let r = match &meant {
+            Some(right) => right.get_type(schema)?,
+            None => r,
+        };
+        Ok(match (self.beside(left, &l, &r, schema)?, meant) {
+            (None, None) => None,
+            (left_meant, right_meant) => Some((
+                left_meant.unwrap_or_else(|| left.clone()),
+                right_meant.unwrap_or_else(|| right.clone()),
+            )),
+        })
     }
 
     /// A value as it is compared with one of another type. None: as it is.
@@ -277,6 +284,20 @@ impl Meaning<'_> {
                     true => return Ok(None),
                     false => cast(value.clone(), other.clone()),
                 })
+            }
+            // The clock is read in nanoseconds, in which no time is beyond 2262, as `9999-12-31` is, which stands for no end.
+            (Timestamp(TimeUnit::Nanosecond, zone), Timestamp(unit, _))
+                if unit != &TimeUnit::Nanosecond && !value.any_column_refs() =>
+            {
+                Some(cast(
+                    value.clone(),
+                    Timestamp(TimeUnit::Microsecond, zone.clone()),
+                ))
+            }
+            (Date32, Timestamp(unit, None))
+                if unit != &TimeUnit::Nanosecond && value.any_column_refs() =>
+            {
+                Some(cast(value.clone(), other.clone()))
             }
             (Timestamp(..), Date32) => {
                 let days = operators::whole_days(value);

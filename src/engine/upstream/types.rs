@@ -1,6 +1,9 @@
 //! `SELECT 1 UNION SELECT 2.5`, `CASE … THEN 1 ELSE 2.5 END`: until a plan is analyzed, its columns are said to be of the type of the
-//! first part, or branch. Whoever prepares the statement, or makes a view of it, would be told so.
+//! first part, or branch; and what is computed of unsigned numbers is said to be of theirs. Whoever prepares the statement, or makes a view of it, would be told so.
 
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::SessionState;
@@ -14,7 +17,9 @@ use super::outer;
 pub fn common_types(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let mut is_mixed = false;
     plan.apply_with_subqueries(|node| {
-        is_mixed |= matches!(node, LogicalPlan::Union(_));
+        let is_unsigned = |field: &Arc<Field>| field.data_type() == &DataType::UInt64;
+        is_mixed |=
+            matches!(node, LogicalPlan::Union(_)) || node.schema().fields().iter().any(is_unsigned);
         node.apply_expressions(|expr| {
             is_mixed |= expr.exists(|expr| Ok(matches!(expr, Expr::Case(_))))?;
             Ok(TreeNodeRecursion::Continue)

@@ -1,5 +1,6 @@
 //! Sources' steps: what each tells, and how it answers.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -158,11 +159,17 @@ impl Kept {
         let published = self.replication.reader().published();
         for (name, source) in &mut self.sources {
             let reached = published.boundary.positions.get(name);
-            if let (Some((at, asked)), Some(reached)) = (&source.asked, reached)
-                && asked <= reached
-            {
-                self.epochs.reached(name, *at, asked);
-                source.asked = None;
+            let (Some((at, asked)), Some(reached)) = (&source.asked, reached) else {
+                continue;
+            };
+            match asked.partial_cmp(reached) {
+                Some(Ordering::Less | Ordering::Equal) => {
+                    self.epochs.reached(name, *at, asked);
+                    source.asked = None;
+                }
+                Some(Ordering::Greater) => {}
+                // Of another log than there is now: it is asked again.
+                None => source.asked = None,
             }
         }
     }
