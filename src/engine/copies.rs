@@ -78,7 +78,11 @@ impl Planned {
                 true => None,
                 false => match self.names.readable(wanted, deadline).await {
                     Ok(found) => Some(found),
-                    Err(refused) if refused.is_old && self.names.has_other_way(&refused.view) => {
+                    Err(refused)
+                        if refused.is_old
+                            && !source_fails
+                            && self.names.has_other_way(&refused.view) =>
+                    {
                         let id = refused.view;
                         plan = self.read_live(plan, &id).await?;
                         live.insert(id, refused.error);

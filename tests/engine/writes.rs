@@ -270,7 +270,7 @@ async fn what_cannot_be_written_is_said() {
         ),
         (
             "INSERT INTO mem.item (id) VALUES (1.5)",
-            "22003: a value of type Float64 does not fit column id",
+            "22003: a value of type Decimal128(2, 1) does not fit column id",
         ),
         (
             "INSERT INTO mem.item (id) VALUES (3000000000)",

@@ -186,6 +186,11 @@ fn exists(values: &[Expr], query: &Query, or_may_be: bool) -> Result<Expr> {
     })
 }
 
+fn is_of_catalog(name: &ObjectName) -> bool {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.is_some_and(|last| last.value.to_ascii_lowercase().starts_with("pg_"))
+}
+
 /// The items of a list with their numbers are those of two lists.
 fn numbered(factor: &mut TableFactor) -> Result<()> {
     match factor {
@@ -195,14 +200,17 @@ fn numbered(factor: &mut TableFactor) -> Result<()> {
         | TableFactor::Derived {
             sample: Some(_), ..
         } => Err(missing("TABLESAMPLE")),
+        // PostgreSQL's own are understood with it.
         TableFactor::Table {
             with_ordinality: true,
+            name,
             ..
         }
         | TableFactor::Function {
             with_ordinality: true,
+            name,
             ..
-        } => Err(missing("WITH ORDINALITY but of unnest")),
+        } if !is_of_catalog(name) => Err(missing("WITH ORDINALITY but of unnest")),
         TableFactor::UNNEST {
             alias: named,
             array_exprs,
