@@ -94,9 +94,17 @@ impl Problem {
 
     /// Of a body that is not JSON, or not this one.
     pub fn body(e: &serde_json::Error) -> Self {
-        let mut problem = Self::request(format!("the body is not what it should be: {e}"));
-        problem.position = (e.line() > 0).then(|| short((e.line() as u64, e.column() as u64)));
-        problem
+        let problem = Self::request(format!("the body is not what it should be: {e}"));
+        match e.line() {
+            0 => problem,
+            line => problem.at(line as u64, e.column() as u64),
+        }
+    }
+
+    /// Where in the body it is: line and column, counted from 1.
+    pub fn at(mut self, line: u64, column: u64) -> Self {
+        self.position = Some(short((line, column)));
+        self
     }
 }
 

@@ -154,7 +154,10 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
     // Serde takes an array for a struct.
     if body.trim_ascii_start().starts_with(b"[") {
         let detail = "the body is not what it should be: an array in place of an object";
-        return Err(Problem::request(detail));
+        let before = &body[..body.len() - body.trim_ascii_start().len()];
+        let lines = before.split(|byte| *byte == b'\n');
+        let (line, blanks) = lines.enumerate().last().unwrap_or_default();
+        return Err(Problem::request(detail).at(line as u64 + 1, blanks.len() as u64 + 1));
     }
     let read = serde_json::from_slice(&with_exact_numbers(&body));
     // Places are those of what was sent.
