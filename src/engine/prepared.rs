@@ -9,6 +9,7 @@ use belvedere_connector::{Code, Spent};
 use belvedere_sql::{Change, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
@@ -152,11 +153,12 @@ impl Session {
     ) -> Result<Arc<Known>> {
         let planned = query::plan_answer(names.clone(), query).await?;
         let as_postgres = names.settings.one_database;
-        let mut schema = labels::shown_schema(planned.plan.schema().inner(), as_postgres);
+        let mut parameters = parameters(&planned)?;
+        let schema = with_parameters(&planned.plan, &parameters)?;
+        let mut schema = labels::shown_schema(&schema, as_postgres);
         if as_postgres && system::asks_catalog(query) {
             schema = labels::of_catalog(&schema);
         }
-        let mut parameters = parameters(&planned)?;
         typed::add_unused(&mut parameters, query);
         let known = Arc::new(Known {
             lookup: Lookup::of(&planned).map(Arc::new),
@@ -440,6 +442,39 @@ pub(super) fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataTy
         (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
     });
     Ok(found)
+}
+
+/// The columns of the answer as they will be: what a function gives may hang on the type of a parameter that is known by what the function
+/// takes.
+fn with_parameters(
+    plan: &LogicalPlan,
+    parameters: &[(String, Option<DataType>)],
+) -> Result<SchemaRef> {
+    let schema = plan.schema().inner();
+    if plan.get_parameter_types()?.values().all(Option::is_some) {
+        return Ok(schema.clone());
+    }
+    let value = |(name, data_type): &(String, Option<DataType>)| {
+        let value = ScalarValue::try_from(data_type.as_ref()?).ok()?;
+        Some((name.trim_start_matches('$').to_string(), value.into()))
+    };
+    let values: Option<HashMap<_, _>> = parameters.iter().map(value).collect();
+    let Some(values) = values else {
+        return Ok(schema.clone());
+    };
+    let Ok(typed) = plan.clone().with_param_values(ParamValues::Map(values)) else {
+        return Ok(schema.clone());
+    };
+    let fields = schema.fields().iter().zip(typed.schema().fields());
+    let fields = fields.map(|(field, typed)| {
+        let field = field.as_ref().clone();
+        field.with_data_type(typed.data_type().clone())
+    });
+    let fields: Vec<Field> = fields.collect();
+    Ok(Arc::new(Schema::new_with_metadata(
+        fields,
+        schema.metadata().clone(),
+    )))
 }
 
 /// The plan with the values of its parameters, all of which must be there.
