@@ -72,6 +72,8 @@ struct Statement {
     /// The query of what it creates has begun.
     has_query: bool,
     is_inside: bool,
+    /// It names queries, behind the last of which its own one stands.
+    has_with: bool,
     depth: usize,
 }
 
@@ -79,6 +81,7 @@ impl Statement {
     fn goes_on(&mut self, text: &Text<'_>, n: usize) {
         let is_first = !std::mem::replace(&mut self.is_inside, true);
         let keyword = text.keyword(n);
+        self.has_with |= keyword == Keyword::WITH;
         match text.token(n) {
             Some(Token::SemiColon) => *self = Self::default(),
             Some(Token::LParen) => self.depth += 1,
@@ -119,6 +122,7 @@ impl Text<'_> {
             );
         let is_place = match n.checked_sub(1).and_then(|before| self.token(before)) {
             None | Some(Token::SemiColon | Token::LParen) => true,
+            Some(Token::RParen) => statement.has_with,
             Some(_) => match before(1) {
                 K::ALL | K::DISTINCT => is_set(before(2)),
                 K::FOR => matches!(before(2), K::CURSOR | K::HOLD),
