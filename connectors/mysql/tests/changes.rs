@@ -398,6 +398,9 @@ async fn settings(server: &Server) {
             "ready",
             &[
                 "CREATE TABLE t (id INT) ENGINE = MyISAM",
+                "CREATE TABLE parent (id INT PRIMARY KEY)",
+                "CREATE TABLE child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE SET NULL)",
+                "CREATE TABLE strict (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id))",
                 "CREATE OR REPLACE USER plain@localhost",
                 "GRANT SELECT ON ready.* TO plain@localhost",
             ],
@@ -440,6 +443,12 @@ async fn settings(server: &Server) {
     let captured = captured(&source, "t").await;
     let error = source.snapshot(&[captured]).await.err().expect("an error");
     assert!(error.to_string().contains("ENGINE = InnoDB"), "{error}");
+    // What InnoDB does to rows along with others is not in the log.
+    let captured = self::captured(&source, "child").await;
+    let error = source.snapshot(&[captured]).await.err().expect("an error");
+    assert!(error.to_string().contains("ON DELETE SET NULL"), "{error}");
+    let captured = self::captured(&source, "strict").await;
+    source.snapshot(&[captured]).await.expect("a snapshot");
 }
 
 /// A table that somebody else has: its name is told, and it is not waited for without end.

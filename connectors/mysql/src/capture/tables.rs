@@ -58,6 +58,9 @@ async fn check_one(conn: &mut Conn, captured: &Captured) -> mysql_async::Result<
         }
         Some(_) => {}
     }
+    if let Some(e) = cascades(conn, captured).await? {
+        return Ok(Err(e));
+    }
     let columns: Vec<(String, String)> = conn
         .exec(
             "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS \
@@ -75,6 +78,40 @@ async fn check_one(conn: &mut Conn, captured: &Captured) -> mysql_async::Result<
         return Ok(Err(wrong.at_column(field.name())));
     }
     Ok(Ok(()))
+}
+
+/// Rows that a foreign key changes along with those it refers to: InnoDB does that below the log, which tells of the latter alone.
+async fn cascades(conn: &mut Conn, captured: &Captured) -> mysql_async::Result<Option<Error>> {
+    let table = &captured.table;
+    let keys: Vec<(String, String, String, String)> = conn
+        .exec(
+            "SELECT r.CONSTRAINT_NAME, k.COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE \
+             FROM information_schema.REFERENTIAL_CONSTRAINTS r \
+             JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA \
+              AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME \
+             WHERE r.CONSTRAINT_SCHEMA = ? AND r.TABLE_NAME = ? ORDER BY 1, k.ORDINAL_POSITION",
+            (&table.schema, &table.name),
+        )
+        .await?;
+    let does = |rule: &str| matches!(rule, "CASCADE" | "SET NULL" | "SET DEFAULT");
+    let found = keys.iter().find_map(|(name, column, update, delete)| {
+        let is_wanted = captured.schema.field_with_name(column).is_ok();
+        let rule = match () {
+            () if delete == "CASCADE" || is_wanted && does(delete) => format!("DELETE {delete}"),
+            () if is_wanted && does(update) => format!("UPDATE {update}"),
+            () => return None,
+        };
+        Some((name, rule))
+    });
+    Ok(found.map(|(name, rule)| {
+        let message = format!(
+            "its foreign key {name} has ON {rule}: what that does to its rows is not in the log"
+        );
+        Error::new(Code::NoChangeCapture, message).help(
+            "Have the key RESTRICT at the source, and the rows changed by who changes those that they refer to; \
+             or recompute the view: refresh = 'every 1 minute'",
+        )
+    }))
 }
 
 /// Whether a column's type is the one it was, or holds all that it held.
