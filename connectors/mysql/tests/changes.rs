@@ -478,6 +478,19 @@ async fn lost(server: &Server) {
     following.stream = None;
     server.run(&mut conn, "RESET MASTER").await;
     assert_eq!(following.open().await.unwrap_err().code, Code::LogRewound);
+    // While it is followed: a stream may hear nothing of it, until somebody asks where the log stands.
+    let mut followed = Following::start(server.source("lost", &[]), "t").await;
+    for n in 10..20 {
+        let insert = format!("INSERT INTO t VALUES ({n})");
+        conn.query_drop(insert).await.unwrap();
+    }
+    followed.check().await;
+    server.run(&mut conn, "RESET MASTER").await;
+    conn.query_drop("INSERT INTO t VALUES (20)").await.unwrap();
+    let asked = followed.source.position().await;
+    assert_eq!(asked.unwrap_err().code, Code::LogRewound);
+    followed.step().await.expect_err("its log is gone");
+    assert_eq!(followed.open().await.unwrap_err().code, Code::LogRewound);
     let mut again = Following::start(server.source("lost", &[]), "t").await;
     conn.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
     again.check().await;

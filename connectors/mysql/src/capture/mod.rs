@@ -76,7 +76,7 @@ use charset::Charsets;
 use copy::{Keep, Tried};
 use log::{FilePlace, Log};
 use place::{Gtids, Timeline, rewound};
-use stream::{Followed, LogStream};
+use stream::{Followed, LogStream, Shared};
 
 /// Snapshots that are taken until one has all tables as they were.
 const MOST_ATTEMPTS: usize = 10;
@@ -98,6 +98,8 @@ pub(crate) struct Capturing {
     asked: watch::Sender<u64>,
     /// The same, at the furthest that a stream gave.
     told: Arc<AtomicU64>,
+    /// How often the log was found to be another one than streams have told of: these end.
+    rewinds: watch::Sender<u64>,
     /// Up to where a stream has read the server's files.
     read: Arc<Mutex<FilePlace>>,
 }
@@ -126,6 +128,7 @@ impl Capturing {
             reader: RandomState::new().hash_one("reader") as u32 | 1 << 31,
             asked: watch::Sender::new(0),
             told: Arc::default(),
+            rewinds: watch::Sender::new(0),
             read: Arc::default(),
         }
     }
@@ -223,10 +226,24 @@ impl Capturing {
         })
     }
 
+    /// The log is not the one that was told of: what is known of that says nothing of this one.
+    fn rewound(&self) -> Error {
+        self.told.store(0, Ordering::SeqCst);
+        self.asked.send_replace(0);
+        self.rewinds.send_modify(|rewinds| *rewinds += 1);
+        rewound().at_source(&self.settings.source)
+    }
+
     /// # Errors
-    /// The connection's.
+    /// [`Code::LogRewound`]; the connection's.
     pub async fn position(&self) -> Result<Position> {
+        // Before it is asked: what is told after that is not missing.
+        let told = self.told.load(Ordering::SeqCst);
         let standing = self.standing().await?;
+        if standing.gtids.with(&standing.coming).count() < told {
+            // A stream of it may wait for ever: MariaDB goes on from where there is nothing any more.
+            return Err(self.rewound());
+        }
         let count = standing.gtids.count();
         self.asked.send_if_modified(|asked| {
             let is_further = count > *asked;
@@ -284,7 +301,7 @@ impl Capturing {
         let gtids = gtids.map_err(|e| e.at_source(&settings.source))?;
         // Of what is in its log a stream may have told before it was committed.
         if !standing.gtids.with(&standing.coming).has(&gtids) {
-            return Err(rewound().at_source(&settings.source));
+            return Err(self.rewound());
         }
         let charsets = self
             .ask(&self.questions, |lease| {
@@ -301,8 +318,12 @@ impl Capturing {
             read: self.read.clone(),
         };
         self.told.store(gtids.count(), Ordering::SeqCst);
-        let (asked, told) = (self.asked.subscribe(), self.told.clone());
-        let stream = LogStream::new(followed, standing.timeline, gtids, log, asked, told);
+        let shared = Shared {
+            asked: self.asked.subscribe(),
+            told: self.told.clone(),
+            rewinds: self.rewinds.subscribe(),
+        };
+        let stream = LogStream::new(followed, standing.timeline, gtids, log, shared);
         Ok(Box::new(stream))
     }
 

@@ -20,7 +20,7 @@ use super::event::{self, Parsed, Rows};
 use super::layout::Named;
 use super::log::{Event, FilePlace, Log};
 use super::piece::Piece;
-use super::place::{Gtid, Gtids, Timeline};
+use super::place::{Gtid, Gtids, Timeline, rewound};
 use super::shape::Shape;
 use super::statement::{Bound, Effect, Statement};
 use super::tables;
@@ -43,6 +43,16 @@ pub struct Followed {
     pub read: Arc<Mutex<FilePlace>>,
 }
 
+/// What all streams of a source, and those who ask it where its log stands, know of each other.
+pub struct Shared {
+    /// Up to where somebody has asked what there is: how many transactions there were.
+    pub asked: watch::Receiver<u64>,
+    /// How many there were at the furthest that was told of any stream.
+    pub told: Arc<AtomicU64>,
+    /// Changes once somebody finds that the log is another one.
+    pub rewinds: watch::Receiver<u64>,
+}
+
 /// One reader of the log.
 ///
 /// What it waits for is kept in it, not in the future of [`ChangeStream::next`], which can be dropped at any time.
@@ -60,12 +70,9 @@ pub struct LogStream {
     piece: Piece,
     /// How many transactions there were when it was last told.
     told: u64,
-    /// The same, at the furthest that was told of any stream.
-    furthest: Arc<AtomicU64>,
     /// When it is told at the latest that nothing has happened.
     idle_by: Instant,
-    /// Up to where somebody has asked what there is.
-    asked: watch::Receiver<u64>,
+    shared: Shared,
     /// Prepared transactions, and whether something that is followed is in them.
     prepared: HashMap<String, bool>,
     /// Looks how tables are now; the log waits for it.
@@ -102,8 +109,7 @@ impl LogStream {
         timeline: Timeline,
         gtids: Gtids,
         log: Log,
-        asked: watch::Receiver<u64>,
-        furthest: Arc<AtomicU64>,
+        shared: Shared,
     ) -> Self {
         Self {
             is_over: vec![false; followed.tables.len()],
@@ -115,9 +121,8 @@ impl LogStream {
             gtids,
             open: None,
             piece: Piece::default(),
-            furthest,
             idle_by: Instant::now() + IDLE,
-            asked,
+            shared,
             prepared: HashMap::new(),
             looking: None,
         }
@@ -126,7 +131,7 @@ impl LogStream {
     /// The next thing to happen; None: it is time to say how far it is. Cancel safe.
     async fn event(&mut self) -> Result<Option<Event>> {
         let is_idle = self.open.is_none() && self.gtids.count() > self.told;
-        if is_idle && *self.asked.borrow_and_update() > self.told {
+        if is_idle && *self.shared.asked.borrow_and_update() > self.told {
             // What has come already may say more.
             return self.log.try_next();
         }
@@ -134,7 +139,8 @@ impl LogStream {
             biased;
             () = sleep_until(self.idle_by), if is_idle => Ok(None),
             event = self.log.next() => event.map(Some),
-            Ok(()) = self.asked.changed(), if is_idle => Ok(None),
+            Ok(()) = self.shared.rewinds.changed() => Err(rewound()),
+            Ok(()) = self.shared.asked.changed(), if is_idle => Ok(None),
         }
     }
 
@@ -413,7 +419,7 @@ impl LogStream {
         let changes = changes.collect();
         let end = is_end.then(|| {
             self.told = self.gtids.count();
-            self.furthest.fetch_max(self.told, Ordering::SeqCst);
+            self.shared.told.fetch_max(self.told, Ordering::SeqCst);
             self.idle_by = Instant::now() + IDLE;
             self.timeline.at(&self.gtids)
         });
