@@ -3,6 +3,7 @@
 use belvedere_connector::Code;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::parquet::errors::ParquetError;
 
 use super::Error;
 use crate::engine::unknown_function;
@@ -31,10 +32,10 @@ pub(super) fn reworded(e: &DataFusionError) -> Error {
             None => Error::Internal("an empty collection of errors".into()),
         },
         DataFusionError::ArrowError(inner, _) => arrow_error(inner),
-        DataFusionError::ParquetError(_) => Error::Data {
+        DataFusionError::ParquetError(e) => computed_in_parquet(e).unwrap_or_else(|| Error::Data {
             message: "a Parquet file cannot be read: it is damaged, or not Parquet".into(),
             sqlstate: "58030",
-        },
+        }),
         DataFusionError::ObjectStore(inner) => Error::Source(
             belvedere_connector::Error::new(Code::Unreachable, "the files cannot be read")
                 .caused_by(inner.to_string()),
@@ -99,6 +100,25 @@ fn external(inner: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
     Error::Internal(inner.to_string())
 }
 
+/// What failed of a condition that the reader of a file has computed, which it passes on as text.
+fn computed_in_parquet(e: &ParquetError) -> Option<Error> {
+    let ParquetError::ArrowError(text) = e else {
+        return None;
+    };
+    let behind = |words: &str| text.split_once(words).map(|(_, rest)| rest.to_string());
+    let cast = behind("Cast error: ").map(ArrowError::CastError);
+    let is_of_value = |text: &String| text.contains("non UTF-8") || text.contains(" in a Decimal");
+    let argument = || behind("Invalid argument error: ").filter(is_of_value);
+    let argument = || argument().map(ArrowError::InvalidArgumentError);
+    let overflow = || behind("Arithmetic overflow: ").map(ArrowError::ArithmeticOverflow);
+    let zero = || {
+        text.contains("Divide by zero")
+            .then_some(ArrowError::DivideByZero)
+    };
+    let found = cast.or_else(argument).or_else(overflow).or_else(zero);
+    found.as_ref().map(arrow_error)
+}
+
 fn arrow_error(e: &ArrowError) -> Error {
     let data = |message: &str, sqlstate| Error::Data {
         message: message.into(),
@@ -131,6 +151,9 @@ fn arrow_error(e: &ArrowError) -> Error {
         ),
         ArrowError::InvalidArgumentError(message) if message.contains(" to store in a Decimal") => {
             out_of_range()
+        }
+        ArrowError::InvalidArgumentError(message) if message.contains("non UTF-8") => {
+            data("bytes are no text in UTF-8", "22021")
         }
         ArrowError::ComputeError(message) if message.contains("overflow") => out_of_range(),
         ArrowError::ComputeError(message) => execution(message),
