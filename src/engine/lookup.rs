@@ -50,12 +50,13 @@ impl Generic {
     }
 }
 
-/// `SELECT columns FROM view WHERE key = $1 AND …`: as many conditions as an index of the view has columns.
+/// `SELECT columns FROM view WHERE key = $1 AND other IN ($2, $3) …`: conditions on the columns of an index of the view, or on the first of
+/// them.
 #[derive(Debug, Clone)]
 pub(super) struct Lookup {
     view: CopyTable,
-    /// A column, and what it has to be.
-    conditions: Vec<(usize, Value)>,
+    /// A column, and what it has to be one of.
+    conditions: Vec<(usize, Vec<Value>)>,
     /// Those that are asked for.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -95,40 +96,44 @@ impl Lookup {
             Expr::Column(column) => view.schema.index_of(&column.name).ok(),
             _ => None,
         };
-        let mut conditions = Vec::new();
+        let mut conditions: Vec<(usize, Vec<Value>)> = Vec::new();
         let mut left = vec![&filter.predicate];
         while let Some(condition) = left.pop() {
-            let Expr::BinaryExpr(BinaryExpr {
-                left: a,
-                op,
-                right: b,
-            }) = condition
-            else {
-                return None;
-            };
-            match op {
-                Operator::And => left.extend([a.as_ref(), b.as_ref()]),
-                Operator::Eq => {
-                    let (column, value) = match (named(a), named(b)) {
-                        (Some(column), None) => (column, b),
-                        (None, Some(column)) => (column, a),
-                        _ => return None,
-                    };
-                    let is_new = conditions.iter().all(|(other, _)| *other != column);
-                    if !is_new || !is_told_by_bytes(view.schema.field(column).data_type()) {
-                        return None;
-                    }
-                    conditions.push((column, constant(value)?));
+            let (column, values) = match condition {
+                Expr::BinaryExpr(BinaryExpr {
+                    left: a,
+                    op: Operator::And,
+                    right: b,
+                }) => {
+                    left.extend([a.as_ref(), b.as_ref()]);
+                    continue;
+                }
+                Expr::BinaryExpr(BinaryExpr {
+                    left: a,
+                    op: Operator::Eq,
+                    right: b,
+                }) => match (named(a), named(b)) {
+                    (Some(column), None) => (column, vec![constant(b)?]),
+                    (None, Some(column)) => (column, vec![constant(a)?]),
+                    _ => return None,
+                },
+                Expr::InList(list) if !list.negated => {
+                    let values = list.list.iter().map(constant);
+                    (named(&list.expr)?, values.collect::<Option<_>>()?)
                 }
                 _ => return None,
+            };
+            let is_new = conditions.iter().all(|(other, _)| *other != column);
+            if !is_new || !is_told_by_bytes(view.schema.field(column).data_type()) {
+                return None;
             }
+            conditions.push((column, values));
         }
         // With more conditions than the columns of an index, what is found would have to be looked through.
         let is_index = |index: &Vec<usize>| {
-            index.len() == conditions.len()
-                && index
-                    .iter()
-                    .all(|c| conditions.iter().any(|(other, _)| other == c))
+            let first = index.get(..conditions.len());
+            let is_one = |column| conditions.iter().any(|(other, _)| other == column);
+            first.is_some_and(|first| first.iter().all(is_one))
         };
         if !view.indexes.iter().any(is_index) {
             return None;
@@ -161,22 +166,29 @@ impl Lookup {
         values: &HashMap<String, ScalarValue>,
     ) -> Result<Option<RecordBatch>> {
         let mut keys = Vec::with_capacity(self.conditions.len());
-        for (column, value) in &self.conditions {
-            let value = match value {
-                Value::Is(value) => value,
-                Value::Of(name) => match values.get(name) {
-                    Some(value) => value,
-                    None => return Ok(None),
-                },
-            };
-            if value.is_null() {
+        for (column, wanted) in &self.conditions {
+            let mut fitted = Vec::with_capacity(wanted.len());
+            for value in wanted {
+                let value = match value {
+                    Value::Is(value) => value,
+                    Value::Of(name) => match values.get(name) {
+                        Some(value) => value,
+                        None => return Ok(None),
+                    },
+                };
                 // Nothing equals it.
+                if value.is_null() {
+                    continue;
+                }
+                match typed::fitted(value, self.view.schema.field(*column).data_type()) {
+                    Some(value) => fitted.push(value),
+                    None => return Ok(None),
+                }
+            }
+            if fitted.is_empty() {
                 return Ok(Some(RecordBatch::new_empty(self.schema.clone())));
             }
-            match typed::fitted(value, self.view.schema.field(*column).data_type()) {
-                Some(value) => keys.push((*column, value)),
-                None => return Ok(None),
-            }
+            keys.push((*column, fitted));
         }
         let found = self.view.pick(shown, &keys, &self.columns);
         let Some(rows) = found.map_err(Error::from)? else {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{and_kleene, concat_batches, filter_record_batch, take_record_batch};
+use arrow::compute::{
+    and_kleene, concat_batches, filter_record_batch, or_kleene, take_record_batch,
+};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -32,6 +34,8 @@ use crate::store::{self, Pinned};
 
 /// Rows that one partition has at least.
 const PARTITION_ROWS: u64 = 100_000;
+/// Values of a column that rows are compared with one after the other.
+const MOST_VALUES: usize = 64;
 /// Keys that are looked up; for more all rows are read.
 const MOST_KEYS: usize = 10_000;
 
@@ -120,23 +124,26 @@ impl TableProvider for CopyTable {
 }
 
 impl CopyTable {
-    /// These columns of the rows in which columns have these values, as an index on just those finds them. None: there is no such
-    /// index yet.
+    /// These columns of the rows in which columns have one of these values, as an index on just those finds them, or one that begins with
+    /// them. None: there is no such index yet, or there are too many values.
     ///
     /// # Errors
     /// If rows cannot be read.
     pub fn pick(
         &self,
         shown: &Shown,
-        keys: &[(usize, ScalarValue)],
+        keys: &[(usize, Vec<ScalarValue>)],
         columns: &[usize],
     ) -> Result<Option<RecordBatch>> {
         let Some(content) = &shown.content else {
             return Ok(None);
         };
-        let wanted = keys.iter().map(|(column, value)| Wanted {
+        if keys.iter().any(|(_, values)| values.len() > MOST_VALUES) {
+            return Ok(None);
+        }
+        let wanted = keys.iter().map(|(column, values)| Wanted {
             column: self.schema.field(*column).name(),
-            values: vec![value],
+            values: values.iter().collect(),
         });
         let wanted: Vec<Wanted> = wanted.collect();
         let Some(found) = self.found(content, &wanted)? else {
@@ -154,9 +161,13 @@ impl CopyTable {
                     let batch = version.rows.batch(*number).map_err(not_stored)?;
                     let batch = take_record_batch(&batch, &UInt32Array::from(found.clone()))?;
                     let mut is_meant = BooleanArray::from(vec![true; batch.num_rows()]);
-                    for (column, value) in keys {
-                        let equal = eq(batch.column(*column), &value.to_scalar()?)?;
-                        is_meant = and_kleene(&is_meant, &equal)?;
+                    for (column, values) in keys {
+                        let mut is_one = BooleanArray::from(vec![false; batch.num_rows()]);
+                        for value in values {
+                            let equal = eq(batch.column(*column), &value.to_scalar()?)?;
+                            is_one = or_kleene(&is_one, &equal)?;
+                        }
+                        is_meant = and_kleene(&is_meant, &is_one)?;
                     }
                     let batch = filter_record_batch(&batch, &is_meant)?.project(columns)?;
                     rows.push(with_schema(&batch, &schema)?);
