@@ -52,6 +52,8 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
         formats::functions(),
     ];
     for function in own.into_iter().flatten() {
+        // By another name of it, DataFusion's would come back whenever a state is made of this one.
+        state.deregister_udf(function.name())?;
         state.register_udf(Arc::new(function))?;
     }
     state.register_expr_planner(Arc::new(operators::Operators))

@@ -109,11 +109,11 @@ async fn times_without_a_zone_in_that_of_the_session() {
     |   SELECT t0."n", t0."at" FROM "main"."t" AS t0 WHERE as_timestamp(t0."at") >= ?1                                             |
     |                                                                                                                              |
     | Stays here, though one source holds its input                                                                                |
-    |   own: in_zone(own.main.t.at) >= TimestampNanosecond(1782901800000000000, Some("Europe/Berlin"))                             |
+    |   own: in_zone(own.main.t.at) >= TimestampMicrosecond(1782901800000000, Some("Europe/Berlin"))                               |
     |     because: function in_zone() has no form in the algebra                                                                   |
     |                                                                                                                              |
     | Runs here                                                                                                                    |
-    |   FilterExec: in_zone(at@1) >= 1782901800000000000, projection=[n@0]                                                         |
+    |   FilterExec: in_zone(at@1) >= 1782901800000000, projection=[n@0]                                                            |
     |     RepartitionExec: partitioning=RoundRobinBatch(2), input_partitions=1                                                     |
     |       FragmentExec: source=own, partitions=1, SELECT t0."n", t0."at" FROM "main"."t" AS t0 WHERE as_timestamp(t0."at") >= ?1 |
     +------------------------------------------------------------------------------------------------------------------------------+
