@@ -221,3 +221,52 @@ async fn the_first_columns_of_a_key_find_its_rows() {
         assert_eq!(fixture.ok(&query).await, expected);
     }
 }
+
+/// By lists of values, by NULLs among them, and by the first columns of a key: the rows are those that the table has.
+#[tokio::test]
+async fn lists_of_keys_are_looked_up() {
+    let fixture = fixture().await;
+    fixture
+        .ok("CREATE MATERIALIZED VIEW prices WITH (refresh = 'manual', key = 'sku, site') AS SELECT * FROM one.price")
+        .await;
+    fixture.ok("REFRESH MATERIALIZED VIEW prices").await;
+    let text = |text: &str| ScalarValue::from(text);
+    let none = ScalarValue::Utf8(None);
+    for (condition, values, expected) in [
+        (
+            "sku IN ($1, $2)",
+            vec![text("s7"), text("s9")],
+            vec!["7", "9"],
+        ),
+        ("sku IN ($1, $1, 's7')", vec![text("s7")], vec!["7"]),
+        (
+            "sku IN ($1, $2) AND site = 'HH'",
+            vec![text("s7"), none.clone()],
+            vec!["7"],
+        ),
+        (
+            "sku IN ($1) AND site IN ('B', $2)",
+            vec![text("s8"), text("HH")],
+            vec!["8"],
+        ),
+        ("sku = $1", vec![text("s5")], vec!["5"]),
+        ("sku IN ($1, $2)", vec![none.clone(), none], vec![]),
+        (
+            "sku = $1 AND site = $2",
+            vec![text("s5"), text("B")],
+            vec![],
+        ),
+    ] {
+        let sql = format!("SELECT cents, sku FROM prices WHERE {condition}");
+        let prepared = fixture.session.prepare(&sql).await.unwrap();
+        for _ in 0..2 {
+            let answer = fixture.session.execute_prepared(&prepared, &values).await;
+            let shown = table(answer.unwrap()).await.unwrap();
+            let rows = shown.lines().filter(|line| line.starts_with("| ")).skip(1);
+            let first = rows.map(|row| row[1..].split('|').next().unwrap_or_default().trim());
+            let mut found: Vec<&str> = first.collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{condition} {values:?}");
+        }
+    }
+}
