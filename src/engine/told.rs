@@ -28,8 +28,8 @@ pub(super) struct Told {
     instead_of: Arc<InsteadOf>,
 }
 
-/// Kept views whose queries were read, since their copies were too old: for which bound, and when.
-type InsteadOf = BTreeMap<String, (Option<Duration>, Instant)>;
+/// Kept views whose queries were read, since their copies were too old: when last, by the bound; that of larger ones was before.
+type InsteadOf = BTreeMap<String, BTreeMap<Duration, Instant>>;
 
 /// Of one question.
 #[derive(Debug, Clone)]
@@ -63,12 +63,10 @@ impl SeenSoFar {
         if self.instead_of.is_empty() {
             return None;
         }
-        let (then, at) = self.instead_of.get(&id.to_string())?;
-        let has_allowed_more = match (bound, then) {
-            (None, then) => then.is_some(),
-            (Some(now), then) => then.is_some_and(|then| now > then),
-        };
-        (!has_allowed_more).then_some(*at)
+        let told = self.instead_of.get(&id.to_string())?;
+        told.range(bound.unwrap_or(Duration::MAX)..)
+            .map(|(_, at)| *at)
+            .max()
     }
 
     /// Whether a result that is so old by now does.
@@ -125,10 +123,22 @@ impl Told {
         let now = Instant::now();
         if !made_of.instead_of.is_empty() {
             let told = Arc::make_mut(&mut self.instead_of);
-            let instead_of = made_of.instead_of.iter();
-            told.extend(instead_of.map(|(view, bound)| (view.clone(), (*bound, now))));
+            for (view, bound) in &made_of.instead_of {
+                let bound = bound.unwrap_or(Duration::MAX);
+                let of_view = told.entry(view.clone()).or_default();
+                of_view.retain(|other, _| *other > bound);
+                of_view.insert(bound, now);
+                // Of many bounds the smallest are one: what was told under it is told as if under the larger.
+                if of_view.len() > MOST_BOUNDS
+                    && let (Some(_), Some(mut other)) = (of_view.pop_first(), of_view.first_entry())
+                {
+                    other.insert(now);
+                }
+            }
             while told.len() > MOST_VIEWS {
-                let oldest = told.iter().min_by_key(|(_, (_, at))| *at);
+                let oldest = told
+                    .iter()
+                    .min_by_key(|(_, by_bound)| by_bound.values().max());
                 let oldest = oldest.map(|(view, _)| view.clone());
                 oldest.map(|view| told.remove(&view));
             }
