@@ -111,7 +111,7 @@ pub use builder::EngineBuilder;
 #[cfg(feature = "serve")]
 pub(crate) use described::{Column, Described};
 #[cfg(feature = "serve")]
-pub(crate) use dialect::bytes_of;
+pub(crate) use dialect::{bytes_of, uuid_of};
 #[cfg(feature = "serve")]
 pub(crate) use figures::{Figures, ViewFigures};
 pub(crate) use guesses::unknown_function;

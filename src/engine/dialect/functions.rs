@@ -121,12 +121,15 @@ fn read(texts: &ArrayRef, of: fn(&str) -> Result<String>) -> Result<ArrayRef> {
     Ok(Arc::new(read.collect::<Result<StringArray>>()?))
 }
 
-/// `{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}`, with hyphens after any group of four digits, as PostgreSQL shows it.
 fn uuid(text: &str) -> Result<String> {
-    let wrong = || wrong("a text is no value of type uuid", "22P02");
+    uuid_of(text).ok_or_else(|| wrong("a text is no value of type uuid", "22P02"))
+}
+
+/// `{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}`, with hyphens after any group of four digits, as PostgreSQL shows it.
+pub(crate) fn uuid_of(text: &str) -> Option<String> {
     let text = text.trim();
     let inside = match text.strip_prefix('{') {
-        Some(inside) => inside.strip_suffix('}').ok_or_else(wrong)?,
+        Some(inside) => inside.strip_suffix('}')?,
         None => text,
     };
     let mut digits = String::new();
@@ -139,14 +142,14 @@ fn uuid(text: &str) -> Result<String> {
                 digits.push(c.to_ascii_lowercase());
                 was_hyphen = false;
             }
-            _ => return Err(wrong()),
+            _ => return None,
         }
     }
     if digits.len() != 32 || was_hyphen {
-        return Err(wrong());
+        return None;
     }
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
-    Ok(parts.join("-"))
+    Some(parts.join("-"))
 }
 
 /// The text as it is, if it is JSON.

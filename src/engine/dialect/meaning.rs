@@ -13,7 +13,7 @@ use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFu
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{arrays, bytes, functions, moments, operators, wrong};
-use crate::engine::upstream;
+use crate::engine::upstream::{self, is_utc};
 
 /// The plan with what PostgreSQL means by its expressions, in a session of this zone.
 pub(in crate::engine) fn meant(
@@ -66,10 +66,6 @@ fn is_comparison(op: Operator) -> bool {
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom
     )
-}
-
-fn is_utc(zone: &str) -> bool {
-    upstream::is_utc(zone)
 }
 
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);

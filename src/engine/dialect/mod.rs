@@ -39,6 +39,8 @@ use datafusion::execution::context::SessionState;
 #[cfg(feature = "serve")]
 pub(crate) use bytes::bytes_of;
 pub(super) use bytes::read_bytes;
+#[cfg(feature = "serve")]
+pub(crate) use functions::uuid_of;
 pub(super) use meaning::meant;
 pub(super) use moments::read_times;
 pub(super) use numbers::{long_numbers, written_numbers};

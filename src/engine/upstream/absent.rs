@@ -54,18 +54,7 @@ pub fn values_that_may_be_absent(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn is_taken_for_present(query: &Subquery) -> bool {
     let mut fields = query.subquery.schema().fields().iter();
-    fields.next().is_some_and(|field| !field.is_nullable()) && !has_a_row(&query.subquery)
-}
-
-/// Whether there always is one: what is computed of all rows is, of none, too.
-pub(super) fn has_a_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(projection) => has_a_row(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => has_a_row(&alias.input),
-        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
-        _ => false,
-    }
+    fields.next().is_some_and(|field| !field.is_nullable()) && !single::has_a_row(&query.subquery)
 }
 
 fn or_null(query: Subquery) -> Result<Subquery> {

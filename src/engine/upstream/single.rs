@@ -16,7 +16,6 @@ use datafusion::logical_expr::{
     Signature, SkipType, Subquery, Volatility,
 };
 
-use super::absent::has_a_row;
 use crate::error::Error;
 
 /// Whether it is such a subquery.
@@ -24,6 +23,17 @@ pub fn is_of_its_rows(query: &Subquery) -> bool {
     !query.outer_ref_columns.is_empty()
         && query.subquery.schema().fields().len() == 1
         && !has_a_row(&query.subquery)
+}
+
+/// Whether there always is a row: what is computed of all rows is, of none, too.
+pub(super) fn has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(projection) => has_a_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_a_row(&alias.input),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
 }
 
 /// The same, computed of all rows.

@@ -10,7 +10,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::messages::Format;
 use super::{numeric, times};
-use crate::engine::{PgType, bytes_of};
+use crate::engine::{PgType, bytes_of, uuid_of};
 use crate::error::{Error, Result};
 
 /// Texts that are not called so: `unknown`, `varchar`, `bpchar`, `xml`, `citext` has no number of its own.
@@ -135,7 +135,7 @@ impl Sent<'_> {
             }
             // One spelling of many: by bytes it would be equal to itself alone.
             PgType::TEXT if declared == UUID => {
-                let written = written_uuid(trimmed).ok_or_else(|| self.unlike_type("uuid"))?;
+                let written = uuid_of(trimmed).ok_or_else(|| self.unlike_type("uuid"))?;
                 Ok(ScalarValue::Utf8(Some(written)))
             }
             PgType::TEXT | PgType::JSON | PgType::NAME | PgType::CHAR => {
@@ -354,33 +354,6 @@ fn uuid(bytes: &[u8]) -> Option<String> {
     Some(parts.map(hex).join("-"))
 }
 
-/// A UUID as it is shown: PostgreSQL takes digits of either case, in braces or not, with a hyphen behind any four of them.
-fn written_uuid(text: &str) -> Option<String> {
-    let inside = match text.strip_prefix('{') {
-        Some(rest) => rest.strip_suffix('}')?,
-        None => text,
-    };
-    let mut digits = Vec::with_capacity(32);
-    let mut is_after_hyphen = true;
-    for byte in inside.bytes() {
-        match byte {
-            b'-' if !is_after_hyphen && digits.len() % 4 == 0 => is_after_hyphen = true,
-            byte => {
-                digits.push(char::from(byte).to_digit(16)? as u8);
-                is_after_hyphen = false;
-            }
-        }
-    }
-    if is_after_hyphen {
-        return None;
-    }
-    let bytes: Vec<u8> = digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0u8, |byte, digit| (byte << 4) | digit))
-        .collect();
-    (digits.len() == 32).then(|| uuid(&bytes))?
-}
-
 /// The items of `{1,NULL,"a \"b\""}`: one dimension.
 fn literal_items(text: &str) -> Option<Vec<Option<String>>> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
@@ -482,7 +455,7 @@ mod tests {
             "a0eebc999c0b4ef8bb6d6bb9bd380a11",
             "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
         ] {
-            assert_eq!(written_uuid(spelling).as_deref(), Some(shown), "{spelling}");
+            assert_eq!(uuid_of(spelling).as_deref(), Some(shown), "{spelling}");
         }
         for other in [
             "",
@@ -495,7 +468,7 @@ mod tests {
             "a0eebc999c0b4ef8bb6d6bb9bd380a1g",
             "a0eebc999c0b4ef8bb6d6bb9bd380a11ff",
         ] {
-            assert_eq!(written_uuid(other), None, "{other}");
+            assert_eq!(uuid_of(other), None, "{other}");
         }
         let zone: Tz = "UTC".parse().unwrap();
         let sent = |declared, value: &'static str| {
