@@ -146,7 +146,9 @@ impl CopyTable {
             values: values.iter().collect(),
         });
         let wanted: Vec<Wanted> = wanted.collect();
-        let Some(found) = self.found(content, &wanted)? else {
+        // By fewer columns others would be found, too.
+        let found = self.found(content, &wanted)?;
+        let Some(found) = found.filter(|found| found.columns == keys.len()) else {
             return Ok(None);
         };
         let schema = project_schema(&self.schema, Some(&columns.to_vec()))?;
@@ -209,6 +211,7 @@ impl CopyTable {
                 .map(|&c| self.schema.field(c).name().as_str());
             return Ok(Some(Found {
                 rows,
+                columns: columns.len(),
                 index: names.collect::<Vec<_>>().join(", "),
             }));
         }
@@ -250,7 +253,8 @@ impl CopyTable {
 #[derive(Debug)]
 struct Found {
     rows: FoundRows,
-    /// Its columns.
+    /// How many columns of it the rows were found by, and these.
+    columns: usize,
     index: String,
 }
 
