@@ -125,7 +125,12 @@ impl Freshness {
         });
         Self {
             parts: parts.collect(),
-            instead_of: self.instead_of.clone(),
+            // To who is told it now, it is of this bound.
+            instead_of: self
+                .instead_of
+                .keys()
+                .map(|view| (view.clone(), Some(bound)))
+                .collect(),
         }
     }
 

@@ -116,12 +116,11 @@ impl Views {
             });
             let Some((id, wanted_so, hindrance)) = hindered else {
                 let is_stale = |(id, wanted): &(&ObjectId, &WantedCopy)| {
-                    let age = shelf.get(*id).and_then(|shown| ages.of(&shown.as_of));
-                    let then = age.map(|age| age.saturating_sub(arrived.elapsed()));
+                    let asked = shelf.get(*id).and_then(|shown| ages.asked(&shown.as_of));
                     let bound = wanted.contract.max_staleness;
                     failed.contains_key(*id)
                         || !renewed.contains(*id)
-                            && bound.is_some_and(|b| then.is_none_or(|a| a > b))
+                            && bound.is_some_and(|bound| !is_within(asked, bound, arrived))
                 };
                 let stale = wanted.iter().filter(is_stale);
                 let stale = stale.map(|(id, _)| id.clone()).collect();
@@ -375,19 +374,22 @@ impl Views {
                 return Some(Hindrance::Due(Instant::now()));
             }
         }
-        let seen = wanted.not_before.map(|at| at.elapsed());
-        let bound = contract.max_staleness.into_iter().chain(seen).min()?;
-        let age = ages.of(&shown.as_of);
-        let then = age.map(|age| age.saturating_sub(arrived.elapsed()));
-        if then.is_some_and(|age| age <= bound) {
+        let (bound, seen) = (contract.max_staleness, wanted.not_before);
+        let asked = ages.asked(&shown.as_of);
+        let is_seen = |seen: Instant| asked.is_some_and(|asked| asked >= seen);
+        let is_young = bound.is_none_or(|bound| is_within(asked, bound, arrived));
+        if is_young && seen.is_none_or(is_seen) {
             return None;
         }
+        let oldest = bound.and_then(|bound| arrived.checked_sub(bound));
+        let oldest = oldest.into_iter().chain(seen).max().unwrap_or(arrived);
         if contract.upkeep == Upkeep::Read {
-            let now = Instant::now();
-            return Some(Hindrance::Due(now.checked_sub(bound).unwrap_or(now)));
+            return Some(Hindrance::Due(oldest));
         }
+        let age = ages.of(&shown.as_of);
         let is_broken = |stated: &Duration| age.is_none_or(|age| age > *stated);
-        let bound = contract.max_staleness.filter(is_broken).unwrap_or(bound);
+        let stated = contract.max_staleness.filter(is_broken);
+        let bound = stated.unwrap_or_else(|| oldest.elapsed());
         let e = match &shown.state {
             State::Paused { reason } => {
                 Error::KeptMemory(format!("{}: {reason}", age_of(id, age, bound)))
@@ -400,6 +402,12 @@ impl Views {
             _ => Hindrance::Old(e),
         })
     }
+}
+
+/// Whether what was there at a moment was, when it was asked for, not older than a bound says.
+fn is_within(then: Option<Instant>, bound: Duration, arrived: Instant) -> bool {
+    let until = then.map(|then| then.checked_add(bound));
+    until.is_some_and(|until| until.is_none_or(|until| until >= arrived))
 }
 
 pub(super) fn never_filled(id: &ObjectId, reason: &str) -> Error {

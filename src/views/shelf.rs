@@ -402,17 +402,21 @@ impl Shelves {
 
 impl Ages {
     pub fn of(&self, as_of: &AsOf) -> Option<Duration> {
-        let asked = match as_of {
-            AsOf::Never => return None,
-            AsOf::At(asked) => *asked,
-            AsOf::Following(sources) => self.oldest(sources)?,
+        self.asked(as_of).map(|asked| asked.elapsed())
+    }
+
+    /// Since when it is what there was, at least.
+    pub fn asked(&self, as_of: &AsOf) -> Option<Instant> {
+        match as_of {
+            AsOf::Never => None,
+            AsOf::At(asked) => Some(*asked),
+            AsOf::Following(sources) => self.oldest(sources),
             AsOf::Watched(unchanged) => {
                 let told = self.oldest(&unchanged.watch.sources);
                 let told = told.filter(|_| unchanged.holds());
-                told.map_or(unchanged.at, |told| told.max(unchanged.at))
+                Some(told.map_or(unchanged.at, |told| told.max(unchanged.at)))
             }
-        };
-        Some(asked.elapsed())
+        }
     }
 
     /// The same of what follows nothing any more: it is of the moment that it has come to.

@@ -146,6 +146,35 @@ async fn no_session_goes_back() {
 }
 
 /// A view that is computed anew is newer than what was told of it.
+/// What another session was told of a view's query is young to who is told it again: a copy that is older is not read afterwards.
+#[tokio::test]
+async fn what_another_was_told_instead_of_a_copy_counts() {
+    let t = Fixture::new().await;
+    t.ok("CREATE MATERIALIZED VIEW nightly WITH (refresh = 'every 1 day') AS SELECT site, qty FROM erp.stock")
+        .await;
+    let (strict, patient) = (t.engine.session(), t.engine.session());
+    strict.set("max_staleness", "1ms").unwrap();
+    patient.set("max_staleness", "1 hour").unwrap();
+    assert_eq!(
+        count(&patient, "SELECT count(*) AS had FROM nightly").await,
+        "4"
+    );
+    add(&t, "B");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let sql = "SELECT count(*) AS n FROM nightly";
+    assert_eq!(count(&strict, sql).await, "5");
+    assert_eq!(count(&patient, sql).await, "5");
+    let other = "SELECT count(*) AS has FROM nightly";
+    assert_eq!(count(&patient, other).await, "5");
+    // Who has seen nothing of that is shown what its bound admits.
+    let third = t.engine.session();
+    third.set("max_staleness", "1 hour").unwrap();
+    assert_eq!(
+        count(&third, "SELECT count(*) AS had FROM nightly").await,
+        "4"
+    );
+}
+
 #[tokio::test]
 async fn a_refreshed_view_is_read_anew() {
     let t = Fixture::new().await;

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// How much of what came before a violation is shown with it.
+const SHOWN: usize = 12;
+
 /// A row was given this number.
 #[derive(Debug, Clone, Copy)]
 pub struct Write {
@@ -20,6 +23,8 @@ pub struct Write {
 #[derive(Debug, Clone)]
 pub struct Read {
     pub session: usize,
+    /// How often the engine had been opened before.
+    pub round: usize,
     /// Its text: without what differs from reader to reader.
     pub question: String,
     pub key: i64,
@@ -33,6 +38,8 @@ pub struct Read {
     pub ended: Instant,
     /// What was seen of the row, in each of the views that the question reads together.
     pub seen: Vec<i64>,
+    /// Kept views alone were read, each as it was kept.
+    pub is_of_copies: bool,
     /// What the answer said of itself.
     pub told: String,
 }
@@ -62,24 +69,50 @@ pub enum Anomaly {
 pub struct Violation<'a> {
     pub anomaly: Anomaly,
     pub read: &'a Read,
+    /// What the session was told of the row before, by whatever question: the last first.
+    pub before: Vec<&'a Read>,
+    /// The write that is not seen.
+    pub missed: Option<&'a Write>,
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Read {
+            session,
+            round,
+            question,
+            key,
+            bound,
+            after,
+            seen,
+            told,
+            ..
+        } = self;
+        write!(
+            f,
+            "session {session}, round {round}, bound {bound:?}, after {after:?}: {question} of {key} gave {seen:?}, read from {told}"
+        )
+    }
 }
 
 impl fmt::Display for Violation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Read {
-            session,
-            question,
-            key,
-            bound,
-            seen,
-            told,
-            ..
-        } = self.read;
-        write!(
-            f,
-            "{:?}: session {session}, bound {bound:?}: {question} of {key} gave {seen:?}, read from {told}",
-            self.anomaly
-        )
+        let Violation {
+            anomaly,
+            read,
+            before,
+            missed,
+        } = self;
+        let ago =
+            |then: Instant| format!("{:?} before", read.began.saturating_duration_since(then));
+        write!(f, "{anomaly:?}: {read}, took {:?}", read.ended - read.began)?;
+        if let Some(write) = missed {
+            write!(f, "\n    missed {write:?}, committed {}", ago(write.ended))?;
+        }
+        for then in before {
+            write!(f, "\n    {}: {then}", ago(then.ended))?;
+        }
+        Ok(())
     }
 }
 
@@ -94,15 +127,31 @@ impl History {
         for write in &self.writes {
             writes.entry(write.key).or_default().push(write);
         }
-        for read in reads {
-            let mut add = |anomaly| found.push(Violation { anomaly, read });
+        for (place, read) in reads.iter().copied().enumerate() {
+            let of_row = || writes.get(&read.key).into_iter().flatten().copied();
+            let mut add = |anomaly| {
+                let missing = match anomaly {
+                    Anomaly::TooOld { missing } => missing,
+                    Anomaly::BackInTime { before } => before,
+                    Anomaly::NotAfter { written } => written,
+                    Anomaly::FromNowhere | Anomaly::Torn => 0,
+                };
+                let of_session = reads[..place].iter().rev().copied();
+                let of_session =
+                    of_session.filter(|then| (then.session, then.key) == (read.session, read.key));
+                found.push(Violation {
+                    anomaly,
+                    read,
+                    before: of_session.take(SHOWN).collect(),
+                    missed: of_row().find(|write| write.number == missing),
+                });
+            };
             let (Some(least), Some(most)) = (read.seen.iter().min(), read.seen.iter().max()) else {
                 continue;
             };
             if least != most {
                 add(Anomaly::Torn);
             }
-            let of_row = || writes.get(&read.key).into_iter().flatten();
             if let Some(bound) = read.bound {
                 // What was committed before this moment has to be seen.
                 let then = read.began.checked_sub(bound);
@@ -125,7 +174,9 @@ impl History {
             let allowed = |read: &Read| read.bound.unwrap_or(Duration::MAX);
             let no_more = |then: &&&Read| {
                 let is_after = then.after <= read.after;
-                read.is_live || (is_after && allowed(read) <= allowed(then))
+                // With the engine ends what its session was told; what copies have had they have again.
+                let is_known = then.round == read.round || then.is_of_copies;
+                read.is_live || (is_after && is_known && allowed(read) <= allowed(then))
             };
             let seen = before.iter().filter(no_more);
             let seen = seen.filter_map(|then| then.seen.iter().min()).max();
@@ -152,6 +203,8 @@ fn what_may_not_be_is_found() {
     let writes = vec![write(1, 0, 10), write(2, 100, 110), write(3, 200, 210)];
     let read = |from, to, seen: &[i64]| Read {
         session: 1,
+        round: 0,
+        is_of_copies: true,
         question: "q".to_string(),
         key: 1,
         bound: Some(Duration::from_millis(50)),
@@ -203,6 +256,19 @@ fn what_may_not_be_is_found() {
     };
     assert_eq!(anomalies(vec![read(115, 116, &[2]), other]), []);
     assert_eq!(anomalies(vec![read(120, 121, &[1, 2])]), [Anomaly::Torn]);
+    let later = Read {
+        round: 1,
+        ..read(117, 118, &[1])
+    };
+    let told = |is_of_copies| Read {
+        is_of_copies,
+        ..read(115, 116, &[2])
+    };
+    assert_eq!(
+        anomalies(vec![told(true), later.clone()]),
+        [Anomaly::BackInTime { before: 2 }]
+    );
+    assert_eq!(anomalies(vec![told(false), later]), []);
     let own = Read {
         after: Some(2),
         ..read(115, 116, &[1])
