@@ -1,7 +1,7 @@
 //! Statements that are prepared: understood once, executed with values again and again.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use super::plans::Known;
 use super::query::{self, Planned, Ran};
 use super::results::Asked;
 use super::session::Session;
+use super::settings::Consistency;
 use super::{explain, labels, results, subscribe, system, typed, write};
 use crate::error::{Error, OTHER_COLUMNS, Result};
 use crate::freshness::Freshness;
@@ -56,6 +57,11 @@ impl Prepared {
     /// The words it begins with: `SELECT`, `CREATE VIEW`.
     pub fn kind(&self) -> Cow<'static, str> {
         self.statement.statement.kind()
+    }
+
+    /// Whether its rows are found by the keys of kept views, so that nothing is planned when it is executed.
+    pub fn is_lookup(&self) -> bool {
+        self.lookup.is_some()
     }
 }
 
@@ -391,24 +397,34 @@ impl Session {
         Ok(again)
     }
 
-    /// What the view of a lookup has, if it can be read by its copy.
+    /// What the views of a lookup have, if they can be read by their copies.
     pub(super) async fn found(
         &self,
         lookup: &Lookup,
         names: &Names,
-    ) -> Result<Option<(Arc<Shown>, Freshness)>> {
+    ) -> Result<Option<(Vec<Arc<Shown>>, Freshness)>> {
         let deadline = deadline(&names.settings);
-        let view = lookup.view();
-        let wanted = BTreeMap::from([(view.id.clone(), names.wanted(view, false))]);
+        let views = lookup.views();
+        let wanted = views
+            .iter()
+            .map(|view| (view.id.clone(), names.wanted(view, false)));
+        let wanted = wanted.collect();
         let found = async { Ok(names.readable(wanted, deadline).await) };
-        let found = within(&names.settings, deadline, found).await?;
-        Ok(found.ok().and_then(|found| {
-            let shown = found.shelf.get(&view.id)?.clone();
-            let part = names.part(view, &shown, Some(&found));
-            let mut freshness = Freshness::default();
-            freshness.add(part);
-            Some((shown, freshness))
-        }))
+        let Ok(found) = within(&names.settings, deadline, found).await? else {
+            return Ok(None);
+        };
+        let (mut all, mut freshness) = (Vec::with_capacity(views.len()), Freshness::default());
+        for view in views {
+            let Some(shown) = found.shelf.get(&view.id) else {
+                return Ok(None);
+            };
+            freshness.add(names.part(view, shown, Some(&found)));
+            all.push(shown.clone());
+        }
+        if names.settings.consistency == Consistency::Strict {
+            freshness.agrees()?;
+        }
+        Ok(Some((all, freshness)))
     }
 }
 

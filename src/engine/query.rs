@@ -9,7 +9,7 @@ use chrono::SubsecRound;
 use datafusion::catalog::{MemoryCatalogProviderList, TableProvider};
 use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::datasource::ViewTable;
+use datafusion::datasource::{ViewTable, source_as_provider};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -38,7 +38,7 @@ use crate::federation::{
     self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
 };
 use crate::freshness::Freshness;
-use crate::views::Bounds;
+use crate::views::{Bounds, CopyTable};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -209,6 +209,28 @@ impl Planned {
         }
         let cut = self.cut(&state(&self.names, None)?, false)?;
         Ok(Template::of(&cut))
+    }
+
+    /// Optimized, and the state that knows its functions, if copies are all that it reads. None: something else is read, or what it gives
+    /// hangs on when it is run.
+    pub fn of_copies(&self) -> Result<Option<(LogicalPlan, SessionState)>> {
+        let (mut are_copies, mut scans) = (true, 0);
+        self.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                let provider = source_as_provider(&scan.source)?;
+                are_copies &= provider.is::<CopyTable>();
+                scans += 1;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let settings = &self.names.settings;
+        let is_otherwise = !settings.pushdown || settings.memory_limit.is_some();
+        if scans == 0 || !are_copies || is_otherwise || reads_clock(&self.plan)? {
+            return Ok(None);
+        }
+        let state = state(&self.names, None)?;
+        let plan = Room::for_plan(&self.plan)?.with(|| optimized(self.plan.clone(), &state))?;
+        Ok(Some((plan, state)))
     }
 
     /// What a view that is kept by changes is compiled from, and the state that knows its functions. What is compiled lives as

@@ -18,12 +18,13 @@ pub(super) struct RowIndex {
     entries: Vec<(u32, u32)>,
 }
 
-/// The columns of a view's key, if it has one, and of each of its indexes.
+/// The columns of a view's key, if it has one, and its first ones; and of each of its indexes.
 pub fn indexes(view: &ViewDefinition, contract: &Contract) -> Vec<Vec<usize>> {
     let number = |name: &String| view.columns.iter().position(|column| column.name == *name);
-    let declared = view.indexes().iter().map(|index| &index.columns);
-    let named = std::iter::once(&contract.key).chain(declared);
-    let named = named.filter(|columns| !columns.is_empty());
+    let key = &contract.key;
+    let of_key = (1..=key.len()).rev().map(|first| &key[..first]);
+    let declared = view.indexes().iter().map(|index| &index.columns[..]);
+    let named = of_key.chain(declared);
     named
         .filter_map(|columns| columns.iter().map(number).collect())
         .collect()
@@ -89,7 +90,7 @@ impl Version {
 }
 
 impl RowIndex {
-    fn rows(&self, hash: u32) -> impl Iterator<Item = u32> {
+    pub(super) fn rows(&self, hash: u32) -> impl Iterator<Item = u32> {
         let from = self.entries.partition_point(|(h, _)| *h < hash);
         let same = self.entries[from..].iter();
         same.take_while(move |(h, _)| *h == hash)

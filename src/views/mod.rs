@@ -43,6 +43,7 @@
 //! | `conditions.rs` | [`Conditions`]: which changes of a table it is not so after |
 //! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
+//! | `probe.rs` | rows of it that its indexes find |
 
 mod conditions;
 mod contract;
@@ -51,6 +52,7 @@ mod index;
 mod journal;
 mod keeper;
 mod marks;
+mod probe;
 mod reading;
 mod running;
 mod runs;
@@ -75,6 +77,7 @@ use tokio::sync::Notify;
 pub use conditions::Conditions;
 pub use contract::{BOUNDS, Bounds, Contract, OPTIONS, Upkeep, parse_duration};
 pub use index::indexes;
+pub use probe::{between, each, is_counted};
 pub use reading::{Readable, Unreadable, WantedCopy};
 pub use runs::Run;
 pub use shelf::{Ages, AsOf, Content, Shelf, Shelves, Shown, State, Version};

@@ -3,11 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{
-    and_kleene, concat_batches, filter_record_batch, or_kleene, take_record_batch,
-};
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -15,29 +12,23 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{
-    BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType,
-};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, project_schema,
 };
-use datafusion::scalar::ScalarValue;
 
+use super::probe::{Found, FoundRows};
 use super::versions::{not_stored, with_schema};
 use super::{Content, Contract, Shown};
 use crate::catalog::ObjectId;
 use crate::error::Error;
-use crate::store::{self, Pinned};
+use crate::store::Pinned;
 
 /// Rows that one partition has at least.
 const PARTITION_ROWS: u64 = 100_000;
-/// Values of a column that rows are compared with one after the other.
-const MOST_VALUES: usize = 64;
-/// Keys that are looked up; for more all rows are read.
-const MOST_KEYS: usize = 10_000;
 
 /// A kept view, with what one execution of a statement finds of it.
 #[derive(Clone, Debug)]
@@ -67,9 +58,9 @@ impl TableProvider for CopyTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let of = |filter: &&Expr| match wanted(filter) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
-            None => TableProviderFilterPushDown::Unsupported,
+        let of = |filter: &&Expr| match self.may_find(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(of).collect())
     }
@@ -95,8 +86,7 @@ impl TableProvider for CopyTable {
             None => (0..self.schema.fields().len()).collect(),
         };
         let schema = project_schema(&self.schema, Some(&columns))?;
-        let wanted: Vec<Wanted> = filters.iter().filter_map(wanted).collect();
-        let found = self.found(&content, &wanted)?;
+        let found = self.found(&content, filters)?;
         let rows = found
             .as_ref()
             .map_or(content.row_count(), |found| found.rows.len() as u64);
@@ -120,223 +110,6 @@ impl TableProvider for CopyTable {
             rows: rows as usize,
             properties: Arc::new(properties),
         }))
-    }
-}
-
-impl CopyTable {
-    /// These columns of the rows in which columns have one of these values, as an index on just those finds them, or one that begins with
-    /// them. None: there is no such index yet, or there are too many values.
-    ///
-    /// # Errors
-    /// If rows cannot be read.
-    pub fn pick(
-        &self,
-        shown: &Shown,
-        keys: &[(usize, Vec<ScalarValue>)],
-        columns: &[usize],
-    ) -> Result<Option<RecordBatch>> {
-        let Some(content) = &shown.content else {
-            return Ok(None);
-        };
-        if keys.iter().any(|(_, values)| values.len() > MOST_VALUES) {
-            return Ok(None);
-        }
-        let wanted = keys.iter().map(|(column, values)| Wanted {
-            column: self.schema.field(*column).name(),
-            values: values.iter().collect(),
-        });
-        let wanted: Vec<Wanted> = wanted.collect();
-        // By fewer columns others would be found, too.
-        let found = self.found(content, &wanted)?;
-        let Some(found) = found.filter(|found| found.columns == keys.len()) else {
-            return Ok(None);
-        };
-        let schema = project_schema(&self.schema, Some(&columns.to_vec()))?;
-        let rows = match (content, &found.rows) {
-            (Content::Table(table), FoundRows::Table(found)) => {
-                gathered(table, found, columns, &schema)?
-            }
-            (Content::Rows(version), FoundRows::Batches(found)) => {
-                // The index knows hashes: others may have the same.
-                let mut rows = Vec::new();
-                for (number, found) in found {
-                    let batch = version.rows.batch(*number).map_err(not_stored)?;
-                    let batch = take_record_batch(&batch, &UInt32Array::from(found.clone()))?;
-                    let mut is_meant = BooleanArray::from(vec![true; batch.num_rows()]);
-                    for (column, values) in keys {
-                        let mut is_one = BooleanArray::from(vec![false; batch.num_rows()]);
-                        for value in values {
-                            let equal = eq(batch.column(*column), &value.to_scalar()?)?;
-                            is_one = or_kleene(&is_one, &equal)?;
-                        }
-                        is_meant = and_kleene(&is_meant, &is_one)?;
-                    }
-                    let batch = filter_record_batch(&batch, &is_meant)?.project(columns)?;
-                    rows.push(with_schema(&batch, &schema)?);
-                }
-                concat_batches(&schema, &rows)?
-            }
-            _ => return internal_err!("rows of another content were found"),
-        };
-        Ok(Some(rows))
-    }
-
-    /// The rows that an index finds, if the values of all its columns are given; of its first ones, if it can be had on those.
-    fn found<'a>(&'a self, content: &Content, wanted: &[Wanted]) -> Result<Option<Found>> {
-        // The one with most columns leaves fewest rows.
-        let prefixes = |index: &'a Vec<usize>| (1..=index.len()).map(|first| &index[..first]);
-        let mut indexes: Vec<&[usize]> = self.indexes.iter().flat_map(prefixes).collect();
-        indexes.sort_by_key(|index| std::cmp::Reverse(index.len()));
-        for columns in indexes {
-            // Of a table that has it already: one that was created just now is being made.
-            let columns = match content {
-                Content::Table(table) => match table.shape().index_on(columns) {
-                    Some(index) => table.shape().index_columns(index),
-                    None => continue,
-                },
-                Content::Rows(_) => columns,
-            };
-            let Some(values) = self.values(columns, wanted) else {
-                continue;
-            };
-            let rows = match content {
-                Content::Table(table) => FoundRows::Table(found_in_table(table, columns, &values)?),
-                Content::Rows(version) => match version.index(columns)? {
-                    Some(index) => FoundRows::Batches(version.found(&index, &values)?),
-                    None => continue,
-                },
-            };
-            let names = columns
-                .iter()
-                .map(|&c| self.schema.field(c).name().as_str());
-            return Ok(Some(Found {
-                rows,
-                columns: columns.len(),
-                index: names.collect::<Vec<_>>().join(", "),
-            }));
-        }
-        Ok(None)
-    }
-
-    /// Each combination of values that is wanted of these columns: a column of values for each.
-    fn values(&self, columns: &[usize], wanted: &[Wanted]) -> Option<Vec<ArrayRef>> {
-        let of = |column: &usize| {
-            let field = self.schema.field(*column);
-            let Wanted { values, .. } = wanted.iter().find(|w| w.column == field.name())?;
-            // A value that the column's type cannot have is for the filter above to say.
-            let values = values
-                .iter()
-                .map(|value| value.cast_to(field.data_type()).ok());
-            values.collect::<Option<Vec<ScalarValue>>>()
-        };
-        let columns: Vec<Vec<ScalarValue>> = columns.iter().map(of).collect::<Option<_>>()?;
-        let times = columns
-            .iter()
-            .try_fold(1usize, |n, c| n.checked_mul(c.len()));
-        if columns.is_empty() || times.is_none_or(|times| times == 0 || times > MOST_KEYS) {
-            return None;
-        }
-        let (mut arrays, mut repeat) = (Vec::new(), times?);
-        for column in &columns {
-            repeat /= column.len();
-            let each = column
-                .iter()
-                .flat_map(|value| std::iter::repeat_n(value, repeat));
-            let all = each.cycle().take(times?).cloned();
-            arrays.push(ScalarValue::iter_to_array(all).ok()?);
-        }
-        Some(arrays)
-    }
-}
-
-/// Rows that an index has found.
-#[derive(Debug)]
-struct Found {
-    rows: FoundRows,
-    /// How many columns of it the rows were found by, and these.
-    columns: usize,
-    index: String,
-}
-
-#[derive(Debug)]
-enum FoundRows {
-    /// Positions, each as often as its row is there.
-    Table(Vec<u32>),
-    Batches(Vec<(usize, Vec<u32>)>),
-}
-
-impl FoundRows {
-    fn len(&self) -> usize {
-        match self {
-            Self::Table(positions) => positions.len(),
-            Self::Batches(found) => found.iter().map(|(_, rows)| rows.len()).sum(),
-        }
-    }
-}
-
-fn found_in_table(table: &Pinned, columns: &[usize], values: &[ArrayRef]) -> Result<Vec<u32>> {
-    let external = |e: store::Error| DataFusionError::External(Box::new(e));
-    let Some(index) = table.shape().index_on(columns) else {
-        return internal_err!("a table has lost an index");
-    };
-    let mut positions = table.joined(index, values).map_err(external)?.positions;
-    // A value may be wanted twice.
-    positions.sort_unstable();
-    positions.dedup();
-    let Some(counts) = table.counts(&positions).map_err(external)? else {
-        return Ok(positions);
-    };
-    let times = counts.values().iter().map(|&count| count as usize);
-    let each = positions.iter().zip(times);
-    Ok(each
-        .flat_map(|(&position, times)| std::iter::repeat_n(position, times))
-        .collect())
-}
-
-/// Values that a filter leaves of a column.
-struct Wanted<'a> {
-    column: &'a str,
-    values: Vec<&'a ScalarValue>,
-}
-
-/// Of `column = value`, `column IN (…)`, and what DataFusion makes of a short list: `column = a OR column = b`.
-fn wanted(filter: &Expr) -> Option<Wanted<'_>> {
-    match filter {
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Eq,
-            right,
-        }) => match (left.as_ref(), right.as_ref()) {
-            (Expr::Column(column), Expr::Literal(value, _))
-            | (Expr::Literal(value, _), Expr::Column(column)) => Some(Wanted {
-                column: &column.name,
-                values: vec![value],
-            }),
-            _ => None,
-        },
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Or,
-            right,
-        }) => {
-            let (mut left, right) = (wanted(left)?, wanted(right)?);
-            left.values.extend(right.values);
-            (left.column == right.column).then_some(left)
-        }
-        Expr::InList(list) if !list.negated => {
-            let Expr::Column(column) = list.expr.as_ref() else {
-                return None;
-            };
-            let values = list.list.iter().map(|value| match value {
-                Expr::Literal(value, _) => Some(value),
-                _ => None,
-            });
-            Some(Wanted {
-                column: &column.name,
-                values: values.collect::<Option<_>>()?,
-            })
-        }
-        _ => None,
     }
 }
 
@@ -462,7 +235,7 @@ impl ExecutionPlan for CopyExec {
     }
 }
 
-fn gathered(
+pub(super) fn gathered(
     table: &Pinned,
     found: &[u32],
     columns: &[usize],

@@ -1,0 +1,469 @@
+//! Which optimized plans are lookups, and the steps that each of them takes.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchemaRef, JoinType, NullEquality};
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, FetchType, LogicalPlan, Operator, Projection, SkipType, Sort,
+    TableScan,
+};
+use datafusion::physical_expr::create_physical_expr;
+
+use super::steps::{Computed, Condition, Is, Join, Joined, Open, Probe, Step, Value, Way};
+use crate::views::{CopyTable, is_counted};
+
+/// The views that steps read, by their numbers.
+pub struct Compiler<'a> {
+    pub views: Vec<CopyTable>,
+    pub state: &'a SessionState,
+}
+
+impl Compiler<'_> {
+    /// None: rows of it are not found by keys, or it has a node that no step is for.
+    pub fn step(&mut self, node: &LogicalPlan) -> Option<Step> {
+        if let Some((scan, conditions)) = filtered_scan(node) {
+            return self.probe(scan, &conditions).map(Step::Probe);
+        }
+        match node {
+            LogicalPlan::Join(join) => self.join(join).map(|join| Step::Join(Box::new(join))),
+            _ => self.above(node, |this, input| this.step(input)),
+        }
+    }
+
+    /// A step over that of its input, as `of` has it.
+    fn above(
+        &mut self,
+        node: &LogicalPlan,
+        of: impl FnOnce(&mut Self, &LogicalPlan) -> Option<Step>,
+    ) -> Option<Step> {
+        match node {
+            LogicalPlan::SubqueryAlias(alias) => of(self, &alias.input),
+            LogicalPlan::Projection(projection) => {
+                let input = of(self, &projection.input)?;
+                self.projected(input, projection)
+            }
+            LogicalPlan::Filter(filter) => {
+                let input = Box::new(of(self, &filter.input)?);
+                let predicate = self.computed(&filter.predicate, filter.input.schema())?;
+                Some(Step::Filter { input, predicate })
+            }
+            LogicalPlan::Sort(Sort { expr, input, fetch }) => {
+                let step = Box::new(of(self, input)?);
+                let by = expr.iter().map(|by| {
+                    let options = SortOptions {
+                        descending: !by.asc,
+                        nulls_first: by.nulls_first,
+                    };
+                    let data_type = by.expr.get_type(input.schema()).ok()?;
+                    let is_plain = is_told_by_bytes(&data_type) || data_type.is_floating();
+                    let computed = self.computed(&by.expr, input.schema());
+                    Some((computed.filter(|_| is_plain)?, options))
+                });
+                Some(Step::Sort {
+                    by: by.collect::<Option<_>>()?,
+                    input: step,
+                    fetch: *fetch,
+                })
+            }
+            LogicalPlan::Limit(limit) => {
+                let input = Box::new(of(self, &limit.input)?);
+                match (limit.get_skip_type().ok()?, limit.get_fetch_type().ok()?) {
+                    (SkipType::Literal(skip), FetchType::Literal(fetch)) => {
+                        Some(Step::Limit { input, skip, fetch })
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn projected(&mut self, input: Step, projection: &Projection) -> Option<Step> {
+        let columns = projection.expr.iter();
+        let columns = columns.map(|expr| self.computed(expr, projection.input.schema()));
+        let columns: Vec<Computed> = columns.collect::<Option<_>>()?;
+        let schema = Arc::clone(projection.schema.inner());
+        let places = columns.iter().map(|column| match column {
+            Computed::Column(column) => Some(*column),
+            _ => None,
+        });
+        let places: Option<Vec<usize>> = places.collect();
+        match (input, places) {
+            // Other columns need not be gathered.
+            (Step::Probe(probe), Some(places))
+                if probe.ways.iter().all(|way| way.rest.is_none()) =>
+            {
+                Some(Step::Probe(Probe {
+                    columns: places.iter().map(|&place| probe.columns[place]).collect(),
+                    schema: Arc::new(probe.schema.project(&places).ok()?),
+                    ..probe
+                }))
+            }
+            (input, _) => Some(Step::Project {
+                input: Box::new(input),
+                columns,
+                schema,
+            }),
+        }
+    }
+
+    fn probe(&mut self, scan: &TableScan, conditions: &[&Expr]) -> Option<Probe> {
+        let schema = &scan.projected_schema;
+        let (table, columns) = copy(scan)?;
+        let mut found: Vec<Condition> = Vec::new();
+        // The condition that each of them is part of.
+        let mut of = Vec::with_capacity(conditions.len());
+        for expr in conditions {
+            let condition = condition(expr, |name| {
+                let column = table.schema.index_of(name).ok()?;
+                is_told_by_bytes(table.schema.field(column).data_type()).then_some(column)
+            });
+            of.push(condition.and_then(|new| add(&mut found, new)));
+        }
+        let mut ways: Vec<Way> = Vec::new();
+        for index in table.ways() {
+            let by = index.iter().map(|column| {
+                let data_type = table.schema.field(*column).data_type();
+                let tells = |one: &Condition| one.column == *column && one.tells_values(data_type);
+                found.iter().position(tells)
+            });
+            let Some(by) = by.collect::<Option<Vec<usize>>>() else {
+                continue;
+            };
+            let rest = conditions.iter().zip(&of);
+            let rest = rest.filter(|(_, of)| of.is_none_or(|of| !by.contains(&of)));
+            let rest = conjunction(rest.map(|(expr, _)| (*expr).clone()));
+            let rest = match rest {
+                Some(rest) => Some(self.computed(&rest, schema)?),
+                None => None,
+            };
+            ways.push(Way {
+                columns: index.to_vec(),
+                by,
+                rest,
+            });
+        }
+        if ways.is_empty() {
+            return None;
+        }
+        // The one with most columns leaves fewest rows, and lists of values are shorter than ranges.
+        let ranges = |way: &Way| {
+            let by = way.by.iter();
+            by.filter(|by| matches!(found[**by].is, Is::Within(_)))
+                .count()
+        };
+        ways.sort_by_key(|way| (Reverse(way.columns.len()), ranges(way)));
+        Some(Probe {
+            view: self.view(&table),
+            schema: Arc::new(table.schema.project(&columns).ok()?),
+            table,
+            columns,
+            conditions: found,
+            ways,
+        })
+    }
+
+    fn join(&mut self, join: &datafusion::logical_expr::Join) -> Option<Join> {
+        if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
+            return None;
+        }
+        let views = self.views.len();
+        let sides: &[bool] = match join.join_type {
+            JoinType::Inner => &[false, true],
+            JoinType::Left => &[false],
+            JoinType::Right => &[true],
+            _ => return None,
+        };
+        sides.iter().find_map(|is_swapped| {
+            self.views.truncate(views);
+            self.join_from(join, *is_swapped)
+        })
+    }
+
+    /// Rows of one side, and with them those of the other that an index finds.
+    fn join_from(
+        &mut self,
+        join: &datafusion::logical_expr::Join,
+        is_swapped: bool,
+    ) -> Option<Join> {
+        let (outer, inner) = match is_swapped {
+            false => (&join.left, &join.right),
+            true => (&join.right, &join.left),
+        };
+        let is_outer = join.join_type != JoinType::Inner;
+        if is_outer && join.filter.is_some() {
+            return None;
+        }
+        let step = self.step(outer)?;
+        let on = join.on.iter().map(|(left, right)| match is_swapped {
+            false => (left, right),
+            true => (right, left),
+        });
+        let on: Vec<(&Expr, &Expr)> = on.collect();
+        let scan = innermost(inner)?;
+        let (table, columns) = copy(scan)?;
+        // The columns of the view that keys are of.
+        let keys = on.iter().map(|(_, expr)| match expr {
+            Expr::Column(column) => {
+                let place = scan_column(inner, column)?;
+                let column = columns[place];
+                is_told_by_bytes(table.schema.field(column).data_type()).then_some(column)
+            }
+            _ => None,
+        });
+        let keys: Vec<usize> = keys.collect::<Option<_>>()?;
+        let mut ways = table.ways();
+        let by = ways.find(|way| {
+            way.len() == keys.len() && way.iter().all(|column| keys.contains(column))
+        })?;
+        // In the order of the index.
+        let order = by
+            .iter()
+            .map(|column| keys.iter().position(|key| key == column));
+        let order: Vec<usize> = order.collect::<Option<_>>()?;
+        let by = by.to_vec();
+        drop(ways);
+        let both = order.iter().map(|&place| {
+            let (own, other) = on[place];
+            Some((
+                self.computed(own, outer.schema())?,
+                self.computed(other, inner.schema())?,
+            ))
+        });
+        let both = both.collect::<Option<_>>()?;
+        let types = by
+            .iter()
+            .map(|&c| table.schema.field(c).data_type().clone());
+        let types = types.collect();
+        let filter = match &join.filter {
+            Some(filter) => Some(self.computed(filter, &join.schema)?),
+            None => None,
+        };
+        let joined = Joined {
+            view: self.view(&table),
+            table,
+            columns,
+            by,
+        };
+        Some(Join {
+            outer: step,
+            inner: self.inner(inner, joined)?,
+            on: both,
+            types,
+            is_outer,
+            is_swapped,
+            filter,
+            schema: Arc::clone(join.schema.inner()),
+        })
+    }
+
+    /// What is above the view of an inner side, over its rows.
+    fn inner(&mut self, node: &LogicalPlan, joined: Joined) -> Option<Step> {
+        match node {
+            LogicalPlan::TableScan(_) => Some(Step::Joined(joined)),
+            _ => self.above(node, |this, input| this.inner(input, joined)),
+        }
+    }
+
+    fn view(&mut self, table: &CopyTable) -> usize {
+        let known = self.views.iter().position(|view| view.id == table.id);
+        known.unwrap_or_else(|| {
+            self.views.push(table.clone());
+            self.views.len() - 1
+        })
+    }
+
+    fn computed(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Computed> {
+        let expr = expr.clone().unalias_nested().data;
+        if let Expr::Column(column) = &expr {
+            return schema.maybe_index_of_column(column).map(Computed::Column);
+        }
+        if expr.is_volatile() {
+            return None;
+        }
+        let has_parameters = expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))));
+        if has_parameters.ok()? {
+            return Some(Computed::Open(Arc::new(Open {
+                expr,
+                schema: schema.clone(),
+                props: self.state.execution_props().clone(),
+            })));
+        }
+        let planning = PhysicalPlanningContext::default();
+        let props = self.state.execution_props();
+        let known = create_physical_expr(&expr, schema, props, &planning);
+        known.ok().map(Computed::Known)
+    }
+}
+
+impl Condition {
+    /// Whether it may say which values a column of this type has.
+    fn tells_values(&self, data_type: &DataType) -> bool {
+        let Is::Within(limits) = &self.is else {
+            return true;
+        };
+        let has = |ops: [Operator; 2]| limits.iter().any(|(op, _)| ops.contains(op));
+        is_counted(data_type)
+            && has([Operator::Gt, Operator::GtEq])
+            && has([Operator::Lt, Operator::LtEq])
+    }
+}
+
+/// Take another condition to those that there are: the number of that which it is part of. None: another says already what its column is.
+fn add(found: &mut Vec<Condition>, new: Condition) -> Option<usize> {
+    let known = found.iter().position(|one| one.column == new.column);
+    let Some(known) = known else {
+        found.push(new);
+        return Some(found.len() - 1);
+    };
+    match (&mut found[known].is, new.is) {
+        (Is::Within(limits), Is::Within(more)) => {
+            limits.extend(more);
+            Some(known)
+        }
+        _ => None,
+    }
+}
+
+/// A view that is read as it is when the statement runs, and its columns that a scan has.
+fn copy(scan: &TableScan) -> Option<(CopyTable, Vec<usize>)> {
+    let provider = source_as_provider(&scan.source).ok()?;
+    let mut table = provider.downcast_ref::<CopyTable>()?.clone();
+    if table.is_fixed || scan.fetch.is_some() {
+        return None;
+    }
+    // What is shown of it is found anew at each execution.
+    table.shown = None;
+    let all = || (0..table.schema.fields().len()).collect();
+    let columns = scan.projection.clone().unwrap_or_else(all);
+    Some((table, columns))
+}
+
+/// A scan, and the conditions right above it.
+fn filtered_scan(node: &LogicalPlan) -> Option<(&TableScan, Vec<&Expr>)> {
+    match node {
+        LogicalPlan::Filter(filter) => {
+            let (scan, mut conditions) = filtered_scan(&filter.input)?;
+            conditions.extend(split_conjunction(&filter.predicate));
+            Some((scan, conditions))
+        }
+        LogicalPlan::TableScan(scan) => Some((scan, Vec::new())),
+        _ => None,
+    }
+}
+
+fn innermost(node: &LogicalPlan) -> Option<&TableScan> {
+    match node {
+        LogicalPlan::TableScan(scan) => Some(scan),
+        LogicalPlan::SubqueryAlias(alias) => innermost(&alias.input),
+        LogicalPlan::Filter(filter) => innermost(&filter.input),
+        LogicalPlan::Projection(projection) => innermost(&projection.input),
+        _ => None,
+    }
+}
+
+/// Where a scan has what is a column above it.
+fn scan_column(node: &LogicalPlan, column: &Column) -> Option<usize> {
+    let place = node.schema().maybe_index_of_column(column)?;
+    match node {
+        LogicalPlan::TableScan(_) => Some(place),
+        LogicalPlan::SubqueryAlias(alias) => at(&alias.input, place),
+        LogicalPlan::Filter(filter) => scan_column(&filter.input, column),
+        LogicalPlan::Projection(projection) => match &projection.expr[place] {
+            Expr::Column(column) => scan_column(&projection.input, column),
+            Expr::Alias(alias) => match alias.expr.as_ref() {
+                Expr::Column(column) => scan_column(&projection.input, column),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn at(node: &LogicalPlan, place: usize) -> Option<usize> {
+    let (qualifier, field) = node.schema().qualified_field(place);
+    scan_column(node, &Column::from((qualifier, field)))
+}
+
+/// What a condition says of one column, which `of` numbers by its name.
+fn condition(expr: &Expr, of: impl Fn(&str) -> Option<usize> + Copy) -> Option<Condition> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => {
+            let (one, other) = (condition(left, of)?, condition(right, of)?);
+            match (one.is, other.is) {
+                (Is::OneOf(mut values), Is::OneOf(more)) if one.column == other.column => {
+                    values.extend(more);
+                    Some(Condition {
+                        column: one.column,
+                        is: Is::OneOf(values),
+                    })
+                }
+                _ => None,
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (column, op, value) = match (named(left), named(right)) {
+                (Some(column), None) => (column, *op, constant(right)?),
+                (None, Some(column)) => (column, op.swap()?, constant(left)?),
+                _ => return None,
+            };
+            let is = match op {
+                Operator::Eq => Is::OneOf(vec![value]),
+                Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
+                    Is::Within(vec![(op, value)])
+                }
+                _ => return None,
+            };
+            let column = of(column)?;
+            Some(Condition { column, is })
+        }
+        Expr::InList(list) if !list.negated => {
+            let values = list.list.iter().map(constant);
+            Some(Condition {
+                column: of(named(&list.expr)?)?,
+                is: Is::OneOf(values.collect::<Option<_>>()?),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn named(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        _ => None,
+    }
+}
+
+fn constant(expr: &Expr) -> Option<Value> {
+    match expr {
+        Expr::Literal(value, _) => Some(Value::Is(value.clone())),
+        Expr::Placeholder(placeholder) => Some(Value::Of(
+            placeholder.id.trim_start_matches('$').to_string(),
+        )),
+        _ => None,
+    }
+}
+
+/// Whether two values of a type are equal just where their bytes are: floats are not (`0.0 = -0.0`), and what has parts may have
+/// floats in it.
+fn is_told_by_bytes(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || data_type.is_string()
+        || data_type.is_decimal()
+        || data_type.is_temporal()
+        || matches!(data_type, DataType::Boolean)
+}

@@ -1,0 +1,164 @@
+//! The short ways of prepared statements, which have nothing to plan when they are executed. One that reads kept views by the
+//! values of keys probes indexes, and the rows found are the answer, in one batch. One that a source answers is a fragment,
+//! in which the values are put.
+
+mod compile;
+mod steps;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+#[cfg(feature = "serve")]
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+#[cfg(feature = "serve")]
+use datafusion::common::DataFusionError;
+use datafusion::scalar::ScalarValue;
+
+use self::compile::Compiler;
+use self::steps::{Run, Step};
+
+#[cfg(feature = "serve")]
+use super::answer::{Answer, batch_answer, settled};
+#[cfg(feature = "serve")]
+use super::panics::caught;
+#[cfg(feature = "serve")]
+use super::prepared::Prepared;
+use super::query::Planned;
+#[cfg(feature = "serve")]
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::federation::Template;
+use crate::views::{CopyTable, Shown};
+
+/// The same of a statement that one source answers, found when it is executed for the second time: many are prepared for one
+/// execution.
+#[derive(Debug, Default)]
+pub(super) struct Generic {
+    is_executed: AtomicBool,
+    template: OnceLock<Option<Template>>,
+}
+
+impl Generic {
+    /// None: it is planned for each execution.
+    pub fn template(&self, planned: &Planned) -> Option<&Template> {
+        if !self.is_executed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        // What cannot be planned with open parameters is said, if at all, of their values.
+        let template = || planned.template().ok().flatten();
+        self.template.get_or_init(template).as_ref()
+    }
+}
+
+/// A statement that reads kept views by values of keys: `SELECT … FROM view WHERE key = $1 AND other IN ($2, $3) …`, and with them the
+/// rows of other views by keys that those have.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    step: Step,
+    views: Vec<CopyTable>,
+    schema: SchemaRef,
+}
+
+impl Lookup {
+    /// None: it is no such statement.
+    pub fn of(planned: &Planned) -> Option<Self> {
+        let (plan, state) = planned.of_copies().ok()??;
+        let mut compiler = Compiler {
+            views: Vec::new(),
+            state: &state,
+        };
+        let step = compiler.step(&plan)?;
+        let schema = Arc::clone(planned.plan.schema().inner());
+        let types = |schema: &SchemaRef| -> Vec<DataType> {
+            let fields = schema.fields().iter();
+            fields.map(|field| field.data_type().clone()).collect()
+        };
+        (types(plan.schema().inner()) == types(&schema)).then_some(Self {
+            step,
+            views: compiler.views,
+            schema,
+        })
+    }
+
+    /// What has to be readable.
+    pub fn views(&self) -> &[CopyTable] {
+        &self.views
+    }
+
+    /// The rows. None: they are to be found the long way, since a value is none of its column's type, an index is still being made, or
+    /// there are many.
+    ///
+    /// # Errors
+    /// If the views cannot be read; what an expression fails with.
+    pub fn rows(
+        &self,
+        shown: &[Arc<Shown>],
+        values: &HashMap<String, ScalarValue>,
+    ) -> Result<Option<RecordBatch>> {
+        let run = Run { shown, values };
+        let Some(rows) = self.step.rows(&run, None).map_err(Error::from)? else {
+            return Ok(None);
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let (schema, columns) = (self.schema.clone(), rows.columns().to_vec());
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options).ok())
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Session {
+    /// Whether it would be executed as it was planned: nothing has been defined since, and the settings are the same.
+    pub(crate) fn is_current(&self, prepared: &Prepared) -> bool {
+        let names = self.names(self.settings());
+        let planned = prepared.planned.as_ref();
+        planned.is_none_or(|planned| names.are_those_of(planned))
+    }
+
+    /// Execute a prepared lookup once for each of these values, as one statement: its answer is the rows of all, as of one moment.
+    /// None: it does not go the short way, and nothing was done.
+    pub(crate) async fn look_up_each(
+        &self,
+        prepared: &Prepared,
+        values: &[Vec<ScalarValue>],
+    ) -> Result<Option<Answer>> {
+        let Some(lookup) = prepared.lookup.as_ref() else {
+            return Ok(None);
+        };
+        if !self.is_current(prepared) {
+            return Ok(None);
+        }
+        let running = self.inner.log.begin(&prepared.sql);
+        let found = caught(Box::pin(async {
+            self.admits(&prepared.statement.statement)?;
+            let settings = self.settings();
+            let names = self.names(settings.clone());
+            let Some((shown, freshness)) = self.found(lookup, &names).await? else {
+                return Ok(None);
+            };
+            let mut found = Vec::with_capacity(values.len());
+            for values in values {
+                let names = prepared.parameters.iter();
+                let names = names.map(|(name, _)| name.trim_start_matches('$').to_string());
+                let given = names.zip(values.iter().cloned()).collect();
+                match lookup.rows(&shown, &given)? {
+                    Some(rows) if rows.num_rows() > 0 => found.push(rows),
+                    Some(_) => {}
+                    None => return Ok(None),
+                }
+            }
+            let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
+            Ok(Some(self.told(batch_answer(rows), freshness, &settings)))
+        }));
+        match self.noted(found.await) {
+            Ok(None) => {
+                running.finished();
+                Ok(None)
+            }
+            Ok(Some(answer)) => settled(Ok(answer), running).map(Some),
+            Err(e) => settled(Err(e), running).map(Some),
+        }
+    }
+}
