@@ -336,6 +336,15 @@ impl Replication {
         self.recorded.back().map(|boundary| boundary.epoch)
     }
 
+    /// Whether an epoch that was recorded before the process began, and has not come again, has a source elsewhere than it is now: somebody
+    /// may have been shown what is not there.
+    pub fn is_recorded_elsewhere(&self, source: &str) -> bool {
+        let tracked = self.sources.get(source);
+        let reached = tracked.and_then(|tracked| tracked.reached.as_ref());
+        let mut recorded = (self.recorded.iter()).filter_map(|epoch| epoch.positions.get(source));
+        recorded.any(|recorded| reached != Some(recorded))
+    }
+
     /// What the clock says, in nanoseconds since 1970: the next epoch takes it for now, unless one before it was later. `is_due`: it
     /// is to end even if no source has anything new.
     pub fn tick(&mut self, clock: i64, is_due: bool) {

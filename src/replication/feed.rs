@@ -26,6 +26,8 @@ pub(super) struct Feed {
     asked: Option<Asked>,
     /// What is durable here, to be said where it was not.
     acknowledge: Option<Position>,
+    /// What this stream was told to be durable last: a source is not asked to forget the same again.
+    heard: Option<Position>,
     is_asked: bool,
     /// Whose turn it is if both have something.
     is_copys_turn: bool,
@@ -114,6 +116,7 @@ impl Feed {
             copy: None,
             asked: None,
             acknowledge: None,
+            heard: None,
             is_asked: false,
             is_copys_turn: false,
         }
@@ -170,7 +173,9 @@ impl Feed {
 
     /// What is durable here. Said with the next step.
     pub fn durable(&mut self, position: Position) {
-        self.acknowledge = Some(position);
+        if self.heard.as_ref() != Some(&position) {
+            self.acknowledge = Some(position);
+        }
     }
 
     /// The next thing that has to be done, or that comes. `followed`: tables whose changes are wanted; `uncopied`: those of
@@ -211,7 +216,7 @@ impl Feed {
                 let done = open.changes.acknowledge(position).await;
                 return match done {
                     Ok(()) => {
-                        self.acknowledge = None;
+                        self.heard = self.acknowledge.take();
                         Ok(Arrived::Moved)
                     }
                     Err(e) => self.broken(e),
@@ -279,6 +284,7 @@ impl Feed {
         match changes {
             Ok(changes) => {
                 let pieces = Vec::new();
+                self.heard = None;
                 self.stream = Some(Open {
                     changes,
                     tables,

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::moments::Moments;
 use crate::replication::{Boundary, Positions};
 use crate::store::checksum;
 
@@ -55,7 +57,8 @@ pub struct Marks {
     noted: Note,
 }
 
-/// What a checkpoint says of journals: from which places before it a restart goes on, since nothing has changed after them.
+/// What a checkpoint says of journals: from which places before it a restart goes on, since nothing has changed after them. And how old
+/// it is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Note {
     /// The checkpoint's. One that was made without a note has another.
@@ -64,6 +67,9 @@ pub struct Note {
     epochs: Vec<(u64, u64)>,
     /// With which epoch each view has changed last, by its journal's origin.
     changed: BTreeMap<u64, u64>,
+    /// When each source was asked for a position that it has.
+    #[serde(default)]
+    asked: Moments,
 }
 
 impl Marks {
@@ -77,15 +83,27 @@ impl Marks {
         }
     }
 
-    /// What a checkpoint at this epoch says. `changed`: with which each journal has changed last.
-    pub fn note(&self, epoch: u64, changed: BTreeMap<u64, u64>) -> Note {
+    /// What a checkpoint at this epoch says. `changed`: with which each journal has changed last. `asked`: when each source was, for
+    /// a position that the epoch has.
+    pub fn note(
+        &self,
+        epoch: u64,
+        changed: BTreeMap<u64, u64>,
+        asked: &BTreeMap<String, Instant>,
+    ) -> Note {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = known.iter().skip(known.len().saturating_sub(NOTED_EPOCHS));
         Note {
             epoch,
             epochs: newest.copied().collect(),
             changed,
+            asked: Moments::new(asked),
         }
+    }
+
+    /// When each source was asked for a position that the checkpoint has, as far as it is known.
+    pub fn asked(&self) -> BTreeMap<String, Instant> {
+        self.noted.asked.restored()
     }
 
     /// With which epoch a view has changed last that is begun at this one: this, or one before, as far as it is known.
@@ -117,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_note_counts_for_its_own_epoch_alone() {
-        let note = Marks::new(Note::default(), 0).note(7, BTreeMap::from([(1, 3)]));
+        let asked = BTreeMap::from([("erp".to_string(), Instant::now())]);
+        let note = Marks::new(Note::default(), 0).note(7, BTreeMap::from([(1, 3)]), &asked);
         let text = serde_json::to_string(&note).unwrap();
         let read = |epoch| Marks::new(serde_json::from_str(&text).unwrap(), epoch);
         assert_eq!(read(7).changed(1, 7), 3);
@@ -125,6 +144,16 @@ mod tests {
         assert_eq!(read(7).changed(2, 7), 7);
         assert_eq!(read(7).changed(1, 8), 8);
         assert_eq!(read(8).changed(1, 8), 8);
+        assert!(read(7).asked()["erp"] <= asked["erp"]);
+        assert!(read(8).asked().is_empty());
+    }
+
+    #[test]
+    fn a_note_of_before_there_were_moments_is_read() {
+        let note = serde_json::from_str(r#"{"epoch":7,"epochs":[[6,1]],"changed":{"1":3}}"#);
+        let marks = Marks::new(note.unwrap(), 7);
+        assert_eq!(marks.changed(1, 7), 3);
+        assert!(marks.asked().is_empty());
     }
 
     #[test]
@@ -144,7 +173,7 @@ mod tests {
         assert!(epochs.has(3, one.mark) && !epochs.has(3, other.mark));
         assert!(!epochs.has(4, one.mark) && !epochs.has(5, one.mark));
         // A checkpoint takes them along.
-        let note = epochs.note(4, BTreeMap::new());
+        let note = epochs.note(4, BTreeMap::new(), &BTreeMap::new());
         assert!(Marks::new(note, 4).has(3, one.mark));
     }
 }

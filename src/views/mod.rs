@@ -34,6 +34,7 @@
 //! | `running.rs` | its dataflow and its table |
 //! | `journal.rs` | [`Journal`](journal::Journal): what has changed in it of late |
 //! | `marks.rs` | where epochs ended that were shown |
+//! | `moments.rs` | when sources were asked, over a restart |
 //! | `subscription/` | [`Subscription`]: who is told what changes |
 //! | `runs.rs` | [`Run`]: computing a view anew, by schedule and when asked |
 //! | `index.rs` | rows of a version found by the values of columns |
@@ -52,6 +53,7 @@ mod index;
 mod journal;
 mod keeper;
 mod marks;
+mod moments;
 mod probe;
 mod reading;
 mod running;
@@ -360,13 +362,8 @@ impl Views {
 
     /// Put a view on the shelf that is not there yet.
     fn show_new(&self, view: &KeptView, version: Option<Arc<Version>>) {
-        let as_of = version.as_ref().map_or(AsOf::Never, |version| {
-            let age = (chrono::Utc::now() - version.at)
-                .to_std()
-                .unwrap_or_default();
-            // Of before the machine started: as old as can be said.
-            AsOf::At(Instant::now().checked_sub(age).unwrap_or_else(Instant::now))
-        });
+        let at = version.as_ref().and_then(|v| moments::since(v.at));
+        let as_of = at.map_or(AsOf::Never, AsOf::At);
         let shown = Shown {
             generation: view.generation,
             state: match version {

@@ -117,10 +117,11 @@ impl Views {
             let Some((id, wanted_so, hindrance)) = hindered else {
                 let is_stale = |(id, wanted): &(&ObjectId, &WantedCopy)| {
                     let asked = shelf.get(*id).and_then(|shown| ages.asked(&shown.as_of));
-                    let bound = wanted.contract.max_staleness;
-                    failed.contains_key(*id)
-                        || !renewed.contains(*id)
-                            && bound.is_some_and(|bound| !is_within(asked, bound, arrived))
+                    let is_of_bound = match wanted.contract.max_staleness {
+                        Some(bound) => is_within(asked, bound, arrived),
+                        None => shelf.get(*id).is_none_or(|shown| !shown.is_behind),
+                    };
+                    failed.contains_key(*id) || !renewed.contains(*id) && !is_of_bound
                 };
                 let stale = wanted.iter().filter(is_stale);
                 let stale = stale.map(|(id, _)| id.clone()).collect();
@@ -190,10 +191,11 @@ impl Views {
         fails: bool,
         ages: &Ages,
     ) -> bool {
-        let of_age = matches!(
-            hindrance,
-            Hindrance::Old(_) | Hindrance::Outdated(_) | Hindrance::Due(_)
-        );
+        let of_age = match hindrance {
+            Hindrance::Old(_) | Hindrance::Outdated(_) | Hindrance::Due(_) => true,
+            Hindrance::Behind(_) => is_what_was_shown(shown, ages),
+            _ => false,
+        };
         // Nothing is read before a write that was asked for.
         if !wanted
             .after
@@ -337,7 +339,11 @@ impl Views {
             }));
         }
         if shown.is_behind {
-            return Some(Hindrance::Behind(behind(id, shown)));
+            // Who says how old it may be takes it as old as it is (DESIGN §3.7).
+            let bound = wanted.and_then(|wanted| wanted.contract.max_staleness);
+            if bound.is_none() || !is_what_was_shown(shown, ages) {
+                return Some(Hindrance::Behind(behind(id, shown, ages)));
+            }
         }
         let wanted = wanted?;
         let contract = &wanted.contract;
@@ -346,22 +352,16 @@ impl Views {
             .iter()
             .find(|write| !ages.has(&shown.as_of, write));
         if let Some(write) = missed {
-            return Some(match (&contract.upkeep, &shown.as_of) {
-                (Upkeep::Read, _) => Hindrance::Due(write.since),
-                // Waiting brings it nowhere that waits for its time.
-                (_, AsOf::At(_)) => Hindrance::Outdated(before(id, write)),
-                _ => Hindrance::Old(before(id, write)),
+            return Some(match &contract.upkeep {
+                Upkeep::Read => Hindrance::Due(write.since),
+                upkeep => old(shown, upkeep, before(id, write)),
             });
         }
         let mut own = wanted.own.iter();
         if !shown.has_stopped()
             && let Some(write) = own.find(|write| !ages.has(&shown.as_of, write))
         {
-            let e = before_own(id, write);
-            return Some(match shown.as_of {
-                AsOf::At(_) => Hindrance::Outdated(e),
-                _ => Hindrance::Old(e),
-            });
+            return Some(old(shown, &contract.upkeep, before_own(id, write)));
         }
         if contract.upkeep == Upkeep::Read {
             let is_due = match &shown.as_of {
@@ -396,12 +396,25 @@ impl Views {
             }
             _ => too_old(id, age, bound),
         };
-        Some(match shown.as_of {
-            // Waiting makes nothing younger that waits for its time.
-            AsOf::At(_) => Hindrance::Outdated(e),
-            _ => Hindrance::Old(e),
-        })
+        Some(old(shown, &contract.upkeep, e))
     }
+}
+
+/// One that is not young enough. Waiting makes nothing younger that waits for its time.
+fn old(shown: &Shown, upkeep: &Upkeep, e: Error) -> Hindrance {
+    match (&shown.as_of, upkeep) {
+        (AsOf::Following(_) | AsOf::Watched(_), _) | (AsOf::Never, Upkeep::Change) => {
+            Hindrance::Old(e)
+        }
+        (AsOf::At(_) | AsOf::Never, _) => Hindrance::Outdated(e),
+    }
+}
+
+/// Whether all that was shown of a view before the engine was started again is in it, though its sources have not been asked since: else it would
+/// be of unknown age.
+fn is_what_was_shown(shown: &Shown, ages: &Ages) -> bool {
+    // One that had stopped has its moment, and may have gone on.
+    matches!(shown.as_of, AsOf::Following(_)) && ages.asked(&shown.as_of).is_some()
 }
 
 /// Whether what was there at a moment was, when it was asked for, not older than a bound says.
@@ -441,17 +454,25 @@ pub(super) fn no_room(id: &ObjectId, reason: &str) -> Error {
     ))
 }
 
-fn behind(id: &ObjectId, shown: &Shown) -> Error {
+fn behind(id: &ObjectId, shown: &Shown, ages: &Ages) -> Error {
     let sources = match &shown.as_of {
         AsOf::Following(sources) => sources.join(", "),
         _ => "what it follows".to_string(),
     };
-    Error::invalid_with_help(
-        format!(
-            "materialized view {id} may be older than what it showed before the engine was started again"
+    let age = ages.of(&shown.as_of);
+    let age = age.filter(|_| is_what_was_shown(shown, ages));
+    let by_bound = age.map_or(String::new(), |age| {
+        let age = age.as_millis();
+        format!("; SET max_staleness in the session reads it as it is, {age} ms old")
+    });
+    Error::TooOld {
+        message: format!(
+            "materialized view {id} may be older than what was read before the engine was started again"
         ),
-        format!("It goes on once {sources} can be read; system.freshness says what hinders"),
-    )
+        help: format!(
+            "It goes on once {sources} can be read; system.freshness says what hinders{by_bound}"
+        ),
+    }
 }
 
 fn age_of(id: &ObjectId, age: Option<Duration>, bound: Duration) -> String {

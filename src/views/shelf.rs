@@ -32,7 +32,7 @@ pub struct Shown {
     /// A row of what it reads that cannot be computed with: every read fails with this until it is gone (DESIGN §3.3).
     pub failing: Option<Arc<str>>,
     /// Somebody may have seen it younger, before the engine was started again: a source that it follows has not been read to where it
-    /// stood at the start (DESIGN §3.7).
+    /// stood at the start (DESIGN §3.7). Only a bound that its age satisfies, if that is known, admits it.
     pub is_behind: bool,
     /// Until when it is what its query gives though nothing that it reads changes: nanoseconds since 1970. None: for good.
     pub due: Option<i64>,

@@ -74,10 +74,12 @@ impl Views {
     }
 
     async fn write_stopped(&self, generation: u64, as_of: &AsOf, table: Pinned) -> Result<()> {
+        // In this order: what passes between the two makes it older.
+        let now = Utc::now();
         let age = self.shelves.age(as_of);
         let age = age.and_then(|age| TimeDelta::from_std(age).ok());
         // Of unknown age: older than any bound.
-        let at = age.and_then(|age| Utc::now().checked_sub_signed(age));
+        let at = age.and_then(|age| now.checked_sub_signed(age));
         let at = at.unwrap_or(DateTime::UNIX_EPOCH);
         let schema = table.shape().schema().clone();
         let columns: Vec<usize> = (0..schema.fields().len()).collect();

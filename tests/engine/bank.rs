@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belvedere::{Engine, Session};
 use tokio_postgres::Client;
 
-use crate::fixture::{shown, until};
+use crate::fixture::{shown, table, until};
+use crate::proxy::{Mode, Proxy};
 use crate::servers::connected;
 use crate::servers::postgres::Server;
 
@@ -240,4 +241,47 @@ async fn an_engine_that_is_killed_loses_nothing() {
     let engine = open().await.unwrap();
     settled(&engine.session()).await;
     println!("killed {cycles} times: nothing lost, nothing twice");
+}
+
+/// Also where the bank is still down: what they had shown was durable by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_killed_knows_how_old_its_copies_are() {
+    let server = tokio::task::block_in_place(Server::private);
+    let admin = connected(server.port).await;
+    admin.batch_execute(TABLES).await.unwrap();
+    let proxy = Proxy::before(server.port).await;
+    let data = tempfile::tempdir().unwrap();
+    let open = || Engine::builder().data_dir(data.path()).open();
+    let engine = open().await.unwrap();
+    let session = engine.session();
+    define(&session, proxy.port).await;
+    settled(&session).await;
+    drop(session);
+    engine.close().await.unwrap();
+    let closed = Instant::now();
+
+    let served = Served::begin(data.path());
+    let follows = async {
+        while proxy.open() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, follows).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    proxy.set(Mode::Refuse).await;
+    // A checkpoint more.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    drop(served);
+
+    let engine = open().await.unwrap();
+    let session = engine.session();
+    ok(&session, "SET max_staleness = '1 hour'").await;
+    let answer = session.execute(SUM).await.unwrap();
+    let age = answer.freshness.age().unwrap();
+    assert!(age >= Duration::from_secs(12), "{age:?}");
+    assert!(age < closed.elapsed(), "{age:?}");
+    assert!(table(answer).await.unwrap().contains("| 50000 "));
+    ok(&session, "SET max_staleness = '1ms'").await;
+    let old = shown(&session, SUM).await.unwrap_err().to_string();
+    assert!(old.contains("may be 1 ms old"), "{old}");
 }

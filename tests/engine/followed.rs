@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::scalar::ScalarValue;
 use insta::assert_snapshot;
 
-use crate::fixture::{shown, until};
+use crate::fixture::{shown, table, until};
 use crate::memory::{InMemory, commit, rows};
 
 /// How long a change may take to be seen, on a machine that has other things to do.
@@ -387,31 +387,18 @@ async fn a_source_without_a_log_is_looked_at() {
     assert_snapshot!(t.err("ALTER SOURCE erp SET (changes = 'poll', poll_interval = '1ms')").await, @"invalid: option poll_interval is a duration of at least 50ms, like '1s' or '5min', not '1ms'");
 }
 
-#[tokio::test]
-async fn after_a_restart_nobody_knows_its_age_until_the_source_answers() {
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_its_age_is_known_though_the_source_is_down() {
     let shop = Shop::new().await;
     shop.ok(&format!(
         "CREATE MATERIALIZED VIEW sales WITH (refresh = 'on change') AS {SALES}"
     ))
     .await;
-    shop.until_same(
-        "SELECT * FROM sales ORDER BY sku",
-        &format!("{SALES} ORDER BY sku"),
-    )
-    .await;
-    shop.source.inject(Fault::Down(Code::Unreachable));
-    let shop = Shop(shop.0.restarted().await);
+    let view = "SELECT * FROM sales ORDER BY sku";
+    shop.until_same(view, &format!("{SALES} ORDER BY sku"))
+        .await;
     let known =
         "SELECT age_ms IS NOT NULL AS known, problem IS NOT NULL AS told FROM system.freshness";
-    let asked = [
-        "+-------+------+",
-        "| known | told |",
-        "+-------+------+",
-        "| false | true |",
-        "+-------+------+",
-    ];
-    shop.until(known, &asked.join("\n")).await;
-    shop.source.inject(Fault::None);
     let answered = [
         "+-------+-------+",
         "| known | told  |",
@@ -420,4 +407,54 @@ async fn after_a_restart_nobody_knows_its_age_until_the_source_answers() {
         "+-------+-------+",
     ];
     shop.until(known, &answered.join("\n")).await;
+    shop.source.inject(Fault::Down(Code::Unreachable));
+    // What it was asked before has been answered by then.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = shop.session.execute(view).await.unwrap();
+    let age = before.freshness.age().unwrap();
+    let rows = table(before).await.unwrap();
+
+    let shop = Shop(shop.0.restarted().await);
+    let failing = [
+        "+-------+------+",
+        "| known | told |",
+        "+-------+------+",
+        "| true  | true |",
+        "+-------+------+",
+    ];
+    shop.until(known, &failing.join("\n")).await;
+    // Somebody may have read the source itself since.
+    let refused = shop.err(view).await;
+    assert!(
+        refused.contains("may be older than what was read before"),
+        "{refused}"
+    );
+    assert!(refused.contains("SET max_staleness"), "{refused}");
+    shop.ok("SET max_staleness = '1 hour'").await;
+    let answer = shop.session.execute(view).await.unwrap();
+    assert!(answer.freshness.age().unwrap() >= age);
+    assert!(!answer.freshness.is_stale());
+    assert_eq!(table(answer).await.unwrap(), rows);
+    shop.ok("SET max_staleness = '1ms'").await;
+    let refused = shop.err(view).await;
+    assert!(refused.contains("may be 1 ms old"), "{refused}");
+    // With a bound that is too small, and without one.
+    shop.ok("SET stale_if_error = '1 hour'").await;
+    for bound in ["1ms", "none"] {
+        shop.ok(&format!("SET max_staleness = '{bound}'")).await;
+        let answer = shop.session.execute(view).await.unwrap();
+        assert!(answer.freshness.is_stale(), "{bound}");
+        assert!(answer.freshness.age().unwrap() >= age, "{bound}");
+        assert_eq!(table(answer).await.unwrap(), rows, "{bound}");
+    }
+    // Over another one, too.
+    let shop = Shop(shop.0.restarted().await);
+    shop.until(known, &failing.join("\n")).await;
+    shop.ok("SET max_staleness = '1 hour'").await;
+    let answer = shop.session.execute(view).await.unwrap();
+    assert!(answer.freshness.age().unwrap() >= age);
+    shop.source.inject(Fault::None);
+    shop.until(known, &answered.join("\n")).await;
+    shop.ok("SET max_staleness = 'none'").await;
+    assert_eq!(shop.ok(view).await, rows);
 }

@@ -119,6 +119,24 @@ fn after_a_restart_readers_are_served_though_nothing_changes() {
     assert!(bench.published().behind.is_empty());
 }
 
+/// What was shown last is in the checkpoint, or it is known that it is not.
+#[test]
+fn a_restart_knows_whether_more_was_shown_than_there_is() {
+    let mut bench = Bench::new(&[T1]);
+    bench.commit(&[(T1, &[1, 1], 1)]);
+    bench.catch_up();
+    bench.replication.checkpoint().unwrap();
+    bench.restart();
+    assert!(!bench.replication.is_recorded_elsewhere("a"));
+    bench.catch_up();
+    bench.commit(&[(T1, &[2, 2], 1)]);
+    bench.catch_up();
+    bench.restart();
+    assert!(bench.replication.is_recorded_elsewhere("a"));
+    bench.catch_up();
+    assert!(!bench.replication.is_recorded_elsewhere("a"));
+}
+
 /// Found: its content was said to be that of the transaction that ended it.
 #[test]
 fn a_table_that_ends_right_behind_its_copy_is_as_it_was_copied() {

@@ -85,14 +85,14 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// Beginning with one that there is.
-    pub fn new(boundary: &Boundary) -> Self {
+    /// Beginning with one that there is. `reached`: when sources were asked for the positions that it has, as far as it is known.
+    pub fn new(boundary: &Boundary, reached: BTreeMap<String, Instant>) -> Self {
         let first = Record {
             epoch: boundary.epoch,
             at: Arc::new(At::new(boundary)),
             tables: BTreeMap::new(),
             behind: Arc::default(),
-            reached: BTreeMap::new(),
+            reached,
         };
         Self {
             kept: [first].into(),
@@ -215,7 +215,7 @@ mod tests {
     fn views_that_are_behind_meet_at_round_epochs() {
         let mut rng = fastrand::Rng::with_seed(1);
         for _ in 0..50 {
-            let mut epochs = Epochs::new(&Boundary::default());
+            let mut epochs = Epochs::new(&Boundary::default(), BTreeMap::new());
             let mut ats = [0u64; 3];
             let mut until = [0u64; 3];
             let mut goals = [0u64; 3];

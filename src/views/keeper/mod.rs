@@ -54,7 +54,8 @@ use crate::memory::Memory;
 use crate::replication::{self, Durable, Epoch, Replication};
 
 /// How often what there is becomes durable, if it has changed: that much a restart reads of the logs again. As often as makes it
-/// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too.
+/// a twentieth of the work, within these bounds; so that an engine that is killed again and again gets on, too. If sources only say that
+/// nothing has changed, as seldom as that: by so much it may be taken for older than it is.
 const CHECKPOINTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 /// An engine that ends waits so long for sources to remove what following them has made.
 const RELEASE: Duration = Duration::from_secs(5);
@@ -176,6 +177,8 @@ struct Kept {
     ticked: Instant,
     /// Where epochs ended.
     marks: Arc<Marks>,
+    /// When sources were asked for the positions that the last checkpoint has, as it says.
+    noted: BTreeMap<String, Instant>,
     watches: Vec<Watching>,
     crew: Crew,
     /// So many views are filled at a time: a processor is left for those that are.
@@ -239,6 +242,11 @@ impl Kept {
         let noted = serde_json::from_str(replication.note()).unwrap_or_default();
         let marks = Marks::new(noted, boundary.epoch);
         marks.add(&At::new(&boundary));
+        // Where more was shown than there is now, no bound is satisfied.
+        let mut reached = marks.asked();
+        reached.retain(|source, _| {
+            replication.has_source(source) && !replication.is_recorded_elsewhere(source)
+        });
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut kept = Self {
             replication,
@@ -250,7 +258,8 @@ impl Kept {
             answered: Arc::default(),
             flows: Vec::new(),
             begun: 0,
-            epochs: Epochs::new(&boundary),
+            noted: reached.clone(),
+            epochs: Epochs::new(&boundary, reached),
             unpublished: None,
             together: boundary.epoch,
             start: boundary.epoch,
@@ -293,7 +302,7 @@ impl Kept {
             self.show();
             self.checkpoint();
         }
-        if self.is_changed {
+        if self.is_changed || self.is_younger() {
             self.save();
         }
         self.flows.iter().for_each(|flow| flow.end(Ended::Closed));
@@ -398,23 +407,35 @@ impl Kept {
     }
 
     fn checkpoint(&mut self) {
-        let pause = (20 * self.took).clamp(*CHECKPOINTS.start(), *CHECKPOINTS.end());
-        if self.is_changed && self.checkpointed.elapsed() >= pause {
+        let (least, most) = CHECKPOINTS.into_inner();
+        let pause = 20 * self.took;
+        let is_due = match self.checkpointed.elapsed() {
+            since if self.is_changed => since >= pause.clamp(least, most),
+            since => since >= pause.max(most) && self.is_younger(),
+        };
+        if is_due {
             self.save();
         }
     }
 
+    /// Whether the last checkpoint says that it is older than it is: sources have been asked since.
+    fn is_younger(&self) -> bool {
+        self.epochs.newest().reached != self.noted
+    }
+
     fn save(&mut self) {
         let begun = Instant::now();
-        let epoch = self.epochs.newest().epoch;
+        let newest = self.epochs.newest();
+        let (epoch, reached) = (newest.epoch, newest.reached.clone());
         let changed = self.flows.iter().filter_map(|flow| flow.changed(epoch));
-        let note = self.marks.note(epoch, changed.collect());
+        let note = self.marks.note(epoch, changed.collect(), &reached);
         match serde_json::to_string(&note) {
             Ok(note) => self.replication.set_note(note),
             Err(e) => tracing::error!("what has changed is not noted: {e}"),
         }
         if self.said(Replication::checkpoint) {
             self.is_changed = false;
+            self.noted = reached;
             // What was in memory may lie in files now.
             self.weigh_tables();
             self.renew();
