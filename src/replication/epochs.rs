@@ -211,6 +211,17 @@ impl Replication {
         self.checkpoint()
     }
 
+    /// Copy a replica anew: what there is of it is read until the copy takes its place, as the change from one to the other. Until then its
+    /// source stays where it is.
+    pub fn renew(&mut self, name: &str) {
+        let mut sources = self.sources.values_mut();
+        let replica = sources.find_map(|source| source.replicas.get_mut(name));
+        if let Some(replica) = replica.filter(|replica| *replica.state() == State::Live) {
+            replica.lose();
+            self.show_again();
+        }
+    }
+
     /// Find a replica's rows by these columns, too, from its next epoch on.
     ///
     /// # Errors

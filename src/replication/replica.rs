@@ -194,6 +194,13 @@ impl Replica {
         }
     }
 
+    /// Its rows may have changed with a transaction that ended there, and nothing tells how. A copy that is behind that has it.
+    pub fn renew(&mut self, end: &Position) {
+        if !self.copy.as_ref().is_some_and(|copy| *end <= copy.at) {
+            self.lose();
+        }
+    }
+
     /// It cannot be had any more. What is there stays, as of `at`.
     pub fn block(&mut self, at: Option<Position>, reason: String) {
         self.copy = None;
@@ -317,7 +324,7 @@ pub(super) fn change_bytes(change: &Change) -> usize {
     match change {
         Change::Rows { rows, weights } => bytes_of(rows) + size_of_val(weights.as_slice()),
         Change::ByKey { keys, rows, .. } => bytes_of(keys) + bytes_of(rows),
-        Change::Truncate | Change::Ends(_) => 0,
+        Change::Truncate | Change::Anew | Change::Ends(_) => 0,
     }
 }
 

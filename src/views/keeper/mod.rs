@@ -177,6 +177,8 @@ struct Kept {
     /// Where epochs ended.
     marks: Arc<Marks>,
     watches: Vec<Watching>,
+    /// Views that begin anew once what they read is copied, and who waits for that.
+    refilling: Vec<(ObjectId, oneshot::Sender<()>)>,
     crew: Crew,
     /// So many views are filled at a time: a processor is left for those that are.
     most_filling: usize,
@@ -258,6 +260,7 @@ impl Kept {
             ticked: Instant::now(),
             marks: Arc::new(marks),
             watches: Vec::new(),
+            refilling: Vec::new(),
             crew: Crew::default(),
             most_filling: processors.saturating_sub(1).max(1),
             done: unbounded_channel(),
@@ -289,6 +292,7 @@ impl Kept {
             }
             self.ask();
             self.end_epochs();
+            self.refill_copied();
             self.pace();
             self.show();
             self.checkpoint();
