@@ -154,7 +154,7 @@ impl Tracked {
                 let anew = transaction.changes.iter();
                 let anew = anew.filter(|(_, change)| matches!(change, Change::Anew));
                 let anew: Vec<TableRef> = anew.map(|(table, _)| table.clone()).collect();
-                self.each(&anew, |replica| replica.renew(&transaction.end));
+                self.each(&anew, |replica| replica.rewritten(&transaction.end));
                 self.queued_rows += rows(&transaction);
                 self.queued_bytes += transaction.bytes;
                 self.queue.push_back(transaction);

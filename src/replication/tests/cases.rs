@@ -354,12 +354,17 @@ fn a_replica_is_copied_anew_once_that_is_asked_for() {
     bench.commit(&[(T0, &[1, 1, 1], 1)]);
     bench.catch_up();
     let snapshots = bench.source.snapshots();
-    bench.replication.renew("t0");
-    assert_eq!(bench.published().tables["t0"].0, State::Lost);
+    assert!(bench.replication.renew("t0"));
+    while bench.source.snapshots() == snapshots {
+        assert!(bench.advance());
+    }
+    // It goes on meanwhile.
     bench.commit(&[(T0, &[2, 2, 2], 1)]);
+    assert!(bench.replication.waits_for_copy("t0"));
     let published = bench.catch_up();
     assert_eq!(published.tables["t0"].0, State::Live);
     assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[2, 2, 2]]));
+    assert!(!bench.replication.waits_for_copy("t0"));
     assert_eq!(bench.source.snapshots(), snapshots + 1);
 }
 

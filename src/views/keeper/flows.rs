@@ -229,26 +229,24 @@ impl Kept {
     /// Begin a view anew, and those that read it, of tables that are copied anew for it. `done` is told once it has content again, or
     /// cannot have any.
     pub(super) fn refill(&mut self, id: &ObjectId, done: oneshot::Sender<()>) {
-        let flow = self.flows.iter().find(|flow| flow.view.id == *id);
-        if flow.is_some_and(|flow| flow.blocked.is_none()) {
-            for name in self.replicas_of(id) {
-                self.replication.renew(&name);
-            }
-        }
-        self.refilling.push((id.clone(), done));
+        // One that is blocked has something else to be mended, and does not wait for sources that it is not blocked by.
+        let is_blocked = |flow: &Flow| flow.view.id == *id && flow.blocked.is_some();
+        let is_blocked = self.flows.iter().any(is_blocked);
+        let mut replicas = self.replicas_of(id);
+        replicas.retain(|name| !is_blocked && self.replication.renew(name));
+        self.refilling.push((id.clone(), replicas, done));
     }
 
     /// Begin those anew whose tables are copied by now.
     pub(super) fn refill_copied(&mut self) {
         let refilling = std::mem::take(&mut self.refilling);
-        for (id, done) in refilling {
-            let replicas = self.replicas_of(&id);
-            // What they had is shown until then.
-            let is_copied = |name: &String| self.replication.state(name) != Some(&Followed::Lost);
+        for (id, replicas, done) in refilling {
+            // What it had is shown until then.
+            let is_copied = |name: &String| !self.replication.waits_for_copy(name);
             if replicas.iter().all(is_copied) {
                 self.begin_anew(&id, done);
             } else {
-                self.refilling.push((id, done));
+                self.refilling.push((id, replicas, done));
             }
         }
     }

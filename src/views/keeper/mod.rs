@@ -24,7 +24,7 @@ mod sources;
 mod ticks;
 mod watches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -177,8 +177,8 @@ struct Kept {
     /// Where epochs ended.
     marks: Arc<Marks>,
     watches: Vec<Watching>,
-    /// Views that begin anew once what they read is copied, and who waits for that.
-    refilling: Vec<(ObjectId, oneshot::Sender<()>)>,
+    /// Views that begin anew once these replicas are copied, and who waits for that.
+    refilling: Vec<(ObjectId, BTreeSet<String>, oneshot::Sender<()>)>,
     crew: Crew,
     /// So many views are filled at a time: a processor is left for those that are.
     most_filling: usize,
