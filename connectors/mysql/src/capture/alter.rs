@@ -127,7 +127,14 @@ fn is_harmless(statement: &Statement, clause: &Range<usize>, read: &Schema) -> b
             names.into_iter().all(is_unread)
         }
         // Of what is inserted from now on, and whether an index is used.
-        "ALTER" => has(&["SET", "DROP", "INDEX", "KEY", "CHECK", "CONSTRAINT"]),
+        "ALTER" => has(&[
+            "DEFAULT",
+            "VISIBLE",
+            "INVISIBLE",
+            "INDEX",
+            "CHECK",
+            "CONSTRAINT",
+        ]),
         "" => clause.is_empty(),
         _ => is(0, OPTIONS),
     }
