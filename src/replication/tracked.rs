@@ -115,10 +115,8 @@ impl Tracked {
         let unread = uncopied.iter().filter(unread);
         let unread = unread.map(|captured| captured.table.clone()).collect();
         let is_full = self.queued_rows >= MOST_QUEUED_ROWS;
-        if is_full && self.feed.received().is_some_and(|at| self.stands(at)) {
-            // What comes waits for a copy, and there is too much of it.
-            self.lose();
-            self.feed.begin_again();
+        if is_full && self.is_standing() {
+            self.begin_again();
             return Ok(Progress::Told);
         }
         let arrived = self.feed.next(followed, uncopied, unread, is_full).await;
@@ -377,9 +375,7 @@ impl Tracked {
             is_lost |= *replica.state() == State::Lost;
         }
         if is_lost && is_held {
-            // What comes meanwhile would wait for it.
-            self.lose();
-            self.feed.begin_again();
+            self.begin_again();
         } else if !self.replicas.values().any(Replica::is_copying) {
             self.feed.drop_copy();
         }
@@ -397,7 +393,20 @@ impl Tracked {
 
     /// Give up what has come of a transaction that is not whole, since there is no room for it.
     pub fn drop_pieces(&mut self) {
-        self.feed.drop_pieces();
+        match self.is_standing() {
+            true => self.begin_again(),
+            false => self.feed.drop_pieces(),
+        }
+    }
+
+    fn is_standing(&self) -> bool {
+        self.feed.received().is_some_and(|at| self.stands(at))
+    }
+
+    /// What comes would wait for a copy, and there is no room for so much: all is copied, and the log is read from there.
+    fn begin_again(&mut self) {
+        self.lose();
+        self.feed.begin_again();
     }
 
     /// What was reached is durable.
