@@ -211,6 +211,14 @@ impl Replication {
         self.checkpoint()
     }
 
+    /// Copy a replica that is live anew: it goes on until the copy takes its place, as the change from one to the other. Whether it
+    /// is live.
+    pub fn renew(&mut self, name: &str) -> bool {
+        let mut sources = self.sources.values_mut();
+        let replica = sources.find_map(|source| source.replicas.get_mut(name));
+        replica.is_some_and(Replica::renew)
+    }
+
     /// Find a replica's rows by these columns, too, from its next epoch on.
     ///
     /// # Errors
@@ -268,8 +276,7 @@ impl Replication {
 
     /// Whether a replica has no copy that has joined: it is to be copied, or is being copied.
     pub fn waits_for_copy(&self, name: &str) -> bool {
-        let state = self.state(name);
-        matches!(state, Some(State::Asked | State::Lost))
+        self.replica(name).is_some_and(Replica::waits_for_copy)
     }
 
     /// Copy nothing of a table now, or go on to. What was copied of it is given up, unless it is all.

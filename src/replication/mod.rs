@@ -17,7 +17,8 @@
 //! rows already, and is skipped, for this table alone. The stream goes on meanwhile; what it brings of the table is held
 //! until the rows are there, and the table joins the first epoch at or behind S′. A log that is lost
 //! ([`State::Lost`]) is the first case again: what is served stays until the new copy takes its place, as the change from
-//! one to the other.
+//! one to the other. So it is with one table of which its log does not tell what has changed: the stream goes on, but no epoch takes
+//! what it brings until the copy can join.
 //!
 //! *What is durable when.* An epoch is shown when a restart would come to it again:
 //!

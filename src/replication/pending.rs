@@ -97,6 +97,7 @@ impl Pending {
                 self.time += is_there.len() as u64;
             }
             Change::Truncate => self.clear(),
+            Change::Anew => return Err(unfit("it does not say what has changed")),
             Change::Ends(_) => return Err(unfit("it does not change what it ends")),
         }
         Ok(())

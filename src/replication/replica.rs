@@ -13,6 +13,8 @@ pub(super) struct Replica {
     table: Table,
     state: State,
     copy: Option<Copy>,
+    /// It is copied though it is live: what it has may not be what its source has.
+    is_renewed: bool,
     /// No copy of it is begun.
     is_held: bool,
     lost: Option<String>,
@@ -30,6 +32,7 @@ struct Copy {
 }
 
 /// What a transaction does to one table.
+#[derive(Clone)]
 pub(super) struct Step {
     /// Where the transaction before it ended.
     pub before: Position,
@@ -44,6 +47,7 @@ impl Replica {
             wanted,
             state: State::Asked,
             copy: None,
+            is_renewed: false,
             is_held: false,
             lost: None,
         }
@@ -107,8 +111,12 @@ impl Replica {
     }
 
     pub fn is_uncopied(&self) -> bool {
-        let is_wanted = matches!(self.state, State::Asked | State::Lost);
-        is_wanted && self.copy.is_none() && !self.is_held
+        self.waits_for_copy() && self.copy.is_none() && !self.is_held
+    }
+
+    /// Whether a copy is to join it.
+    pub fn waits_for_copy(&self) -> bool {
+        matches!(self.state, State::Asked | State::Lost) || self.is_renewed
     }
 
     pub fn is_held(&self) -> bool {
@@ -124,11 +132,13 @@ impl Replica {
         self.copy.as_ref().map_or(0, |copy| 2 * copy.bytes)
     }
 
-    /// Begin no copy, or begin one after all. What there is of one that is not whole is given up.
+    /// Begin no copy, or begin one after all. What there is of one that is not whole is given up; what is live needs none.
     pub fn hold(&mut self, is_held: bool) {
-        self.is_held = is_held;
+        let is_live = self.state == State::Live;
+        self.is_held = is_held && !is_live;
         if is_held {
             self.drop_copy();
+            self.is_renewed = is_live && self.copy.is_some();
         }
     }
 
@@ -194,9 +204,23 @@ impl Replica {
         }
     }
 
+    /// Its rows may have changed with a transaction that ended there, and nothing tells how. A copy that is behind that has it.
+    pub fn rewritten(&mut self, end: &Position) {
+        let copy = self.copy.take().filter(|copy| *end <= copy.at);
+        self.lose();
+        self.copy = copy;
+    }
+
+    /// Copy it anew, if it is live. It goes on meanwhile.
+    pub fn renew(&mut self) -> bool {
+        self.is_renewed = self.state == State::Live;
+        self.is_renewed
+    }
+
     /// It cannot be had any more. What is there stays, as of `at`.
     pub fn block(&mut self, at: Option<Position>, reason: String) {
         self.copy = None;
+        self.is_renewed = false;
         let at = at.filter(|_| self.state.is_readable());
         self.state = State::Blocked { at, reason };
     }
@@ -222,22 +246,18 @@ impl Replica {
             return None;
         }
         let mut pending = Pending::new(self.wanted.captured.schema.clone());
-        let (rows, steps, from) = match (&self.state, &mut self.copy) {
-            (State::Asked | State::Lost, Some(copy)) => {
-                // The rows have what was committed up to `at`.
-                let is_in_rows = |step: &Step| step.end <= copy.at;
-                let after = steps.into_iter().filter(|step| !is_in_rows(step));
-                let after: Vec<Step> = after.collect();
-                let changes = after.iter().flat_map(|step| &step.changes);
-                copy.bytes += changes.map(change_bytes).sum::<usize>();
-                copy.held.extend(after);
-                let copy = self.copy.take_if(|_| is_joining)?;
+        if let Some(copy) = &mut self.copy {
+            copy.hold(&steps);
+        }
+        let (rows, steps, from) = match self.copy.take_if(|_| is_joining) {
+            Some(copy) => {
                 pending.clear();
+                self.is_renewed = false;
                 (copy.rows, copy.held, Some(copy.at))
             }
-            (State::Live, _) => (Vec::new(), steps, reached.cloned()),
+            None if self.state == State::Live => (Vec::new(), steps, reached.cloned()),
             // Changes before a copy has begun are in its rows.
-            _ => return None,
+            None => return None,
         };
         let rows = rows.into_iter().map(|rows| Change::Rows {
             weights: vec![1; rows.num_rows()],
@@ -273,6 +293,7 @@ impl Replica {
             self.block(reached.cloned(), reason);
         } else if is_joining {
             self.copy = None;
+            self.is_renewed = false;
             self.lost = None;
             self.state = State::Live;
         }
@@ -286,6 +307,18 @@ impl Replica {
             let _ = self.table.compact(change.len());
         }
         Ok(change)
+    }
+}
+
+impl Copy {
+    /// Keep what comes behind it. Its rows have what was committed up to `at`.
+    fn hold(&mut self, steps: &[Step]) {
+        let is_in_rows = |step: &Step| step.end <= self.at;
+        let after = steps.iter().filter(|step| !is_in_rows(step));
+        let after: Vec<Step> = after.cloned().collect();
+        let changes = after.iter().flat_map(|step| &step.changes);
+        self.bytes += changes.map(change_bytes).sum::<usize>();
+        self.held.extend(after);
     }
 }
 
@@ -317,7 +350,7 @@ pub(super) fn change_bytes(change: &Change) -> usize {
     match change {
         Change::Rows { rows, weights } => bytes_of(rows) + size_of_val(weights.as_slice()),
         Change::ByKey { keys, rows, .. } => bytes_of(keys) + bytes_of(rows),
-        Change::Truncate | Change::Ends(_) => 0,
+        Change::Truncate | Change::Anew | Change::Ends(_) => 0,
     }
 }
 

@@ -42,7 +42,7 @@ impl Wanted {
 /// The life of a replica. *P* is the position that the newest epoch has of its source.
 ///
 /// ```text
-///   add ──▶ Asked ──copied at S ≤ P──▶ Live ──its log is gone──▶ Lost ──copied anew──▶ Live
+///   add ──▶ Asked ──copied at S ≤ P──▶ Live ──its log does not go on──▶ Lost ──copied anew──▶ Live
 ///             └─────── refused ───────▶ Blocked ◀── it is not what it was, or a change does not fit ──┘
 /// ```
 ///
@@ -56,7 +56,7 @@ pub enum State {
     /// Its content is the source's at P. Set by the epoch that takes its copy, once that is durable. Persisted with content and P in
     /// one commit; P ≤ what was received.
     Live,
-    /// Its content is that of a position which is no longer in the source's log. It stays readable until a copy takes its place, in one
+    /// Its content is that of a position from which the source's log does not go on, or not for this table. It stays readable until a copy takes its place, in one
     /// epoch. Persisted as if it were live: who asks for the log again is told again.
     Lost,
     /// Its content is that at `at` ≤ P, and stays so; without `at` there is none. Set by an error that is this table's alone: it

@@ -115,6 +115,10 @@ impl Tracked {
         let unread = uncopied.iter().filter(unread);
         let unread = unread.map(|captured| captured.table.clone()).collect();
         let is_full = self.queued_rows >= MOST_QUEUED_ROWS;
+        if is_full && self.is_standing() {
+            self.begin_again();
+            return Ok(Progress::Told);
+        }
         let arrived = self.feed.next(followed, uncopied, unread, is_full).await;
         let arrived = match arrived {
             Ok(arrived) => Ok(self.take(arrived)),
@@ -145,9 +149,16 @@ impl Tracked {
                     self.feed.again(transaction.before);
                     return Progress::Told;
                 }
+                let anew = transaction.changes.iter();
+                let anew = anew.filter(|(_, change)| matches!(change, Change::Anew));
+                let anew: Vec<TableRef> = anew.map(|(table, _)| table.clone()).collect();
+                self.each(&anew, |replica| replica.rewritten(&transaction.end));
                 self.queued_rows += rows(&transaction);
                 self.queued_bytes += transaction.bytes;
                 self.queue.push_back(transaction);
+                if !anew.is_empty() {
+                    return Progress::Told;
+                }
             }
             Arrived::Copying { at, tables } => {
                 for captured in tables {
@@ -171,16 +182,21 @@ impl Tracked {
                 return Progress::Told;
             }
             Arrived::Lost => {
-                self.is_lost = true;
-                self.queue.clear();
-                self.queued_rows = 0;
-                self.queued_bytes = 0;
-                self.replicas.values_mut().for_each(Replica::lose);
+                self.lose();
                 return Progress::Told;
             }
             Arrived::Idle => return Progress::Idle,
         }
         Progress::Moved
+    }
+
+    /// What was reached is not gone on from: all is copied anew.
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.queue.clear();
+        self.queued_rows = 0;
+        self.queued_bytes = 0;
+        self.replicas.values_mut().for_each(Replica::lose);
     }
 
     /// Those that are followed of some tables.
@@ -232,17 +248,32 @@ impl Tracked {
 
     /// Where an epoch can have it now.
     pub fn available(&self) -> Option<&Position> {
-        self.feed.received().or(self.reached.as_ref())
+        let received = self.feed.received();
+        received
+            .filter(|at| !self.stands(at))
+            .or(self.reached.as_ref())
+    }
+
+    /// Whether it stays where it is, though this was received: of a table that is copied anew nothing later is known until its copy
+    /// joins, and all are shown as of one position.
+    fn stands(&self, received: &Position) -> bool {
+        let mut replicas = self.replicas.values();
+        replicas.any(|replica| *replica.state() == State::Lost && !replica.joins(received))
     }
 
     /// Where a recorded epoch has it: where it was recorded, or where it is if that is not in its log any more. None: it has not
     /// come that far.
     pub fn replayed(&self, recorded: &Position) -> Option<Position> {
         match self.feed.received() {
-            _ if self.is_lost => self.reached.clone(),
+            _ if self.is_lost || self.has_lost() => self.reached.clone(),
             Some(received) if recorded <= received => Some(recorded.clone()),
             _ => None,
         }
+    }
+
+    /// Whether a table is copied anew.
+    fn has_lost(&self) -> bool {
+        (self.replicas.values()).any(|replica| *replica.state() == State::Lost)
     }
 
     pub fn is_joined(&self, position: &Position) -> bool {
@@ -309,7 +340,7 @@ impl Tracked {
             }
         });
         let applied = applied.collect();
-        if self.is_lost && may_join && self.feed.received().is_some() {
+        if self.is_lost && may_join && self.feed.received() == Some(to) && !self.has_lost() {
             // What is there is newer than all that was seen of it.
             self.is_lost = false;
             self.is_settled = true;
@@ -338,15 +369,13 @@ impl Tracked {
 
     /// Begin no copy of a replica, or begin one after all.
     pub fn hold(&mut self, name: &str, is_held: bool) {
+        let mut is_lost = self.is_lost;
         if let Some(replica) = self.replicas.get_mut(name) {
             replica.hold(is_held);
+            is_lost |= *replica.state() == State::Lost;
         }
-        if self.is_lost && is_held {
-            self.queue.clear();
-            self.queued_rows = 0;
-            self.queued_bytes = 0;
-            self.replicas.values_mut().for_each(Replica::drop_copies);
-            self.feed.begin_again();
+        if is_lost && is_held {
+            self.begin_again();
         } else if !self.replicas.values().any(Replica::is_copying) {
             self.feed.drop_copy();
         }
@@ -364,7 +393,20 @@ impl Tracked {
 
     /// Give up what has come of a transaction that is not whole, since there is no room for it.
     pub fn drop_pieces(&mut self) {
-        self.feed.drop_pieces();
+        match self.is_standing() {
+            true => self.begin_again(),
+            false => self.feed.drop_pieces(),
+        }
+    }
+
+    fn is_standing(&self) -> bool {
+        self.feed.received().is_some_and(|at| self.stands(at))
+    }
+
+    /// What comes would wait for a copy, and there is no room for so much: all is copied, and the log is read from there.
+    fn begin_again(&mut self) {
+        self.lose();
+        self.feed.begin_again();
     }
 
     /// What was reached is durable.
@@ -406,7 +448,7 @@ fn rows(transaction: &Received) -> usize {
         .map(|(_, change)| match change {
             Change::Rows { rows, .. } => rows.num_rows(),
             Change::ByKey { keys, .. } => keys.num_rows(),
-            Change::Truncate | Change::Ends(_) => 1,
+            Change::Truncate | Change::Anew | Change::Ends(_) => 1,
         })
         .sum()
 }

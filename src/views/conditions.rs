@@ -95,7 +95,7 @@ impl Conditions {
                 let went = rows.is_none() && self.may_be_among(keys, &[]);
                 went || self.may_be_among(came, unchanged)
             }
-            Change::Truncate | Change::Ends(_) => true,
+            Change::Truncate | Change::Anew | Change::Ends(_) => true,
         };
         told.any(is_read) || rows.is_some_and(|rows| self.may_be_among(rows, &[]))
     }

@@ -155,6 +155,37 @@ async fn what_was_filled_meanwhile_has_missed_nothing() {
         .await;
 }
 
+/// What a view reads is copied anew with it, and those that read the same have that as a change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_is_begun_anew_reads_its_tables_anew() {
+    let t = Numbers::new().await;
+    let (total, counts) = (
+        "SELECT sum(n) AS n FROM s.few",
+        "SELECT count(*) AS n FROM s.few",
+    );
+    t.create("total", total).await;
+    t.create("more", "SELECT n + 1 AS n FROM total").await;
+    t.create("counts", counts).await;
+    t.insert("few", [1, 2]);
+    t.until_same("SELECT * FROM total", total).await;
+    t.until_same("SELECT * FROM counts", counts).await;
+    for view in ["total", "more"] {
+        let copied = t.source.snapshots();
+        t.insert("few", [10 + copied as i64]);
+        t.ok(&format!("REFRESH MATERIALIZED VIEW {view} FULL"))
+            .await;
+        assert_eq!(t.source.snapshots(), copied + 1, "{view}");
+        t.insert("few", [100 + copied as i64]);
+        t.until_same("SELECT * FROM total", total).await;
+        t.until_same(
+            "SELECT * FROM more",
+            &format!("SELECT n + 1 AS n FROM ({total}) q"),
+        )
+        .await;
+        t.until_same("SELECT * FROM counts", counts).await;
+    }
+}
+
 /// Two views of one table, one of them slower; a statement that reads both finds them at one epoch, whatever is committed.
 #[tokio::test(flavor = "multi_thread")]
 async fn views_that_are_read_together_are_of_one_epoch() {

@@ -110,6 +110,11 @@ pub enum Change {
     },
     /// All rows went.
     Truncate,
+    /// Rows may have changed, and the log does not say how: they are to be copied anew, as of this transaction or a later one. What comes
+    /// behind it goes on from there.
+    ///
+    /// MariaDB, MySQL: an `ALTER TABLE` that may have converted rows.
+    Anew,
     /// From here on the table is not what it was: gone, or with wanted columns changed. Nothing more comes of it in this stream. A
     /// definite error: its last content is that before this transaction. Changes to other columns are not told.
     Ends(Error),

@@ -1,5 +1,6 @@
 //! What a test does to the log, and what it sees of it.
 
+use arrow::record_batch::RecordBatch;
 use belvedere_connector::{
     BatchStream, Captured, Change, Code, Error, Position, Result, Snapshot, TableRef,
 };
@@ -97,6 +98,25 @@ impl MemorySource {
             let mut state = self.state();
             let mut tables = state.log.tables().clone();
             apply(&mut tables, &changes)?;
+            state.log.append(changes, tables);
+            state.log.position(state.log.head())
+        };
+        self.happened();
+        Ok(position)
+    }
+
+    /// Another content of a table, of which the log does not say how it came about.
+    ///
+    /// # Errors
+    /// If the table is not there.
+    pub fn rewrite(&self, name: &str, batches: Vec<RecordBatch>) -> Result<Position> {
+        let position = {
+            let mut state = self.state();
+            let mut tables = state.log.tables().clone();
+            let table = tables.get_mut(name);
+            let table = table.ok_or_else(|| Error::internal("it rewrites no table"))?;
+            table.batches = batches;
+            let changes = vec![(name.to_string(), Change::Anew)];
             state.log.append(changes, tables);
             state.log.position(state.log.head())
         };

@@ -22,7 +22,7 @@ pub(crate) fn apply(tables: &mut Tables, changes: &[(String, Change)]) -> Result
         match change {
             Change::Rows { rows, weights } => add(table, rows, weights)?,
             Change::Truncate => table.batches.clear(),
-            Change::ByKey { .. } | Change::Ends(_) => {
+            Change::ByKey { .. } | Change::Anew | Change::Ends(_) => {
                 return Err(Error::internal("a commit has rows, or truncates"));
             }
         }

@@ -261,6 +261,55 @@ async fn a_log_that_is_not_the_same() {
     );
 }
 
+/// What is dropped and made again leaves nothing in the schema by which to tell, whether anybody looks meanwhile or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_made_again() {
+    let file = File::new(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y')",
+    );
+    for is_looked_at in [true, false] {
+        let mut follower = Follower::new(&file, &["t"]).await;
+        let triggers = schema_of(&file).into_iter();
+        let triggers = triggers.filter(|(name, _)| name.starts_with("belvedere_t_"));
+        let triggers: Vec<String> = triggers.filter_map(|(_, sql)| sql).collect();
+        file.owner
+            .execute_batch(
+                "CREATE TABLE u (n INT); CREATE INDEX i ON u (n); CREATE VIEW w AS SELECT n FROM u;
+                 INSERT INTO t VALUES (3, 'z')",
+            )
+            .unwrap();
+        follower.check(&file).await;
+        for sql in [
+            "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v TEXT".to_string(),
+            format!(
+                "CREATE TABLE other (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO other SELECT id, 'new' FROM t;
+                 DROP TABLE t; ALTER TABLE other RENAME TO t; {}",
+                triggers.join(";\n")
+            ),
+        ] {
+            if !is_looked_at {
+                follower.stream = None;
+            }
+            file.owner
+                .execute_batch(&format!("BEGIN; {sql}; COMMIT"))
+                .unwrap();
+            let lost = match is_looked_at {
+                true => Some(follower.end().await),
+                false => follower.reopen(&file).await.err().map(|e| e.code),
+            };
+            assert_eq!(lost, Some(Code::LogTruncated), "{sql}");
+            follower = Follower::new(&file, &["t"]).await;
+            file.owner
+                .execute_batch("UPDATE t SET v = 'again' WHERE id = 1")
+                .unwrap();
+            follower.check(&file).await;
+        }
+        file.owner
+            .execute_batch("DROP VIEW w; DROP TABLE u; DELETE FROM t WHERE id = 3")
+            .unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_end() {
     let file = File::new(

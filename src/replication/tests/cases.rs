@@ -298,6 +298,94 @@ fn a_restored_source_is_copied_behind_what_is_served() {
     assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
 }
 
+/// What the log does not tell of a table is copied; until it is, its source's others wait with it, and all that is shown was there at once.
+#[test]
+fn a_table_whose_rows_are_others_is_copied_anew() {
+    let mut bench = Bench::new(&[T0, T1]);
+    bench.commit(&[(T0, &[1, 1, 1], 1), (T1, &[1, 1], 1)]);
+    let before = bench.catch_up();
+    let snapshots = bench.source.snapshots();
+    let other: Row = vec![Some(7); 3];
+    let rewritten = vec![SPECS[T0].batch(0, [&other].into_iter())];
+    bench.source.rewrite("t0", rewritten).unwrap();
+    let last = bench.commit(&[(T0, &[2, 2, 2], 1), (T1, &[2, 2], 1)]);
+    while bench.replication.states()["t0"] == State::Live {
+        assert!(bench.advance());
+    }
+    bench.cut();
+    let served = bench.published();
+    assert_eq!(served.tables["t0"].0, State::Lost);
+    assert_eq!(served.boundary.positions, before.boundary.positions);
+    assert_eq!(rows(&served, T0), of(&[&[1, 1, 1]]));
+    for _ in 0..2 {
+        let published = bench.catch_up();
+        assert_eq!(published.tables["t0"].0, State::Live);
+        assert_eq!(published.boundary.positions["a"], last);
+        assert_eq!(rows(&published, T0), of(&[&[2, 2, 2], &[7, 7, 7]]));
+        assert_eq!(rows(&published, T1), of(&[&[1, 1], &[2, 2]]));
+        assert_eq!(bench.source.snapshots(), snapshots + 1);
+        bench.restart();
+    }
+}
+
+/// A restart before the copy has joined is told of it again.
+#[test]
+fn a_table_that_was_not_copied_anew_is_after_a_restart() {
+    let mut bench = Bench::new(&[T0]);
+    bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    bench.catch_up();
+    bench.source.rewrite("t0", Vec::new()).unwrap();
+    while bench.replication.states()["t0"] == State::Live {
+        assert!(bench.advance());
+    }
+    bench.replication.checkpoint().unwrap();
+    bench.restart();
+    assert_eq!(rows(&bench.published(), T0), of(&[&[1, 1, 1]]));
+    let published = bench.catch_up();
+    assert_eq!(published.tables["t0"].0, State::Live);
+    assert_eq!(rows(&published, T0), of(&[]));
+}
+
+/// A copy that was begun before is of no use then.
+#[test]
+fn a_table_whose_rows_are_others_again_while_it_is_copied() {
+    let mut bench = Bench::new(&[T0]);
+    bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    bench.catch_up();
+    for n in 2..4 {
+        let other: Row = vec![Some(n); 3];
+        let rewritten = vec![SPECS[T0].batch(0, [&other].into_iter())];
+        bench.source.rewrite("t0", rewritten).unwrap();
+        let snapshots = bench.source.snapshots();
+        while bench.source.snapshots() == snapshots {
+            assert!(bench.advance());
+        }
+    }
+    let published = bench.catch_up();
+    assert_eq!(published.tables["t0"].0, State::Live);
+    assert_eq!(rows(&published, T0), of(&[&[3, 3, 3]]));
+}
+
+#[test]
+fn a_replica_is_copied_anew_once_that_is_asked_for() {
+    let mut bench = Bench::new(&[T0]);
+    bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    bench.catch_up();
+    let snapshots = bench.source.snapshots();
+    assert!(bench.replication.renew("t0"));
+    while bench.source.snapshots() == snapshots {
+        assert!(bench.advance());
+    }
+    // It goes on meanwhile.
+    bench.commit(&[(T0, &[2, 2, 2], 1)]);
+    assert!(bench.replication.waits_for_copy("t0"));
+    let published = bench.catch_up();
+    assert_eq!(published.tables["t0"].0, State::Live);
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[2, 2, 2]]));
+    assert!(!bench.replication.waits_for_copy("t0"));
+    assert_eq!(bench.source.snapshots(), snapshots + 1);
+}
+
 #[test]
 fn a_full_disk_shows_nothing_that_is_not_durable_and_goes_on_when_there_is_room() {
     for disk in [Disk::default(), Disk::files()] {

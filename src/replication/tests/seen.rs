@@ -12,6 +12,8 @@ pub struct Seen {
     pub disk_faults: usize,
     pub source_faults: usize,
     pub held: usize,
+    pub rewritten: usize,
+    pub renewed: usize,
 }
 
 impl Seen {
@@ -28,6 +30,8 @@ impl Seen {
             disk_faults: self.disk_faults + other.disk_faults,
             source_faults: self.source_faults + other.source_faults,
             held: self.held + other.held,
+            rewritten: self.rewritten + other.rewritten,
+            renewed: self.renewed + other.renewed,
         }
     }
 
@@ -43,6 +47,8 @@ impl Seen {
             self.disk_faults,
             self.source_faults,
             self.held,
+            self.rewritten,
+            self.renewed,
         ];
         all.iter().all(|count| *count > 0)
     }

@@ -85,7 +85,8 @@ impl<'a> Simulation<'a> {
         self.settle();
         let worlds = self.worlds.values();
         self.seen.snapshots = worlds.clone().map(|world| world.source.snapshots()).sum();
-        self.seen.losses = worlds.map(|world| world.losses).sum();
+        self.seen.losses = worlds.clone().map(|world| world.losses).sum();
+        self.seen.rewritten = worlds.map(|world| world.rewritten.len()).sum();
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -182,7 +183,13 @@ impl<'a> Simulation<'a> {
     fn room(&mut self, name: &str) {
         let states = self.replication.states();
         let replica = states.keys().nth(self.rng.usize(0..states.len().max(1)));
-        match (self.rng.usize(0..4), replica) {
+        match (self.rng.usize(0..5), replica) {
+            (4, Some(replica)) => {
+                let renewed = self.replication.renew(replica);
+                self.tell(|| format!("renew {replica}: {renewed}"));
+                self.restarted.insert(spec_of(replica).0.source, None);
+                self.seen.renewed += usize::from(renewed);
+            }
             (0 | 1, Some(replica)) => {
                 self.tell(|| format!("hold {replica}"));
                 self.replication.hold(replica, true);
@@ -337,7 +344,11 @@ impl<'a> Simulation<'a> {
             let is_whole = mine.all(|kept| kept.state != State::Asked)
                 && (checkpoint.iter())
                     .filter_map(|c| c.boundary.positions.get(*name))
-                    .all(|position| world.source.tables_at(position).is_ok());
+                    .all(|position| {
+                        let is_told = |rewritten: &Position| rewritten <= position;
+                        let is_there = world.source.tables_at(position).is_ok();
+                        is_there && world.rewritten.iter().all(is_told)
+                    });
             let frozen = is_whole.then(|| (world.losses, world.source.snapshots()));
             self.restarted.insert(name, frozen);
         }

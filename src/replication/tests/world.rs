@@ -139,6 +139,8 @@ pub struct World {
     kept: Vec<Position>,
     /// How often something happened that makes a reader start anew.
     pub losses: usize,
+    /// Where a table had other rows of which the log does not tell.
+    pub rewritten: Vec<Position>,
 }
 
 impl World {
@@ -150,6 +152,7 @@ impl World {
             was: HashMap::new(),
             kept: Vec::new(),
             losses: 0,
+            rewritten: Vec::new(),
             specs,
         };
         for spec in world.specs.clone() {
@@ -174,8 +177,7 @@ impl World {
         self.kept.push(head);
     }
 
-    /// A table with rows, instead of the one there was; `extra`: with a column that nobody wants.
-    fn put(&mut self, spec: &'static Spec, variant: u32, extra: bool, rng: &mut Rng) {
+    fn some_rows(spec: &Spec, rng: &mut Rng) -> Bag {
         let mut bag = Bag::new();
         for _ in 0..rng.usize(0..5) {
             let row = row(spec, rng);
@@ -183,10 +185,26 @@ impl World {
                 *bag.entry(row).or_default() += 1;
             }
         }
-        let rows = bag
-            .iter()
-            .flat_map(|(row, n)| std::iter::repeat_n(row, *n as usize));
-        let mut batch = spec.batch(variant, rows);
+        bag
+    }
+
+    /// A table has other rows, and the log does not say how they came about.
+    fn rewrite(&mut self, spec: &'static Spec, rng: &mut Rng) {
+        let bag = Self::some_rows(spec, rng);
+        let variant = self.variant(spec);
+        let wide = &self.source.tables_at(&self.source.head()).unwrap()[spec.name];
+        let batch = widened(&spec.batch(variant, each(&bag)), &wide.schema);
+        let position = self.source.rewrite(spec.name, vec![batch]).unwrap();
+        self.now.insert(spec.name, (variant, bag));
+        self.happened();
+        self.rewritten.push(position);
+        self.losses += 1;
+    }
+
+    /// A table with rows, instead of the one there was; `extra`: with a column that nobody wants.
+    fn put(&mut self, spec: &'static Spec, variant: u32, extra: bool, rng: &mut Rng) {
+        let bag = Self::some_rows(spec, rng);
+        let mut batch = spec.batch(variant, each(&bag));
         if extra {
             let mut fields = vec![Field::new("extra", Int64, true)];
             fields.extend(spec.schema(variant).fields().iter().map(|f| (**f).clone()));
@@ -203,11 +221,12 @@ impl World {
         self.happened();
     }
 
-    /// DDL: a wanted column becomes another, or there is one more.
+    /// DDL: a wanted column becomes another, or there is one more, or rows are converted.
     pub fn alter(&mut self, rng: &mut Rng) {
         let spec = self.specs[rng.usize(0..self.specs.len())];
         let variant = self.variant(spec);
         match rng.bool() {
+            true if rng.bool() => self.rewrite(spec, rng),
             true => self.put(spec, variant, rng.bool(), rng),
             false => self.put(spec, variant + 1, rng.bool(), rng),
         }
@@ -267,6 +286,12 @@ impl World {
         self.happened();
         self.losses += 1;
     }
+}
+
+/// Each row, as often as it is there.
+fn each(bag: &Bag) -> impl Iterator<Item = &Row> + Clone {
+    let rows = bag.iter();
+    rows.flat_map(|(row, n)| std::iter::repeat_n(row, *n as usize))
 }
 
 /// With NULL in columns that the table has, too.

@@ -226,8 +226,50 @@ impl Kept {
         Ok(name)
     }
 
-    /// Begin a view anew, and those that read it. `done` is told once it has content again, or cannot have any.
+    /// Begin a view anew, and those that read it, of tables that are copied anew for it. `done` is told once it has content again, or
+    /// cannot have any.
     pub(super) fn refill(&mut self, id: &ObjectId, done: oneshot::Sender<()>) {
+        // One that is blocked has something else to be mended, and does not wait for sources that it is not blocked by.
+        let is_blocked = |flow: &Flow| flow.view.id == *id && flow.blocked.is_some();
+        let is_blocked = self.flows.iter().any(is_blocked);
+        let mut replicas = self.replicas_of(id);
+        replicas.retain(|name| !is_blocked && self.replication.renew(name));
+        self.refilling.push((id.clone(), replicas, done));
+    }
+
+    /// Begin those anew whose tables are copied by now.
+    pub(super) fn refill_copied(&mut self) {
+        let refilling = std::mem::take(&mut self.refilling);
+        for (id, replicas, done) in refilling {
+            // What it had is shown until then.
+            let is_copied = |name: &String| !self.replication.waits_for_copy(name);
+            if replicas.iter().all(is_copied) {
+                self.begin_anew(&id, done);
+            } else {
+                self.refilling.push((id, replicas, done));
+            }
+        }
+    }
+
+    /// The replicas that a view reads, through other views, too.
+    fn replicas_of(&self, id: &ObjectId) -> BTreeSet<String> {
+        let mut views = vec![id.to_string()];
+        let mut replicas = BTreeSet::new();
+        while let Some(view) = views.pop() {
+            let Some(flow) = self.flow(&view) else {
+                continue;
+            };
+            for (name, input) in flow.inputs.iter().zip(&flow.plan.inputs) {
+                match input {
+                    FlowInput::Table(_) => replicas.extend([name.clone()]),
+                    FlowInput::View(_) => views.push(name.clone()),
+                }
+            }
+        }
+        replicas
+    }
+
+    fn begin_anew(&mut self, id: &ObjectId, done: oneshot::Sender<()>) {
         self.empty(id);
         self.unblock(id);
         // A replica that others have read already may have got an index.

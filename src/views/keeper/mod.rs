@@ -24,7 +24,7 @@ mod sources;
 mod ticks;
 mod watches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,6 +180,8 @@ struct Kept {
     /// When sources were asked for the positions that the last checkpoint has, as it says.
     noted: BTreeMap<String, Instant>,
     watches: Vec<Watching>,
+    /// Views that begin anew once these replicas are copied, and who waits for that.
+    refilling: Vec<(ObjectId, BTreeSet<String>, oneshot::Sender<()>)>,
     crew: Crew,
     /// So many views are filled at a time: a processor is left for those that are.
     most_filling: usize,
@@ -267,6 +269,7 @@ impl Kept {
             ticked: Instant::now(),
             marks: Arc::new(marks),
             watches: Vec::new(),
+            refilling: Vec::new(),
             crew: Crew::default(),
             most_filling: processors.saturating_sub(1).max(1),
             done: unbounded_channel(),
@@ -298,6 +301,7 @@ impl Kept {
             }
             self.ask();
             self.end_epochs();
+            self.refill_copied();
             self.pace();
             self.show();
             self.checkpoint();

@@ -217,6 +217,7 @@ impl Applied {
                 assert!(came.next().is_none(), "no row more than are there");
             }
             Change::Truncate => rows.clear(),
+            Change::Anew => panic!("it is known what has changed in {table}"),
             Change::Ends(why) => {
                 self.ended.insert(table, why);
             }

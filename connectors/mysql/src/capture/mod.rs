@@ -27,7 +27,7 @@
 //! | `shape.rs` | how the rows of a table are read |
 //! | `value.rs`, `charset.rs`, `json.rs` | single values, text, MySQL's JSON |
 //! | `piece.rs` | rows gathered into changes, and those into pieces |
-//! | `statement.rs` | what a statement in the log does |
+//! | `statement.rs`, `alter.rs` | what a statement in the log does; whether an `ALTER TABLE` keeps rows as they were |
 //! | `stream.rs` | [`LogStream`] |
 //!
 //! Invariants:
@@ -35,6 +35,7 @@
 //! - An event that is not known is an error, never passed over.
 //! - What ends too early is an error, never a panic.
 
+mod alter;
 mod bytes;
 mod charset;
 mod copy;

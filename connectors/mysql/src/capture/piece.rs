@@ -78,6 +78,16 @@ impl Piece {
         Ok(())
     }
 
+    /// Its rows are to be copied anew.
+    ///
+    /// # Errors
+    /// An internal one.
+    pub fn anew(&mut self, table: usize) -> Result<()> {
+        self.finish_run()?;
+        self.changes.push((table, Change::Anew));
+        Ok(())
+    }
+
     /// A table's changes end here: what it had in this transaction counts for nothing.
     ///
     /// # Errors

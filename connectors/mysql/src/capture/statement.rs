@@ -1,6 +1,8 @@
 //! What a statement in the log does to a table.
 
-use belvedere_connector::{Code, Error, TableRef};
+use belvedere_connector::{Captured, Code, Error, TableRef};
+
+use super::alter;
 
 /// A statement, in words.
 #[derive(Debug)]
@@ -8,10 +10,12 @@ pub struct Statement {
     tokens: Vec<Token>,
     /// Of names that say no other.
     schema: String,
+    /// Where its texts end depends on how the server reads a backslash.
+    pub is_doubtful: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+pub enum Token {
     Word(String),
     /// In quotes: no word of the language.
     Name(String),
@@ -24,8 +28,10 @@ pub enum Effect {
     Nothing,
     /// All rows went.
     Truncate,
-    /// It may have other columns now.
+    /// It may have other columns now. Rows are as they were, as far as they are read.
     Look,
+    /// That, and its rows may be others.
+    Anew,
     Ends(Error),
 }
 
@@ -50,22 +56,35 @@ impl Statement {
         Self {
             tokens: tokens(sql),
             schema: schema.to_string(),
+            is_doubtful: sql.contains("\\'") || sql.contains("\\\""),
         }
     }
 
-    fn word(&self, number: usize) -> &str {
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub fn token(&self, number: usize) -> Option<&Token> {
+        self.tokens.get(number)
+    }
+
+    pub fn is_symbol(&self, number: usize, symbol: char) -> bool {
+        self.token(number) == Some(&Token::Symbol(symbol))
+    }
+
+    pub fn word(&self, number: usize) -> &str {
         match self.tokens.get(number) {
             Some(Token::Word(word)) => word,
             _ => "",
         }
     }
 
-    fn is(&self, number: usize, words: &[&str]) -> bool {
+    pub fn is(&self, number: usize, words: &[&str]) -> bool {
         let word = self.word(number);
         words.iter().any(|other| other.eq_ignore_ascii_case(word))
     }
 
-    fn has(&self, words: &[&str]) -> bool {
+    pub fn has(&self, words: &[&str]) -> bool {
         (0..self.tokens.len()).any(|i| self.is(i, words))
     }
 
@@ -85,7 +104,8 @@ impl Statement {
         }
     }
 
-    pub fn effect(&self, table: &TableRef, has_case: bool) -> Effect {
+    pub fn effect(&self, captured: &Captured, has_case: bool) -> Effect {
+        let table = &captured.table;
         let missing = |message: &str| {
             Effect::Ends(Error::new(Code::TableMissing, message).at_table(&table.name))
         };
@@ -108,8 +128,8 @@ impl Statement {
                 false => Effect::Nothing,
             },
             "ALTER" if self.renames() => missing("the table has another name now"),
-            "ALTER" if self.has(&["PARTITION", "PARTITIONING", "TABLESPACE", "IGNORE"]) => {
-                let message = "partitions, files or rows of the table were changed in a way that its log does not tell";
+            "ALTER" if is_table() && self.has(&["TABLESPACE"]) => {
+                let message = "files of the table were changed in a way that its log does not tell";
                 Effect::Ends(Error::new(Code::NoChangeCapture, message).at_table(&table.name))
             }
             "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "MERGE" | "CALL" | "WITH" => {
@@ -117,7 +137,12 @@ impl Statement {
             }
             // Of rights: it is what it was, also where we see less of it now.
             "GRANT" | "REVOKE" => Effect::Nothing,
-            _ => Effect::Look,
+            // Of views and others without rows.
+            "ALTER" if !is_table() || alter::keeps_rows(self, &captured.schema) => Effect::Look,
+            // Indexes, triggers, views.
+            "CREATE" | "DROP" => Effect::Look,
+            "ANALYZE" | "CHECK" | "FLUSH" | "OPTIMIZE" => Effect::Look,
+            _ => Effect::Anew,
         }
     }
 
@@ -128,7 +153,7 @@ impl Statement {
         }
     }
 
-    fn name(&self, number: usize) -> Option<&str> {
+    pub fn name(&self, number: usize) -> Option<&str> {
         match self.tokens.get(number)? {
             Token::Word(name) | Token::Name(name) => Some(name),
             Token::Symbol(_) => None,
@@ -247,14 +272,23 @@ fn quoted(text: &str, quote: char) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
     use super::*;
 
+    /// On `crm.bill`, of which `id` and `v` are read.
     fn effect(sql: &str) -> String {
-        let table = TableRef {
-            schema: "crm".into(),
-            name: "bill".into(),
+        let field = |name: &str| Field::new(name, DataType::Utf8, true);
+        let captured = Captured {
+            table: TableRef {
+                schema: "crm".into(),
+                name: "bill".into(),
+            },
+            schema: Arc::new(Schema::new(vec![field("id"), field("v")])),
         };
-        match Statement::parse(sql, "crm").effect(&table, true) {
+        match Statement::parse(sql, "crm").effect(&captured, true) {
             Effect::Ends(e) => format!("{:?}", e.code),
             other => format!("{other:?}"),
         }
@@ -272,8 +306,24 @@ mod tests {
             ("/*!40000 ALTER TABLE bill DISABLE KEYS */", "Look"),
             ("ALTER TABLE bill RENAME COLUMN a TO b", "Look"),
             ("ALTER TABLE bill RENAME old", "TableMissing"),
-            ("ALTER TABLE bill DROP PARTITION p", "NoChangeCapture"),
-            ("ALTER IGNORE TABLE bill ADD UNIQUE (x)", "NoChangeCapture"),
+            ("ALTER TABLE bill DROP PARTITION p", "Anew"),
+            (
+                "ALTER TABLE other EXCHANGE PARTITION p WITH TABLE bill",
+                "Anew",
+            ),
+            ("ALTER TABLE bill IMPORT TABLESPACE", "NoChangeCapture"),
+            ("ALTER IGNORE TABLE bill ADD UNIQUE (x)", "Anew"),
+            ("REPAIR TABLE bill", "Anew"),
+            (
+                "SET STATEMENT sql_mode = '' FOR ALTER TABLE bill FORCE",
+                "Anew",
+            ),
+            ("OPTIMIZE TABLE bill", "Look"),
+            (
+                "CREATE TRIGGER t BEFORE INSERT ON bill FOR EACH ROW SET @x = 1",
+                "Look",
+            ),
+            ("ALTER VIEW x AS SELECT * FROM bill", "Look"),
             ("RENAME TABLE x TO bill", "TableMissing"),
             ("DROP TABLE IF EXISTS a, bill", "TableMissing"),
             ("DROP TEMPORARY TABLE bill", "Nothing"),
@@ -287,6 +337,51 @@ mod tests {
             ("REVOKE SELECT ON bill FROM somebody", "Nothing"),
         ] {
             assert_eq!(effect(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn rows_are_others_after_some_of_what_alters_a_table() {
+        for harmless in [
+            "ADD x INT DEFAULT 5 AFTER id",
+            "ADD COLUMN IF NOT EXISTS x INT",
+            "ADD COLUMN x ENUM('a,b') NOT NULL, ADD INDEX i (x, v), ALGORITHM = INSTANT",
+            "ADD CONSTRAINT c CHECK (v <> 'it, or not')",
+            "ADD UNIQUE KEY (v), DROP INDEX `i`",
+            "DROP INDEX i, ADD INDEX i (x)",
+            "DROP COLUMN x, DROP PRIMARY KEY",
+            "RENAME INDEX a TO b",
+            "ALTER COLUMN v SET DEFAULT 'x'",
+            "COMMENT = 'v, and more' AUTO_INCREMENT = 7",
+            "ENGINE = InnoDB",
+            "DEFAULT CHARACTER SET latin1",
+            "RENAME COLUMN x TO y",
+        ] {
+            let sql = format!("ALTER TABLE `crm`.`bill` {harmless}");
+            assert_eq!(effect(&sql), "Look", "{sql}");
+        }
+        for other in [
+            "MODIFY x INT NOT NULL",
+            "MODIFY V INT NOT NULL",
+            "CHANGE x y INT",
+            "DROP v, ADD v TEXT",
+            "DROP x, ADD X INT",
+            "ADD V TEXT",
+            "ADD COLUMN (x INT)",
+            "DROP COLUMN v",
+            "RENAME COLUMN v TO x, RENAME COLUMN x TO v",
+            "ADD PRIMARY KEY (x)",
+            "ADD CONSTRAINT c PRIMARY KEY (x)",
+            "ADD INDEX (x), CONVERT TO CHARACTER SET latin1",
+            "ADD INDEX (x) PARTITION BY HASH (id)",
+            "ADD SYSTEM VERSIONING",
+            "ENGINE = Aria",
+            "COMMENT 'x' ENGINE Memory",
+            "COMMENT = 'a\\', MODIFY x INT COMMENT 'b', COMMENT 'c'",
+            "SOMETHING new",
+        ] {
+            let sql = format!("ALTER TABLE bill {other}");
+            assert_eq!(effect(&sql), "Anew", "{sql}");
         }
     }
 

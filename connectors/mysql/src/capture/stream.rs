@@ -77,6 +77,8 @@ pub struct LogStream {
     prepared: HashMap<String, bool>,
     /// Looks how tables are now; the log waits for it.
     looking: Option<BoxFuture<'static, Result<Vec<(usize, Error)>>>>,
+    /// Tables whose rows are to be copied anew, unless they are found not to be what they were.
+    anew: Vec<usize>,
 }
 
 /// A transaction whose end has not come.
@@ -125,6 +127,7 @@ impl LogStream {
             shared,
             prepared: HashMap::new(),
             looking: None,
+            anew: Vec::new(),
         }
     }
 
@@ -315,6 +318,15 @@ impl LogStream {
         self.piece.end(table, why.at_table(&captured.table.name))
     }
 
+    fn anew(&mut self, table: usize) -> Result<()> {
+        tracing::info!(
+            source = %self.followed.settings.source,
+            table = %self.followed.tables[table].table.name,
+            "it was altered, and its rows may be others: they are copied anew"
+        );
+        self.piece.anew(table)
+    }
+
     fn statement(&mut self, statement: &Statement, sql: &str) -> Result<()> {
         match statement.bound() {
             Bound::Begin => self.open()?.is_alone = false,
@@ -372,13 +384,18 @@ impl LogStream {
                 continue;
             }
             let captured = &self.followed.tables[table];
-            match statement.effect(&captured.table, self.followed.has_case) {
+            match statement.effect(captured, self.followed.has_case) {
                 Effect::Nothing => {}
                 Effect::Truncate => {
                     self.open()?.is_wanted = true;
                     self.piece.truncate(table)?;
                 }
                 Effect::Look => unsure.push((table, captured.clone())),
+                Effect::Anew => {
+                    unsure.push((table, captured.clone()));
+                    self.anew.push(table);
+                    self.open()?.is_wanted = true;
+                }
                 Effect::Ends(e) => self.end(table, e)?,
             }
         }
@@ -432,6 +449,11 @@ impl LogStream {
             self.looking = None;
             for (table, why) in found? {
                 self.end(table, why)?;
+            }
+            for table in std::mem::take(&mut self.anew) {
+                if !self.is_over[table] {
+                    self.anew(table)?;
+                }
             }
             return self.tell();
         }

@@ -18,6 +18,8 @@ pub struct Following {
     pub position: Position,
     pub stream: Option<Box<dyn ChangeStream>>,
     pub ended: Option<Error>,
+    /// What is known of its rows does not count any more.
+    pub is_anew: bool,
 }
 
 pub async fn captured(source: &Arc<dyn Source>, name: &str) -> Captured {
@@ -48,6 +50,7 @@ impl Following {
             position: snapshot.position,
             stream: None,
             ended: None,
+            is_anew: false,
         };
         following.open().await.expect("a stream");
         following
@@ -78,6 +81,7 @@ impl Following {
                     }
                 }
                 Change::Truncate => self.rows.clear(),
+                Change::Anew => self.is_anew = true,
                 Change::Ends(why) => self.ended = Some(why),
                 Change::ByKey { .. } => panic!("old rows are whole"),
             }

@@ -3,17 +3,23 @@ use rusqlite::Connection;
 
 use super::layout::{self, Layout, Logged};
 use super::log::{self, CAPTURE, CAPTURED, CHANGES, State};
+use super::schema::Schema;
 use super::triggers;
 use crate::discovery::Decisions;
 use crate::failure;
 
 /// Make what is not there for these tables, within a transaction.
 ///
-/// Where triggers were once and are not now, or not as they were, something may not have been logged: no position from before
-/// is of use then.
+/// Where triggers were once and are not now, or not as they were, something may not have been logged; so it is where not all is seen that
+/// was done to the schema. No position from before is of use then.
 pub fn install(connection: &Connection, tables: &[&Captured], decisions: &Decisions) -> Result<()> {
     log::make(connection)?;
-    let mut is_gap = false;
+    let state = State::read(connection)?;
+    let is_vacuumed = state.is_some_and(|state| !state.keeps_row_ids);
+    let mut is_gap = match Schema::remembered(connection)? {
+        Some(known) => !Schema::read(connection)?.follows(&known, is_vacuumed),
+        None => false,
+    };
     for Captured { table, schema } in tables {
         let logged = layout::logged(connection, &table.name)?;
         let was_there = logged.is_some();
@@ -36,13 +42,14 @@ pub fn install(connection: &Connection, tables: &[&Captured], decisions: &Decisi
         triggers::make(connection, &layout)?;
         layout::set_logged(connection, &layout)?;
     }
-    let state = State::read(connection)?;
-    let is_vacuumed = state.is_some_and(|state| !state.keeps_row_ids);
     match () {
-        () if is_gap || is_vacuumed && layout::any_rows(connection)? => log::begin_anew(connection),
-        () if is_vacuumed => log::rearm(connection),
-        () => Ok(()),
+        () if is_gap || is_vacuumed && layout::any_rows(connection)? => {
+            log::begin_anew(connection)?
+        }
+        () if is_vacuumed => log::rearm(connection)?,
+        () => {}
     }
+    Schema::read(connection)?.remember(connection)
 }
 
 /// Whether capture has made something, and it is there still.

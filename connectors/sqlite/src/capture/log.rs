@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `belvedere_changes` | the log: `seq`, the table, what was touched |
 //! | `belvedere_captured` | the tables that have triggers, and of which columns old values are logged |
-//! | `belvedere_capture` | one row: the timeline |
+//! | `belvedere_capture` | one row: the timeline, and the schema as it was looked at last |
 //!
 //! A sequence without `AUTOINCREMENT`, which would leave a table that cannot be dropped, and costs each writer more: the last
 //! row is never trimmed, so the numbers only grow. Row 1 is ours, and of no table: where it is a table's, somebody else has emptied
@@ -113,7 +113,7 @@ fn emptied() -> Error {
 /// Make what is not there, within a transaction.
 pub fn make(connection: &Connection) -> Result<()> {
     let sql = format!(
-        "CREATE TABLE IF NOT EXISTS {CAPTURE} (timeline BLOB NOT NULL);
+        "CREATE TABLE IF NOT EXISTS {CAPTURE} (timeline BLOB NOT NULL, known TEXT);
          CREATE TABLE IF NOT EXISTS {CAPTURED} (tbl TEXT NOT NULL, columns TEXT NOT NULL);
          CREATE TABLE IF NOT EXISTS {CHANGES} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, op TEXT, k1)"
     );

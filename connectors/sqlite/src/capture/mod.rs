@@ -16,6 +16,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `log.rs` | the tables that are made in the database; positions; trimming |
+//! | `schema.rs` | whether all that others have done to the schema is seen |
 //! | `layout.rs` | what is logged of a table: its keys or its rows |
 //! | `triggers.rs` | … as triggers |
 //! | `writer.rs` | the one connection that writes |
@@ -28,13 +29,14 @@
 //! | `stream.rs` | its reader's end |
 //!
 //! *Invariants:* only [`Writer`] writes, in short transactions. A place that the log does not reach back to without a gap is an
-//! error; so is a trigger that is not there, and a `VACUUM` where rows are told by row id.
+//! error; so is a trigger that is not there, a schema that was changed in ways that are not seen in it, and a `VACUUM` where rows are told by row id.
 
 mod followed;
 mod install;
 mod layout;
 mod log;
 mod reading;
+mod schema;
 mod step;
 mod stream;
 mod triggers;
@@ -59,6 +61,7 @@ use crate::pool::{FileId, Pool};
 use crate::scan::{Part, Scan};
 use log::State;
 use reading::Reading;
+use schema::Schema;
 use stream::Stream;
 use turn::{Fence, Turn};
 use writer::Writer;
@@ -311,6 +314,11 @@ impl Inner {
     /// An entry about nothing, so that there is a position behind what is no entry: a table that is gone.
     fn mark(&self) -> Result<()> {
         self.with_writer(|writer| writer.locked(TRIM_PATIENCE, log::mark))
+    }
+
+    fn remember(&self, schema: &Schema) -> Result<()> {
+        let remember = |connection: &Connection| schema.remember(connection);
+        self.with_writer(|writer| writer.locked(TRIM_PATIENCE, remember))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::Inner;
 use super::followed::{Standing, lost};
 use super::log::{self, State};
+use super::schema::Schema;
 use super::step::{self, PIECE_ROWS, Told};
 use crate::failure;
 use crate::pool::{Lease, Patience, Stop};
@@ -27,6 +28,8 @@ pub struct Reading {
     standings: Vec<Standing>,
     /// Of the schema that they are of.
     schema: Option<i64>,
+    /// What is to be remembered of it.
+    seen: Option<Schema>,
     ended: HashSet<TableRef>,
     /// Up to where the log was told.
     at: Position,
@@ -50,6 +53,7 @@ impl Reading {
             tables,
             standings: Vec::new(),
             schema: None,
+            seen: None,
             ended: HashSet::new(),
             at: from,
             lease: None,
@@ -134,6 +138,11 @@ impl Reading {
                 moved
             }
         };
+        if let Some(seen) = &self.seen
+            && self.inner.remember(seen).is_ok()
+        {
+            self.seen = None;
+        }
         self.lease = Some(lease);
         Ok(moved)
     }
@@ -217,6 +226,7 @@ impl Reading {
         if self.schema != Some(schema) {
             let of = |captured| Standing::of(connection, captured, &self.inner.decisions);
             self.standings = self.tables.iter().map(of).collect::<Result<_>>()?;
+            self.compare(connection, state)?;
             self.schema = Some(schema);
         }
         if state.keeps_row_ids {
@@ -230,6 +240,28 @@ impl Reading {
             None => Ok(()),
             Some(followed) => {
                 let what = "VACUUM has given its rows other row ids, by which they were logged";
+                Err(lost(what, &followed.captured))
+            }
+        }
+    }
+
+    /// Whether rows may be others though no trigger has told so. What ends is told first.
+    fn compare(&mut self, connection: &Connection, state: &State) -> Result<()> {
+        let now = Schema::read(connection)?;
+        let known = Schema::remembered(connection)?;
+        let is_new = known.as_ref().map(|known| known.version) != Some(now.version);
+        if known.is_none_or(|known| now.follows(&known, !state.keeps_row_ids)) {
+            self.seen = is_new.then_some(now);
+            return Ok(());
+        }
+        let followed = self.standings.iter().find_map(|standing| match standing {
+            Standing::Followed(followed) => Some(followed),
+            _ => None,
+        });
+        match followed {
+            None => Ok(()),
+            Some(followed) => {
+                let what = "tables were altered in a way that is not seen any more";
                 Err(lost(what, &followed.captured))
             }
         }

@@ -163,7 +163,7 @@ fn apply(
                 rows.extend(is_there.then(|| came.next().unwrap()));
             }
         }
-        Change::Truncate => unreachable!("nothing says so"),
+        Change::Truncate | Change::Anew => unreachable!("nothing says so"),
         Change::Ends(e) => return Err(e.code),
     }
     Ok(())
