@@ -4,6 +4,7 @@
 //! ```sh
 //! scripts/bench lookup                             # 500,000 rows, 6 s for each, 3 rounds
 //! scripts/bench lookup --rows 100000 --seconds 3 --clients 1,64
+//! scripts/bench lookup --forms true                # what else goes the short way, beside PostgreSQL
 //! ```
 //!
 //! *bare*: a server that answers each execution with the same row: what the protocol, the network and pgbench take by
@@ -11,6 +12,9 @@
 //! through Belvedere, which asks PostgreSQL over at most four connections. *PgBouncer* before PostgreSQL with as many, in its
 //! transaction mode (parsing each time), where it is installed. *HTTP* and *Flight*: the kept view and the virtual one by these
 //! protocols, each client over a connection of its own, by clients in this process. All take turns; a figure is the median of the rounds.
+//!
+//! With `--forms`, of PostgreSQL and a kept view: ten rows of a range of keys, four by the first column of a key, and those with a row of another
+//! view each.
 //!
 //! *CPU* is that of the server's process for one lookup (of PostgreSQL's own it is not known: it has many); *asked* is how many
 //! statements PostgreSQL ran for one lookup of *virtual*: below 1, several went together.
@@ -54,15 +58,38 @@ enum By {
         /// How its statements are sent.
         mode: &'static str,
         database: &'static str,
+        /// With `:id`, and TABLE for the one that is asked for.
+        sql: &'static str,
     },
     Http,
     Flight,
 }
 
+const BY_KEY: &str = "SELECT name, price, stock FROM TABLE WHERE sku = :id";
 const PREPARED: By = By::Pgbench {
     mode: "prepared",
     database: "postgres",
+    sql: BY_KEY,
 };
+
+/// What else is looked up, under the names of both PostgreSQL's and the kept ones.
+const FORMS: [(&str, &str, &str); 3] = [
+    (
+        "PostgreSQL, range",
+        "kept, range",
+        "SELECT sku, name FROM item WHERE sku BETWEEN :id AND :id + 9",
+    ),
+    (
+        "PostgreSQL, first column",
+        "kept, first column",
+        "SELECT no, sku, qty FROM line WHERE head = :id",
+    ),
+    (
+        "PostgreSQL, join",
+        "kept, join",
+        "SELECT l.no, i.name, i.price * l.qty AS value FROM line l JOIN item i ON i.sku = l.sku WHERE l.head = :id",
+    ),
+];
 
 struct Measured {
     tps: f64,
@@ -77,6 +104,7 @@ async fn main() -> Result<()> {
     let rows: u64 = option("--rows", 500_000);
     let seconds: u64 = option("--seconds", 6);
     let rounds: usize = option("--rounds", 3);
+    let has_forms: bool = option("--forms", false);
     let clients: String = option("--clients", "1,8,64,512".to_string());
     let clients: std::result::Result<Vec<u32>, _> = clients.split(',').map(str::parse).collect();
     let clients = clients?;
@@ -88,12 +116,14 @@ async fn main() -> Result<()> {
         .batch_execute(&format!(
             "CREATE TABLE item (sku int PRIMARY KEY, name text NOT NULL, price numeric(12,2) NOT NULL, stock int NOT NULL);
              INSERT INTO item SELECT i, 'item ' || i, i / 100.0, i % 1000 FROM generate_series(1, {rows}) i;
-             ANALYZE item"
+             CREATE TABLE line (head int, no int, sku int NOT NULL, qty int NOT NULL, PRIMARY KEY (head, no));
+             INSERT INTO line SELECT i, no, 1 + (i::bigint * 7919 * no) % {rows}, no FROM generate_series(1, {rows}) i, generate_series(1, 4) no;
+             ANALYZE item, line"
         ))
         .await?;
 
     let folder = tempfile::tempdir()?;
-    let definitions = [
+    let mut definitions = vec![
         format!(
             "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{}/postgres'",
             server.port
@@ -103,8 +133,18 @@ async fn main() -> Result<()> {
             .to_string(),
         "CREATE VIEW live_item AS SELECT sku, name, price, stock FROM erp.item".to_string(),
     ];
+    if has_forms {
+        definitions.push(
+            "CREATE MATERIALIZED VIEW line WITH (refresh = 'on change', key = 'head, no', wait = true) AS SELECT * FROM erp.line"
+                .to_string(),
+        );
+    }
     let served = served::belvedere(folder.path(), &definitions).await?;
-    let postgres = |port, database, mode| (port, By::Pgbench { mode, database });
+    let of_prepared = |database, sql| By::Pgbench {
+        mode: "prepared",
+        database,
+        sql,
+    };
     let of_belvedere = |name, table, (port, by)| Asked {
         name,
         by,
@@ -112,7 +152,7 @@ async fn main() -> Result<()> {
         table,
         process: Some(served.process.0.id()),
     };
-    let ours = postgres(served.postgres, "belvedere", "prepared");
+    let ours = (served.postgres, of_prepared("belvedere", BY_KEY));
     let (http, flight) = ((served.http, By::Http), (served.flight, By::Flight));
     let bare = bare::serve().await?;
     let mut asked = vec![
@@ -145,12 +185,24 @@ async fn main() -> Result<()> {
             by: By::Pgbench {
                 mode: "extended",
                 database: "postgres",
+                sql: BY_KEY,
             },
             port: *port,
             table: "item",
             process: Some(process.0.id()),
         }),
         None => println!("not shown: PgBouncer is not installed"),
+    }
+    for (plain, kept, sql) in FORMS.into_iter().filter(|_| has_forms) {
+        asked.push(Asked {
+            name: plain,
+            by: of_prepared("postgres", sql),
+            port: server.port,
+            table: "item",
+            process: None,
+        });
+        let by = of_prepared("belvedere", sql);
+        asked.push(of_belvedere(kept, "item", (served.postgres, by)));
     }
 
     println!(
@@ -185,13 +237,25 @@ async fn main() -> Result<()> {
                 &rounds[rounds.len() / 2]
             })
             .collect();
-        for (asked, measured) in asked.iter().zip(&middle) {
+        let asked_of = &asked;
+        for (asked, measured) in asked_of.iter().zip(&middle) {
             let ratio = |i: usize| format!("{:.2}", measured.tps / middle[i].tps);
+            // The same question where it is another.
+            let form = asked.name.split_once(", ").map_or("", |(_, form)| form);
+            let same = |plain: &&(&str, &str, &str)| plain.0.ends_with(form) && !form.is_empty();
+            let plain = FORMS
+                .iter()
+                .find(same)
+                .map_or("PostgreSQL", |(plain, ..)| plain);
+            let plain = asked_of
+                .iter()
+                .position(|other| other.name == plain)
+                .unwrap_or(1);
             lines.push([
                 format!("{} ({clients})", asked.name),
                 grouped(measured.tps as u64),
                 ratio(0),
-                ratio(1),
+                ratio(plain),
                 format!("{:.0}", 1e6 * f64::from(clients) / measured.tps),
                 measured.cpu.map_or(String::new(), |us| format!("{us:.1}")),
                 match asked.name.starts_with("virtual") {
@@ -264,15 +328,14 @@ async fn lookups(
     match asked.by {
         By::Http => clients::http(asked.port, asked.table, rows, clients, seconds).await,
         By::Flight => clients::flight(asked.port, asked.table, rows, clients, seconds).await,
-        By::Pgbench { mode, database } => {
+        By::Pgbench {
+            mode,
+            database,
+            sql,
+        } => {
             let script = folder.join("lookup.sql");
-            let table = asked.table;
-            std::fs::write(
-                &script,
-                format!(
-                    "\\set id random(1, {rows})\nSELECT name, price, stock FROM {table} WHERE sku = :id;\n"
-                ),
-            )?;
+            let sql = sql.replace("TABLE", asked.table);
+            std::fs::write(&script, format!("\\set id random(1, {rows})\n{sql};\n"))?;
             let pgbench = || pgbench(asked, (mode, database), clients, seconds, &script);
             tokio::task::block_in_place(pgbench)
         }
