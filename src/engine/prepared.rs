@@ -166,8 +166,10 @@ impl Session {
             schema = labels::of_catalog(&schema);
         }
         typed::add_unused(&mut parameters, query);
+        let is_plain = !system::asks_catalog(query);
+        let lookup = is_plain.then(|| Lookup::of(&planned)).flatten();
         let known = Arc::new(Known {
-            lookup: Lookup::of(&planned).map(Arc::new),
+            lookup: lookup.map(Arc::new),
             bounds: planned.bounds()?,
             generic: Arc::default(),
             plan: planned.plan,
@@ -271,9 +273,11 @@ impl Session {
             as_prepared(&prepared.schema, &again.schema)?;
             return Box::pin(self.run_prepared(&again, values, spent)).await;
         }
+        // Of the whole: what the short way has waited for, the long way does not wait for again.
+        let deadline = deadline(&settings);
         if let Some(lookup) = &prepared.lookup
-            && let Some((shown, freshness)) = self.found(lookup, &names).await?
-            && let Some(rows) = lookup.rows(&shown, &given)?
+            && let Some((shown, freshness)) = self.found(lookup, &names, deadline).await?
+            && let Some(rows) = lookup.rows(&shown, &given)
         {
             return Ok(self.told(batch_answer(rows), freshness, &settings));
         }
@@ -288,12 +292,11 @@ impl Session {
         if let Some(told) =
             told.and_then(|asks| self.told_before(&asks.question, &settings, Instant::now()))
         {
-            return Ok(self.answer(told, &settings, deadline(&settings)));
+            return Ok(self.answer(told, &settings, deadline));
         }
         if let Some(template) = prepared.generic.template(planned)
             && let Some(fragment) = template.with(&given)
         {
-            let deadline = deadline(&settings);
             let run = Box::pin(async {
                 Ok(Ran {
                     stream: query::run_alone(fragment, &names, deadline).await?,
@@ -314,7 +317,7 @@ impl Session {
         };
         let values = parameter_values(given);
         let as_postgres = settings.one_database;
-        let answer = Box::pin(self.query(ast, planned, call, values, asked)).await?;
+        let answer = Box::pin(self.query(ast, planned, (call, deadline), values, asked)).await?;
         as_prepared(&prepared.schema, &answer.schema)?;
         if as_postgres && system::asks_catalog(ast) {
             let schema = labels::of_catalog(&answer.schema);
@@ -402,9 +405,13 @@ impl Session {
         &self,
         lookup: &Lookup,
         names: &Names,
+        deadline: Option<Instant>,
     ) -> Result<Option<(Vec<Arc<Shown>>, Freshness)>> {
-        let deadline = deadline(&names.settings);
         let views = lookup.views();
+        // By its query, if at all.
+        if views.iter().any(|view| names.is_unfilled(&view.id)) {
+            return Ok(None);
+        }
         let wanted = views
             .iter()
             .map(|view| (view.id.clone(), names.wanted(view, false)));
@@ -415,7 +422,10 @@ impl Session {
         };
         let (mut all, mut freshness) = (Vec::with_capacity(views.len()), Freshness::default());
         for view in views {
-            let Some(shown) = found.shelf.get(&view.id) else {
+            // It may have been defined anew since the names were.
+            let is_same =
+                |shown: &&Arc<Shown>| names.generation(&view.id) == Some(shown.generation);
+            let Some(shown) = found.shelf.get(&view.id).filter(is_same) else {
                 return Ok(None);
             };
             freshness.add(names.part(view, shown, Some(&found)));

@@ -229,7 +229,11 @@ impl Planned {
             return Ok(None);
         }
         let state = state(&self.names, None)?;
-        let plan = Room::for_plan(&self.plan)?.with(|| optimized(self.plan.clone(), &state))?;
+        let plan = || -> Result<LogicalPlan> {
+            let plan = optimized(self.plan.clone(), &state)?;
+            Ok(upstream::before_planner(plan)?)
+        };
+        let plan = Room::for_plan(&self.plan)?.with(plan)?;
         Ok(Some((plan, state)))
     }
 

@@ -200,7 +200,8 @@ impl Session {
                 let bounds = planned.bounds()?;
                 let asked = question.map(|question| Asked { question, bounds });
                 let asked = asked.filter(|asked| results::may_be_older(&settings, asked.bounds));
-                Box::pin(self.query(ast, planned, call, None, asked)).await
+                let deadline = deadline(&settings);
+                Box::pin(self.query(ast, planned, (call, deadline), None, asked)).await
             }
             Statement::Copy(copy) => Box::pin(self.copy(copy, call, None)).await,
             Statement::Subscribe(subscribe) => {
@@ -271,12 +272,11 @@ impl Session {
         &self,
         ast: &belvedere_sql::Query,
         planned: Planned,
-        call: Call,
+        (call, deadline): (Call, Option<Instant>),
         values: Option<ParamValues>,
         asked: Option<Asked>,
     ) -> Result<Answer> {
         let settings = &call.settings;
-        let deadline = deadline(settings);
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
         let question = asked.as_ref().map(|asked| &asked.question);
         let seen = self.seen(question, settings);

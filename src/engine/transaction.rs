@@ -87,9 +87,13 @@ impl Snapshot {
 impl Names {
     /// Whether a kept view is one that the transaction has defined, or defined anew: nobody fills it before that is committed.
     pub fn is_unfilled(&self, id: &ObjectId) -> bool {
-        let generation = |world: &World| Some(world.view(id)?.materialized.as_ref()?.generation);
         self.world.version >= FIRST_PRIVATE
-            && generation(&self.world) != generation(&self.inner.world())
+            && self.generation(id) != generation(&self.inner.world(), id)
+    }
+
+    /// Which definition of a kept view is meant.
+    pub fn generation(&self, id: &ObjectId) -> Option<u64> {
+        generation(&self.world, id)
     }
 
     /// The kept views that are wanted: now, or as the transaction has them that this is part of.
@@ -136,6 +140,10 @@ impl Names {
         snapshot.put(Arc::clone(&all));
         Ok(of_one_moment(all, newest.stale))
     }
+}
+
+fn generation(world: &World, id: &ObjectId) -> Option<u64> {
+    Some(world.view(id)?.materialized.as_ref()?.generation)
 }
 
 /// How a session stands.

@@ -216,7 +216,7 @@ impl Pinned {
     /// # Errors
     /// If there is no such index, or types are not those of its columns.
     pub fn lookup(&self, index: usize, keys: &[ArrayRef]) -> Result<Matches> {
-        self.matches(index, keys, |_| true)
+        self.matches(index, keys, |_| true, usize::MAX)
     }
 
     /// The same as a join has it: a key with a NULL finds nothing.
@@ -224,12 +224,30 @@ impl Pinned {
     /// # Errors
     /// As for [`Pinned::lookup`].
     pub fn joined(&self, index: usize, keys: &[ArrayRef]) -> Result<Matches> {
+        self.matches_of_values(index, keys, usize::MAX)
+    }
+
+    /// The same, if no more than so many are found: no more is done. None: more are.
+    ///
+    /// # Errors
+    /// As for [`Pinned::lookup`].
+    pub fn joined_few(
+        &self,
+        index: usize,
+        keys: &[ArrayRef],
+        most: usize,
+    ) -> Result<Option<Matches>> {
+        let found = self.matches_of_values(index, keys, most)?;
+        Ok(Some(found).filter(|found| found.positions.len() <= most))
+    }
+
+    fn matches_of_values(&self, index: usize, keys: &[ArrayRef], most: usize) -> Result<Matches> {
         let nulls: Vec<_> = keys.iter().map(|key| key.logical_nulls()).collect();
         match NullBuffer::union_many(nulls.iter().map(Option::as_ref)) {
             Some(nulls) if nulls.null_count() > 0 => {
-                self.matches(index, keys, |i| nulls.is_valid(i))
+                self.matches(index, keys, |i| nulls.is_valid(i), most)
             }
-            _ => self.matches(index, keys, |_| true),
+            _ => self.matches(index, keys, |_| true, most),
         }
     }
 
@@ -264,11 +282,13 @@ impl Pinned {
         Ok((0..hashes.len()).map(has_several).collect())
     }
 
+    /// Those of the keys that are asked for; if there are more than `most`, some more, of any of them.
     fn matches(
         &self,
         index: usize,
         keys: &[ArrayRef],
         is_asked: impl Fn(usize) -> bool,
+        most: usize,
     ) -> Result<Matches> {
         let columns = self.shape.check_keys(index, keys)?;
         let hashes = hashes(keys)?;
@@ -285,6 +305,9 @@ impl Pinned {
             for position in chain.filter(|&position| chunks.is_live(position)) {
                 found.keys.push(i as u32);
                 found.positions.push(position);
+                if found.positions.len() > most {
+                    return Ok(found);
+                }
                 if is_unique {
                     break;
                 }

@@ -74,10 +74,12 @@ impl CopyTable {
                 let of = |column: &usize| by.iter().position(|other| other == column);
                 let ordered = table.shape().index_columns(index).iter().filter_map(of);
                 let ordered: Vec<ArrayRef> = ordered.map(|place| keys[place].clone()).collect();
-                let positions = found_in_table(table, index, &ordered)?;
-                if positions.len() > most {
+                let Some(found) = table.joined_few(index, &ordered, most).map_err(external)? else {
                     return Ok(None);
-                }
+                };
+                let Some(positions) = each_time(table, found.positions, most)? else {
+                    return Ok(None);
+                };
                 Ok(Some(gathered(table, &positions, columns, &schema)?))
             }
             Some(Content::Rows(version)) => {
@@ -86,8 +88,11 @@ impl CopyTable {
                 };
                 let hashes = hashes(keys).map_err(external)?;
                 let with = |(key, hash)| index.rows(hash).map(move |row| (row, key));
-                let mut found: Vec<(u32, usize)> =
-                    hashes.into_iter().enumerate().flat_map(with).collect();
+                let found = hashes.into_iter().enumerate().flat_map(with);
+                let mut found: Vec<(u32, usize)> = found.take(most.saturating_add(1)).collect();
+                if found.len() > most {
+                    return Ok(None);
+                }
                 found.sort_unstable();
                 let (mut batches, mut first, mut rest) = (Vec::new(), 0u32, found.as_slice());
                 for number in 0..version.rows.batch_count() {
@@ -114,10 +119,6 @@ impl CopyTable {
                         batches.push(with_schema(&batch, &schema)?);
                     }
                     (first, rest) = (next, later);
-                }
-                let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-                if rows > most {
-                    return Ok(None);
                 }
                 Ok(Some(concat_batches(&schema, &batches)?))
             }
@@ -159,7 +160,13 @@ impl CopyTable {
             };
             let rows = match content {
                 Content::Table(table) => match table.shape().index_on(columns) {
-                    Some(index) => FoundRows::Table(found_in_table(table, index, &values)?),
+                    Some(index) => {
+                        let found = table.joined(index, &values).map_err(external)?;
+                        match each_time(table, found.positions, usize::MAX)? {
+                            Some(positions) => FoundRows::Table(positions),
+                            None => continue,
+                        }
+                    }
                     None => continue,
                 },
                 Content::Rows(version) => match version.index(columns)? {
@@ -213,20 +220,22 @@ fn external(e: store::Error) -> DataFusionError {
     DataFusionError::External(Box::new(e))
 }
 
-/// Positions, each as often as its row is there.
-fn found_in_table(table: &Pinned, index: usize, values: &[ArrayRef]) -> Result<Vec<u32>> {
-    let mut positions = table.joined(index, values).map_err(external)?.positions;
+/// Positions, each as often as its row is there. None: that is more often than `most`.
+fn each_time(table: &Pinned, mut positions: Vec<u32>, most: usize) -> Result<Option<Vec<u32>>> {
     // A value may be wanted twice.
     positions.sort_unstable();
     positions.dedup();
     let Some(counts) = table.counts(&positions).map_err(external)? else {
-        return Ok(positions);
+        return Ok(Some(positions));
     };
-    let times = counts.values().iter().map(|&count| count as usize);
-    let each = positions.iter().zip(times);
-    Ok(each
-        .flat_map(|(&position, times)| std::iter::repeat_n(position, times))
-        .collect())
+    let times = || counts.values().iter().map(|&count| count as usize);
+    let total = times().try_fold(0usize, |total, times| total.checked_add(times));
+    if total.is_none_or(|total| total > most) {
+        return Ok(None);
+    }
+    let each = positions.iter().zip(times());
+    let each = each.flat_map(|(&position, times)| std::iter::repeat_n(position, times));
+    Ok(Some(each.collect()))
 }
 
 /// Each combination of values of several columns: a column of values for each of them. None: there are too many, or none.

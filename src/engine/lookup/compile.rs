@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, JoinType, NullEquality};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::context::SessionState;
@@ -99,7 +99,7 @@ impl Compiler<'_> {
         match (input, places) {
             // Other columns need not be gathered.
             (Step::Probe(probe), Some(places))
-                if probe.ways.iter().all(|way| way.rest.is_none()) =>
+                if !places.is_empty() && probe.ways.iter().all(|way| way.rest.is_none()) =>
             {
                 Some(Step::Probe(Probe {
                     columns: places.iter().map(|&place| probe.columns[place]).collect(),
@@ -275,10 +275,16 @@ impl Compiler<'_> {
 
     fn view(&mut self, table: &CopyTable) -> usize {
         let known = self.views.iter().position(|view| view.id == table.id);
-        known.unwrap_or_else(|| {
-            self.views.push(table.clone());
-            self.views.len() - 1
-        })
+        let number = known.unwrap_or(self.views.len());
+        match known {
+            // It is read by views that say other things of its age.
+            Some(number) => {
+                let known = &mut self.views[number];
+                known.contract = known.contract.clone().bounded(table.contract.bounds());
+            }
+            None => self.views.push(table.clone()),
+        }
+        number
     }
 
     fn computed(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Computed> {
@@ -289,8 +295,20 @@ impl Compiler<'_> {
         if expr.is_volatile() {
             return None;
         }
-        let has_parameters = expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))));
-        if has_parameters.ok()? {
+        let (mut is_open, mut is_untyped) = (false, false);
+        let looked_at = expr.apply(|expr| {
+            if let Expr::Placeholder(placeholder) = expr {
+                is_open = true;
+                // What it was planned as may not be what its value is.
+                is_untyped |= placeholder.field.is_none();
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        looked_at.ok()?;
+        if is_untyped || expr.contains_outer() || has_subquery(&expr) {
+            return None;
+        }
+        if is_open {
             return Some(Computed::Open(Arc::new(Open {
                 expr,
                 schema: schema.clone(),
@@ -344,7 +362,7 @@ fn copy(scan: &TableScan) -> Option<(CopyTable, Vec<usize>)> {
     table.shown = None;
     let all = || (0..table.schema.fields().len()).collect();
     let columns = scan.projection.clone().unwrap_or_else(all);
-    Some((table, columns))
+    (!columns.is_empty()).then_some((table, columns))
 }
 
 /// A scan, and the conditions right above it.
@@ -439,6 +457,19 @@ fn condition(expr: &Expr, of: impl Fn(&str) -> Option<usize> + Copy) -> Option<C
         }
         _ => None,
     }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_one = |expr: &Expr| {
+        Ok(matches!(
+            expr,
+            Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+        ))
+    };
+    expr.exists(is_one).unwrap_or(true)
 }
 
 fn named(expr: &Expr) -> Option<&str> {

@@ -21,7 +21,7 @@ use self::compile::Compiler;
 use self::steps::{Run, Step};
 
 #[cfg(feature = "serve")]
-use super::answer::{Answer, batch_answer, settled};
+use super::answer::{Answer, batch_answer, deadline, settled, within};
 #[cfg(feature = "serve")]
 use super::panics::caught;
 #[cfg(feature = "serve")]
@@ -29,9 +29,19 @@ use super::prepared::Prepared;
 use super::query::Planned;
 #[cfg(feature = "serve")]
 use super::session::Session;
-use crate::error::{Error, Result};
+#[cfg(feature = "serve")]
+use super::typed;
+#[cfg(feature = "serve")]
+use crate::error::Result;
 use crate::federation::Template;
 use crate::views::{CopyTable, Shown};
+
+/// Keys of one statement that are looked up before others have their turn.
+#[cfg(feature = "serve")]
+const AT_A_TIME: usize = 64;
+/// Rows that all of them have at most, for an answer in one batch.
+#[cfg(feature = "serve")]
+const MOST_TOGETHER: usize = 100_000;
 
 /// The same of a statement that one source answers, found when it is executed for the second time: many are prepared for one
 /// execution.
@@ -89,22 +99,17 @@ impl Lookup {
     }
 
     /// The rows. None: they are to be found the long way, since a value is none of its column's type, an index is still being made, or
-    /// there are many.
-    ///
-    /// # Errors
-    /// If the views cannot be read; what an expression fails with.
+    /// there are many; or something fails, which may be of rows that the long way does not look at.
     pub fn rows(
         &self,
         shown: &[Arc<Shown>],
         values: &HashMap<String, ScalarValue>,
-    ) -> Result<Option<RecordBatch>> {
+    ) -> Option<RecordBatch> {
         let run = Run { shown, values };
-        let Some(rows) = self.step.rows(&run, None).map_err(Error::from)? else {
-            return Ok(None);
-        };
+        let rows = self.step.rows(&run, None).ok()??;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let (schema, columns) = (self.schema.clone(), rows.columns().to_vec());
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options).ok())
+        RecordBatch::try_new_with_options(schema, columns, &options).ok()
     }
 }
 
@@ -135,20 +140,33 @@ impl Session {
             self.admits(&prepared.statement.statement)?;
             let settings = self.settings();
             let names = self.names(settings.clone());
-            let Some((shown, freshness)) = self.found(lookup, &names).await? else {
+            let deadline = deadline(&settings);
+            let Some((shown, freshness)) = self.found(lookup, &names, deadline).await? else {
                 return Ok(None);
             };
-            let mut found = Vec::with_capacity(values.len());
-            for values in values {
-                let names = prepared.parameters.iter();
-                let names = names.map(|(name, _)| name.trim_start_matches('$').to_string());
-                let given = names.zip(values.iter().cloned()).collect();
-                match lookup.rows(&shown, &given)? {
-                    Some(rows) if rows.num_rows() > 0 => found.push(rows),
-                    Some(_) => {}
-                    None => return Ok(None),
+            let each = async {
+                let (mut found, mut rows) = (Vec::with_capacity(values.len()), 0);
+                for values in values {
+                    let (given, others) = typed::fit(&prepared.parameters, values)?;
+                    let of_one = lookup.rows(&shown, &given);
+                    let Some(of_one) = of_one.filter(|_| others.is_empty()) else {
+                        return Ok(None);
+                    };
+                    rows += of_one.num_rows();
+                    if rows > MOST_TOGETHER {
+                        return Ok(None);
+                    }
+                    found.push(of_one);
+                    // Others have their turn, and the deadline counts.
+                    if found.len() % AT_A_TIME == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
-            }
+                Ok(Some(found))
+            };
+            let Some(found) = within(&settings, deadline, each).await? else {
+                return Ok(None);
+            };
             let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
             Ok(Some(self.told(batch_answer(rows), freshness, &settings)))
         }));

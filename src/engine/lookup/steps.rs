@@ -161,8 +161,10 @@ impl Step {
             },
             Self::Join(join) => join.rows(run),
             Self::Filter { input, predicate } => {
-                let rows = input.rows(run, keys)?;
-                rows.map(|rows| kept(rows, predicate, run)).transpose()
+                let Some(rows) = input.rows(run, keys)? else {
+                    return Ok(None);
+                };
+                kept(rows, predicate, run)
             }
             Self::Project {
                 input,
@@ -230,10 +232,10 @@ impl Probe {
             let Some(rows) = found else {
                 continue;
             };
-            return Ok(Some(match &way.rest {
-                Some(rest) => kept(rows, rest, run)?,
-                None => rows,
-            }));
+            return match &way.rest {
+                Some(rest) => kept(rows, rest, run),
+                None => Ok(Some(rows)),
+            };
         }
         Ok(None)
     }
@@ -306,10 +308,10 @@ impl Join {
         };
         columns.extend(rest);
         let rows = batch(&self.schema, columns, count)?;
-        Ok(Some(match &self.filter {
-            Some(filter) => kept(rows, filter, run)?,
-            None => rows,
-        }))
+        match &self.filter {
+            Some(filter) => kept(rows, filter, run),
+            None => Ok(Some(rows)),
+        }
     }
 
     /// The numbers of rows of the outer side, and of those of the inner one that are equal to them.
@@ -379,10 +381,13 @@ impl Open {
     }
 }
 
-/// The rows for which a condition holds.
-fn kept(rows: RecordBatch, predicate: &Computed, run: &Run) -> Result<RecordBatch> {
+/// The rows for which a condition holds. None: it is none.
+fn kept(rows: RecordBatch, predicate: &Computed, run: &Run) -> Result<Option<RecordBatch>> {
     let holds = predicate.of(&rows, run)?;
-    Ok(filter_record_batch(&rows, holds.as_boolean())?)
+    let Some(holds) = holds.as_boolean_opt() else {
+        return Ok(None);
+    };
+    Ok(Some(filter_record_batch(&rows, holds)?))
 }
 
 fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
