@@ -279,9 +279,9 @@ async fn shop() -> Fixture {
     database(
         &fixture.path("shop.db"),
         "CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, region INTEGER);
-         CREATE TABLE item (sku TEXT PRIMARY KEY, name TEXT, price REAL) WITHOUT ROWID;
+         CREATE TABLE item (sku TEXT PRIMARY KEY, name TEXT, price REAL);
          CREATE TABLE head (id INTEGER PRIMARY KEY, customer INTEGER, day DATE);
-         CREATE TABLE line (head INTEGER, no INTEGER, sku TEXT, qty INTEGER, PRIMARY KEY (head, no)) WITHOUT ROWID;
+         CREATE TABLE line (head INTEGER, no INTEGER, sku TEXT, qty INTEGER, PRIMARY KEY (head, no));
          WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < 200)
          INSERT INTO head SELECT x, CASE x % 9 WHEN 0 THEN NULL ELSE x % 23 END, date('2026-01-01', '+' || (x % 40) || ' days') FROM i;
          INSERT INTO customer SELECT id, 'C' || id, id % 3 FROM head WHERE id <= 15;
@@ -479,7 +479,7 @@ async fn many_rows_of_a_key_and_errors_of_one() {
     let fixture = Fixture::empty().await;
     database(
         &fixture.path("big.db"),
-        "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b)) WITHOUT ROWID;
+        "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
          WITH RECURSIVE i(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM i WHERE x < 12000)
          INSERT INTO t SELECT x / 11000, x FROM i;",
     );
