@@ -1,21 +1,20 @@
 //! Which optimized plans are lookups, and the steps that each of them takes.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, JoinType, NullEquality};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, FetchType, LogicalPlan, Operator, Projection, SkipType, Sort,
     TableScan,
 };
-use datafusion::physical_expr::create_physical_expr;
 
 use super::steps::{Computed, Condition, Is, Join, Joined, Open, Probe, Step, Value, Way};
 use crate::views::{CopyTable, is_counted};
@@ -122,7 +121,7 @@ impl Compiler<'_> {
         // The condition that each of them is part of.
         let mut of = Vec::with_capacity(conditions.len());
         for expr in conditions {
-            let condition = condition(expr, |name| {
+            let condition = self.condition(expr, &|name| {
                 let column = table.schema.index_of(name).ok()?;
                 is_told_by_bytes(table.schema.field(column).data_type()).then_some(column)
             });
@@ -292,33 +291,97 @@ impl Compiler<'_> {
         if let Expr::Column(column) = &expr {
             return schema.maybe_index_of_column(column).map(Computed::Column);
         }
-        if expr.is_volatile() {
-            return None;
-        }
-        let (mut is_open, mut is_untyped) = (false, false);
+        let (mut is_open, mut is_other) = (false, expr.is_volatile() || expr.contains_outer());
         let looked_at = expr.apply(|expr| {
-            if let Expr::Placeholder(placeholder) = expr {
-                is_open = true;
-                // What it was planned as may not be what its value is.
-                is_untyped |= placeholder.field.is_none();
+            match expr {
+                Expr::Placeholder(placeholder) => {
+                    is_open = true;
+                    // What it was planned as may not be what its value is.
+                    is_other |= placeholder.field.is_none();
+                }
+                Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_) => is_other = true,
+                _ => {}
             }
             Ok(TreeNodeRecursion::Continue)
         });
         looked_at.ok()?;
-        if is_untyped || expr.contains_outer() || has_subquery(&expr) {
+        if is_other {
             return None;
         }
-        if is_open {
-            return Some(Computed::Open(Arc::new(Open {
-                expr,
-                schema: schema.clone(),
-                props: self.state.execution_props().clone(),
-            })));
+        let open = Open {
+            expr,
+            schema: schema.clone(),
+            props: self.state.execution_props().clone(),
+        };
+        match is_open {
+            true => Some(Computed::Open(Arc::new(open))),
+            false => open.with(&HashMap::new()).ok().map(Computed::Known),
         }
-        let planning = PhysicalPlanningContext::default();
-        let props = self.state.execution_props();
-        let known = create_physical_expr(&expr, schema, props, &planning);
-        known.ok().map(Computed::Known)
+    }
+
+    /// What is the same for all rows.
+    fn constant(&self, expr: &Expr) -> Option<Value> {
+        match expr {
+            Expr::Literal(value, _) => Some(Value::Is(value.clone())),
+            Expr::Placeholder(placeholder) => Some(Value::Of(
+                placeholder.id.trim_start_matches('$').to_string(),
+            )),
+            _ if expr.any_column_refs() => None,
+            _ => match self.computed(expr, &Arc::new(DFSchema::empty()))? {
+                Computed::Open(open) => Some(Value::Computed(open)),
+                _ => None,
+            },
+        }
+    }
+
+    /// What a condition says of one column, which `of` numbers by its name.
+    fn condition(&self, expr: &Expr, of: &impl Fn(&str) -> Option<usize>) -> Option<Condition> {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::Or,
+                right,
+            }) => {
+                let (one, other) = (self.condition(left, of)?, self.condition(right, of)?);
+                match (one.is, other.is) {
+                    (Is::OneOf(mut values), Is::OneOf(more)) if one.column == other.column => {
+                        values.extend(more);
+                        Some(Condition {
+                            column: one.column,
+                            is: Is::OneOf(values),
+                        })
+                    }
+                    _ => None,
+                }
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let (column, op, value) = match (named(left), named(right)) {
+                    (Some(column), None) => (column, *op, self.constant(right)?),
+                    (None, Some(column)) => (column, op.swap()?, self.constant(left)?),
+                    _ => return None,
+                };
+                let is = match op {
+                    Operator::Eq => Is::OneOf(vec![value]),
+                    Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
+                        Is::Within(vec![(op, value)])
+                    }
+                    _ => return None,
+                };
+                let column = of(column)?;
+                Some(Condition { column, is })
+            }
+            Expr::InList(list) if !list.negated => {
+                let values = list.list.iter().map(|value| self.constant(value));
+                Some(Condition {
+                    column: of(named(&list.expr)?)?,
+                    is: Is::OneOf(values.collect::<Option<_>>()?),
+                })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -412,79 +475,9 @@ fn at(node: &LogicalPlan, place: usize) -> Option<usize> {
     scan_column(node, &Column::from((qualifier, field)))
 }
 
-/// What a condition says of one column, which `of` numbers by its name.
-fn condition(expr: &Expr, of: impl Fn(&str) -> Option<usize> + Copy) -> Option<Condition> {
-    match expr {
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Or,
-            right,
-        }) => {
-            let (one, other) = (condition(left, of)?, condition(right, of)?);
-            match (one.is, other.is) {
-                (Is::OneOf(mut values), Is::OneOf(more)) if one.column == other.column => {
-                    values.extend(more);
-                    Some(Condition {
-                        column: one.column,
-                        is: Is::OneOf(values),
-                    })
-                }
-                _ => None,
-            }
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (column, op, value) = match (named(left), named(right)) {
-                (Some(column), None) => (column, *op, constant(right)?),
-                (None, Some(column)) => (column, op.swap()?, constant(left)?),
-                _ => return None,
-            };
-            let is = match op {
-                Operator::Eq => Is::OneOf(vec![value]),
-                Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
-                    Is::Within(vec![(op, value)])
-                }
-                _ => return None,
-            };
-            let column = of(column)?;
-            Some(Condition { column, is })
-        }
-        Expr::InList(list) if !list.negated => {
-            let values = list.list.iter().map(constant);
-            Some(Condition {
-                column: of(named(&list.expr)?)?,
-                is: Is::OneOf(values.collect::<Option<_>>()?),
-            })
-        }
-        _ => None,
-    }
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    let is_one = |expr: &Expr| {
-        Ok(matches!(
-            expr,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-        ))
-    };
-    expr.exists(is_one).unwrap_or(true)
-}
-
 fn named(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
-        _ => None,
-    }
-}
-
-fn constant(expr: &Expr) -> Option<Value> {
-    match expr {
-        Expr::Literal(value, _) => Some(Value::Is(value.clone())),
-        Expr::Placeholder(placeholder) => Some(Value::Of(
-            placeholder.id.trim_start_matches('$').to_string(),
-        )),
         _ => None,
     }
 }

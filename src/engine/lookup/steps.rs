@@ -93,6 +93,8 @@ pub enum Value {
     Is(ScalarValue),
     /// Of the parameter of this name, without `$`.
     Of(String),
+    /// Of parameters, and of no column.
+    Computed(Arc<Open>),
 }
 
 /// An index that rows are found by.
@@ -244,12 +246,10 @@ impl Probe {
 impl Condition {
     /// Those that it leaves. None: a value is none of the column's type, or there are too many.
     fn values(&self, data_type: &DataType, run: &Run) -> Option<Vec<ScalarValue>> {
-        let fitted = |value: &Value| {
-            let value = match value {
-                Value::Is(value) => value,
-                Value::Of(name) => run.values.get(name)?,
-            };
-            typed::fitted(value, data_type)
+        let fitted = |value: &Value| match value {
+            Value::Is(value) => typed::fitted(value, data_type),
+            Value::Of(name) => typed::fitted(run.values.get(name)?, data_type),
+            Value::Computed(open) => typed::fitted(&open.value(run.values)?, data_type),
         };
         match &self.is {
             Is::OneOf(values) => {
@@ -365,7 +365,16 @@ impl Computed {
 }
 
 impl Open {
-    fn with(&self, values: &HashMap<String, ScalarValue>) -> Result<Arc<dyn PhysicalExpr>> {
+    /// None: it fails.
+    fn value(&self, values: &HashMap<String, ScalarValue>) -> Option<ScalarValue> {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let (none, schema) = (Vec::new(), Arc::clone(self.schema.inner()));
+        let one = RecordBatch::try_new_with_options(schema, none, &options).ok()?;
+        let value = self.with(values).ok()?.evaluate(&one).ok()?;
+        ScalarValue::try_from_array(&value.into_array(1).ok()?, 0).ok()
+    }
+
+    pub fn with(&self, values: &HashMap<String, ScalarValue>) -> Result<Arc<dyn PhysicalExpr>> {
         let in_place = |expr: Expr| {
             Ok(match expr {
                 Expr::Placeholder(of) => match values.get(of.id.trim_start_matches('$')) {
