@@ -380,7 +380,7 @@ const STATEMENTS: &[(&str, Option<bool>)] = &[
         None,
     ),
     (
-        "SELECT no FROM V_line WHERE head = $1 AND 100 / qty > $2 AND qty <> 0",
+        "SELECT no FROM V_line WHERE head = $1 AND no = $2 AND 100 / qty > 1 AND qty <> 0",
         Some(true),
     ),
     (
