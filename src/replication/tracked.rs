@@ -1,5 +1,6 @@
 //! One source: what comes from it, and what is kept of it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -264,9 +265,14 @@ impl Tracked {
     /// Where a recorded epoch has it: where it was recorded, or where it is if that is not in its log any more. None: it has not
     /// come that far.
     pub fn replayed(&self, recorded: &Position) -> Option<Position> {
-        match self.feed.received() {
-            _ if self.is_lost || self.has_lost() => self.reached.clone(),
-            Some(received) if recorded <= received => Some(recorded.clone()),
+        if self.is_lost || self.has_lost() {
+            return self.reached.clone();
+        }
+        let received = self.feed.received()?;
+        match recorded.partial_cmp(received) {
+            Some(Ordering::Less | Ordering::Equal) => Some(recorded.clone()),
+            // Its source was set back, and nothing was read of it that would be told so.
+            None if self.reached.is_none() => Some(received.clone()),
             _ => None,
         }
     }

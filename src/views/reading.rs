@@ -347,22 +347,10 @@ impl Views {
         }
         let wanted = wanted?;
         let contract = &wanted.contract;
-        let missed = wanted
-            .after
-            .iter()
-            .find(|write| !ages.has(&shown.as_of, write));
-        if let Some(write) = missed {
-            return Some(match &contract.upkeep {
-                Upkeep::Read => Hindrance::Due(write.since),
-                upkeep => old(shown, upkeep, before(id, write)),
-            });
-        }
-        let mut own = wanted.own.iter();
-        if !shown.has_stopped()
-            && let Some(write) = own.find(|write| !ages.has(&shown.as_of, write))
-        {
-            return Some(old(shown, &contract.upkeep, before_own(id, write)));
-        }
+        let (bound, seen) = (contract.max_staleness, wanted.not_before);
+        // Since when it has to be what there was.
+        let oldest = bound.and_then(|bound| arrived.checked_sub(bound));
+        let oldest = oldest.into_iter().chain(seen).max();
         if contract.upkeep == Upkeep::Read {
             let is_due = match &shown.as_of {
                 AsOf::Watched(unchanged) => !unchanged.holds(),
@@ -374,15 +362,32 @@ impl Views {
                 return Some(Hindrance::Due(Instant::now()));
             }
         }
-        let (bound, seen) = (contract.max_staleness, wanted.not_before);
+        let missed = || {
+            let after = wanted.after.iter();
+            after.filter(|write| !ages.has(&shown.as_of, write))
+        };
+        if let Some(write) = missed().max_by_key(|write| write.since) {
+            return Some(match &contract.upkeep {
+                // What is found then is looked at no more: it has to be young enough for all.
+                Upkeep::Read => {
+                    Hindrance::Due(oldest.map_or(write.since, |at| at.max(write.since)))
+                }
+                upkeep => old(shown, upkeep, before(id, write)),
+            });
+        }
+        let mut own = wanted.own.iter();
+        if !shown.has_stopped()
+            && let Some(write) = own.find(|write| !ages.has(&shown.as_of, write))
+        {
+            return Some(old(shown, &contract.upkeep, before_own(id, write)));
+        }
         let asked = ages.asked(&shown.as_of);
         let is_seen = |seen: Instant| asked.is_some_and(|asked| asked >= seen);
         let is_young = bound.is_none_or(|bound| is_within(asked, bound, arrived));
         if is_young && seen.is_none_or(is_seen) {
             return None;
         }
-        let oldest = bound.and_then(|bound| arrived.checked_sub(bound));
-        let oldest = oldest.into_iter().chain(seen).max().unwrap_or(arrived);
+        let oldest = oldest.unwrap_or(arrived);
         if contract.upkeep == Upkeep::Read {
             return Some(Hindrance::Due(oldest));
         }

@@ -299,6 +299,26 @@ fn a_restored_source_is_copied_behind_what_is_served() {
 }
 
 /// What the log does not tell of a table is copied; until it is, its source's others wait with it, and all that is shown was there at once.
+/// Found: an epoch that was recorded before anything was copied waited for a position of a log that is gone.
+#[test]
+fn a_source_is_set_back_before_anything_of_it_is_kept() {
+    let mut bench = Bench::new(&[T0]);
+    let backup = bench.commit(&[(T0, &[1, 1, 1], 1)]);
+    // Where its log is, is told; no copy has joined.
+    bench.replication.hold("t0", true);
+    while bench.advance() {}
+    bench.commit(&[(T0, &[2, 2, 2], 1)]);
+    while bench.advance() {}
+    bench.cut();
+    bench.restart();
+    bench.source.rewind(&backup).unwrap();
+    bench.commit(&[(T0, &[3, 3, 3], 1)]);
+    bench.replication.hold("t0", false);
+    let published = bench.catch_up();
+    assert_eq!(published.tables["t0"].0, State::Live);
+    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
+}
+
 #[test]
 fn a_table_whose_rows_are_others_is_copied_anew() {
     let mut bench = Bench::new(&[T0, T1]);
