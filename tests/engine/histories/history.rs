@@ -176,7 +176,8 @@ impl History {
                 let is_after = then.after <= read.after;
                 // With the engine ends what its session was told; what copies have had they have again.
                 let is_known = then.round == read.round || then.is_of_copies;
-                read.is_live || (is_after && is_known && allowed(read) <= allowed(then))
+                let is_as_strict = is_after && allowed(read) <= allowed(then);
+                is_known && (read.is_live || is_as_strict)
             };
             let seen = before.iter().filter(no_more);
             let seen = seen.filter_map(|then| then.seen.iter().min()).max();
@@ -268,7 +269,12 @@ fn what_may_not_be_is_found() {
         anomalies(vec![told(true), later.clone()]),
         [Anomaly::BackInTime { before: 2 }]
     );
+    let live = Read {
+        is_live: true,
+        ..later.clone()
+    };
     assert_eq!(anomalies(vec![told(false), later]), []);
+    assert_eq!(anomalies(vec![told(false), live]), []);
     let own = Read {
         after: Some(2),
         ..read(115, 116, &[1])
