@@ -109,14 +109,9 @@ pub async fn begin(
 /// rows, at a place where the log still has them.
 async fn keep(settings: &Settings, all: &[Captured], keeps: Keep) -> Result<Conn> {
     let (mut conn, _) = session::connect(settings, None).await?;
-    let begun = match keeps {
-        Keep::Altering => conn.query_drop("START TRANSACTION").await,
-        Keep::Writing => Ok(()),
-    };
-    let kept = match (begun, keeps) {
-        (Err(e), _) => Err(e),
-        (Ok(()), Keep::Altering) => look(&mut conn, all).await,
-        (Ok(()), Keep::Writing) => lock(&mut conn, all).await,
+    let kept = match keeps {
+        Keep::Altering => keep_looking(&mut conn, all).await,
+        Keep::Writing => lock(&mut conn, all).await,
     };
     match kept {
         Ok(Ok(())) => Ok(conn),
@@ -149,6 +144,14 @@ fn unsettled(settings: &Settings, all: &[Captured]) -> Error {
     let help = format!("Run at the source: {}", grants.join("; "));
     // It may rest again.
     Error::new(Code::Busy, message).help(help)
+}
+
+/// Each table is looked at as it is then: one that is emptied once the first was looked at is no other than it was.
+async fn keep_looking(conn: &mut Conn, all: &[Captured]) -> mysql_async::Result<Result<()>> {
+    conn.query_drop("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .await?;
+    conn.query_drop("START TRANSACTION").await?;
+    look(conn, all).await
 }
 
 /// Tables that are looked at in a transaction are not altered until it ends.
