@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use belvedere_connector::{Captured, Fragment};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScan};
 
+use super::limits::is_polled;
 use super::names::Names;
 use super::query::{self, Planned};
 use crate::catalog::{ObjectId, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::fragments;
 use crate::freshness::{Freshness, Origin, Part, Token};
-use crate::views::{AsOf, Contract, CopyTable, Readable, Shown, State, Upkeep, WantedCopy};
+use crate::views::{
+    AsOf, Contract, CopyTable, Followed, Readable, Shown, State, Upkeep, WantedCopy,
+};
 
 /// A statement with what kept views have.
 pub(super) struct WithCopies {
@@ -27,6 +31,15 @@ pub(super) struct WithCopies {
 }
 
 impl Planned {
+    /// The tables that it asks sources for, cut like this, if all of them are followed. To be called before it runs.
+    pub fn followed(&self, cut: &LogicalPlan) -> Result<Option<Followed>> {
+        let Some(tables) = tables_of(cut)? else {
+            return Ok(None);
+        };
+        let is_timeless = !query::reads_clock(&self.plan)?;
+        Ok(self.names.followed(&tables, is_timeless))
+    }
+
     /// The same with what kept views have now: all of one shelf, once each of them may be read. Where a copy is too old, its query
     /// takes its place, as it does of one that its transaction has yet to fill. `source_fails`: that has been tried, and what the
     /// queries read cannot be reached.
@@ -148,6 +161,20 @@ impl Planned {
 }
 
 impl Names {
+    /// What is asked from now on of these tables, if all of them are followed. Where a source is looked at again and again, what was there
+    /// between two looks is not told, and may have been read.
+    pub fn followed(&self, tables: &[(String, Captured)], is_timeless: bool) -> Option<Followed> {
+        let is_polled = |(source, _): &(String, Captured)| {
+            let definition = self.world.definitions.sources.get(source);
+            definition.is_none_or(|source| is_polled(&source.options))
+        };
+        let shelves = self.inner.views.shelves();
+        match tables.iter().any(is_polled) {
+            true => None,
+            false => shelves.followed(tables, is_timeless),
+        }
+    }
+
     /// How old a kept view may be: what the call says goes before what the session says, and that before the view's own.
     fn bound(&self, contract: &Contract) -> Option<Duration> {
         self.settings.max_staleness.or(contract.max_staleness)
@@ -308,6 +335,39 @@ impl Freshness {
         }
         Ok(self)
     }
+}
+
+/// The tables that a source is asked for, and the columns.
+pub(super) fn tables_asked(
+    source: &str,
+    fragment: &Fragment,
+) -> impl Iterator<Item = (String, Captured)> {
+    let scans = fragment.rel.scans().into_iter();
+    scans.map(move |(table, schema)| {
+        let (table, schema) = (table.clone(), schema.clone());
+        (source.to_string(), Captured { table, schema })
+    })
+}
+
+/// The tables that a cut plan asks sources for, and the columns. None: DataFusion reads some of them itself, of which nothing is told.
+fn tables_of(plan: &LogicalPlan) -> Result<Option<Vec<(String, Captured)>>> {
+    let (asked, restarts) = fragments(plan);
+    let mut tables = Vec::new();
+    for node in &asked {
+        tables.extend(tables_asked(&node.handle.name, &node.fragment));
+    }
+    let mut is_told = true;
+    plan.apply_with_subqueries(|node| {
+        is_told &= !matches!(node, LogicalPlan::TableScan(_)) || copy_of(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    for attempt in restarts.iter().flat_map(|restart| restart.attempts.first()) {
+        match tables_of(attempt)? {
+            Some(more) => tables.extend(more),
+            None => is_told = false,
+        }
+    }
+    Ok(is_told.then_some(tables))
 }
 
 /// What a kept view reads fails, and its copy is not read for this reason: both, and the ways out of either.

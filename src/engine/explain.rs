@@ -100,7 +100,12 @@ pub(super) async fn explain(
     if let Statement::Query(ast) = &*explain.statement
         && let Some(bound) = results::told_again_for(ast, &asked, &freshness)?
     {
-        let _ = writeln!(text, "Told again for {bound:?} to who asks the same");
+        let until = match planned.followed(&cut.plan)? {
+            None => format!("for {bound:?}"),
+            Some(followed) if followed.is_timeless => "until its tables change".to_string(),
+            Some(_) => format!("for {bound:?}, or until its tables change,"),
+        };
+        let _ = writeln!(text, "Told again {until} to who asks the same");
     }
     if let Err(e) = freshness.agrees() {
         let _ = writeln!(text, "Not of one moment: {e}");

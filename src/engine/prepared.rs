@@ -13,6 +13,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
+use super::copies::tables_asked;
 use super::copy;
 use super::lookup::{Generic, Lookup};
 use super::names::{Call, Caller, Names};
@@ -298,10 +299,16 @@ impl Session {
             && let Some(fragment) = template.with(&given)
         {
             let run = Box::pin(async {
+                // Who may not be told it again need not know.
+                let followed = asked.as_ref().and_then(|_| {
+                    let tables = tables_asked(template.source(), template.fragment());
+                    names.followed(&tables.collect::<Vec<_>>(), true)
+                });
                 Ok(Ran {
                     stream: query::run_alone(fragment, &names, deadline).await?,
                     notices: Vec::new(),
                     freshness: Freshness::live(template.source()),
+                    followed,
                 })
             });
             let once = Box::pin(self.told_once(asked.as_ref(), &settings, run));

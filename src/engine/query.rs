@@ -38,7 +38,7 @@ use crate::federation::{
     self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
 };
 use crate::freshness::Freshness;
-use crate::views::{Bounds, CopyTable};
+use crate::views::{Bounds, CopyTable, Followed};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
@@ -80,6 +80,8 @@ pub(super) struct Ran {
     pub stream: SendableRecordBatchStream,
     pub notices: Vec<String>,
     pub freshness: Freshness,
+    /// The tables it was made of, where all of them are followed: from before they were asked.
+    pub followed: Option<Followed>,
 }
 
 /// What sources are told of a statement.
@@ -330,6 +332,7 @@ impl WithCopies {
         if this.names.settings.consistency == Consistency::Strict {
             freshness.agrees()?;
         }
+        let followed = this.followed(&cut.plan)?;
         let is_wider = cut.is_wider;
         let ran = match begun(cut, &first).await {
             // It may be of a value that only another place would have looked at, had there been a row.
@@ -339,7 +342,11 @@ impl WithCopies {
             }
             ran => ran,
         };
-        ran.map(|ran| Ran { freshness, ..ran })
+        ran.map(|ran| Ran {
+            freshness,
+            followed,
+            ..ran
+        })
     }
 }
 
@@ -354,7 +361,7 @@ pub(crate) fn kept_plan(plan: LogicalPlan, state: &SessionState) -> Result<Logic
 }
 
 /// Whether what a plan gives depends on when it is run.
-fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
     let mut reads = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -417,6 +424,7 @@ async fn begun(cut: Cut, state: &SessionState) -> Result<Ran> {
         stream: started(physical, state).await?,
         notices: cut.notices,
         freshness: Freshness::default(),
+        followed: None,
     })
 }
 

@@ -144,7 +144,8 @@ impl Session {
         settings: &Settings,
         arrived: Instant,
     ) -> Option<Ran> {
-        let shelf = self.inner.views.shelves().newest();
+        let shelves = self.inner.views.shelves();
+        let (ages, shelf) = (shelves.ages(), shelves.newest());
         // A view that has been computed anew since is read anew.
         let is_current = |part: &Part| match part.origin {
             Origin::Copy {
@@ -163,7 +164,7 @@ impl Session {
         };
         let results = &self.inner.results;
         let (answered, freshness) =
-            results.get(question, settings.max_staleness, arrived, is_told)?;
+            results.get(question, settings.max_staleness, arrived, &ages, is_told)?;
         let mut told = self.told_so_far();
         told.add(question, &freshness, Some(&answered));
         Some(told_again((answered, freshness)))
@@ -208,7 +209,8 @@ impl Session {
             }
             Err(e) => e,
         };
-        let stale = || results.get_stale(question, stated);
+        let ages = self.inner.views.shelves().ages();
+        let stale = || results.get_stale(question, stated, &ages);
         let stale = e.is_of_failing_source().then(stale).flatten();
         let stale = stale.filter(|(_, freshness)| self.written.are_in(freshness));
         stale.map_or(Err(e), |found| Ok(told_again(found)))
@@ -223,6 +225,7 @@ fn told_again((answered, freshness): (Arc<Answered>, Freshness)) -> Ran {
         stream: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
         notices: Vec::new(),
         freshness,
+        followed: None,
     }
 }
 
@@ -238,6 +241,7 @@ async fn kept(
         mut stream,
         notices,
         freshness,
+        followed,
     } = ran;
     let schema = stream.schema();
     let mut batches: Vec<RecordBatch> = Vec::new();
@@ -260,7 +264,7 @@ async fn kept(
         let none = RecordBatch::new_empty(schema.clone());
         let rows = concat_batches(&schema, [&none].into_iter().chain(&batches))
             .map_err(DataFusionError::from)?;
-        answered = asking.answered(rows, freshness.clone(), bounds);
+        answered = asking.answered(rows, freshness.clone(), bounds, followed);
     } else {
         drop(asking);
     }
@@ -269,6 +273,7 @@ async fn kept(
         stream: Box::pin(RecordBatchStreamAdapter::new(schema, stream)),
         notices,
         freshness,
+        followed: None,
     };
     Ok((ran, answered))
 }

@@ -44,6 +44,11 @@ impl Template {
         &self.handle.name
     }
 
+    /// What it asks.
+    pub fn fragment(&self) -> &Fragment {
+        &self.fragment
+    }
+
     /// Its scan with these values, by name. None: it has to be planned with them, since one is NULL, or of a kind that the
     /// source does not take, or since the answer is read in several parts.
     pub fn with(&self, values: &HashMap<String, ScalarValue>) -> Option<FragmentExec> {

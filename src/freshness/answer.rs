@@ -90,15 +90,16 @@ impl Freshness {
         self.parts.iter().any(stale)
     }
 
-    /// The same when it is told again, so much later, where it may be as old as this: what is older is stale.
+    /// The same when it is told again, so much later, where it may be as old as this: what is older is stale. `live`: how old what
+    /// sources were asked for is by now.
     #[must_use]
-    pub fn aged(&self, later: Duration, bound: Duration) -> Self {
+    pub fn aged(&self, later: Duration, live: Duration, bound: Duration) -> Self {
         let parts = self.parts.iter().map(|part| {
             let origin = match part.origin.clone() {
                 Origin::Live => Origin::Result {
-                    age: later,
+                    age: live,
                     bound,
-                    is_stale: later > bound,
+                    is_stale: live > bound,
                 },
                 Origin::Result { age, .. } => Origin::Result {
                     age: age + later,

@@ -1,5 +1,8 @@
 //! The result cache: answers that were given, for who asks the same and may be told what was so a moment ago.
 //!
+//! An answer of tables that are followed for views anyway is as young as these are, as long as their streams tell of no change; with the
+//! first one it is asked for again, as a view is that is computed when it is read. Of other tables it is as old as it is.
+//!
 //! An answer is admitted by what it saves: how long it took, for each byte that it takes, and how often it was asked for since
 //! (GreedyDual-Size-Frequency: Cherkasova 1998, HPL-98-69R1). What has not been asked for since all others were admitted goes first.
 
@@ -12,12 +15,15 @@ use datafusion::scalar::ScalarValue;
 use tokio::sync::watch;
 
 use super::Freshness;
-use crate::views::Bounds;
+use crate::views::{Ages, Bounds, Followed};
 
 /// Bytes of all results, if nothing else is said.
 pub const DEFAULT_LIMIT: usize = 64 << 20;
 /// What a result takes besides its rows and its question's text.
 const OVERHEAD: usize = 1 << 10;
+/// What changes all the time is not asked for all the time: after an answer it is told for so many times as long as that took, as far as
+/// its bound allows. A question takes a tenth of one connection, then, at most.
+const REST: u32 = 10;
 
 /// A question, as far as its answer hangs on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,6 +45,8 @@ pub struct Answered {
     freshness: Freshness,
     /// What the views that it reads say of how old it may be: for who says nothing.
     bounds: Bounds,
+    /// What tells when it is another. None: nothing does.
+    followed: Option<Followed>,
     asked_at: Instant,
     took: Duration,
 }
@@ -94,6 +102,8 @@ pub struct Shown {
     pub hits: u64,
     pub took: Duration,
     pub age: Duration,
+    /// Whether its tables are followed.
+    pub is_followed: bool,
 }
 
 /// Who answers a question that others may have asked, too.
@@ -129,14 +139,15 @@ impl Results {
         self.limit / 8
     }
 
-    /// The answer that was given to a question, if nothing in it is older than this (None: than the views say that it reads), and what it
-    /// is made of now. It has to be so young when it was asked for (`arrived`): who has waited for it is not told to ask again. `is_told`:
+    /// The answer that was given to a question, if nothing in it is older than this (None: than the views say that it reads) nor known to
+    /// have changed, and what it is made of now. It has to be so young when it was asked for (`arrived`): who has waited for it is not told to ask again. `is_told`:
     /// whether whoever asks may be told it besides.
     pub fn get(
         &self,
         question: &Question,
         bound: Option<Duration>,
         arrived: Instant,
+        ages: &Ages,
         is_told: impl Fn(&Arc<Answered>, &Freshness) -> bool,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let mut kept = self.kept();
@@ -150,9 +161,9 @@ impl Results {
             return None;
         }
         let bound = bound + arrived.elapsed();
-        let freshness = kept.admissible(question, bound, bound)?;
+        let freshness = kept.admissible(question, bound, bound, ages)?;
         let answered = &kept.entries.get(question)?.answered;
-        if !is_told(answered, &freshness) {
+        if answered.is_outdated() || !is_told(answered, &freshness) {
             return None;
         }
         Some((kept.hit(question)?, freshness))
@@ -163,10 +174,11 @@ impl Results {
         &self,
         question: &Question,
         bounds: Bounds,
+        ages: &Ages,
     ) -> Option<(Arc<Answered>, Freshness)> {
         let bound = bounds.max_staleness.unwrap_or_default();
         let mut kept = self.kept();
-        let freshness = kept.admissible(question, bound, bounds.stale_if_error?)?;
+        let freshness = kept.admissible(question, bound, bounds.stale_if_error?, ages)?;
         Some((kept.hit(question)?, freshness))
     }
 
@@ -217,7 +229,7 @@ impl Results {
     }
 
     /// All there are, the one that is worth most first.
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self, ages: &Ages) -> Vec<Shown> {
         let kept = self.kept();
         let entries = kept.order.values().rev().filter_map(|question| {
             let entry = kept.entries.get(question)?;
@@ -228,7 +240,8 @@ impl Results {
                 bytes: entry.bytes,
                 hits: entry.hits,
                 took: answered.took,
-                age: answered.now(Duration::MAX).age()?,
+                age: answered.now(Duration::MAX, ages).age()?,
+                is_followed: answered.followed.is_some(),
             })
         });
         entries.collect()
@@ -241,12 +254,13 @@ impl Results {
 
 impl Asking {
     /// What is answered is kept, if it is worth it, and takes the place of what was answered before. `freshness`: of the parts, when they
-    /// were taken; `bounds`: of the views that it reads.
+    /// were taken; `bounds`: of the views that it reads; `followed`: its tables, from before they were asked.
     pub fn answered(
         self,
         rows: RecordBatch,
         freshness: Freshness,
         bounds: Bounds,
+        followed: Option<Followed>,
     ) -> Option<Arc<Answered>> {
         let results = self.results.clone();
         let mut kept = results.kept();
@@ -260,6 +274,7 @@ impl Asking {
             rows,
             freshness,
             bounds,
+            followed,
             asked_at: self.at,
             took: self.at.elapsed(),
         });
@@ -284,8 +299,9 @@ impl Kept {
         question: &Question,
         bound: Duration,
         most: Duration,
+        ages: &Ages,
     ) -> Option<Freshness> {
-        let freshness = self.entries.get(question)?.answered.now(bound);
+        let freshness = self.entries.get(question)?.answered.now(bound, ages);
         let is_young = freshness.age().is_some_and(|age| age <= most);
         is_young.then_some(freshness)
     }
@@ -361,8 +377,18 @@ impl Kept {
 
 impl Answered {
     /// What it was made of, as old as that is now.
-    fn now(&self, bound: Duration) -> Freshness {
-        self.freshness.aged(self.asked_at.elapsed(), bound)
+    fn now(&self, bound: Duration, ages: &Ages) -> Freshness {
+        let followed = self.followed.as_ref().filter(|f| f.is_timeless);
+        let since = followed.and_then(|followed| ages.followed(followed));
+        let later = self.asked_at.elapsed();
+        let live = since.map_or(later, |since| since.elapsed().min(later));
+        self.freshness.aged(later, live, bound)
+    }
+
+    /// Whether it is known to be another by now, and may be asked for again.
+    fn is_outdated(&self) -> bool {
+        let holds = self.followed.as_ref().is_none_or(Followed::holds);
+        !holds && self.asked_at.elapsed() >= self.took * REST
     }
 
     /// Whether it shows what was written.
@@ -385,6 +411,12 @@ mod tests {
 
     use super::*;
     use crate::freshness::{Origin, Part};
+    use crate::views::Shelves;
+
+    /// Nothing is followed.
+    fn ages() -> Ages {
+        Shelves::default().ages()
+    }
 
     fn question(sql: &str) -> Question {
         Question {
@@ -411,12 +443,18 @@ mod tests {
             max_staleness: Some(took * 100),
             stale_if_error: None,
         };
-        asking.answered(none(), freshness, bounds);
+        asking.answered(none(), freshness, bounds, None);
     }
 
     fn has(results: &Results, sql: &str) -> bool {
         results
-            .get(&question(sql), Some(LONG), Instant::now(), |_, _| true)
+            .get(
+                &question(sql),
+                Some(LONG),
+                Instant::now(),
+                &ages(),
+                |_, _| true,
+            )
             .is_some()
     }
 
@@ -426,30 +464,48 @@ mod tests {
         let took = Duration::from_millis(50);
         keep(&results, "a", Freshness::live("erp"), took);
         let (_, freshness) = results
-            .get(&question("a"), Some(LONG), Instant::now(), |_, _| true)
+            .get(
+                &question("a"),
+                Some(LONG),
+                Instant::now(),
+                &ages(),
+                |_, _| true,
+            )
             .unwrap();
         assert!(freshness.age().unwrap() >= took);
         assert!(
             results
-                .get(&question("a"), Some(took / 2), Instant::now(), |_, _| true)
+                .get(
+                    &question("a"),
+                    Some(took / 2),
+                    Instant::now(),
+                    &ages(),
+                    |_, _| true
+                )
                 .is_none()
         );
         // It was young enough when it was asked for.
         let before = Instant::now() - took * 100;
         assert!(
             results
-                .get(&question("a"), Some(took / 2), before, |_, _| true)
+                .get(&question("a"), Some(took / 2), before, &ages(), |_, _| true)
                 .is_some()
         );
         // What the views say.
         assert!(
             results
-                .get(&question("a"), None, Instant::now(), |_, _| true)
+                .get(&question("a"), None, Instant::now(), &ages(), |_, _| true)
                 .is_some()
         );
         assert!(
             results
-                .get(&question("a"), Some(LONG), Instant::now(), |_, _| false)
+                .get(
+                    &question("a"),
+                    Some(LONG),
+                    Instant::now(),
+                    &ages(),
+                    |_, _| false
+                )
                 .is_none()
         );
         let other = Question {
@@ -458,7 +514,7 @@ mod tests {
         };
         assert!(
             results
-                .get(&other, Some(LONG), Instant::now(), |_, _| true)
+                .get(&other, Some(LONG), Instant::now(), &ages(), |_, _| true)
                 .is_none()
         );
         let counts = results.counts();
@@ -477,7 +533,7 @@ mod tests {
         results.written("erp");
         assert!(!has(&results, "a") && has(&results, "b"));
         // It may have read before the write, and comes after it.
-        asking.answered(none(), Freshness::live("erp"), Bounds::default());
+        asking.answered(none(), Freshness::live("erp"), Bounds::default(), None);
         assert!(!has(&results, "c"));
         std::thread::sleep(took);
         keep(&results, "c", Freshness::live("erp"), Duration::ZERO);

@@ -67,6 +67,13 @@ impl Conditions {
         Ok(())
     }
 
+    /// Each change counts.
+    pub fn every_row() -> Self {
+        Self {
+            scans: vec![Vec::new()],
+        }
+    }
+
     /// Whether there is a scan of all rows, so that each change counts.
     pub fn is_every_row(&self) -> bool {
         self.scans.iter().any(Vec::is_empty)

@@ -40,7 +40,7 @@
 //! | `index.rs` | rows of a version found by the values of columns |
 //! | `versions.rs` | what runs found, in files |
 //! | `stopped.rs` | what views had that do not go on, in files |
-//! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was read is still so |
+//! | `watch.rs` | [`Watch`](watch::Watch): whether what was computed when it was asked for is still so |
 //! | `conditions.rs` | [`Conditions`]: which changes of a table it is not so after |
 //! | `reading.rs` | which shelf a statement reads |
 //! | `table.rs` | [`CopyTable`]: a kept view as a table |
@@ -87,7 +87,7 @@ pub use subscription::{
     ASKED, Asked, AskedQuery, Cursor, Order, Subscription, columns as subscription_columns,
 };
 pub use table::CopyTable;
-pub use watch::{Watch, Watched};
+pub use watch::{Followed, Watch, Watched};
 
 use self::keeper::{Command, Keeper};
 use self::runs::{Recomputed, Runs};

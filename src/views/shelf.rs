@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use belvedere_connector::Captured;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::index::RowIndex;
 use super::journal::Journal;
 use super::keeper::TICK;
-use super::watch::Unchanged;
+use super::watch::{Followed, Unchanged, Watch};
 use crate::catalog::ObjectId;
 use crate::freshness::Token;
 use crate::incremental::Progress;
@@ -254,6 +255,8 @@ pub struct Shelves {
     failing: RwLock<BTreeMap<String, Arc<str>>>,
     /// What sources keep of their logs.
     kept: RwLock<BTreeMap<String, LogKept>>,
+    /// Of each table that is followed, what tells that it has changed.
+    followed: RwLock<Arc<[Arc<Watch>]>>,
     /// What there is in memory of sources' tables.
     shares: RwLock<BTreeMap<String, Weak<Share>>>,
 }
@@ -282,6 +285,7 @@ impl Default for Shelves {
             positions: RwLock::default(),
             failing: RwLock::default(),
             kept: RwLock::default(),
+            followed: RwLock::new(Arc::default()),
             shares: RwLock::default(),
         }
     }
@@ -372,6 +376,32 @@ impl Shelves {
         kept.get(source).cloned().unwrap_or_default()
     }
 
+    /// These tables are followed.
+    pub fn follows(&self, tables: Arc<[Arc<Watch>]>) {
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *followed = tables;
+    }
+
+    /// What is asked from now on of some tables, each of a source, is as they are until one of them is told to have changed. None: not
+    /// all of them are followed, with the columns that are read.
+    pub fn followed(&self, read: &[(String, Captured)], is_timeless: bool) -> Option<Followed> {
+        let watches = self.followed.read();
+        let watches = watches.unwrap_or_else(PoisonError::into_inner).clone();
+        let at = Instant::now();
+        let begun = read.iter().map(|(source, table)| {
+            let mut of_it = watches.iter().filter(|w| w.tells_of(source, table));
+            of_it.find_map(|watch| watch.begin(at))
+        });
+        let tables: Vec<Unchanged> = begun.collect::<Option<_>>()?;
+        (!tables.is_empty()).then_some(Followed {
+            tables,
+            is_timeless,
+        })
+    }
+
     /// What is kept of a source's tables has this share.
     pub fn shares(&self, source: &str, share: &Arc<Share>) {
         let mut shares = self.shares.write().unwrap_or_else(PoisonError::into_inner);
@@ -411,12 +441,21 @@ impl Ages {
             AsOf::Never => None,
             AsOf::At(asked) => Some(*asked),
             AsOf::Following(sources) => self.oldest(sources),
-            AsOf::Watched(unchanged) => {
-                let told = self.oldest(&unchanged.watch.sources);
-                let told = told.filter(|_| unchanged.holds());
-                Some(told.map_or(unchanged.at, |told| told.max(unchanged.at)))
-            }
+            AsOf::Watched(unchanged) => Some(self.since(unchanged)),
         }
+    }
+
+    /// Since when what was computed is what there was, at least.
+    fn since(&self, unchanged: &Unchanged) -> Instant {
+        let told = self.oldest(&unchanged.watch.sources);
+        let told = told.filter(|_| unchanged.holds());
+        told.map_or(unchanged.at, |told| told.max(unchanged.at))
+    }
+
+    /// Since when what was asked of tables is what they had, at least.
+    pub fn followed(&self, followed: &Followed) -> Option<Instant> {
+        let tables = followed.tables.iter();
+        tables.map(|unchanged| self.since(unchanged)).min()
     }
 
     /// The same of what follows nothing any more: it is of the moment that it has come to.

@@ -1,12 +1,17 @@
-//! Views that are computed when they are read, and whether what they read has changed since.
+//! What is computed when it is asked for, and whether what that reads has changed since.
 //!
 //! A watch has no rows. It counts what sources' streams tell of rows that its query reads; what was computed while it stood at a
 //! count is what the query gives, as long as it stands there. The count is taken before the query runs: what is committed after that
 //! run has read is told later, and so counts. Since a run may have read between any two transactions, each of their rows is looked at,
 //! not what an epoch has changed on the whole.
+//!
+//! A view that is computed when it is read has one of its own. Answers that are told again have those of the tables that are followed
+//! for views anyway, one for each ([`Followed`]): for an answer alone no source is followed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+use belvedere_connector::Captured;
 
 use super::conditions::Conditions;
 use crate::catalog::ObjectId;
@@ -43,7 +48,31 @@ pub struct Unchanged {
     changes: u64,
 }
 
+/// The tables that an answer was made of, all of them followed, as they were when it was asked for.
+#[derive(Debug)]
+pub struct Followed {
+    pub tables: Vec<Unchanged>,
+    /// It is what it would be now for as long as they are: it does not hang on the time.
+    pub is_timeless: bool,
+}
+
 impl Watch {
+    /// Of one table, whatever of its rows changes.
+    pub fn of_table(wanted: Wanted) -> Self {
+        Self::new(vec![Watched {
+            wanted,
+            conditions: Conditions::every_row(),
+        }])
+    }
+
+    /// Whether it tells of all changes of some columns of a source's table.
+    pub fn tells_of(&self, source: &str, read: &Captured) -> bool {
+        let mut tables = self.tables.iter();
+        tables.any(|Watched { wanted, conditions }| {
+            wanted.source == source && wanted.captured.holds(read) && conditions.is_every_row()
+        })
+    }
+
     pub fn new(tables: Vec<Watched>) -> Self {
         let sources = tables.iter().map(|table| table.wanted.source.clone());
         let mut sources: Vec<String> = sources.collect();
@@ -104,6 +133,12 @@ impl Unchanged {
     pub fn holds(&self) -> bool {
         let seen = self.watch.seen();
         seen.is_live && seen.changes == self.changes
+    }
+}
+
+impl Followed {
+    pub fn holds(&self) -> bool {
+        self.tables.iter().all(Unchanged::holds)
     }
 }
 

@@ -1,11 +1,16 @@
 //! Answers that are told again to who asks the same, as far as `max_staleness` admits it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use belvedere::{Engine, Session};
 use datafusion::scalar::ScalarValue;
+use insta::assert_snapshot;
+use mysql_async::prelude::Queryable;
 
-use crate::fixture::{Fixture, database, shown, table};
+use crate::fixture::{Fixture, database, shown, table, until};
+use crate::servers::{connected, mysql, postgres};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const COUNT: &str = "SELECT count(*) AS n FROM erp.stock";
 
@@ -330,4 +335,177 @@ async fn what_is_kept_is_bounded() {
     assert!(run(COUNT).await.contains("| 4 "));
     add(&t, "B");
     assert!(run(COUNT).await.contains("| 5 "));
+}
+
+const PRICES: &str = "SELECT sum(price) AS n FROM erp.item";
+const ITEMS: &str = "CREATE TABLE item (id BIGINT PRIMARY KEY, price BIGINT, note VARCHAR(9));
+    INSERT INTO item VALUES (1, 5, 'a'), (2, 50, 'b')";
+const DEARER: &str = "UPDATE item SET price = price + 1 WHERE id = 1";
+
+/// Until a question has an answer that is told again as long as nothing changes.
+async fn followed(t: &Fixture, sql: &str) {
+    let begun = Instant::now();
+    let kept = format!(
+        "SELECT count(*) FROM system.results WHERE followed AND sql = '{}'",
+        sql.replace('\'', "''")
+    );
+    loop {
+        t.ok(sql).await;
+        if count(&t.session, &kept).await == "1" {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{sql}: not followed");
+        // Another is not told before this is forgotten.
+        t.ok("SET max_staleness = '1ms'").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        t.ok(sql).await;
+        t.ok("SET max_staleness = '1 hour'").await;
+    }
+}
+
+/// The table is followed for a view by which the question cannot be answered. `commit` runs a statement at the source.
+async fn is_told_until_its_tables_change(t: &Fixture, commit: impl AsyncFn(&str)) {
+    t.ok("CREATE MATERIALIZED VIEW dear WITH (refresh = 'on change', wait = true) AS SELECT id, price FROM erp.item WHERE price > 10")
+        .await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    let prepared = t
+        .session
+        .prepare("SELECT price AS n FROM erp.item WHERE id = $1");
+    let prepared = prepared.await.unwrap();
+    let price = async || {
+        let one = [ScalarValue::Int64(Some(1))];
+        let answer = t.session.execute_prepared(&prepared, &one).await.unwrap();
+        table(answer).await.unwrap()
+    };
+    let by_clock =
+        "SELECT sum(price) AS n FROM erp.item WHERE now() > TIMESTAMP '2020-01-01 00:00:00'";
+    followed(t, PRICES).await;
+    followed(t, by_clock).await;
+    price().await;
+    for n in 56..60 {
+        assert_eq!(count(&t.session, PRICES).await, (n - 1).to_string());
+        commit(DEARER).await;
+        // The bound would admit what there was for an hour.
+        let sum = t.ok(&format!("SELECT {n}::bigint AS n")).await;
+        until(&t.session, PRICES, &sum, PATIENCE).await;
+        until(&t.session, by_clock, &sum, PATIENCE).await;
+        let begun = Instant::now();
+        while !price().await.contains(&format!("| {} ", n - 50)) {
+            assert!(begun.elapsed() < PATIENCE, "the lookup is what it was");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    // Nothing changes: what was found is as young as what follows the table, and nobody is asked.
+    followed(t, PRICES).await;
+    t.ok("SET max_staleness = '2s'").await;
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let told = t.session.execute(PRICES).await.unwrap();
+        assert!(told.freshness.age().unwrap() <= Duration::from_secs(2));
+        if !told.freshness.is_live() {
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it is asked for again and again"
+        );
+    }
+    // A column that nothing is told of.
+    t.ok("SET max_staleness = '1 hour'").await;
+    let note = "SELECT max(note) AS n FROM erp.item";
+    assert_eq!(count(&t.session, note).await, "b");
+    let kept = format!("SELECT followed FROM system.results WHERE sql = '{note}'");
+    assert_eq!(count(&t.session, &kept).await, "false");
+    // Nothing follows the table any more: what was told so far is not, whatever has changed meanwhile.
+    followed(t, PRICES).await;
+    t.ok("DROP MATERIALIZED VIEW dear").await;
+    commit(DEARER).await;
+    let sum = t.ok("SELECT 60::bigint AS n").await;
+    until(&t.session, PRICES, &sum, PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_at_postgres_end_what_is_told() {
+    let server = tokio::task::block_in_place(postgres::Server::private);
+    let admin = connected(server.port).await;
+    admin.batch_execute(ITEMS).await.unwrap();
+    let t = Fixture::empty().await;
+    let port = server.port;
+    t.ok(&format!(
+        "CREATE SOURCE erp FROM 'postgres://postgres@127.0.0.1:{port}/postgres'"
+    ))
+    .await;
+    is_told_until_its_tables_change(&t, async |sql| admin.batch_execute(sql).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_at_mariadb_end_what_is_told() {
+    let server = mysql::Server::start_logging().await;
+    let tables: Vec<&str> = ITEMS.split(';').collect();
+    server.database("crm", &tables).await;
+    let t = Fixture::empty().await;
+    let port = server.port;
+    t.ok(&format!(
+        "CREATE SOURCE erp FROM 'mysql://root@127.0.0.1:{port}/crm'"
+    ))
+    .await;
+    let connection = tokio::sync::Mutex::new(server.connection_in("crm").await);
+    is_told_until_its_tables_change(&t, async |sql| {
+        connection.lock().await.query_drop(sql).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_at_sqlite_end_what_is_told() {
+    let t = Fixture::empty().await;
+    let path = t.path("item.db");
+    database(
+        &path,
+        &ITEMS.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY"),
+    );
+    t.ok("CREATE SOURCE erp FROM 'sqlite:item.db' WITH (changes = 'triggers')")
+        .await;
+    is_told_until_its_tables_change(&t, async |sql| database(&path, sql)).await;
+}
+
+/// What lies between two looks is not told, and may have been read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_at_again_and_again_ends_nothing() {
+    let t = Fixture::empty().await;
+    database(&t.path("item.db"), ITEMS);
+    t.ok("CREATE SOURCE erp FROM 'sqlite:item.db' WITH (changes = 'poll', poll_interval = '1s')")
+        .await;
+    t.ok("CREATE MATERIALIZED VIEW dear WITH (refresh = 'on change', wait = true) AS SELECT id, price FROM erp.item WHERE price > 10")
+        .await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    assert_eq!(count(&t.session, PRICES).await, "55");
+    let kept = format!("SELECT followed FROM system.results WHERE sql = '{PRICES}'");
+    assert_eq!(count(&t.session, &kept).await, "false");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_until_when_an_answer_is_told() {
+    let t = Fixture::empty().await;
+    let path = t.path("item.db");
+    database(
+        &path,
+        &ITEMS.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY"),
+    );
+    t.ok("CREATE SOURCE erp FROM 'sqlite:item.db' WITH (changes = 'triggers')")
+        .await;
+    t.ok("SET max_staleness = '1 hour'").await;
+    let told = async |sql: &str| {
+        let explained = t.ok(&format!("EXPLAIN {sql}")).await;
+        let line = explained.lines().find(|line| line.contains("Told again"));
+        line.unwrap().trim_matches(['|', ' ']).to_string()
+    };
+    assert_snapshot!(told(PRICES).await, @"Told again for 3600s to who asks the same");
+    t.ok("CREATE MATERIALIZED VIEW dear WITH (refresh = 'on change', wait = true) AS SELECT id, price FROM erp.item WHERE price > 10")
+        .await;
+    followed(&t, PRICES).await;
+    assert_snapshot!(told(PRICES).await, @"Told again until its tables change to who asks the same");
+    let by_clock = format!("{PRICES} WHERE now() > TIMESTAMP '2020-01-01 00:00:00'");
+    assert_snapshot!(told(&by_clock).await, @"Told again for 3600s, or until its tables change, to who asks the same");
 }

@@ -252,12 +252,21 @@ impl Rel {
     /// The tables it reads, each once, in order of appearance.
     pub fn tables(&self) -> Vec<&TableRef> {
         let mut found = Vec::new();
+        for (table, _) in self.scans() {
+            if !found.contains(&table) {
+                found.push(table);
+            }
+        }
+        found
+    }
+
+    /// The tables it reads, as often as it does, and the columns that it reads of each, in order of appearance.
+    pub fn scans(&self) -> Vec<(&TableRef, &SchemaRef)> {
+        let mut found = Vec::new();
         let mut pending = vec![self];
         while let Some(rel) = pending.pop() {
-            if let Self::Scan { table, .. } = rel
-                && !found.contains(&table)
-            {
-                found.push(table);
+            if let Self::Scan { table, schema } = rel {
+                found.push((table, schema));
             }
             pending.extend(rel.inputs().into_iter().rev());
         }

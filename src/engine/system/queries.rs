@@ -83,12 +83,15 @@ pub(super) const RESULTS: Definition = Definition {
         always("duration_ms", Kind::Real),
         always("hits", Kind::Count),
         always("age_ms", Kind::Count),
+        // Whether it is told until a table of it changes, or until it is too old.
+        always("followed", Kind::Boolean),
     ],
     rows: Fill::Known(results),
 };
 
 fn results(names: &Names, rows: &mut Rows) {
-    for kept in names.inner.results.shown() {
+    let ages = names.inner.views.shelves().ages();
+    for kept in names.inner.results.shown(&ages) {
         rows.push(row![
             &kept.question.sql,
             kept.rows as u64,
@@ -96,6 +99,7 @@ fn results(names: &Names, rows: &mut Rows) {
             kept.took.as_secs_f64() * 1e3,
             kept.hits,
             kept.age.as_millis() as u64,
+            kept.is_followed,
         ]);
     }
 }

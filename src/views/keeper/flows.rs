@@ -28,6 +28,7 @@ impl Kept {
         self.settle_flows(views);
         self.settle_watches(watches);
         self.remove_unused();
+        self.look_at_watches();
         self.weigh_tables();
         self.renew();
     }

@@ -180,6 +180,8 @@ struct Kept {
     /// When sources were asked for the positions that the last checkpoint has, as it says.
     noted: BTreeMap<String, Instant>,
     watches: Vec<Watching>,
+    /// Of each table that is followed.
+    tables: Vec<Watching>,
     /// Views that begin anew once these replicas are copied, and who waits for that.
     refilling: Vec<(ObjectId, BTreeSet<String>, oneshot::Sender<()>)>,
     crew: Crew,
@@ -269,6 +271,7 @@ impl Kept {
             ticked: Instant::now(),
             marks: Arc::new(marks),
             watches: Vec::new(),
+            tables: Vec::new(),
             refilling: Vec::new(),
             crew: Crew::default(),
             most_filling: processors.saturating_sub(1).max(1),

@@ -35,7 +35,7 @@ impl Kept {
 
     /// Count what an epoch has changed.
     pub(super) fn touch(&mut self, epoch: &Epoch) {
-        for Watching { watch, inputs } in &self.watches {
+        for Watching { watch, inputs } in self.watches.iter().chain(&self.tables) {
             let mut tables = watch.tables.iter().zip(inputs);
             if tables.any(|(table, input)| self.is_touched(table, input, epoch)) {
                 watch.touch();
@@ -67,9 +67,34 @@ impl Kept {
 
     /// Whether all of their changes are told now.
     pub(super) fn look_at_watches(&mut self) {
-        for Watching { watch, inputs } in &self.watches {
+        self.follow_tables();
+        for Watching { watch, inputs } in self.watches.iter().chain(&self.tables) {
             let is_live = |input: &String| self.replication.state(input) == Some(&State::Live);
             watch.set_live(inputs.iter().all(is_live));
         }
+    }
+
+    /// A watch for each table that is followed, whoever it is followed for.
+    fn follow_tables(&mut self) {
+        let known = self.tables.iter().flat_map(|table| &table.inputs);
+        let names = self.replication.wanted().map(|(name, ..)| name);
+        if known.eq(names) {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.tables);
+        for (name, wanted, _) in self.replication.wanted() {
+            let inputs = vec![name.to_string()];
+            let kept = old.iter().position(|table| table.inputs == inputs);
+            let kept = kept.map(|at| old.swap_remove(at));
+            self.tables.push(kept.unwrap_or_else(|| Watching {
+                watch: Arc::new(Watch::of_table(wanted.clone())),
+                inputs,
+            }));
+        }
+        for Watching { watch, .. } in &old {
+            watch.set_live(false);
+        }
+        let tables = self.tables.iter().map(|table| table.watch.clone());
+        self.shelves.follows(tables.collect());
     }
 }
