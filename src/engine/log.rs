@@ -128,7 +128,7 @@ pub(super) enum RunState {
 
 impl QueryLog {
     pub fn begin(&self, sql: &str) -> Running {
-        let mut text = sql.to_string();
+        let mut text = belvedere_sql::redacted(sql).into_owned();
         if text.len() > TEXT_BYTES {
             text.truncate(text.floor_char_boundary(TEXT_BYTES));
             text.push('…');

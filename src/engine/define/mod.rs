@@ -111,6 +111,18 @@ impl Context<'_> {
             Statement::AlterSchema(alter) => schema::rename_schema(world, alter),
             Statement::DropSchema(drop) => schema::drop_schema(world, drop),
             Statement::CommentOn(comment) => self.comment(world, comment).await,
+            Statement::CreateUser(_)
+            | Statement::CreateRole(_)
+            | Statement::AlterRole(_)
+            | Statement::DropRole(_)
+            | Statement::Grant(_)
+            | Statement::Revoke(_)
+            | Statement::CreatePolicy(_)
+            | Statement::DropPolicy(_)
+            | Statement::CreateMask(_)
+            | Statement::DropMask(_) => Err(Error::NotInThisVersion {
+                what: statement.kind().into_owned(),
+            }),
             Statement::Other(other) => {
                 let text = other.to_string();
                 let words = text.split_whitespace().take_while(|w| {
