@@ -40,9 +40,11 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A login that is tried: what it is checked by. Until it [succeeds](Logins::succeeded) it counts as one that failed.
+/// A login that is tried: what it is checked by. Unless it [succeeds](Tried::succeeded), it has failed when it is dropped.
 #[derive(Debug)]
-pub struct Tried {
+pub struct Tried<'a> {
+    throttle: &'a Mutex<Throttle>,
+    is_right: bool,
     pub verifier: Verifier,
     /// There is no such user, or none that logs in by a password: whatever is said, it is wrong.
     pub is_nobody: bool,
@@ -61,24 +63,26 @@ impl Logins {
     }
 
     /// Somebody there says to be this user.
-    pub fn tries(&self, accounts: &Accounts, user: &str, from: IpAddr) -> Result<Tried, Refused> {
-        let tried = lock(&self.throttle).tries(from, user, Instant::now());
-        tried.map_err(|wait| Refused::TooMany { wait })?;
+    pub fn tries(
+        &self,
+        accounts: &Accounts,
+        user: &str,
+        from: IpAddr,
+    ) -> Result<Tried<'_>, Refused> {
+        let admitted = lock(&self.throttle).admits(from, user, Instant::now());
+        admitted.map_err(|wait| Refused::TooMany { wait })?;
         let login = accounts
             .get(user)
             .and_then(|account| account.login.as_ref());
         let kept = login.and_then(|login| login.verifier.as_ref()?.parse().ok());
         Ok(Tried {
+            throttle: &self.throttle,
+            is_right: false,
             is_nobody: kept.is_none(),
             verifier: kept.unwrap_or_else(|| Verifier::mock(&self.secret.0, user)),
             from,
             user: user.to_string(),
         })
-    }
-
-    /// It was right.
-    pub fn succeeded(&self, tried: &Tried) {
-        lock(&self.throttle).succeeded(tried.from, &tried.user);
     }
 
     /// Whether this is the user's password. It takes some milliseconds of a processor, whoever it is.
@@ -94,7 +98,7 @@ impl Logins {
         if !is_right || tried.is_nobody {
             return Err(Refused::Wrong);
         }
-        self.succeeded(&tried);
+        tried.succeeded();
         Ok(())
     }
 
@@ -112,6 +116,23 @@ impl Logins {
     /// No token stands for this user any more: its password is another now, or it is gone.
     pub fn revoke_all_of(&self, user: &str) {
         lock(&self.tokens).revoke_all_of(user);
+    }
+}
+
+impl Tried<'_> {
+    /// It was right.
+    pub fn succeeded(mut self) {
+        self.is_right = true;
+    }
+}
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        let mut throttle = lock(self.throttle);
+        match self.is_right {
+            true => throttle.succeeded(self.from, &self.user, Instant::now()),
+            false => throttle.failed(self.from, &self.user, Instant::now()),
+        }
     }
 }
 

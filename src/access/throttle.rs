@@ -9,6 +9,7 @@ const MOST: NonZeroUsize = NonZeroUsize::new(10_000).expect("some");
 /// Failures that are taken at once, of one address and of one user from one address.
 const PER_ADDRESS: f64 = 30.0;
 const PER_USER: f64 = 10.0;
+const MOST_DEBT: f64 = 60.0;
 /// After that, one each so often.
 const EACH: Duration = Duration::from_secs(2);
 
@@ -46,9 +47,17 @@ impl Bucket {
         }
     }
 
+    fn full(most: f64, now: Instant) -> Self {
+        Self {
+            tokens: most,
+            at: now,
+        }
+    }
+
+    /// Of many that are tried at once more may fail than there are tokens: it is in debt then.
     fn less(self) -> Self {
         Self {
-            tokens: self.tokens - 1.0,
+            tokens: (self.tokens - 1.0).max(-MOST_DEBT),
             ..self
         }
     }
@@ -70,46 +79,54 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// A login is tried: each try is taken for one that fails until it [succeeds](Self::succeeded), so that many at once are no
-    /// way around.
+    /// Whether a login may be tried. Several may be at once: those that fail count when they have.
     ///
     /// # Errors
     /// How long to wait: too many have failed.
-    pub fn tries(&mut self, from: IpAddr, user: &str, now: Instant) -> Result<(), Duration> {
+    pub fn admits(&mut self, from: IpAddr, user: &str, now: Instant) -> Result<(), Duration> {
         let from = place(from);
-        let key = (from, user.to_string());
-        let full = |most| Bucket {
-            tokens: most,
-            at: now,
-        };
-        let address = self.addresses.get(&from).copied();
-        let address = address.unwrap_or(full(PER_ADDRESS)).at(now, PER_ADDRESS);
-        let user = self.users.get(&key).copied().unwrap_or(User {
-            bucket: full(PER_USER),
-            is_known: false,
-        });
-        let bucket = user.bucket.at(now, PER_USER);
+        let (address, user) = (self.address(from, now), self.user(from, user, now));
         let of_address = address.wait().filter(|_| !user.is_known);
-        if let Some(wait) = of_address.max(bucket.wait()) {
-            return Err(wait);
-        }
-        if !user.is_known {
-            self.addresses.put(from, address.less());
-        }
-        let bucket = bucket.less();
-        self.users.put(key, User { bucket, ..user });
-        Ok(())
+        of_address.max(user.bucket.wait()).map_or(Ok(()), Err)
     }
 
-    /// The try was right: it does not count.
-    pub fn succeeded(&mut self, from: IpAddr, user: &str) {
+    /// One has failed.
+    pub fn failed(&mut self, from: IpAddr, user: &str, now: Instant) {
         let from = place(from);
-        if let Some(user) = self.users.get_mut(&(from, user.to_string())) {
-            let was_known = std::mem::replace(&mut user.is_known, true);
-            user.bucket.tokens = PER_USER;
-            if let (false, Some(bucket)) = (was_known, self.addresses.get_mut(&from)) {
-                bucket.tokens = (bucket.tokens + 1.0).min(PER_ADDRESS);
-            }
+        let mut of_user = self.user(from, user, now);
+        if !of_user.is_known {
+            let address = self.address(from, now);
+            self.addresses.put(from, address.less());
+        }
+        of_user.bucket = of_user.bucket.less();
+        self.users.put((from, user.to_string()), of_user);
+    }
+
+    /// One was right.
+    pub fn succeeded(&mut self, from: IpAddr, user: &str, now: Instant) {
+        let known = User {
+            bucket: Bucket::full(PER_USER, now),
+            is_known: true,
+        };
+        self.users.put((place(from), user.to_string()), known);
+    }
+
+    fn address(&mut self, from: IpAddr, now: Instant) -> Bucket {
+        let known = self.addresses.get(&from).copied();
+        known.map_or(Bucket::full(PER_ADDRESS, now), |bucket| {
+            bucket.at(now, PER_ADDRESS)
+        })
+    }
+
+    fn user(&mut self, from: IpAddr, user: &str, now: Instant) -> User {
+        let known = self.users.get(&(from, user.to_string())).copied();
+        let user = known.unwrap_or(User {
+            bucket: Bucket::full(PER_USER, now),
+            is_known: false,
+        });
+        User {
+            bucket: user.bucket.at(now, PER_USER),
+            ..user
         }
     }
 }
@@ -133,62 +150,80 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// One is tried, and fails.
+    fn fails(throttle: &mut Throttle, from: IpAddr, user: &str, now: Instant) -> bool {
+        let is_admitted = throttle.admits(from, user, now).is_ok();
+        if is_admitted {
+            throttle.failed(from, user, now);
+        }
+        is_admitted
+    }
+
     #[test]
     fn who_fails_too_often_waits() {
         let (mut throttle, mut now) = (Throttle::default(), Instant::now());
         let from = address("192.0.2.1");
         for _ in 0..10 {
-            throttle.tries(from, "ana", now).unwrap();
+            assert!(fails(&mut throttle, from, "ana", now));
         }
-        let wait = throttle.tries(from, "ana", now).unwrap_err();
+        let wait = throttle.admits(from, "ana", now).unwrap_err();
         assert_eq!(wait, EACH);
         // Others are not harmed: another user there, the same user elsewhere.
-        throttle.tries(from, "bob", now).unwrap();
-        throttle.tries(address("192.0.2.2"), "ana", now).unwrap();
+        throttle.admits(from, "bob", now).unwrap();
+        throttle.admits(address("192.0.2.2"), "ana", now).unwrap();
         now += wait;
-        throttle.tries(from, "ana", now).unwrap();
-        assert!(throttle.tries(from, "ana", now).is_err());
+        assert!(fails(&mut throttle, from, "ana", now));
+        assert!(!fails(&mut throttle, from, "ana", now));
     }
 
     #[test]
     fn many_names_from_one_address_are_limited_together() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         let from = address("2001:db8::1");
-        let tried = (0..100).filter(|n| throttle.tries(from, &n.to_string(), now).is_ok());
+        let tried = (0..100).filter(|n| fails(&mut throttle, from, &n.to_string(), now));
         assert_eq!(tried.count(), 30);
         // The same network.
-        assert!(throttle.tries(address("2001:db8::2"), "x", now).is_err());
-        assert!(throttle.tries(address("2001:db8:1::1"), "x", now).is_ok());
+        assert!(throttle.admits(address("2001:db8::2"), "x", now).is_err());
+        assert!(throttle.admits(address("2001:db8:1::1"), "x", now).is_ok());
     }
 
     #[test]
-    fn what_is_right_does_not_count() {
+    fn many_that_are_right_at_once_are_admitted_and_many_that_are_wrong_are_in_debt() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         let from = address("::ffff:192.0.2.1");
         for _ in 0..1000 {
-            throttle.tries(from, "ana", now).unwrap();
-            throttle.succeeded(address("192.0.2.1"), "ana");
+            throttle.admits(from, "ana", now).unwrap();
         }
+        for _ in 0..1000 {
+            throttle.succeeded(address("192.0.2.1"), "ana", now);
+        }
+        for _ in 0..30 {
+            throttle.failed(from, "ana", now);
+        }
+        assert_eq!(throttle.admits(from, "ana", now), Err(21 * EACH));
+        for _ in 0..1000 {
+            throttle.failed(from, "ana", now);
+        }
+        assert_eq!(throttle.admits(from, "ana", now), Err(61 * EACH));
     }
 
     #[test]
     fn who_has_logged_in_there_before_is_not_kept_out_by_others() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         let from = address("192.0.2.1");
-        throttle.tries(from, "ana", now).unwrap();
-        throttle.succeeded(from, "ana");
+        throttle.succeeded(from, "ana", now);
         for n in 0..100_000 {
-            let _ = throttle.tries(from, &(n % 100).to_string(), now);
+            fails(&mut throttle, from, &(n % 100).to_string(), now);
         }
-        assert!(throttle.tries(from, "bob", now).is_err());
-        throttle.tries(from, "ana", now).unwrap();
+        assert!(throttle.admits(from, "bob", now).is_err());
+        throttle.admits(from, "ana", now).unwrap();
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for n in 0..20_000u32 {
-            let _ = throttle.tries(IpAddr::from(n.to_be_bytes()), "ana", now);
+            throttle.failed(IpAddr::from(n.to_be_bytes()), "ana", now);
         }
         assert_eq!(
             (throttle.addresses.len(), throttle.users.len()),

@@ -164,6 +164,35 @@ impl World {
         }
     }
 
+    /// Why a kept view cannot be read, as whoever sees this world is told of it: what it reads is for who has defined it.
+    pub fn shown_refusal(&self, view: &ObjectId, e: Error) -> Error {
+        let allowed = self.allowed(view);
+        if allowed == Allowed::All {
+            return e;
+        }
+        let name = match allowed.sees() {
+            true => format!("materialized view {view}"),
+            false => "what a view reads".to_string(),
+        };
+        match e {
+            Error::Timeout { .. } | Error::Cancelled => e,
+            // It is of the view alone.
+            Error::TooOld { .. } if allowed.sees() => e,
+            Error::TooOld { .. } => Error::TooOld {
+                message: format!("{name} is older than it may be"),
+                help: "A larger max_staleness admits it".to_string(),
+            },
+            Error::Data { sqlstate, .. } => Error::Data {
+                message: format!("{name} cannot be read: a row fails"),
+                sqlstate,
+            },
+            _ => Error::invalid_with_help(
+                format!("{name} cannot be read now"),
+                "Who has defined it is told why",
+            ),
+        }
+    }
+
     /// # Errors
     /// Whoever sees this world may not do this with it.
     pub fn permits(&self, privilege: Privilege, id: &ObjectId) -> Result<()> {

@@ -115,6 +115,18 @@ impl Names {
         wanted: BTreeMap<ObjectId, WantedCopy>,
         deadline: Option<Instant>,
     ) -> Result<Readable, Unreadable> {
+        let found = self.found_readable(wanted, deadline).await;
+        found.map_err(|refused| Unreadable {
+            error: self.world.shown_refusal(&refused.view, refused.error),
+            ..refused
+        })
+    }
+
+    async fn found_readable(
+        &self,
+        wanted: BTreeMap<ObjectId, WantedCopy>,
+        deadline: Option<Instant>,
+    ) -> Result<Readable, Unreadable> {
         let views = &self.inner.views;
         let Some(snapshot) = &self.caller.snapshot else {
             return views.together(&wanted, deadline).await;

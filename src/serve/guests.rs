@@ -1,10 +1,12 @@
 //! Who clients are, by what they say: nothing, a name and a password, or a token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tokio::sync::Mutex;
 
 use crate::access::Refused;
 use crate::engine::{Engine, Who};
@@ -81,11 +83,17 @@ pub(in crate::serve) struct Guests {
     engine: Engine,
     /// Serve clients that are not on loopback, too, although there are no users.
     trusts_all: bool,
+    /// Passwords are checked one by one: what that costs is bounded, whoever tries.
+    checking: Arc<Mutex<()>>,
 }
 
 impl Guests {
     pub fn new(engine: Engine, trusts_all: bool) -> Self {
-        Self { engine, trusts_all }
+        Self {
+            engine,
+            trusts_all,
+            checking: Arc::default(),
+        }
     }
 
     /// A client that does not say who it is, and need not.
@@ -109,6 +117,7 @@ impl Guests {
                 // Where it comes from is always known of who comes by a network.
                 let from = from.unwrap_or(IpAddr::from([127, 0, 0, 1]));
                 let engine = self.engine.clone();
+                let _only = self.checking.lock().await;
                 // It is a matter of milliseconds, which others need not wait for.
                 let checked = tokio::task::spawn_blocking(move || {
                     let accounts = engine.accounts();

@@ -49,7 +49,7 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
     let Some(proof) = proof else {
         return refuse(wire, "28P01", &Refused::Wrong.to_string()).await;
     };
-    engine.logins().succeeded(&tried);
+    tried.succeeded();
     wire.out.sasl_final(&proof);
     Ok(Some(Who::User(user.into())))
 }
