@@ -418,12 +418,16 @@ impl Session {
         if !freshness.parts.is_empty() {
             self.told_so_far().add_under(settings, &freshness);
         }
-        let freshness = self.shown(freshness);
+        let world = self.world();
+        let freshness = match world.is_whole() {
+            true => freshness,
+            // What views read is not there for everybody.
+            false => freshness.shown(|name| world.names(name)),
+        };
         if settings.freshness_notice || freshness.is_stale() {
             answer.notices.push(format!("Read from {freshness}"));
         }
         answer.freshness = Arc::new(freshness);
-        let world = self.world();
         if !world.is_whole() {
             let schema = answer.stream.schema();
             let rows = answer
@@ -432,15 +436,6 @@ impl Session {
             answer.stream = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
         }
         labels::shown_answer(answer, settings.one_database)
-    }
-
-    /// Of what it was made without what is not there for whoever's session it is: what views read.
-    fn shown(&self, freshness: Freshness) -> Freshness {
-        let world = self.world();
-        match world.is_whole() {
-            true => freshness,
-            false => freshness.shown(|name| world.names(name)),
-        }
     }
 
     /// Those notices that this session has not been given yet.
