@@ -110,6 +110,13 @@ pub enum Error {
         help: String,
         sqlstate: &'static str,
     },
+    /// Whoever asks may not do that.
+    #[error("{message}. {help}")]
+    Denied {
+        message: String,
+        help: String,
+        sqlstate: &'static str,
+    },
     /// A client sent what its protocol does not have, or a value that is none of its type.
     #[error("{message}")]
     Protocol {
@@ -190,6 +197,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn denied(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Denied {
+            message: message.into(),
+            help: help.into(),
+            sqlstate: "42501",
+        }
+    }
+
     /// What the caller should do about it.
     pub fn kind(&self) -> Kind {
         match self {
@@ -228,6 +243,7 @@ impl Error {
             Self::Consistency { .. } => "consistency",
             Self::NotWritable { .. } => "not_writable",
             Self::Transaction { .. } => "transaction",
+            Self::Denied { .. } => "denied",
             Self::Protocol { .. } => "protocol",
             Self::Internal(_) => "internal",
         }
@@ -247,11 +263,12 @@ impl Error {
             Self::Unknown { what, .. } => match *what {
                 "schema" => "3F000",
                 "setting" => "42704",
-                "source" => "42704",
+                "source" | "user" | "role" | "user or role" => "42704",
                 _ => "42P01",
             },
             Self::Exists { what, .. } => match *what {
                 "schema" => "42P06",
+                "user" | "role" => "42710",
                 _ => "42P07",
             },
             Self::InUse { .. } => "2BP01",
@@ -283,6 +300,7 @@ impl Error {
             Self::Consistency { .. } => "55000",
             Self::Transaction { sqlstate, .. }
             | Self::NotWritable { sqlstate, .. }
+            | Self::Denied { sqlstate, .. }
             | Self::Protocol { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
@@ -297,6 +315,7 @@ impl Error {
             | Self::Invalid { help, .. }
             | Self::Store { help, .. } => help.as_deref(),
             Self::Subscription { help, .. }
+            | Self::Denied { help, .. }
             | Self::Transaction { help, .. }
             | Self::NotWritable { help, .. } => Some(help),
             Self::Source(e) => e.help.as_deref(),

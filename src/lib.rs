@@ -21,6 +21,7 @@
 //! | `freshness` | what answers were made of, and how old that is |
 //! | `views` | the life of kept views: filled, brought up to date, read |
 //! | [`federation`] | DataFusion plan → fragments at the sources |
+//! | `access` | users, roles, what is granted to them, and how they prove who they are |
 //! | [`catalog`] | definitions, the durable catalog, system tables |
 //! | `exact` | sums of floats that do not depend on the order of rows |
 //! | [`replication`] | a source's snapshot and stream of changes → epochs |
@@ -30,6 +31,7 @@
 //!
 //! *Invariant:* arrows point one way, downwards in this table.
 
+mod access;
 pub mod catalog;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,21 +1,38 @@
 //! The statements.
 
+use std::fmt;
+
 use sqlparser::ast::{Ident, Query};
 
+use crate::access::{
+    AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
+};
 use crate::name::Name;
 use crate::options::{Options, Value};
+use crate::redact::redacted;
 
 /// A statement with the text it was read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Spanned {
     /// What was read.
     pub statement: Statement,
-    /// Its text, from its first to its last token, without the `;`.
+    /// Its text, from its first to its last token, without the `;`. What may be shown of it is [`redacted`](crate::redacted).
     pub text: String,
     /// Line of its first token in the whole text, from 1.
     pub line: u64,
     /// Column (in characters) of its first token, from 1.
     pub column: u64,
+}
+
+impl fmt::Debug for Spanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spanned")
+            .field("statement", &self.statement)
+            .field("text", &redacted(&self.text))
+            .field("line", &self.line)
+            .field("column", &self.column)
+            .finish()
+    }
 }
 
 /// One SQL statement.
@@ -52,6 +69,26 @@ pub enum Statement {
     DropSchema(DropSchema),
     /// `COMMENT ON VIEW v IS 'text'`
     CommentOn(CommentOn),
+    /// `CREATE USER [IF NOT EXISTS] u [PASSWORD 'text' | NULL] [SUPERUSER | NOSUPERUSER]`
+    CreateUser(CreateUser),
+    /// `CREATE ROLE [IF NOT EXISTS] r`
+    CreateRole(CreateRole),
+    /// `ALTER USER | ROLE r …`
+    AlterRole(AlterRole),
+    /// `DROP USER | ROLE [IF EXISTS] r, s`
+    DropRole(DropRole),
+    /// `GRANT r TO u`, `GRANT SELECT ON v TO r, PUBLIC`
+    Grant(Grant),
+    /// `REVOKE r FROM u`, `REVOKE SELECT ON v FROM r, PUBLIC`
+    Revoke(Grant),
+    /// `CREATE [OR REPLACE] POLICY p ON v [TO r, s] USING (condition)`
+    CreatePolicy(CreatePolicy),
+    /// `DROP POLICY [IF EXISTS] p ON v`
+    DropPolicy(DropRule),
+    /// `CREATE [OR REPLACE] MASK m ON v (a) [TO r, s] USING (expression)`
+    CreateMask(CreateMask),
+    /// `DROP MASK [IF EXISTS] m ON v`
+    DropMask(DropRule),
     /// `SHOW …`
     Show(Show),
     /// `DESCRIBE t`: its columns.

@@ -9,7 +9,7 @@ use crate::exact::exact;
 use crate::name::{write_ident, write_quoted};
 
 /// A list between commas.
-struct List<'a, T>(&'a [T]);
+pub(crate) struct List<'a, T>(pub &'a [T]);
 
 impl<T: Display> Display for List<'_, T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -24,7 +24,7 @@ impl<T: Display> Display for List<'_, T> {
 }
 
 /// An identifier through our own printer.
-struct Id<'a>(&'a Ident);
+pub(crate) struct Id<'a>(pub &'a Ident);
 
 impl Display for Id<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,7 @@ impl Display for Id<'_> {
 }
 
 /// Identifiers between commas, in parentheses.
-struct Columns<'a>(&'a [Ident]);
+pub(crate) struct Columns<'a>(pub &'a [Ident]);
 
 impl Display for Columns<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -52,7 +52,7 @@ impl Display for Text<'_> {
 }
 
 /// `word` if it was written, with a space behind it.
-fn when(condition: bool, word: &'static str) -> &'static str {
+pub(crate) fn when(condition: bool, word: &'static str) -> &'static str {
     if condition { word } else { "" }
 }
 
@@ -85,6 +85,16 @@ impl Display for Statement {
             Statement::AlterSchema(s) => s.fmt(f),
             Statement::DropSchema(s) => s.fmt(f),
             Statement::CommentOn(s) => s.fmt(f),
+            Statement::CreateUser(s) => s.fmt(f),
+            Statement::CreateRole(s) => s.fmt(f),
+            Statement::AlterRole(s) => s.fmt(f),
+            Statement::DropRole(s) => s.fmt(f),
+            Statement::Grant(s) => s.write(f, "GRANT", "TO"),
+            Statement::Revoke(s) => s.write(f, "REVOKE", "FROM"),
+            Statement::CreatePolicy(s) => s.fmt(f),
+            Statement::DropPolicy(s) => s.write(f, "POLICY"),
+            Statement::CreateMask(s) => s.fmt(f),
+            Statement::DropMask(s) => s.write(f, "MASK"),
             Statement::Show(s) => s.fmt(f),
             Statement::Describe { name } => write!(f, "DESCRIBE {name}"),
             Statement::DescribeQuery(query) => {
@@ -200,18 +210,23 @@ impl Display for DropIndex {
 impl Display for AlterView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let exists = when(self.if_exists, "IF EXISTS ");
-        let called = match self.called {
-            Called::View => "VIEW",
-            Called::MaterializedView => "MATERIALIZED VIEW",
-            Called::Table => "TABLE",
-        };
-        write!(f, "ALTER {called} {exists}{} ", self.name)?;
+        write!(f, "ALTER {} {exists}{} ", self.called, self.name)?;
         match &self.action {
             ViewAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
             ViewAction::SetSchema(schema) => write!(f, "SET SCHEMA {schema}"),
             ViewAction::SetOptions(options) => write!(f, "SET {options}"),
             ViewAction::ResetOptions(names) => write!(f, "RESET {}", Columns(names)),
         }
+    }
+}
+
+impl Display for Called {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Called::View => "VIEW",
+            Called::MaterializedView => "MATERIALIZED VIEW",
+            Called::Table => "TABLE",
+        })
     }
 }
 
@@ -322,8 +337,13 @@ impl Display for Set {
             Some(SetScope::Local) => f.write_str("LOCAL ")?,
             None => {}
         }
-        write!(f, "{} = ", self.name)?;
-        match &self.value {
+        write!(f, "{} = {}", self.name, self.value)
+    }
+}
+
+impl Display for SetValue {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
             SetValue::Default => f.write_str("DEFAULT"),
             SetValue::Values(values) => List(values).fmt(f),
         }

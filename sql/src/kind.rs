@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::access::RoleKind;
 use crate::ast::{Called, Statement, Transaction};
 
 impl Statement {
@@ -12,6 +13,7 @@ impl Statement {
     ///     ("CREATE OR REPLACE VIEW v AS SELECT 1", "CREATE VIEW"),
     ///     ("CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE MATERIALIZED VIEW"),
     ///     ("WITH a AS (SELECT 1) SELECT * FROM a", "SELECT"),
+    ///     ("DROP USER IF EXISTS ana", "DROP USER"),
     ///     ("insert into t values (1)", "INSERT"),
     ///     ("create or replace table t (a int)", "CREATE TABLE"),
     /// ] {
@@ -41,6 +43,22 @@ impl Statement {
             Statement::AlterSchema(_) => "ALTER SCHEMA",
             Statement::DropSchema(_) => "DROP SCHEMA",
             Statement::CommentOn(_) => "COMMENT",
+            Statement::CreateUser(_) => "CREATE USER",
+            Statement::CreateRole(_) => "CREATE ROLE",
+            Statement::AlterRole(role) => match role.called {
+                RoleKind::User => "ALTER USER",
+                RoleKind::Role => "ALTER ROLE",
+            },
+            Statement::DropRole(role) => match role.called {
+                RoleKind::User => "DROP USER",
+                RoleKind::Role => "DROP ROLE",
+            },
+            Statement::Grant(_) => "GRANT",
+            Statement::Revoke(_) => "REVOKE",
+            Statement::CreatePolicy(_) => "CREATE POLICY",
+            Statement::DropPolicy(_) => "DROP POLICY",
+            Statement::CreateMask(_) => "CREATE MASK",
+            Statement::DropMask(_) => "DROP MASK",
             Statement::Show(_) => "SHOW",
             Statement::Describe { .. } | Statement::DescribeQuery(_) => "DESCRIBE",
             Statement::Set(_) => "SET",

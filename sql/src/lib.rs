@@ -27,6 +27,7 @@
 //! # Ok::<(), belvedere_sql::ParseError>(())
 //! ```
 
+mod access;
 mod ast;
 mod balance;
 mod dialect;
@@ -38,9 +39,15 @@ mod limits;
 mod name;
 mod options;
 mod parser;
+mod redact;
 mod words;
 mod write;
 
+pub use access::{
+    AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
+    GrantOn, Granted, GrantedPrivilege, Grantee, Password, Privilege, Privileges, RoleAction,
+    RoleKind, SetPassword, UserOptions, Using,
+};
 pub use ast::{
     AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,
     CreateIndex, CreateSchema, CreateSource, CreateView, Declare, DropIndex, DropSchema,
@@ -52,5 +59,6 @@ pub use limits::{MAX_BOOLEANS, MAX_DEPTH, MAX_NESTING, MAX_TEXT_BYTES};
 pub use name::{Name, fold, ident};
 pub use options::{Options, Value};
 pub use parser::{parse, parse_one};
-pub use sqlparser::ast::{Ident, Query};
+pub use redact::redacted;
+pub use sqlparser::ast::{Expr, Ident, Query};
 pub use write::{Change, Write};

@@ -49,6 +49,22 @@ pub(crate) fn location_of(sql: &str, byte: usize) -> Location {
     Location::new(line as u64, column as u64)
 }
 
+/// The byte of a place at or behind a mark: a byte and its place.
+pub(crate) fn bytes_to(sql: &str, (mut byte, mut at): (usize, Location), place: Location) -> usize {
+    for c in sql[byte..].chars() {
+        if (at.line, at.column) >= (place.line, place.column) {
+            break;
+        }
+        byte += c.len_utf8();
+        if c == '\n' {
+            at = Location::new(at.line + 1, 1);
+        } else {
+            at.column += 1;
+        }
+    }
+    byte
+}
+
 /// Nesting, and the depth of the tree that chains of operators make of each statement.
 pub(crate) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), ParseError> {
     let mut levels = vec![Level::default()];

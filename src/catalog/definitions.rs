@@ -6,6 +6,8 @@ use belvedere_connector::Table;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{Account, Grants};
+
 /// The engine's own catalog.
 pub const CATALOG: &str = "belvedere";
 /// The schema of own views that name none.
@@ -30,6 +32,9 @@ pub struct Definitions {
     pub discoveries: BTreeMap<String, Arc<Discovery>>,
     /// `COMMENT ON` what is not ours to define: schemas, tables and columns, by dotted name.
     pub comments: BTreeMap<ObjectId, String>,
+    /// Users and roles, by name.
+    pub accounts: BTreeMap<String, Account>,
+    pub grants: Grants,
 }
 
 /// A source as defined.
@@ -43,6 +48,9 @@ pub struct SourceDefinition {
     pub about: About,
     pub comment: Option<String>,
     pub owns: Vec<Ownership>,
+    /// The user who defined it. None: the administrator, before there was any, or whoever has the data directory.
+    #[serde(default)]
+    pub definer: Option<String>,
 }
 
 /// Who answers for a definition: text for people.
@@ -114,6 +122,9 @@ pub struct ViewDefinition {
     /// None: it is virtual.
     #[serde(default)]
     pub materialized: Option<Materialized>,
+    /// The user who defined it: what it reads is read with the rights of that user. None: as of a source.
+    #[serde(default)]
+    pub definer: Option<String>,
 }
 
 /// How a view's rows are kept.
@@ -192,6 +203,11 @@ impl ObjectId {
         self.0.first().map_or("", String::as_str)
     }
 
+    /// What it is in, up to itself: source, schema, table.
+    pub fn scopes(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        (1..=self.0.len()).map(|parts| Self(self.0[..parts].to_vec()))
+    }
+
     /// Whether this is `scope` or something in it.
     pub fn is_within(&self, scope: &ObjectId) -> bool {
         self.0.starts_with(&scope.0)
@@ -226,6 +242,40 @@ impl Definitions {
     pub fn view(&self, schema: &str, name: &str) -> Option<&Arc<ViewDefinition>> {
         // BTreeMap offers no borrowed lookup for pairs of strings.
         self.views.get(&(schema.to_string(), name.to_string()))
+    }
+
+    /// Whether somebody logs in: before the first user, whoever is on loopback is the administrator.
+    pub fn has_users(&self) -> bool {
+        self.accounts
+            .values()
+            .any(|account| account.login.is_some())
+    }
+
+    /// What is said about `scope` and what is in it, and who may do what with it, is forgotten.
+    pub fn forget(&mut self, scope: &ObjectId) {
+        self.comments.retain(|on, _| !on.is_within(scope));
+        self.grants.retain(|(on, _), _| !on.is_within(scope));
+    }
+
+    /// What is said about `from` and what is in it, and who may do what with it, is now so of `to`.
+    pub fn follow(&mut self, from: &ObjectId, to: &ObjectId) {
+        let follow = |on: &mut ObjectId| {
+            if on.is_within(from) {
+                on.0.splice(..from.0.len(), to.0.iter().cloned());
+            }
+        };
+        let comments = std::mem::take(&mut self.comments).into_iter();
+        let comments = comments.map(|(mut on, text)| {
+            follow(&mut on);
+            (on, text)
+        });
+        self.comments = comments.collect();
+        let grants = std::mem::take(&mut self.grants).into_iter();
+        let grants = grants.map(|((mut on, to), granted)| {
+            follow(&mut on);
+            ((on, to), granted)
+        });
+        self.grants = grants.collect();
     }
 
     pub fn tables(&self, source: &str) -> &[Arc<Table>] {

@@ -7,12 +7,17 @@ use redb::Database;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{Account, Granted, Grantee};
 use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
 
 /// The layout of the records. A newer one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// That of a catalog without users. With users it is a newer one: a version that does not know them must not open it, and serve
+/// everybody.
+const WITHOUT_USERS: u32 = 1;
 const FORMAT_KEY: &str = "format";
+const SECRET_KEY: &str = "secret";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -111,9 +116,12 @@ impl Store {
     fn check_format(&self) -> Result<(), StoreError> {
         let found = self.state().records.get(FORMAT_KEY).cloned();
         match found {
-            None => self.write(Some((Records::new(), record(FORMAT_KEY, &FORMAT)?)), None),
+            None => {
+                let format = record(FORMAT_KEY, &WITHOUT_USERS)?;
+                self.write(Some((Records::new(), format)), None)
+            }
             Some(text) => match decode(FORMAT_KEY, &text)? {
-                FORMAT => Ok(()),
+                WITHOUT_USERS..=FORMAT => Ok(()),
                 found => Err(StoreError::NewerFormat {
                     path: self.files.place(),
                     found,
@@ -124,6 +132,20 @@ impl Store {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A secret of this catalog's own, which is the same each time that it is opened.
+    ///
+    /// # Errors
+    /// If it is not there yet, and cannot be written.
+    pub fn secret(&self) -> Result<[u8; 32], StoreError> {
+        let known = self.state().records.get(SECRET_KEY).cloned();
+        if let Some(known) = known {
+            return decode(SECRET_KEY, &known);
+        }
+        let secret: [u8; 32] = random();
+        self.write(Some((Records::new(), record(SECRET_KEY, &secret)?)), None)?;
+        Ok(secret)
     }
 
     /// # Errors
@@ -156,6 +178,14 @@ impl Store {
                 Some(("comment", _)) => {
                     let Comment { on, text } = decode(&key, &text)?;
                     definitions.comments.insert(on, text);
+                }
+                Some(("account", _)) => {
+                    let account: Account = decode(&key, &text)?;
+                    definitions.accounts.insert(account.name.clone(), account);
+                }
+                Some(("grant", _)) => {
+                    let Grant { on, to, what } = decode(&key, &text)?;
+                    definitions.grants.insert((on, to), what);
                 }
                 _ => {}
             }
@@ -238,8 +268,19 @@ struct Comment {
     text: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Grant {
+    on: ObjectId,
+    to: Grantee,
+    what: Granted,
+}
+
 fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreError> {
-    let mut records = BTreeMap::new();
+    let format = match definitions.accounts.is_empty() {
+        true => WITHOUT_USERS,
+        false => FORMAT,
+    };
+    let mut records = record(FORMAT_KEY, &format)?;
     for (name, source) in &definitions.sources {
         records.append(&mut record(format!("source/{name}"), source)?);
     }
@@ -259,7 +300,30 @@ fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreEr
         };
         records.append(&mut record(format!("comment/{on}"), &comment)?);
     }
+    for (name, account) in &definitions.accounts {
+        records.append(&mut record(format!("account/{name}"), account)?);
+    }
+    for ((on, to), what) in &definitions.grants {
+        let grant = Grant {
+            on: on.clone(),
+            to: to.clone(),
+            what: what.clone(),
+        };
+        // In full: shortened, a view's name could be a source's.
+        let name = belvedere_sql::Name::new(&on.0);
+        records.append(&mut record(format!("grant/{name} TO {to}"), &grant)?);
+    }
     Ok(records)
+}
+
+/// Bytes that nobody can guess.
+///
+/// # Panics
+/// If the operating system has none, which it has from when it is started on.
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes
 }
 
 fn record<T: Serialize>(

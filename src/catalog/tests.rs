@@ -1,5 +1,6 @@
 //! What the store keeps, and what it does when the disk fails.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,10 @@ use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};
 
 use super::database::{FILE, Files, InFolder, NEW_FILE};
-use super::{Definitions, Store, StoreError};
+use super::{
+    Account, CATALOG, Columns, Definitions, Granted, Grantee, Login, ObjectId, PUBLIC, Privilege,
+    SourceDefinition, Store, StoreError,
+};
 
 #[test]
 fn definitions_and_a_manifest_are_there_after_a_restart() {
@@ -34,6 +38,57 @@ fn definitions_and_a_manifest_are_there_after_a_restart() {
         Store::open(dir.path()).unwrap().manifest(),
         Some(b"two".into())
     );
+}
+
+#[test]
+fn users_and_grants_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let none = Definitions::default();
+    let mut some = none.clone();
+    let login = Login {
+        verifier: Some("SCRAM-SHA-256$…".into()),
+        is_superuser: true,
+    };
+    for (name, login) in [("ana", Some(login)), ("sales", None)] {
+        let account = Account {
+            name: name.into(),
+            login,
+            member_of: BTreeSet::from(["all".to_string()]),
+        };
+        some.accounts.insert(name.into(), account);
+    }
+    let columns = Columns::These(BTreeSet::from(["id".to_string()]));
+    let read = Granted::from([
+        (Privilege::Select, columns),
+        (Privilege::Insert, Columns::All),
+    ]);
+    // The view and the source are shown the same.
+    let (view, source) = (ObjectId::new([CATALOG, PUBLIC, "x"]), ObjectId::new(["x"]));
+    for on in [view, source] {
+        for to in [Grantee::Public, Grantee::Account("public".into())] {
+            some.grants.insert((on.clone(), to), read.clone());
+        }
+    }
+    store.commit(&none, &some).unwrap();
+    let secret = store.secret().unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(
+        (store.load().unwrap(), store.secret().unwrap()),
+        (some.clone(), secret)
+    );
+    store.commit(&some, &none).unwrap();
+    drop(store);
+    assert_eq!(Store::open(dir.path()).unwrap().load().unwrap(), none);
+}
+
+#[test]
+fn a_definition_of_an_earlier_version_is_read() {
+    let text = r#"{"name":"erp","url":"sqlite:/x","options":{},"about":{"owner":null,"contact":null,"event":null,
+        "impact":null,"runbook":null},"comment":null,"owns":[]}"#;
+    let source: SourceDefinition = serde_json::from_str(text).unwrap();
+    assert_eq!(source.definer, None);
 }
 
 /// Files of a folder, on a disk that is full at times.

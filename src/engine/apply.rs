@@ -11,8 +11,10 @@ use belvedere_sql::{
 };
 
 use super::define::Context;
+use super::session::Session;
 use super::settings::Settings;
 use super::world::{Inner, World};
+use crate::access::Identity;
 use crate::catalog::{
     About, CATALOG, Check, Index, ObjectId, PUBLIC, SourceDefinition, ViewDefinition,
 };
@@ -77,8 +79,17 @@ impl Located<'_> {
     }
 }
 
-pub(super) async fn apply(
+impl Session {
+    /// Validate files of definitions against the live sources, and apply their difference with what runs, all or nothing.
+    pub async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<Change>> {
+        let identity = self.permits_all("apply and check files of definitions")?;
+        apply(&self.inner, &identity, files, options).await
+    }
+}
+
+async fn apply(
     inner: &Arc<Inner>,
+    identity: &Identity,
     files: Vec<SqlFile>,
     options: ApplyOptions,
 ) -> Result<Vec<Change>> {
@@ -91,6 +102,7 @@ pub(super) async fn apply(
     for located in &statements {
         let mut context = Context {
             inner,
+            identity,
             settings: &settings,
             base_dir: &located.file.base_dir,
             notices: Vec::new(),

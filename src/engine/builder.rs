@@ -13,6 +13,7 @@ use super::names::PATH;
 use super::sources::LiveSource;
 use super::world::{Inner, World};
 use super::{Engine, connectors, dialect, kept, upstream};
+use crate::access::Logins;
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
@@ -117,7 +118,10 @@ impl EngineBuilder {
         let memory = Memory::new(limit);
         let views = Arc::new(Views::new(self.data_dir.as_deref(), durable, memory)?);
         let results = Results::new(self.result_cache.unwrap_or(freshness::DEFAULT_LIMIT));
-        let inner = Inner::new(store, connectors, base_dir, state, views, results, world);
+        let logins = Logins::new(store.secret()?);
+        let inner = Inner::new(
+            store, connectors, base_dir, state, views, results, logins, world,
+        );
         let inner = Arc::new(inner);
         kept::start(&inner).await;
         Ok(Engine { inner })

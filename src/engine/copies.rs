@@ -165,7 +165,7 @@ impl Names {
     /// between two looks is not told, and may have been read.
     pub fn followed(&self, tables: &[(String, Captured)], is_timeless: bool) -> Option<Followed> {
         let is_polled = |(source, _): &(String, Captured)| {
-            let definition = self.world.definitions.sources.get(source);
+            let definition = self.root.definitions.sources.get(source);
             definition.is_none_or(|source| is_polled(&source.options))
         };
         let shelves = self.inner.views.shelves();
@@ -247,8 +247,9 @@ impl Names {
         kept.is_some_and(|kept| kept.checks.is_empty())
     }
 
+    /// A view as it is defined, seen or not.
     pub fn view(&self, id: &ObjectId) -> Option<&Arc<ViewDefinition>> {
-        self.world.view(id)
+        self.root.view(id)
     }
 
     /// The plan with the rows of each copy, and how old they are.
@@ -304,7 +305,7 @@ impl Names {
 
     /// The sources whose tables a view reads, by other views, too.
     fn sources_of(&self, id: &ObjectId) -> Arc<[String]> {
-        let tables = self.view(id).map(|view| self.world.tables_of(view));
+        let tables = self.view(id).map(|view| self.root.tables_of(view));
         let sources = tables.iter().flatten().filter_map(|table| table.0.first());
         let sources: BTreeSet<_> = sources.cloned().collect();
         sources.into_iter().collect()
@@ -322,7 +323,7 @@ impl Freshness {
             if let LogicalPlan::TableScan(scan) = node
                 && let Ok(provider) = source_as_provider(&scan.source)
             {
-                let mut sources = names.world.live.iter();
+                let mut sources = names.root.live.iter();
                 let reads = sources.find(|(_, live)| live.table_of(&provider).is_some());
                 if let Some((source, _)) = reads {
                     self.asked(source);

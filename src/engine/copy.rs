@@ -65,6 +65,12 @@ fn export(names: &Names, copy: &CopyTo, columns: SchemaRef) -> Result<Arc<dyn Ex
     if !copy.force_quote.is_empty() {
         return Err(Error::invalid("FORCE_QUOTE is for COPY … TO STDOUT"));
     }
+    if !names.world.is_whole() {
+        return Err(Error::denied(
+            "only superusers write files and buckets with COPY",
+            "COPY … TO STDOUT, over PostgreSQL's protocol, hands the rows to the client",
+        ));
+    }
     let url = absolute(to, &names.inner.base_dir)?;
     let connector = options::connector_of(&names.inner.connectors, &url)?;
     let mut given = options::of_export(connector, &copy.options, ALIASES)?;

@@ -85,7 +85,7 @@ impl Session {
 
     /// Names of the sources whose tables may be written to.
     pub(crate) fn writable_sources(&self) -> BTreeSet<String> {
-        let world = self.inner.world();
+        let world = self.world();
         let live = world.live.iter();
         let writable = live.filter(|(_, live)| live.handle.source.is_writable());
         writable.map(|(name, _)| name.clone()).collect()
@@ -93,7 +93,7 @@ impl Session {
 
     /// Counts what has been defined: while it is the same, everything is described the same.
     pub(crate) fn world_version(&self) -> u64 {
-        self.inner.world().version
+        self.world().version
     }
 }
 
@@ -115,7 +115,7 @@ async fn described(names: &Names, relation: &Relation<'_>) -> Described {
             let declared = declared.filter(|key| !key.is_empty());
             let key = match declared {
                 Some(key) => positions(key),
-                None => derived(names, view).await,
+                None => derived(names, view).await.and_then(|key| positions(&key)),
             };
             (key, contract.and_then(|contract| contract.max_staleness))
         }
@@ -137,10 +137,16 @@ async fn described(names: &Names, relation: &Relation<'_>) -> Described {
     }
 }
 
-/// The key that its query shows. A view that cannot be planned has none: whoever reads it is told why.
-async fn derived(names: &Names, view: &ViewDefinition) -> Option<Vec<usize>> {
+/// The columns of the key that its query shows. A view that cannot be planned has none: whoever reads it is told why.
+async fn derived(names: &Names, view: &ViewDefinition) -> Option<Vec<String>> {
     let plan = query::view_plan(names, view).await.ok()?;
-    keyed::key(&plan)
+    // By position: of what is not all seen, too.
+    let whole = names.view(&view.id())?;
+    let key = keyed::key(&plan)?;
+    let columns = key
+        .into_iter()
+        .map(|at| Some(whole.columns.get(at)?.name.clone()));
+    columns.collect()
 }
 
 fn shortest(names: &Names, relation: &Relation<'_>) -> Vec<String> {

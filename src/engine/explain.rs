@@ -16,9 +16,10 @@ use futures::TryStreamExt;
 use super::copies::WithCopies;
 use super::copy::{self, Copying};
 use super::names::Names;
-use super::query;
+use super::query::{self, Planned};
 use super::results;
 use super::sources::LiveSource;
+use crate::catalog::{BUILT_IN, CATALOG, ObjectId};
 use crate::error::{Error, Result};
 use crate::federation::{
     Cut, FragmentExec, FragmentNode, Outcome, Question, Restart, fragments, is_repeated,
@@ -62,6 +63,7 @@ pub(super) async fn explain(
             ));
         }
     };
+    shows_what_is_seen(&planned)?;
     let matched = planned.matched().await;
     let asked = planned.clone();
     let planned = matched.planned.unwrap_or(planned);
@@ -129,6 +131,34 @@ pub(super) async fn explain(
     let lines = StringArray::from(text.trim_end().lines().collect::<Vec<_>>());
     RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// That whoever asks may know of all that is read, by views, too: that is what is shown.
+fn shows_what_is_seen(planned: &Planned) -> Result<()> {
+    let names = &planned.names;
+    if names.world.is_whole() {
+        return Ok(());
+    }
+    let is_built_in = |id: &ObjectId| {
+        matches!(id.0.as_slice(), [catalog, schema, _]
+            if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()))
+    };
+    let mut known = BTreeSet::new();
+    let mut pending: Vec<ObjectId> = names.referenced().into_iter().collect();
+    while let Some(id) = pending.pop() {
+        if is_built_in(&id) || !known.insert(id.clone()) {
+            continue;
+        }
+        if !names.world.allowed(&id).sees() {
+            return Err(Error::denied(
+                "EXPLAIN shows what views read, and you may not know of all of that",
+                "Who has defined them can explain it",
+            ));
+        }
+        let view = names.view(&id);
+        pending.extend(view.iter().flat_map(|view| view.depends_on.iter().cloned()));
+    }
+    Ok(())
 }
 
 /// The line that programs read which ask a PostgreSQL for its estimates, as postgres_fdw does: the work, in PostgreSQL's measure,

@@ -123,7 +123,7 @@ pub(super) async fn check_plan(
     let belvedere_sql::Statement::Query(ast) = parsed.statement else {
         return Err(Error::invalid("a check is a query"));
     };
-    query::plan(names.inside(&view.search_path), &ast).await
+    query::plan(names.inside(view), &ast).await
 }
 
 /// `REFRESH MATERIALIZED VIEW`.
@@ -190,7 +190,7 @@ async fn flow_plan(names: &Names, view: &ViewDefinition, generation: u64) -> Res
     let inputs = compiled
         .inputs()
         .iter()
-        .map(|input| flow_input(&planned.names.world, input));
+        .map(|input| flow_input(&planned.names.root, input));
     Ok(FlowPlan {
         inputs: inputs.collect::<Result<_>>()?,
         compiled,
@@ -232,7 +232,7 @@ pub(super) async fn identified(names: &Names, view: &ViewDefinition) -> Result<P
     settings.pushdown = false;
     let names = names.with_settings(settings);
     let plan = query::view_plan(&names, view).await?;
-    let plan = by_identity(plan, &names.world)?;
+    let plan = by_identity(plan, &names.root)?;
     Ok(Planned { plan, names })
 }
 
@@ -429,7 +429,7 @@ impl Executor {
         let names = Names::new(inner, world, Settings::default(), false);
         Ok(names.asked_by(Caller {
             asker: BACKGROUND,
-            ..Caller::default()
+            ..Caller::engine()
         }))
     }
 }

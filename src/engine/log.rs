@@ -93,6 +93,8 @@ struct Entries {
 pub(super) struct Entry {
     pub id: u64,
     pub sql: String,
+    /// Whose it was. None: the administrator's.
+    pub user: Option<Arc<str>>,
     /// Microseconds since the epoch, UTC.
     pub started_at_us: i64,
     started: Instant,
@@ -127,8 +129,9 @@ pub(super) enum RunState {
 }
 
 impl QueryLog {
-    pub fn begin(&self, sql: &str) -> Running {
-        let mut text = sql.to_string();
+    /// A statement of a user. No password is kept of it.
+    pub fn begin(&self, sql: &str, user: Option<Arc<str>>) -> Running {
+        let mut text = belvedere_sql::redacted(sql).into_owned();
         if text.len() > TEXT_BYTES {
             text.truncate(text.floor_char_boundary(TEXT_BYTES));
             text.push('…');
@@ -137,6 +140,7 @@ impl QueryLog {
         let entry = Arc::new(Entry {
             id: entries.next_id,
             sql: text,
+            user,
             started_at_us: chrono::Utc::now().timestamp_micros(),
             started: Instant::now(),
             spent: Arc::default(),

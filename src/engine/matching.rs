@@ -15,7 +15,7 @@ use super::query::{self, Planned};
 use super::room::Room;
 use super::settings::Settings;
 use super::world::World;
-use crate::catalog::{CATALOG, ObjectId, ViewDefinition};
+use crate::catalog::{CATALOG, ObjectId, Privilege, ViewDefinition};
 use crate::error::Result;
 use crate::federation::price;
 use crate::freshness::Freshness;
@@ -135,7 +135,7 @@ async fn form(names: &Names, view: &ViewDefinition) -> Form {
     if view.depends_on.iter().any(is_own) {
         return Err("it reads other views, which may have been others when it was computed");
     }
-    let (inner, world) = (names.inner.clone(), names.world.clone());
+    let (inner, world) = (names.inner.clone(), names.root.clone());
     let names = Names::new(inner, world, Settings::default(), true);
     let plan = query::view_plan(&names, view).await;
     let plan = plan.map_err(|_| "it cannot be planned any more")?;
@@ -178,7 +178,7 @@ impl Planned {
         if views.is_empty() {
             return Matched::default();
         }
-        let forms = names.inner.matching.of(&names.world);
+        let forms = names.inner.matching.of(&names.root);
         let mut considered = BTreeMap::new();
         let mut candidates = Vec::new();
         for view in views {
@@ -223,7 +223,7 @@ impl Names {
 
     /// The kept views that read a table which a plan reads.
     fn beside(&self, plan: &LogicalPlan) -> Vec<Arc<ViewDefinition>> {
-        let forms = self.inner.matching.of(&self.world);
+        let forms = self.inner.matching.of(&self.root);
         let mut ids = BTreeSet::new();
         if forms.by_table.is_empty() {
             return Vec::new();
@@ -237,14 +237,15 @@ impl Names {
             Ok(TreeNodeRecursion::Continue)
         });
         debug_assert!(walked.is_ok(), "the walk itself never fails");
-        let views = ids.into_iter().filter_map(|id| self.view(id));
+        let is_read = |id: &&&ObjectId| self.world.allowed(id).may(Privilege::Select);
+        let views = ids.iter().filter(is_read).filter_map(|id| self.view(id));
         views.cloned().collect()
     }
 
     /// The table of a source that is scanned.
     fn table_of(&self, scan: &TableScan) -> Option<ObjectId> {
         let provider = source_as_provider(&scan.source).ok()?;
-        self.world.live.iter().find_map(|(name, live)| {
+        self.root.live.iter().find_map(|(name, live)| {
             let table = live.table_of(&provider)?;
             Some(ObjectId::new([name, &table.schema, &table.name]))
         })

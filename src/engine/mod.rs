@@ -18,6 +18,8 @@
 //! | `settings.rs` | what `SET` sets |
 //! | `parameters.rs` | what PostgreSQL's clients set |
 //! | `names/` | names → tables: DataFusion's catalog list |
+//! | `seen.rs` | a world as an identity sees it |
+//! | `permits.rs` | who may define what |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `labels.rs` | what the columns of an answer are called |
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
@@ -81,11 +83,13 @@ mod names;
 mod options;
 mod panics;
 mod parameters;
+mod permits;
 mod plans;
 mod prepared;
 mod query;
 mod results;
 mod room;
+mod seen;
 mod session;
 mod settings;
 mod show;
@@ -105,6 +109,8 @@ mod written;
 
 use std::sync::Arc;
 
+#[cfg(feature = "serve")]
+use crate::access::{Accounts, Logins};
 pub use answer::Answer;
 pub use apply::{Action, ApplyOptions, Change, SqlFile};
 pub use builder::EngineBuilder;
@@ -119,6 +125,7 @@ pub use prepared::Prepared;
 #[cfg(test)]
 pub(crate) use query::kept_plan;
 pub use session::Session;
+pub(crate) use session::Who;
 pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub(crate) use settings::bytes;
@@ -146,13 +153,43 @@ impl Engine {
 
     /// A new session with default settings.
     pub fn session(&self) -> Session {
-        Session::new(self.inner.clone())
+        Session::new(self.inner.clone(), Who::Owner)
+    }
+
+    /// A new session with the rights of a user. Who the user is, is for the embedder to know: nobody is asked for a password.
+    /// If there is no such user, each statement says so.
+    pub fn session_as(&self, user: &str) -> Session {
+        Session::new(self.inner.clone(), Who::User(user.into()))
+    }
+
+    /// A session of a client of a server.
+    #[cfg(feature = "serve")]
+    pub(crate) fn session_of(&self, who: Who) -> Session {
+        Session::new(self.inner.clone(), who)
+    }
+
+    /// How clients prove who they are.
+    #[cfg(feature = "serve")]
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.inner.logins
+    }
+
+    /// Users and roles, as they are now.
+    #[cfg(feature = "serve")]
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.inner.world().definitions.accounts.clone()
+    }
+
+    /// Whether somebody logs in. If not, whoever is on loopback is the administrator.
+    #[cfg(feature = "serve")]
+    pub(crate) fn has_users(&self) -> bool {
+        self.inner.world().definitions.has_users()
     }
 
     /// Validate files of definitions against the live sources, and apply their difference with what runs, all or
     /// nothing.
     pub async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<Change>> {
-        apply::apply(&self.inner, files, options).await
+        self.session().apply(files, options).await
     }
 
     /// How it is, in numbers.

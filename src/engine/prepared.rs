@@ -209,7 +209,7 @@ impl Session {
         prepared: &Prepared,
         values: &[ScalarValue],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql);
+        let running = self.inner.log.begin(&prepared.sql, self.user());
         let result = caught(Box::pin(self.run_prepared(
             prepared,
             values,
@@ -225,7 +225,7 @@ impl Session {
         prepared: &Prepared,
         rows: &[Vec<ScalarValue>],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql);
+        let running = self.inner.log.begin(&prepared.sql, self.user());
         let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
         let result = caught(Box::pin(self.run_write(prepared, &rows, running.spent())));
         settled(self.noted(result.await), running)

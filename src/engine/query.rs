@@ -483,11 +483,22 @@ pub(super) async fn view_provider(
 
 /// A view's query, planned with the names it was defined under, giving the columns it was defined with.
 pub(super) async fn view_plan(names: &Names, view: &ViewDefinition) -> Result<LogicalPlan> {
-    let names = names.inside(&view.search_path);
+    // As it is defined, and not as it is seen.
+    let view = match names.world.is_whole() {
+        true => view,
+        false => names.view(&view.id()).map_or(view, Arc::as_ref),
+    };
+    let is_shown = names.world.permits_all("view", &view.id()).is_ok();
+    let names = names.inside(view);
     let names = names.bounded(Bounds::new(&view.bounds)?);
     let broken = |e: Error| match e {
         // The source's failure is its own; the view is only where it was met.
         Error::Source(_) => e,
+        // What it reads is nobody's business but who has defined it.
+        _ if !is_shown => Error::invalid_with_help(
+            format!("view {} cannot be read any more", view.id()),
+            "Who has defined it is told why",
+        ),
         other => Error::invalid(format!(
             "view {} cannot be read any more: {other}",
             view.id()

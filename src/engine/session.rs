@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use belvedere_connector::{Code, Exported};
 use belvedere_sql::{Change, CopyTo, SetScope, SetValue, Spanned, Statement};
-use datafusion::common::ParamValues;
+use datafusion::common::{DataFusionError, ParamValues};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
 use sqlparser::ast;
 
@@ -21,9 +22,10 @@ use super::results::Asked;
 use super::settings::Settings;
 use super::told::{SeenSoFar, Told};
 use super::transaction::Transaction;
-use super::world::Inner;
+use super::world::{Inner, World};
 use super::written::Written;
 use super::{explain, labels, results, show, subscribe, write};
+use crate::access::Identity;
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::freshness::{Freshness, Question, Token};
@@ -31,10 +33,22 @@ use crate::freshness::{Freshness, Question, Token};
 /// Of sessions, in the order in which they were opened.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
+/// Whose session it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Whoever has the engine, and with it the data directory: the administrator.
+    Owner,
+    /// A client that did not say who it is, from where that is taken: the administrator, as long as there are no users.
+    Anybody,
+    /// Who has logged in.
+    User(Arc<str>),
+}
+
 /// Executes statements under its own settings. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
+    who: Who,
     /// Whoever sets one makes them anew: a statement keeps what it began with.
     settings: Arc<Mutex<Arc<Settings>>>,
     /// Sources give their places to sessions in turn.
@@ -47,9 +61,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, who: Who) -> Self {
         Self {
             inner,
+            who,
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
@@ -59,6 +74,88 @@ impl Session {
         }
     }
 
+    /// Another session of the same user.
+    #[cfg(feature = "serve")]
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.inner.clone(), self.who.clone())
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The user who has logged in. None: nobody has, it is the administrator's.
+    pub(super) fn user(&self) -> Option<Arc<str>> {
+        match &self.who {
+            Who::User(name) => Some(name.clone()),
+            Who::Owner | Who::Anybody => None,
+        }
+    }
+
+    /// With whose rights statements are executed now.
+    ///
+    /// # Errors
+    /// The user is gone; or there are users now, and it is none's.
+    pub(super) fn identity(&self) -> Result<Identity> {
+        let gone = |message: String| Error::Denied {
+            message,
+            help: "Log in again".to_string(),
+            sqlstate: "28000",
+        };
+        match &self.who {
+            Who::Owner => Ok(Identity::administrator()),
+            // Its own transaction may be about to define the first.
+            Who::Anybody => match self.inner.world().definitions.has_users() {
+                false => Ok(Identity::administrator()),
+                true => Err(gone(
+                    "users are defined now, and this session is no user's".into(),
+                )),
+            },
+            Who::User(name) => {
+                // Of all: a transaction does not keep what was taken back.
+                let world = self.inner.world();
+                let accounts = &world.definitions.accounts;
+                let account = accounts.get(&**name);
+                let identity = account.filter(|account| account.login.is_some());
+                let identity = identity.and_then(|_| Identity::of(accounts, name));
+                identity.ok_or_else(|| gone(format!("user {name} does not exist any more")))
+            }
+        }
+    }
+
+    /// Whether it may do all.
+    pub(super) fn permits_all(&self, what: &str) -> Result<Identity> {
+        let identity = self.identity()?;
+        match identity.may_all() {
+            true => Ok(identity),
+            false => Err(Error::denied(
+                format!("only superusers {what}"),
+                "Ask one to do it",
+            )),
+        }
+    }
+
+    /// # Errors
+    /// It may not do all.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_for_superusers(&self, what: &str) -> Result<()> {
+        self.permits_all(what).map(drop)
+    }
+
+    /// The world of its transaction, or of all.
+    fn root(&self) -> Arc<World> {
+        let transaction = self.transaction();
+        let own = transaction.as_ref().and_then(Transaction::world);
+        own.cloned().unwrap_or_else(|| self.inner.world())
+    }
+
+    /// The same as whoever's session it is sees it.
+    pub(super) fn world(&self) -> Arc<World> {
+        let identity = self.identity().unwrap_or_else(|_| Identity::nobody());
+        self.root().seen_by(&identity)
+    }
+
     /// Execute one statement.
     pub async fn execute(&self, sql: &str) -> Result<Answer> {
         self.execute_with(sql, &[]).await
@@ -66,7 +163,7 @@ impl Session {
 
     /// The same with some settings for this call alone.
     pub async fn execute_with(&self, sql: &str, overrides: &[(String, String)]) -> Result<Answer> {
-        let running = self.inner.log.begin(sql);
+        let running = self.inner.log.begin(sql, self.user());
         // In a box, as below: its tens of kilobytes would be a part of the future of whoever awaits this, once for each
         // statement there.
         let result = caught(Box::pin(async {
@@ -100,7 +197,7 @@ impl Session {
 
     /// That these are tokens of sources that there are.
     fn knows(&self, tokens: &[Token]) -> Result<()> {
-        let world = self.inner.world();
+        let world = self.world();
         let unknown = |token: &&Token| !world.live.contains_key(&token.source);
         match tokens.iter().find(unknown) {
             None => Ok(()),
@@ -133,12 +230,12 @@ impl Session {
 
     pub(super) fn names(&self, call: impl Into<Call>) -> Names {
         let Call { settings, spent } = call.into();
-        let transaction = self.transaction();
-        let own = transaction.as_ref().and_then(Transaction::world);
-        let world = own.cloned().unwrap_or_else(|| self.inner.world());
-        let snapshot = transaction.as_ref().map(|t| Arc::clone(&t.snapshot));
+        let world = self.root();
+        let identity = self.identity().unwrap_or_else(|_| Identity::nobody());
+        let snapshot = self.transaction().as_ref().map(|t| Arc::clone(&t.snapshot));
         let seen_so_far = self.seen(None, &settings);
         Names::new(self.inner.clone(), world, settings, false).asked_by(Caller {
+            identity,
             asker: self.number,
             session: Some(Arc::downgrade(&self.settings)),
             written: self.written.clone(),
@@ -318,13 +415,26 @@ impl Session {
         freshness: Freshness,
         settings: &Settings,
     ) -> Answer {
-        if settings.freshness_notice || freshness.is_stale() {
-            answer.notices.push(format!("Read from {freshness}"));
-        }
         if !freshness.parts.is_empty() {
             self.told_so_far().add_under(settings, &freshness);
         }
+        let world = self.world();
+        let freshness = match world.is_whole() {
+            true => freshness,
+            // What views read is not there for everybody.
+            false => freshness.shown(|name| world.names(name)),
+        };
+        if settings.freshness_notice || freshness.is_stale() {
+            answer.notices.push(format!("Read from {freshness}"));
+        }
         answer.freshness = Arc::new(freshness);
+        if !world.is_whole() {
+            let schema = answer.stream.schema();
+            let rows = answer
+                .stream
+                .map_err(move |e| DataFusionError::from(world.shown_error(Error::from(e))));
+            answer.stream = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
+        }
         labels::shown_answer(answer, settings.one_database)
     }
 

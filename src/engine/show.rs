@@ -63,6 +63,7 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
         }
         Show::Columns(name) => describe(name, names).await,
         Show::CreateView(name) => {
+            let names = names.outline();
             names.resolve(&name.fold()).await?;
             let id = names.referenced().pop_first();
             let key = match id.as_ref().map(|id| id.0.as_slice()) {
@@ -72,6 +73,10 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
             let view = names.world.definitions.views.get(&key).ok_or_else(|| {
                 Error::invalid(format!("{name} is a table, not a view"))
             })?;
+            // Of what is not all seen there is no text.
+            if view.query.is_empty() {
+                names.world.permits_all("view", &view.id())?;
+            }
             texts(vec![
                 ("view", vec![view.id().to_string()]),
                 ("definition", vec![super::apply::view_text(view)]),
@@ -80,6 +85,7 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
         Show::CreateSource(name) => {
             let name = existing_source(&names.world, &fold(name))?;
             let source = &names.world.definitions.sources[&name];
+            names.world.permits_all("source", &ObjectId::new([&name]))?;
             texts(vec![
                 ("source", vec![name.clone()]),
                 ("definition", vec![super::apply::source_text(source)]),

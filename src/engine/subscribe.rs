@@ -67,7 +67,8 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
     }
     let search_path = names.settings.search_path.clone();
     // The same query is kept once, whoever asks.
-    let identity = checksum(format!("{query}\n{search_path:?}").as_bytes());
+    let definer = names.caller.identity.name().map(|name| name.to_string());
+    let identity = checksum(format!("{query}\n{search_path:?}\n{definer:?}").as_bytes());
     let options = BTreeMap::from([("refresh".to_string(), "on change".to_string())]);
     let view = Arc::new(ViewDefinition {
         schema: ASKED.to_string(),
@@ -86,6 +87,7 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
             generation: identity,
             indexes: Vec::new(),
         }),
+        definer,
     });
     let order = order(&view)?;
     Ok(Subscribing {
@@ -149,7 +151,7 @@ async fn kept_view(names: &Names, name: &Name) -> Result<Option<Arc<ViewDefiniti
     let ObjectId(parts) = &copy.id;
     Ok(match parts.as_slice() {
         [catalog, schema, name] if catalog == CATALOG => {
-            names.world.definitions.view(schema, name).cloned()
+            names.root.definitions.view(schema, name).cloned()
         }
         _ => None,
     })

@@ -11,9 +11,11 @@ use sqlparser::ast;
 use super::answer::{Answer, status};
 use super::define;
 use super::names::Names;
+use super::permits;
 use super::session::Session;
 use super::settings::Settings;
 use super::world::{Inner, World};
+use crate::access::Identity;
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 use crate::views::{Ages, Readable, Shelf, Unreadable, WantedCopy};
@@ -21,6 +23,18 @@ use crate::views::{Ages, Readable, Shelf, Unreadable, WantedCopy};
 /// Versions of worlds that are of one transaction alone: none is that of a world of all.
 const FIRST_PRIVATE: u64 = 1 << 63;
 static PRIVATE: AtomicU64 = AtomicU64::new(FIRST_PRIVATE);
+
+impl World {
+    /// Whether one transaction alone has it.
+    pub fn is_of_transaction(&self) -> bool {
+        self.version >= FIRST_PRIVATE
+    }
+
+    /// Of another world that one transaction alone has.
+    pub fn version_of_transaction() -> u64 {
+        PRIVATE.fetch_add(1, Ordering::Relaxed)
+    }
+}
 
 /// What a session is in between `BEGIN` and `COMMIT`.
 #[derive(Debug)]
@@ -87,17 +101,28 @@ impl Snapshot {
 impl Names {
     /// Whether a kept view is one that the transaction has defined, or defined anew: nobody fills it before that is committed.
     pub fn is_unfilled(&self, id: &ObjectId) -> bool {
-        self.world.version >= FIRST_PRIVATE
-            && self.generation(id) != generation(&self.inner.world(), id)
+        self.root.is_of_transaction() && self.generation(id) != generation(&self.inner.world(), id)
     }
 
     /// Which definition of a kept view is meant.
     pub fn generation(&self, id: &ObjectId) -> Option<u64> {
-        generation(&self.world, id)
+        generation(&self.root, id)
     }
 
     /// The kept views that are wanted: now, or as the transaction has them that this is part of.
     pub async fn readable(
+        &self,
+        wanted: BTreeMap<ObjectId, WantedCopy>,
+        deadline: Option<Instant>,
+    ) -> Result<Readable, Unreadable> {
+        let found = self.found_readable(wanted, deadline).await;
+        found.map_err(|refused| Unreadable {
+            error: self.world.shown_refusal(&refused.view, refused.error),
+            ..refused
+        })
+    }
+
+    async fn found_readable(
         &self,
         wanted: BTreeMap<ObjectId, WantedCopy>,
         deadline: Option<Instant>,
@@ -243,19 +268,19 @@ impl Transaction {
 
     /// The definition has been carried out in this world, which only this transaction has.
     pub fn define(&mut self, statement: Statement, settings: Settings, mut world: World) {
-        world.version = PRIVATE.fetch_add(1, Ordering::Relaxed);
+        world.version = World::version_of_transaction();
         self.world = Some(Arc::new(world));
         self.definitions.push((statement, settings));
     }
 
     /// Carry out what it defines once more, in the world of all, all or nothing: others may have defined something meanwhile.
-    pub async fn commit(&self, inner: &Arc<Inner>) -> Result<()> {
+    pub async fn commit(&self, inner: &Arc<Inner>, identity: &Identity) -> Result<()> {
         if self.definitions.is_empty() {
             return Ok(());
         }
         let mut draft = inner.draft().await;
         for (statement, settings) in &self.definitions {
-            define::in_world(inner, &mut draft.world, statement, settings).await?;
+            define::in_world(inner, identity, &mut draft.world, statement, settings).await?;
         }
         draft.commit().await
     }
@@ -284,15 +309,16 @@ impl Session {
 
     /// With an error the transaction has failed that it is met in.
     pub(super) fn noted<T>(&self, result: Result<T>) -> Result<T> {
-        if result.is_err() {
+        result.map_err(|e| {
             self.fail_transaction();
-        }
-        result
+            self.world().shown_error(e)
+        })
     }
 
     /// Nothing is done any more in a transaction that has failed but to end it.
     pub(super) fn admits(&self, statement: &Statement) -> Result<()> {
         use belvedere_sql::Transaction::{Commit, Rollback, RollbackTo};
+        self.identity()?;
         let ends = matches!(
             statement,
             Statement::Transaction(Commit | Rollback | RollbackTo(_))
@@ -359,7 +385,10 @@ impl Session {
     async fn end(&self, transaction: Transaction, commits: bool) -> Result<bool> {
         let commits = commits && transaction.state() == TransactionState::Open;
         let done = match commits {
-            true => transaction.commit(&self.inner).await,
+            true => match self.identity() {
+                Ok(identity) => transaction.commit(&self.inner, &identity).await,
+                Err(e) => Err(e),
+            },
             false => Ok(()),
         };
         let is_committed = commits && done.is_ok();
@@ -432,9 +461,15 @@ impl Session {
         statement: &Statement,
         settings: &Settings,
     ) -> Result<Answer> {
+        let identity = self.identity()?;
+        if !identity.may_all() {
+            permits::permitted(&self.world(), statement, settings)?;
+        }
+        let statement = define::without_passwords(statement)?;
+        let statement = statement.as_ref();
         let own = self.transaction().as_ref().map(|t| t.world().cloned());
         let (tag, notices) = match (own, statement) {
-            (None, _) => define::define(&self.inner, statement, settings).await?,
+            (None, _) => define::define(&self.inner, &identity, statement, settings).await?,
             // It is done at once, for all, and defines nothing that could be undone.
             (Some(own), Statement::RefreshView(refresh)) => {
                 match self.is_filled_at_commit(own.as_deref(), settings, refresh) {
@@ -442,12 +477,14 @@ impl Session {
                         "REFRESH MATERIALIZED VIEW",
                         vec![format!("{} is filled after COMMIT", refresh.name)],
                     ),
-                    false => define::define(&self.inner, statement, settings).await?,
+                    false => define::define(&self.inner, &identity, statement, settings).await?,
                 }
             }
             (Some(own), _) => {
                 let mut world = own.unwrap_or_else(|| self.inner.world()).as_ref().clone();
-                let done = define::in_world(&self.inner, &mut world, statement, settings).await?;
+                let done =
+                    define::in_world(&self.inner, &identity, &mut world, statement, settings)
+                        .await?;
                 if let Some(transaction) = &mut *self.transaction() {
                     transaction.define(statement.clone(), settings.clone(), world);
                 }

@@ -53,14 +53,14 @@ async fn find(names: &Names, view: &ViewDefinition) -> Result<Vec<Watched>> {
                 "it reads {id}, whose changes are not watched for"
             )));
         }
-        let definition = names.world.definitions.sources.get(source);
+        let definition = names.root.definitions.sources.get(source);
         let changes = definition.and_then(|source| source.options.get("changes"));
         if changes.is_some_and(|changes| changes == "poll") {
             return Err(Error::invalid(format!(
                 "source {source} has changes = 'poll': looking at its tables again and again costs more than computing the view"
             )));
         }
-        if let FlowInput::Table(wanted) = flow_input(&names.world, &input)? {
+        if let FlowInput::Table(wanted) = flow_input(&names.root, &input)? {
             let wanted = Wanted {
                 indexes: Vec::new(),
                 is_watched: true,

@@ -10,8 +10,10 @@ use super::kept;
 use super::log::QueryLog;
 use super::matching::Matching;
 use super::plans::Plans;
+use super::seen::{SeenBy, Share};
 use super::sources::LiveSource;
 use super::system::Catalog;
+use crate::access::Logins;
 use crate::catalog::{CATALOG, Definitions, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::freshness::Results;
@@ -25,6 +27,9 @@ pub(super) struct World {
     /// Counts the worlds of this process: a plan made under another is made anew.
     pub version: u64,
     pub pg_catalog: PgCatalog,
+    pub seen_by: SeenBy,
+    /// What may be done with what is here, by whoever sees no more of the world than this. None: everything.
+    pub share: Option<Arc<Share>>,
 }
 
 /// What PostgreSQL's catalog says of a world, made when it is first asked for. A copy of a world is made to be changed: it
@@ -85,6 +90,7 @@ pub(super) struct Inner {
     pub results: Arc<Results>,
     pub matching: Matching,
     pub views: Arc<Views>,
+    pub logins: Logins,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
 }
@@ -105,6 +111,7 @@ impl Inner {
         state: SessionState,
         views: Arc<Views>,
         results: Arc<Results>,
+        logins: Logins,
         world: World,
     ) -> Self {
         Self {
@@ -117,6 +124,7 @@ impl Inner {
             results,
             matching: Matching::default(),
             views,
+            logins,
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),
         }
@@ -198,6 +206,13 @@ impl Draft<'_> {
             .commit(&self.base.definitions, &self.world.definitions)?;
         let mut world = self.world;
         world.version = self.base.version + 1;
+        // What stood for a login by a password that is another now stands for none.
+        for (name, account) in &self.base.definitions.accounts {
+            let now = world.definitions.accounts.get(name);
+            if now.is_none_or(|now| now.login != account.login) {
+                self.inner.logins.revoke_all_of(name);
+            }
+        }
         *self
             .inner
             .world

@@ -12,7 +12,9 @@ use std::time::Instant;
 use belvedere_connector::{Each, Edit, StatementContext, Support, Write};
 use belvedere_sql::{Change, Statement};
 use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ParamValues};
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Values};
 use datafusion::sql::parser::Statement as SqlStatement;
@@ -25,9 +27,10 @@ use super::names::Names;
 use super::prepared::bound;
 use super::query::{self, Planned};
 use super::room::Room;
+use super::seen::denied;
 use super::settings::Settings;
 use super::{dialect, labels, system, upstream, versions};
-use crate::catalog::{CATALOG, SystemTableProvider};
+use crate::catalog::{CATALOG, ObjectId, Privilege, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::{Cut, SourceTable, Tries, of_one_table, spooled};
 use crate::freshness::Token;
@@ -76,7 +79,7 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
             })
         }
     };
-    let table = target(&names, &write).await?;
+    let (table, names) = target(&names, &write).await?;
     let mut state = query::state(&names, None)?;
     let reads = write.reads();
     let is_cast: Vec<bool> = write.columns.iter().map(|c| write.is_cast(c)).collect();
@@ -100,6 +103,10 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
     let LogicalPlan::Projection(projection) = Arc::unwrap_or_clone(dml.input) else {
         return Err(planned());
     };
+    let id = ObjectId::new([&table.handle.name, &table.table.schema, &table.table.name]);
+    if !names.world.allowed(&id).may(Privilege::Select) && reads_table(&projection.input, &table)? {
+        return Err(denied(Privilege::Select, &id));
+    }
     let schema = table.table.arrow_schema();
     let all = || (0..schema.fields().len()).collect();
     let assigned: Vec<usize> = match write.columns.is_empty() && write.change == Change::Insert {
@@ -138,6 +145,21 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         known,
         rows: Planned { plan: rows, names },
     })
+}
+
+/// Whether a plan reads the rows of a table.
+fn reads_table(plan: &LogicalPlan, table: &SourceTable) -> Result<bool> {
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            reads |= provider.downcast_ref::<SourceTable>().is_some_and(|read| {
+                read.handle.name == table.handle.name && read.reference() == table.reference()
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads)
 }
 
 /// The query whose rows are the values that are assigned, and the columns as they are.
@@ -203,10 +225,10 @@ fn constants(plan: &LogicalPlan) -> Option<(&Projection, &Values)> {
     }
 }
 
-/// The table, if it is one that may be written to.
-async fn target(names: &Names, write: &belvedere_sql::Write) -> Result<Arc<SourceTable>> {
+/// The table, if it is one that may be written to, and names by which it is.
+async fn target(names: &Names, write: &belvedere_sql::Write) -> Result<(Arc<SourceTable>, Names)> {
     let name = &write.target;
-    let provider = names.resolve(&name.fold()).await?;
+    let provider = names.writing_to(None).resolve(&name.fold()).await?;
     let id = names.referenced().pop_first();
     let own = id
         .as_ref()
@@ -257,12 +279,25 @@ async fn target(names: &Names, write: &belvedere_sql::Write) -> Result<Arc<Sourc
             }
         });
     }
+    if let Some(id) = &id {
+        let privilege = match kind {
+            Change::Insert => Privilege::Insert,
+            Change::Update => Privilege::Update,
+            Change::Delete => Privilege::Delete,
+        };
+        // What is changed or deleted is found by what is in it.
+        let reads = (kind != Change::Insert).then_some(Privilege::Select);
+        let allowed = names.world.allowed(id);
+        for privilege in [privilege].into_iter().chain(reads) {
+            if !allowed.may(privilege) {
+                return Err(denied(privilege, id));
+            }
+        }
+    }
     let table = provider.downcast_ref::<SourceTable>();
     let table = table.ok_or_else(|| Error::Internal(format!("{name} is no table of a source")))?;
-    Ok(Arc::new(SourceTable::new(
-        table.handle.clone(),
-        table.table.clone(),
-    )))
+    let table = SourceTable::new(table.handle.clone(), table.table.clone());
+    Ok((Arc::new(table), names.writing_to(id)))
 }
 
 fn not_writable(message: String, help: &str, sqlstate: &'static str) -> Error {

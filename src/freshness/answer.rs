@@ -135,6 +135,22 @@ impl Freshness {
         }
     }
 
+    /// The same for who is to know of these names alone. That there is something else remains, and how old it is.
+    #[must_use]
+    pub fn shown(mut self, is_shown: impl Fn(&str) -> bool) -> Self {
+        /// What stands for all others.
+        const OTHERS: &str = "what views read";
+        for part in &mut self.parts {
+            if !is_shown(&part.name) {
+                part.name = OTHERS.to_string();
+            }
+            let sources = part.sources.iter().filter(|source| is_shown(source));
+            part.sources = sources.cloned().collect();
+        }
+        self.instead_of.retain(|view, _| is_shown(view));
+        self
+    }
+
     /// Whether all of it is of views that are kept by change.
     pub fn is_followed(&self) -> bool {
         let is_followed = |part: &Part| match part.origin {

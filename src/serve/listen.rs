@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 pub struct ServeOptions {
     /// Files with the certificate's chain and its key, in PEM. None: unencrypted.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Serve clients on other machines although no users are defined: everybody is the administrator.
+    /// Serve clients on other machines although no users are defined, and everybody is the administrator; or unencrypted.
     pub insecure: bool,
     /// Connections at once; beyond it, idle ones are closed.
     pub max_connections: usize,
@@ -87,6 +87,11 @@ pub enum BindError {
          the administrator. --insecure serves it all the same"
     )]
     Exposed { address: SocketAddr },
+    #[error(
+        "{address} is not on this machine's loopback, and passwords and rows would be sent for all to read. --tls-cert and \
+         --tls-key encrypt them; --insecure serves it all the same"
+    )]
+    Unencrypted { address: SocketAddr },
     #[error("cannot listen on {address} ({flag}): {cause}")]
     Address {
         flag: &'static str,
@@ -117,9 +122,15 @@ pub(super) async fn listen(
     flag: &'static str,
     address: SocketAddr,
     options: &ServeOptions,
+    has_users: bool,
 ) -> Result<(TcpListener, SocketAddr), BindError> {
     if !address.ip().is_loopback() && !options.insecure {
-        return Err(BindError::Exposed { address });
+        if !has_users {
+            return Err(BindError::Exposed { address });
+        }
+        if options.tls.is_none() {
+            return Err(BindError::Unencrypted { address });
+        }
     }
     let failed = |cause: io::Error| match cause.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken { flag, address },

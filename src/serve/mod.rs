@@ -7,11 +7,13 @@
 //! | [`postgres`] | PostgreSQL's protocol |
 //! | [`http`] | HTTP: views by key, SQL, what monitors ask for |
 //! | `listen.rs` | [`ServeOptions`]: what all protocols are told; taking an address |
+//! | `guests.rs` | who clients are, by what they say |
 //! | `paths.rs` | paths that mean nothing to a server |
 //! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
 
 mod connections;
 pub mod flight;
+mod guests;
 pub mod http;
 mod listen;
 mod paths;

@@ -22,6 +22,7 @@ async fn system_tables() {
     | belvedere | system             | columns                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | grants                  | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | histograms              | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | indexes                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
@@ -30,11 +31,13 @@ async fn system_tables() {
     | belvedere | system             | queries                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | results                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | roles                   | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | statements              | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | subscriptions           | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | tables                  | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | users                   | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | versions                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | views                   | SYSTEM     |              |            |             |         |          |
     | erp       | main               | item                    | BASE TABLE | 3            |            | sku         |         |          |
@@ -77,11 +80,11 @@ async fn system_tables() {
     +--------+--------+--------+-------------+----------------+-----------+-------------------+------------------+--------------------+
     ");
     assert_snapshot!(t.ok("SELECT * FROM system.views").await, @r"
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
-    | schema | name | sql                             | owner | contact | event | impact | runbook  | comment | columns    | depends_on    | refresh | state | reason | rows | version | age_ms | input_rows_done | input_rows | mechanism | memory_bytes |
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
-    | public | v    | SELECT sku, price FROM erp.item | sales |         |       |        | call Ana |         | sku, price | erp.main.item |         |       |        |      |         |        |                 |            |           |              |
-    +--------+------+---------------------------------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
+    +--------+------+---------------------------------+---------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
+    | schema | name | sql                             | definer | owner | contact | event | impact | runbook  | comment | columns    | depends_on    | refresh | state | reason | rows | version | age_ms | input_rows_done | input_rows | mechanism | memory_bytes |
+    +--------+------+---------------------------------+---------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
+    | public | v    | SELECT sku, price FROM erp.item |         | sales |         |       |        | call Ana |         | sku, price | erp.main.item |         |       |        |      |         |        |                 |            |           |              |
+    +--------+------+---------------------------------+---------+-------+---------+-------+--------+----------+---------+------------+---------------+---------+-------+--------+------+---------+--------+-----------------+------------+-----------+--------------+
     ");
     assert_snapshot!(
         t.ok("SELECT name, connector, state, tables FROM system.sources ORDER BY name").await, @r"

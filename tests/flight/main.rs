@@ -7,11 +7,13 @@
 //! | `metadata.rs` | every metadata command |
 //! | `sessions.rs` | login, sessions, settings, the client of `--connect` |
 //! | `subscriptions.rs` | `SUBSCRIBE TO`: streams that go on, over the wire |
+//! | `access.rs` | who may call, once there are users |
 //! | `abuse.rs` | garbage, too many connections, too large messages, TLS, stopping |
 
 #![cfg(feature = "serve")]
 
 mod abuse;
+mod access;
 mod metadata;
 #[path = "../served.rs"]
 mod served;

@@ -1,6 +1,7 @@
 //! HTTP, as its clients see it.
 
 mod abuse;
+mod access;
 mod docs;
 mod monitors;
 mod pages;

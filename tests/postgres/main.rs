@@ -1,6 +1,7 @@
 //! PostgreSQL's protocol, as its clients see it.
 
 mod abuse;
+mod access;
 mod copies;
 mod cursors;
 mod lookups;

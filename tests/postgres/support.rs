@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use belvedere::Engine;
 use belvedere::serve::ServeOptions;
 use belvedere::serve::postgres::PostgresServer;
 use tempfile::TempDir;
@@ -13,6 +14,7 @@ use crate::served;
 /// A server with the sources `mem` (in memory, table `t`) and `shop` (SQLite, table `orders`).
 pub struct Server {
     pub address: SocketAddr,
+    pub engine: Engine,
     pub folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
@@ -52,7 +54,9 @@ impl Server {
                 .unwrap();
         }
         let any = "127.0.0.1:0".parse().unwrap();
-        let bound = PostgresServer::bind(engine, any, options).await.unwrap();
+        let bound = PostgresServer::bind(engine.clone(), any, options)
+            .await
+            .unwrap();
         let address = bound.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(bound.run(async {
@@ -60,6 +64,7 @@ impl Server {
         }));
         Self {
             address,
+            engine,
             folder,
             stop: Some(stop),
             task,
@@ -89,11 +94,17 @@ impl Server {
 
     /// A connection on which anything can be sent, past its beginning.
     pub async fn raw(&self) -> Raw {
+        let mut raw = self.begun().await;
+        raw.until(b'Z').await;
+        raw
+    }
+
+    /// The same as it begins: nothing is answered yet.
+    pub async fn begun(&self) -> Raw {
         let mut raw = Raw(TcpStream::connect(self.address).await.unwrap());
         let mut start = b"\0\x03\0\0user\0ana\0\0".to_vec();
         start.splice(0..0, (start.len() as u32 + 4).to_be_bytes());
         raw.0.write_all(&start).await.unwrap();
-        raw.until(b'Z').await;
         raw
     }
 

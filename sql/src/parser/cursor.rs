@@ -7,7 +7,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 use super::Result;
 use crate::dialect::Bounded;
 use crate::error::{ErrorKind, ParseError, nearest, shown};
-use crate::limits::{RECURSION_LIMIT, check_text, check_tokens, location_of};
+use crate::limits::{RECURSION_LIMIT, bytes_to, check_text, check_tokens, location_of};
 use crate::name::{Name, fold, is_reserved};
 use crate::options::{Options, Value};
 use crate::words::in_known_words;
@@ -409,20 +409,4 @@ fn listed(words: &[&str]) -> String {
         [rest @ .., last] if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => words.join(""),
     }
-}
-
-/// The byte of a place at or behind the mark.
-fn bytes_to(sql: &str, (mut byte, mut at): (usize, Location), place: Location) -> usize {
-    for c in sql[byte..].chars() {
-        if (at.line, at.column) >= (place.line, place.column) {
-            break;
-        }
-        byte += c.len_utf8();
-        if c == '\n' {
-            at = Location::new(at.line + 1, 1);
-        } else {
-            at.column += 1;
-        }
-    }
-    byte
 }

@@ -4,11 +4,22 @@ use sqlparser::tokenizer::Token;
 
 use super::Result;
 use super::cursor::Cursor;
+use crate::access::RoleKind;
 use crate::ast::*;
 use crate::error::{ErrorKind, ParseError, nearest};
 
 /// What a definition can be of.
-const OBJECTS: &[&str] = &["SOURCE", "VIEW", "SCHEMA", "MATERIALIZED", "INDEX"];
+const OBJECTS: &[&str] = &[
+    "SOURCE",
+    "VIEW",
+    "SCHEMA",
+    "MATERIALIZED",
+    "INDEX",
+    "USER",
+    "ROLE",
+    "POLICY",
+    "MASK",
+];
 
 /// What sqlparser can define, alter or drop besides. They parse, so that the engine can say what it thinks of them.
 const STANDARD: &[&str] = &[
@@ -57,16 +68,22 @@ impl Cursor<'_> {
                 let materialized = self.is_materialized(object)?;
                 self.create_view(or_replace, materialized)
             }
+            "POLICY" => self.create_policy(or_replace),
+            "MASK" => self.create_mask(or_replace),
             object if or_replace => {
-                let (what, keyword) = match object {
-                    "INDEX" => ("an index", "INDEX"),
-                    _ => ("a schema", "SCHEMA"),
+                let what = match object {
+                    "INDEX" => "an index",
+                    "USER" => "a user",
+                    "ROLE" => "a role",
+                    _ => "a schema",
                 };
                 let kind = ErrorKind::Invalid(format!("{what} cannot be replaced"));
-                let hint = format!("CREATE {keyword} IF NOT EXISTS keeps one that is there");
+                let hint = format!("CREATE {object} IF NOT EXISTS keeps one that is there");
                 Err(ParseError::new(kind, self.here()).with_hint(Some(hint)))
             }
             "INDEX" => self.create_index(),
+            "USER" => self.create_user(),
+            "ROLE" => self.create_role(),
             _ => {
                 let if_not_exists = self.take(&["IF", "NOT", "EXISTS"]);
                 Ok(Statement::CreateSchema(CreateSchema {
@@ -174,6 +191,8 @@ impl Cursor<'_> {
                     ErrorKind::Invalid("an index is dropped and created, not altered".to_owned());
                 Err(ParseError::new(kind, self.here()))
             }
+            "USER" => self.alter_role(RoleKind::User),
+            "ROLE" => self.alter_role(RoleKind::Role),
             "SOURCE" => {
                 let name = self.single("the name of a source")?;
                 let action = self.source_action()?;
@@ -306,6 +325,10 @@ impl Cursor<'_> {
                 if_exists,
                 names: self.relations()?,
             })),
+            "USER" => self.drop_role(RoleKind::User, if_exists),
+            "ROLE" => self.drop_role(RoleKind::Role, if_exists),
+            "POLICY" => Ok(Statement::DropPolicy(self.drop_rule(if_exists)?)),
+            "MASK" => Ok(Statement::DropMask(self.drop_rule(if_exists)?)),
             _ => {
                 let name = self.schema()?;
                 Ok(Statement::DropSchema(DropSchema {
@@ -368,7 +391,7 @@ impl Cursor<'_> {
         }))
     }
 
-    fn relations(&mut self) -> Result<Vec<crate::Name>> {
+    pub(super) fn relations(&mut self) -> Result<Vec<crate::Name>> {
         let mut names = vec![self.relation("a name")?];
         while self.take_token(&Token::Comma) {
             names.push(self.relation("a name")?);
@@ -376,7 +399,7 @@ impl Cursor<'_> {
         Ok(names)
     }
 
-    fn schema(&mut self) -> Result<crate::Name> {
+    pub(super) fn schema(&mut self) -> Result<crate::Name> {
         self.name("the name of a schema", 2)
     }
 
@@ -392,7 +415,7 @@ impl Cursor<'_> {
     }
 
     /// `CASCADE`, or the default `RESTRICT`.
-    fn cascade(&mut self) -> bool {
+    pub(super) fn cascade(&mut self) -> bool {
         self.take(&["CASCADE"]) || {
             self.take(&["RESTRICT"]);
             false

@@ -1,5 +1,6 @@
 //! Text to statements: the cursor and its errors here, the statements in the files beside.
 
+mod access;
 mod client;
 mod copy;
 mod cursor;
@@ -114,6 +115,8 @@ impl Cursor<'_> {
             Some("EXPLAIN") => self.explain(),
             Some("COPY") => self.copy(),
             Some("SUBSCRIBE") => self.subscribe(),
+            Some("GRANT") => self.grant(),
+            Some("REVOKE") => self.revoke(),
             _ => self.standard(),
         }
     }

@@ -111,32 +111,33 @@ impl Cursor<'_> {
         } else {
             None
         };
-        if self.take(&["TIME", "ZONE"]) {
-            return self.set_value(scope, Ident::new("timezone").into());
-        }
-        if self.take(&["NAMES"]) {
-            return self.set_value(scope, Ident::new("client_encoding").into());
-        }
-        let name = self.name("the name of a setting", SETTING_PARTS)?;
-        if !self.take_token(&Token::Eq) && !self.take(&["TO"]) {
-            return self.expected("= or TO");
-        }
-        self.set_value(scope, name)
+        let (name, value) = self.setting()?;
+        Ok(Statement::Set(Set { scope, name, value }))
     }
 
-    fn set_value(&mut self, scope: Option<SetScope>, name: Name) -> Result<Statement> {
+    /// `x = 1`, `x TO 1`, `TIME ZONE 'UTC'`, `NAMES 'UTF8'`
+    pub(super) fn setting(&mut self) -> Result<(Name, SetValue)> {
+        let name = if self.take(&["TIME", "ZONE"]) {
+            Ident::new("timezone").into()
+        } else if self.take(&["NAMES"]) {
+            Ident::new("client_encoding").into()
+        } else {
+            let name = self.name("the name of a setting", SETTING_PARTS)?;
+            if !self.take_token(&Token::Eq) && !self.take(&["TO"]) {
+                return self.expected("= or TO");
+            }
+            name
+        };
         // PostgreSQL takes LOCAL for the default, in SET TIME ZONE alone; there is no other time zone it could name.
         let local = name.dotted() == "timezone" && self.take(&["LOCAL"]);
-        let value = if local || self.take(&["DEFAULT"]) {
-            SetValue::Default
-        } else {
-            let mut values: Vec<Value> = vec![self.value()?];
-            while self.take_token(&Token::Comma) {
-                values.push(self.value()?);
-            }
-            SetValue::Values(values)
-        };
-        Ok(Statement::Set(Set { scope, name, value }))
+        if local || self.take(&["DEFAULT"]) {
+            return Ok((name, SetValue::Default));
+        }
+        let mut values: Vec<Value> = vec![self.value()?];
+        while self.take_token(&Token::Comma) {
+            values.push(self.value()?);
+        }
+        Ok((name, SetValue::Values(values)))
     }
 
     pub(super) fn reset(&mut self) -> Result<Statement> {
@@ -144,16 +145,19 @@ impl Cursor<'_> {
         if self.take(&["ALL"]) {
             return Ok(Statement::ResetAll);
         }
-        let name = if self.take(&["TIME", "ZONE"]) {
-            Ident::new("timezone").into()
-        } else {
-            self.name("the name of a setting or ALL", SETTING_PARTS)?
-        };
         Ok(Statement::Set(Set {
             scope: None,
-            name,
+            name: self.reset_setting()?,
             value: SetValue::Default,
         }))
+    }
+
+    /// What `RESET` names, if it is not `ALL`.
+    pub(super) fn reset_setting(&mut self) -> Result<Name> {
+        match self.take(&["TIME", "ZONE"]) {
+            true => Ok(Ident::new("timezone").into()),
+            false => self.name("the name of a setting or ALL", SETTING_PARTS),
+        }
     }
 
     pub(super) fn explain(&mut self) -> Result<Statement> {

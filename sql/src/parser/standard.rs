@@ -31,6 +31,8 @@ const STATEMENTS: &[&str] = &[
     "RESET",
     "EXPLAIN",
     "COPY",
+    "GRANT",
+    "REVOKE",
     "INSERT",
     "UPDATE",
     "DELETE",
@@ -42,7 +44,7 @@ impl Cursor<'_> {
         let start = self.here();
         if self.query_follows() {
             let query = self.any_query()?;
-            return Ok(if writes(&query) {
+            return Ok(if writes(&*query) {
                 Statement::Other(Box::new(ast::Statement::Query(query)))
             } else {
                 Statement::Query(query)
@@ -79,7 +81,7 @@ impl Cursor<'_> {
         }
         let start = self.here();
         let query = self.any_query()?;
-        if writes(&query) {
+        if writes(&*query) {
             let kind = ErrorKind::Invalid("the query may only read".to_owned());
             return Err(ParseError::new(kind, start));
         }
@@ -103,7 +105,7 @@ impl Cursor<'_> {
 }
 
 /// Whether a query writes anywhere: sqlparser takes `WITH x AS (DELETE …) SELECT …` and `SELECT … INTO t`.
-fn writes(query: &Query) -> bool {
+pub(super) fn writes(node: &impl Visit) -> bool {
     struct Finder;
     impl Visitor for Finder {
         type Break = ();
@@ -118,7 +120,7 @@ fn writes(query: &Query) -> bool {
             }
         }
     }
-    query.visit(&mut Finder).is_break()
+    node.visit(&mut Finder).is_break()
 }
 
 fn statements_in(statement: &ast::Statement) -> usize {

@@ -8,6 +8,8 @@
 //! | `index.rs` | `CREATE`, `DROP INDEX` |
 //! | `schema.rs` | `CREATE`, `ALTER`, `DROP SCHEMA`; the names that may be given |
 //! | `comment.rs` | `COMMENT ON` |
+//! | `account.rs` | `CREATE`, `ALTER`, `DROP USER` and `ROLE` |
+//! | `grant.rs` | `GRANT`, `REVOKE` |
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,24 +21,30 @@ use sqlparser::ast;
 use super::names::Names;
 use super::settings::Settings;
 use super::world::{Inner, World};
-use super::{kept, query};
+use super::{kept, permits, query};
+use crate::access::Identity;
 use crate::catalog::ObjectId;
 use crate::error::{Error, Result};
 
+mod account;
 mod comment;
+mod grant;
 mod index;
 mod renamed;
 mod schema;
 mod source;
 mod view;
 
+pub(super) use account::without_passwords;
 pub(super) use index::{meant as index_meant, remove as remove_index};
 pub(super) use source::existing_source;
-pub(super) use view::{WAIT, existing_view};
+pub(super) use view::{WAIT, existing_view, own_name};
 
 /// What a definition reads besides the world it changes.
 pub(super) struct Context<'a> {
     pub inner: &'a Arc<Inner>,
+    /// Whose definition it is.
+    pub identity: &'a Identity,
     pub settings: &'a Settings,
     /// Where relative paths start.
     pub base_dir: &'a Path,
@@ -47,9 +55,15 @@ pub(super) struct Context<'a> {
 /// Carry out one definition. Returns its tag (`CREATE VIEW`) and notices.
 pub(super) async fn define(
     inner: &Arc<Inner>,
+    identity: &Identity,
     statement: &Statement,
     settings: &Settings,
 ) -> Result<(&'static str, Vec<String>)> {
+    let world = inner.world();
+    let permitted = permits::permitted(&world.seen_by(identity), statement, settings)?;
+    let Some(statement) = &permitted else {
+        return Ok((done_nothing(statement), Vec::new()));
+    };
     match statement {
         Statement::RefreshSource { name } => {
             inner
@@ -59,17 +73,17 @@ pub(super) async fn define(
         }
         Statement::RefreshView(refresh) => return kept::refresh(inner, settings, refresh).await,
         Statement::CreateView(view) if view.options.get(view::WAIT).is_some() => {
-            return view::create_and_wait(inner, view, settings).await;
+            return view::create_and_wait(inner, identity, view, settings).await;
         }
         Statement::CreateView(view) => {
             // Planned once outside the draft: an unknown table makes its source be read again.
-            let names = Names::new(inner.clone(), inner.world(), settings.clone(), false);
-            query::plan(names, &view.query).await?;
+            let names = Names::new(inner.clone(), world, settings.clone(), false);
+            query::plan(names.with_rights_of(identity.clone()), &view.query).await?;
         }
         _ => {}
     }
     let mut draft = inner.draft().await;
-    let done = in_world(inner, &mut draft.world, statement, settings).await?;
+    let done = in_world(inner, identity, &mut draft.world, statement, settings).await?;
     draft.commit().await?;
     Ok(done)
 }
@@ -77,17 +91,28 @@ pub(super) async fn define(
 /// Carry out one definition in a world that is still to be committed.
 pub(super) async fn in_world(
     inner: &Arc<Inner>,
+    identity: &Identity,
     world: &mut World,
     statement: &Statement,
     settings: &Settings,
 ) -> Result<(&'static str, Vec<String>)> {
     let mut context = Context {
         inner,
+        identity,
         settings,
         base_dir: &inner.base_dir,
         notices: Vec::new(),
     };
-    let tag = context.define(world, statement).await?;
+    if identity.may_all() {
+        let tag = context.define(world, statement).await?;
+        return Ok((tag, context.notices));
+    }
+    let seen = Arc::new(world.clone()).seen_by(identity);
+    let Some(statement) = permits::permitted(&seen, statement, settings)? else {
+        return Ok((done_nothing(statement), Vec::new()));
+    };
+    let defined = context.define(world, &statement).await;
+    let tag = defined.map_err(|e| permits::without_others(e, &seen))?;
     Ok((tag, context.notices))
 }
 
@@ -111,6 +136,18 @@ impl Context<'_> {
             Statement::AlterSchema(alter) => schema::rename_schema(world, alter),
             Statement::DropSchema(drop) => schema::drop_schema(world, drop),
             Statement::CommentOn(comment) => self.comment(world, comment).await,
+            Statement::CreateUser(create) => self.create_user(world, create),
+            Statement::CreateRole(create) => self.create_role(world, create),
+            Statement::AlterRole(alter) => self.alter_account(world, alter),
+            Statement::DropRole(drop) => self.drop_accounts(world, drop),
+            Statement::Grant(grant) => self.grant(world, grant).await,
+            Statement::Revoke(revoke) => self.revoke(world, revoke).await,
+            Statement::CreatePolicy(_)
+            | Statement::DropPolicy(_)
+            | Statement::CreateMask(_)
+            | Statement::DropMask(_) => Err(Error::NotInThisVersion {
+                what: statement.kind().into_owned(),
+            }),
             Statement::Other(other) => {
                 let text = other.to_string();
                 let words = text.split_whitespace().take_while(|w| {
@@ -127,13 +164,20 @@ impl Context<'_> {
         }
     }
 
+    /// Names with the rights of whose definition it is.
     fn names(&self, world: &World) -> Names {
-        Names::new(
-            self.inner.clone(),
-            Arc::new(world.clone()),
-            self.settings.clone(),
-            true,
-        )
+        self.names_of(world, self.identity.clone())
+    }
+
+    fn names_of(&self, world: &World, identity: Identity) -> Names {
+        let world = Arc::new(world.clone());
+        let settings = self.settings.clone();
+        Names::new(self.inner.clone(), world, settings, true).with_rights_of(identity)
+    }
+
+    /// Who has defined what is new.
+    fn definer(&self) -> Option<String> {
+        self.identity.name().map(|name| name.to_string())
     }
 }
 
@@ -177,25 +221,18 @@ fn drop_views(world: &mut World, scope: &ObjectId) {
     }
 }
 
-/// Drop a view with what was said about it.
+/// Drop a view with what was said about it and granted of it.
 pub(super) fn drop_view(world: &mut World, key: &(String, String)) {
     if let Some(view) = world.definitions.views.remove(key) {
-        let id = view.id();
-        world
-            .definitions
-            .comments
-            .retain(|on, _| !on.is_within(&id));
+        world.definitions.forget(&view.id());
     }
 }
 
-/// What was said about `from` and what is in it is now said about `to`.
-fn move_comments(world: &mut World, from: &ObjectId, to: &ObjectId) {
-    let comments = std::mem::take(&mut world.definitions.comments);
-    let moved = comments.into_iter().map(|(mut on, text)| {
-        if on.is_within(from) {
-            on.0.splice(..from.0.len(), to.0.iter().cloned());
-        }
-        (on, text)
-    });
-    world.definitions.comments = moved.collect();
+/// The tag of a statement that had nothing to do.
+fn done_nothing(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::AlterView(alter) => view::altered(alter.called),
+        Statement::DropView(drop) => view::dropped(drop.materialized),
+        _ => "DROP INDEX",
+    }
 }

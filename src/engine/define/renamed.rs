@@ -78,16 +78,15 @@ pub(super) async fn following(
     from: &ObjectId,
     to: &ObjectId,
 ) -> Result<Option<ViewDefinition>> {
-    let names = before.inside(&view.search_path);
     let mut new = view.clone();
-    let Some(query) = followed(&names, &view.query, from, to).await? else {
+    let Some(query) = followed(before, view, &view.query, (from, to)).await? else {
         return Ok(None);
     };
     new.query = query;
     if let Some(kept) = &mut new.materialized {
         let mut checks = Vec::new();
         for check in &kept.checks {
-            let Some(query) = followed(&names, &check.query, from, to).await? else {
+            let Some(query) = followed(before, view, &check.query, (from, to)).await? else {
                 return Ok(None);
             };
             let name = check.name.clone();
@@ -104,12 +103,12 @@ pub(super) async fn following(
     Ok(Some(new))
 }
 
-/// The text of a query in which `to` stands for `from`.
+/// The text of a view's query in which `to` stands for `from`.
 async fn followed(
-    names: &Names,
+    before: &Names,
+    view: &ViewDefinition,
     text: &str,
-    from: &ObjectId,
-    to: &ObjectId,
+    (from, to): (&ObjectId, &ObjectId),
 ) -> Result<Option<String>> {
     let Statement::Query(query) = belvedere_sql::parse_one(text)?.statement else {
         return Ok(None);
@@ -131,7 +130,7 @@ async fn followed(
     let mut changes: Vec<(Range<usize>, String)> = Vec::new();
     for relation in &named.relations {
         // Each by itself: what is referred to is then this.
-        let names = names.outline().inside(&names.settings.search_path);
+        let names = before.outline().inside(view);
         if names.resolve(&relation.parts).await.is_err() || !names.referenced().contains(from) {
             continue;
         }

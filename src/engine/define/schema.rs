@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use belvedere_sql::{AlterSchema, CreateSchema, DropSchema, Name, fold};
 
-use super::{drop_views, move_comments};
+use super::drop_views;
 use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PUBLIC};
 use crate::engine::world::World;
 use crate::error::{Error, Result};
@@ -50,7 +50,9 @@ pub(super) fn rename_schema(world: &mut World, alter: &AlterSchema) -> Result<&'
         }
         world.definitions.views.insert((schema, name), view);
     }
-    move_comments(world, &scope, &ObjectId::new([CATALOG, &to]));
+    world
+        .definitions
+        .follow(&scope, &ObjectId::new([CATALOG, &to]));
     world.definitions.schemas.remove(&from);
     world.definitions.schemas.insert(to);
     Ok("ALTER SCHEMA")
@@ -91,10 +93,7 @@ pub(super) fn drop_schema(world: &mut World, drop: &DropSchema) -> Result<&'stat
         .definitions
         .views
         .retain(|(schema, _), _| *schema != name);
-    world
-        .definitions
-        .comments
-        .retain(|id, _| !id.is_within(&scope));
+    world.definitions.forget(&scope);
     world.definitions.schemas.remove(&name);
     Ok("DROP SCHEMA")
 }

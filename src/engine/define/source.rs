@@ -5,7 +5,7 @@ use std::sync::Arc;
 use belvedere_sql::{AlterSource, CreateSource, DropSource, Name, SourceAction, fold};
 
 use super::schema::free_namespace;
-use super::{Context, drop_views, move_comments, nothing_depends, taken};
+use super::{Context, drop_views, nothing_depends, taken};
 use crate::catalog::{ObjectId, Ownership, SourceDefinition};
 use crate::engine::sources::LiveSource;
 use crate::engine::world::World;
@@ -29,9 +29,10 @@ impl Context<'_> {
         let url = options::absolute(&create.url, self.base_dir)?;
         let connector = options::connector_of(&self.inner.connectors, &url)?;
         let (about, options) = options::of_source(connector, &create.options)?;
-        let (comment, owns) = old
-            .map(|old| (old.comment.clone(), old.owns.clone()))
-            .unwrap_or_default();
+        let (comment, owns, definer) = match old {
+            Some(old) => (old.comment.clone(), old.owns.clone(), old.definer.clone()),
+            None => (None, Vec::new(), self.definer()),
+        };
         let definition = SourceDefinition {
             name,
             url,
@@ -39,6 +40,7 @@ impl Context<'_> {
             about,
             comment,
             owns,
+            definer,
         };
         self.connect(world, definition).await?;
         Ok("CREATE SOURCE")
@@ -116,7 +118,8 @@ impl Context<'_> {
                 let to = fold(to);
                 free_namespace(world, &to)?;
                 nothing_depends("source", world, &ObjectId::new([&name]), &[])?;
-                move_comments(world, &ObjectId::new([&name]), &ObjectId::new([&to]));
+                let (from, as_is) = (ObjectId::new([&name]), ObjectId::new([&to]));
+                world.definitions.follow(&from, &as_is);
                 new.name = to;
             }
         }
@@ -162,10 +165,7 @@ pub(super) fn drop_source(world: &mut World, drop: &DropSource) -> Result<&'stat
     }
     world.definitions.sources.remove(&name);
     world.definitions.discoveries.remove(&name);
-    world
-        .definitions
-        .comments
-        .retain(|id, _| !id.is_within(&scope));
+    world.definitions.forget(&scope);
     world.live.remove(&name);
     Ok("DROP SOURCE")
 }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use belvedere_sql::{AlterView, Called, CreateView, DropView, Name, Statement, ViewAction, fold};
 
 use super::schema::{own_schema_name, writable_schema};
-use super::{
-    Context, define, drop_view, drop_views, move_comments, nothing_depends, renamed, taken,
-};
+use super::{Context, define, drop_view, drop_views, nothing_depends, renamed, taken};
+use crate::access::Identity;
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
 use crate::engine::answer::{deadline, within};
 use crate::engine::settings::Settings;
@@ -23,6 +22,7 @@ pub(in crate::engine) const WAIT: &str = "wait";
 /// `CREATE MATERIALIZED VIEW … WITH (wait = true)`: the view is defined, also if filling it takes longer than the statement may.
 pub(super) async fn create_and_wait(
     inner: &Arc<Inner>,
+    identity: &Identity,
     create: &CreateView,
     settings: &Settings,
 ) -> Result<(&'static str, Vec<String>)> {
@@ -40,7 +40,7 @@ pub(super) async fn create_and_wait(
     let deadline = deadline(settings);
     let name = create.name.clone();
     let create = Statement::CreateView(create);
-    let (tag, mut notices) = Box::pin(define(inner, &create, settings)).await?;
+    let (tag, mut notices) = Box::pin(define(inner, identity, &create, settings)).await?;
     if wait {
         let (schema, name) = existing_view(&inner.world(), settings, &name)?;
         let id = ObjectId::new([CATALOG, &schema, &name]);
@@ -71,7 +71,16 @@ impl Context<'_> {
         };
         match &old {
             Some(_) if create.if_not_exists => return Ok(tag),
-            Some(_) if !create.or_replace => return Err(taken(what, &id.to_string(), keyword)),
+            // It may be one that is not there for whoever replaces it.
+            Some(old) if create.or_replace => {
+                if !self.identity.is_definer(old.definer.as_deref()) {
+                    return Err(Error::denied(
+                        format!("{} {id} is another's", old.kind()),
+                        "Choose another name",
+                    ));
+                }
+            }
+            Some(_) => return Err(taken(what, &id.to_string(), keyword)),
             _ => {}
         }
         if create.options.get(WAIT).is_some() {
@@ -93,7 +102,19 @@ impl Context<'_> {
             true => BTreeMap::new(),
             false => contract.clone(),
         };
-        let names = self.names(world);
+        // It reads with the rights of who has defined it, whoever defines it anew.
+        let definer = match &old {
+            Some(old) => old.definer.clone(),
+            None => self.definer(),
+        };
+        let identity = match &definer {
+            None => Identity::administrator(),
+            Some(definer) => {
+                let identity = Identity::of(&world.definitions.accounts, definer);
+                identity.unwrap_or_else(Identity::nobody)
+            }
+        };
+        let names = self.names_of(world, identity);
         let planned = query::plan(names, &create.query).await?;
         if !planned.plan.get_parameter_types()?.is_empty() {
             return Err(Error::invalid(format!(
@@ -131,6 +152,7 @@ impl Context<'_> {
             comment: old.as_ref().and_then(|old| old.comment.clone()),
             bounds,
             materialized,
+            definer,
             schema,
             name,
         };
@@ -173,11 +195,7 @@ impl Context<'_> {
         world: &mut World,
         alter: &AlterView,
     ) -> Result<&'static str> {
-        let tag = match alter.called {
-            Called::View => "ALTER VIEW",
-            Called::MaterializedView => "ALTER MATERIALIZED VIEW",
-            Called::Table => "ALTER TABLE",
-        };
+        let tag = altered(alter.called);
         let key = match self.existing_view(world, &alter.name) {
             Err(Error::Unknown { .. }) if alter.if_exists => return Ok(tag),
             key => key?,
@@ -254,7 +272,7 @@ impl Context<'_> {
             moved.push((reader, Arc::new(following)));
         }
         world.definitions.views.remove(key);
-        move_comments(world, &from, &to);
+        world.definitions.follow(&from, &to);
         let new = Arc::new(new);
         world.definitions.views.insert(new_key, new.clone());
         for (_, reader) in &moved {
@@ -285,7 +303,7 @@ impl Context<'_> {
         query::view_provider(&names, view).await?;
         let parsed = belvedere_sql::parse_one(&view.query)?;
         if let Statement::Query(query) = parsed.statement {
-            let planned = query::plan(names.inside(&view.search_path), &query).await?;
+            let planned = query::plan(names.inside(view), &query).await?;
             if planned.names.referenced() != view.depends_on {
                 return Err(Error::invalid("another of that name is found"));
             }
@@ -320,38 +338,58 @@ impl Context<'_> {
             }
             drop_view(world, key);
         }
-        Ok(match drop.materialized {
-            true => "DROP MATERIALIZED VIEW",
-            false => "DROP VIEW",
-        })
+        Ok(dropped(drop.materialized))
     }
 
-    /// Schema and name that a new view of this name gets.
     fn own_name(&self, world: &World, name: &Name) -> Result<(String, String)> {
-        let (schema, name) = match name.fold().as_slice() {
-            [name] => {
-                let own = |entry: &&String| world.definitions.has_schema(entry);
-                let schema = self.settings.search_path.iter().find(own);
-                (
-                    schema.cloned().unwrap_or_else(|| PUBLIC.to_string()),
-                    name.clone(),
-                )
-            }
-            [schema, name] => (schema.clone(), name.clone()),
-            [catalog, schema, name] if catalog == CATALOG => (schema.clone(), name.clone()),
-            _ => {
-                return Err(Error::invalid_with_help(
-                    format!("views live in the catalog {CATALOG}, not in {name}"),
-                    "Write a name, or schema.name",
-                ));
-            }
-        };
-        writable_schema(world, &schema)?;
-        Ok((schema, name))
+        own_name(world, self.settings, name)
     }
 
     pub(super) fn existing_view(&self, world: &World, name: &Name) -> Result<(String, String)> {
         existing_view(world, self.settings, name)
+    }
+}
+
+/// Schema and name that a new view of this name gets.
+pub(in crate::engine) fn own_name(
+    world: &World,
+    settings: &Settings,
+    name: &Name,
+) -> Result<(String, String)> {
+    let (schema, name) = match name.fold().as_slice() {
+        [name] => {
+            let own = |entry: &&String| world.definitions.has_schema(entry);
+            let schema = settings.search_path.iter().find(own);
+            (
+                schema.cloned().unwrap_or_else(|| PUBLIC.to_string()),
+                name.clone(),
+            )
+        }
+        [schema, name] => (schema.clone(), name.clone()),
+        [catalog, schema, name] if catalog == CATALOG => (schema.clone(), name.clone()),
+        _ => {
+            return Err(Error::invalid_with_help(
+                format!("views live in the catalog {CATALOG}, not in {name}"),
+                "Write a name, or schema.name",
+            ));
+        }
+    };
+    writable_schema(world, &schema)?;
+    Ok((schema, name))
+}
+
+pub(super) fn altered(called: Called) -> &'static str {
+    match called {
+        Called::View => "ALTER VIEW",
+        Called::MaterializedView => "ALTER MATERIALIZED VIEW",
+        Called::Table => "ALTER TABLE",
+    }
+}
+
+pub(super) fn dropped(materialized: bool) -> &'static str {
+    match materialized {
+        true => "DROP MATERIALIZED VIEW",
+        false => "DROP VIEW",
     }
 }
 

@@ -135,7 +135,7 @@ impl Session {
         if !self.is_current(prepared) {
             return Ok(None);
         }
-        let running = self.inner.log.begin(&prepared.sql);
+        let running = self.inner.log.begin(&prepared.sql, self.user());
         let found = caught(Box::pin(async {
             self.admits(&prepared.statement.statement)?;
             let settings = self.settings();

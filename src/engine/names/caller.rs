@@ -6,11 +6,14 @@ use super::super::settings::Settings;
 use super::super::told::SeenSoFar;
 use super::super::transaction::Snapshot;
 use super::super::written::Written;
+use crate::access::Identity;
 use crate::federation::Asker;
 
 /// Whose statement it is that names are resolved for. A plan that is kept has it, and must not keep the session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(in crate::engine) struct Caller {
+    /// With whose rights.
+    pub identity: Identity,
     /// The session that asks.
     pub asker: Asker,
     /// What that session has set, for `set_config`.
@@ -23,6 +26,21 @@ pub(in crate::engine) struct Caller {
     pub seen_so_far: SeenSoFar,
     /// How long sources are at work for the statement.
     pub spent: Arc<Spent>,
+}
+
+impl Caller {
+    /// The engine itself, for what is defined.
+    pub fn engine() -> Self {
+        Self {
+            identity: Identity::administrator(),
+            asker: Asker::default(),
+            session: None,
+            written: Arc::default(),
+            snapshot: None,
+            seen_so_far: SeenSoFar::default(),
+            spent: Arc::default(),
+        }
+    }
 }
 
 /// A statement that is being executed: what is set for it, and what is noted of it.

@@ -13,11 +13,15 @@ pub(super) use self::caller::{Call, Caller};
 use self::scope::{Scope, unique};
 use super::lineage::Outline;
 use super::query::Planned;
+use super::seen::narrowed;
 use super::settings::Settings;
 use super::told::SeenSoFar;
 use super::world::{Inner, World};
 use super::{nearest, query, system, versions};
-use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PG_CATALOG, SystemTableProvider};
+use crate::access::Identity;
+use crate::catalog::{
+    BUILT_IN, CATALOG, ObjectId, PG_CATALOG, Privilege, SystemTableProvider, ViewDefinition,
+};
 use crate::error::{Error, Result};
 use crate::views::{Bounds, Contract, CopyTable, Shown, indexes};
 
@@ -34,19 +38,33 @@ const MAX_VIEW_DEPTH: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub inner: Arc<Inner>,
+    /// As whoever's rights count sees it: the caller, or inside a view who has defined that.
     pub world: Arc<World>,
+    /// All of it.
+    pub root: Arc<World>,
+    identity: Identity,
     pub settings: Arc<Settings>,
     pub caller: Caller,
     /// A change in the making: no source is read again for an unknown table.
     pub frozen: bool,
     /// Tables and views are resolved to their outlines: for lineage.
     outline: bool,
+    writes: Writes,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
     /// Of the views that the names are inside of: how old what is read may be.
     bounds: Bounds,
     depth: usize,
     seen: Arc<Seen>,
+}
+
+/// A table that is written to, which need not be one that may be read.
+#[derive(Debug, Clone)]
+enum Writes {
+    Nothing,
+    /// The one that is resolved.
+    Something,
+    To(ObjectId),
 }
 
 /// What happened while names were resolved.
@@ -65,11 +83,14 @@ impl Names {
     ) -> Self {
         Self {
             inner,
+            root: world.clone(),
             world,
+            identity: Identity::administrator(),
             settings: settings.into(),
-            caller: Caller::default(),
+            caller: Caller::engine(),
             frozen,
             outline: false,
+            writes: Writes::Nothing,
             fixed: None,
             bounds: Bounds::default(),
             depth: 0,
@@ -79,7 +100,30 @@ impl Names {
 
     /// Of a statement of this caller.
     pub fn asked_by(self, caller: Caller) -> Self {
-        Self { caller, ..self }
+        let identity = caller.identity.clone();
+        Self { caller, ..self }.with_rights_of(identity)
+    }
+
+    /// What is there, and what may be done with it, is for this identity.
+    pub fn with_rights_of(self, identity: Identity) -> Self {
+        Self {
+            world: self.root.seen_by(&identity),
+            identity,
+            ..self
+        }
+    }
+
+    /// The same with all that there is.
+    pub fn with_all_rights(&self) -> Self {
+        self.clone().with_rights_of(Identity::administrator())
+    }
+
+    /// Of a statement that writes to a table: to this, or, if none is given, to that which is resolved.
+    pub fn writing_to(&self, id: Option<ObjectId>) -> Self {
+        Self {
+            writes: id.map_or(Writes::Something, Writes::To),
+            ..self.clone()
+        }
     }
 
     /// Whether what was planned would be so again.
@@ -103,19 +147,26 @@ impl Names {
         }
     }
 
-    /// Names inside a view: looked up along the view's own path.
-    pub fn inside(&self, search_path: &[String]) -> Self {
+    /// Names inside a view: looked up along the view's own path, with the rights of who has defined it.
+    pub fn inside(&self, view: &ViewDefinition) -> Self {
         let mut settings = self.settings.as_ref().clone();
-        settings.search_path = search_path.to_vec();
+        settings.search_path.clone_from(&view.search_path);
+        let accounts = &self.root.definitions.accounts;
+        let identity = match &view.definer {
+            None => Identity::administrator(),
+            Some(definer) => Identity::of(accounts, definer).unwrap_or_else(Identity::nobody),
+        };
         Self {
             settings: Arc::new(settings),
             depth: self.depth + 1,
+            writes: Writes::Nothing,
             seen: Arc::new(Seen {
                 referenced: Mutex::default(),
                 refreshed: Mutex::new(lock(&self.seen.refreshed).clone()),
             }),
             ..self.clone()
         }
+        .with_rights_of(identity)
     }
 
     /// The same under other settings.
@@ -170,6 +221,21 @@ impl Names {
         self.find(&scope, name).await
     }
 
+    /// The schema that a name of one or two parts means.
+    pub fn schema(&self, parts: &[String]) -> Result<ObjectId> {
+        let scope = match parts {
+            [one] => self.world.own_or_source(one),
+            [catalog, schema] => self.world.in_catalog(catalog, schema),
+            _ => return Err(Error::invalid("a schema's name has one or two parts")),
+        };
+        match scope {
+            Scope::Own(schema) => Ok(ObjectId::new([CATALOG, &schema])),
+            Scope::Source { source, schema } => Ok(ObjectId::new([source, schema])),
+            Scope::Unknown { what, name, hint } => Err(Error::Unknown { what, name, hint }),
+            Scope::Path => Err(Error::invalid("a schema has a name")),
+        }
+    }
+
     async fn find(&self, scope: &Scope, name: &str) -> Result<Arc<dyn TableProvider>> {
         match scope {
             Scope::Own(schema) => match self.own(schema, name).await? {
@@ -216,7 +282,7 @@ impl Names {
                 Scope::Own(schema) => self.own(&schema, name).await?,
                 Scope::Source { source, schema } => {
                     match world.known_table(&source, &schema, name)? {
-                        Some(table) => Some(self.provide(&source, &table).await?),
+                        Some(table) => Some(self.provide(world, &source, &table).await?),
                         None => None,
                     }
                 }
@@ -237,7 +303,7 @@ impl Names {
                 is_read |= self.read_again(&source).await?;
             }
         }
-        Ok(is_read.then(|| self.inner.world()))
+        Ok(is_read.then(|| self.inner.world().seen_by(&self.identity)))
     }
 
     /// Read a source's schema again, once a statement. False: that has been done, or is not to be.
@@ -273,6 +339,28 @@ impl Names {
         if self.outline {
             return Ok(Some(outline(view.id(), view.arrow_schema())));
         }
+        self.world.permits(Privilege::Select, &view.id())?;
+        // As it is defined, and not as it is seen.
+        let seen = view;
+        let view = self.root.view(&view.id()).unwrap_or(view);
+        let provider = self.provide_view(view, version).await?;
+        if seen.columns.len() == view.columns.len() {
+            return Ok(Some(provider));
+        }
+        let columns = seen.columns.iter().map(|column| column.name.clone());
+        Ok(Some(narrowed(
+            &view.id(),
+            provider,
+            &columns.collect::<Vec<_>>(),
+        )?))
+    }
+
+    /// A view, or one version of it.
+    async fn provide_view(
+        &self,
+        view: &Arc<ViewDefinition>,
+        version: Option<versions::Wanted>,
+    ) -> Result<Arc<dyn TableProvider>> {
         if let Some(kept) = &view.materialized {
             let mut contract = Contract::new(&kept.options)?.bounded(self.bounds);
             // Of others it is found when the statement is run: a plan that is kept keeps no rows.
@@ -286,14 +374,14 @@ impl Names {
                 contract.max_staleness = None;
                 is_fixed = true;
             }
-            return Ok(Some(Arc::new(CopyTable {
+            return Ok(Arc::new(CopyTable {
                 id: view.id(),
                 schema: view.arrow_schema(),
                 indexes: indexes(view, &contract).into(),
                 contract,
                 shown,
                 is_fixed,
-            })));
+            }));
         }
         if version.is_some() {
             return Err(no_versions(&view.id()));
@@ -304,7 +392,7 @@ impl Names {
                 view.id()
             )));
         }
-        query::view_provider(self, view).await.map(Some)
+        query::view_provider(self, view).await
     }
 
     /// A table of a source. One that is not known makes the source's schema be read again, once a statement.
@@ -318,13 +406,13 @@ impl Names {
             return Err(no_versions(&ObjectId::new([source, schema, name])));
         }
         if let Some(table) = self.world.known_table(source, schema, name)? {
-            return self.provide(source, &table).await;
+            return self.provide(&self.world, source, &table).await;
         }
         let mut world = self.world.clone();
         if self.read_again(source).await? {
-            world = self.inner.world();
+            world = self.inner.world().seen_by(&self.identity);
             if let Some(table) = world.known_table(source, schema, name)? {
-                return self.provide(source, &table).await;
+                return self.provide(&world, source, &table).await;
             }
         }
         let tables = world.definitions.tables(source);
@@ -350,16 +438,36 @@ impl Names {
         })
     }
 
-    async fn provide(&self, source: &str, table: &Arc<Table>) -> Result<Arc<dyn TableProvider>> {
+    /// A table of a source, as it is seen in this world.
+    async fn provide(
+        &self,
+        world: &World,
+        source: &str,
+        table: &Arc<Table>,
+    ) -> Result<Arc<dyn TableProvider>> {
         let id = ObjectId::new([source, &table.schema, &table.name]);
         self.refer(id.clone());
         if self.outline {
             return Ok(outline(id, table.arrow_schema()));
         }
-        let live = self.world.live.get(source).ok_or_else(|| {
+        let is_written = match &self.writes {
+            Writes::Nothing => false,
+            Writes::Something => true,
+            Writes::To(written) => *written == id,
+        };
+        if !is_written {
+            world.permits(Privilege::Select, &id)?;
+        }
+        let live = world.live.get(source).ok_or_else(|| {
             Error::Internal(format!("source {source} is defined but was not opened"))
         })?;
-        live.provider(table).await
+        let whole = world.whole_table(&id, table);
+        let provider = live.provider(&whole).await?;
+        if is_written || whole.columns.len() == table.columns.len() {
+            return Ok(provider);
+        }
+        let columns = table.columns.iter().map(|column| column.name.clone());
+        Ok(narrowed(&id, provider, &columns.collect::<Vec<_>>())?)
     }
 
     fn refer(&self, id: ObjectId) {

@@ -8,7 +8,7 @@ use belvedere_connector::Capture;
 use belvedere_sql::{Query, Statement, ident};
 use sqlparser::ast::{self, SetExpr, TableFactor, Value as Constant, ValueWithSpan, VisitorMut};
 
-use super::queries::{at_sources, ms_of};
+use super::queries::{at_sources, entries, ms_of};
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::{ObjectId, SYSTEM, ViewDefinition};
 use crate::engine::log::{Entry, RunState};
@@ -129,7 +129,7 @@ impl Calls {
 fn by_statement(names: &Names) -> BTreeMap<String, Calls> {
     let mut known: HashMap<String, String> = HashMap::new();
     let mut found: BTreeMap<String, Calls> = BTreeMap::new();
-    for entry in names.inner.log.entries() {
+    for entry in entries(names) {
         let text = match known.get(&entry.sql) {
             Some(text) => text.clone(),
             None => {
@@ -171,7 +171,11 @@ fn query(sql: &str) -> Option<Query> {
 
 fn statements(names: &Names, rows: &mut Rows) {
     let ms = |time: Duration| time.as_millis() as u64;
-    for (sql, calls) in by_statement(names) {
+    for (sql, mut calls) in by_statement(names) {
+        if !names.world.is_whole() {
+            let live = &names.world.live;
+            calls.spent.retain(|source, _| live.contains_key(source));
+        }
         rows.push(row![
             sql,
             calls.count,
@@ -192,6 +196,10 @@ fn statements(names: &Names, rows: &mut Rows) {
 }
 
 fn advice(names: &Names, rows: &mut Rows) {
+    // It is for who can follow it.
+    if !names.world.is_whole() {
+        return;
+    }
     lookups(names, rows);
     copies(names, rows);
     for source in names.world.definitions.sources.values() {

@@ -29,7 +29,11 @@ pub(super) const LINEAGE: Definition = Definition {
 
 fn rows<'a>(names: &'a Names, rows: &'a mut Rows) -> BoxFuture<'a, Result<()>> {
     async move {
-        let lineage = Lineage::of_all_views(names).await;
+        let lineage = Lineage::of_all_views(&names.with_all_rights()).await;
+        let is_seen = |origin: &Origin| {
+            let allowed = names.world.allowed(&origin.table);
+            allowed.sees() && allowed.columns_seen().contains(&origin.column)
+        };
         for view in names.world.definitions.views.values() {
             let mut push = |column: Option<&String>, kind, origin: &Origin, direct| {
                 if let [source, schema, table] = origin.table.0.as_slice() {
@@ -46,12 +50,18 @@ fn rows<'a>(names: &'a Names, rows: &'a mut Rows) -> BoxFuture<'a, Result<()>> {
                     ]);
                 }
             };
-            for (i, column) in view.columns.iter().enumerate() {
-                for (origin, direct) in lineage.values(&view.id(), i) {
+            // As it is defined, and not as it is seen.
+            let whole = names.view(&view.id()).unwrap_or(view);
+            let columns = whole.columns.iter().enumerate();
+            let columns = columns.filter(|(_, column)| view.columns.contains(column));
+            for (i, column) in columns {
+                let values = lineage.values(&view.id(), i).into_iter();
+                for (origin, direct) in values.filter(|(origin, _)| is_seen(origin)) {
                     push(Some(&column.name), "value", &origin, direct);
                 }
             }
-            for (origin, direct) in lineage.filters(&view.id()) {
+            let filters = lineage.filters(&view.id()).into_iter();
+            for (origin, direct) in filters.filter(|(origin, _)| is_seen(origin)) {
                 push(None, "filter", &origin, direct);
             }
         }

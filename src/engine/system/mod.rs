@@ -13,10 +13,12 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `advice.rs` | `system.statements`, `advice` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `results`, `fragments`, `subscriptions`, `settings` |
+//! | `accounts.rs` | `system.users`, `roles`, `grants` |
 //! | `types.rs` | types as SQL writes them |
 //! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 //! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
 
+mod accounts;
 mod advice;
 mod information_schema;
 mod keys;
@@ -59,6 +61,9 @@ static ALL: &[Definition] = &[
     keys::REFERENTIAL_CONSTRAINTS,
     keys::TABLE_CONSTRAINTS,
     keys::KEYS,
+    accounts::GRANTS,
+    accounts::ROLES,
+    accounts::USERS,
     lineage::LINEAGE,
     queries::FRAGMENTS,
     queries::QUERIES,

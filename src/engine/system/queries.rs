@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
 use crate::catalog::SYSTEM;
-use crate::engine::log::RunState;
+use crate::engine::log::{Entry, RunState};
 use crate::engine::names::Names;
 use crate::federation::Outcome;
 use crate::views::Asked;
@@ -19,6 +20,8 @@ pub(super) const QUERIES: Definition = Definition {
         always("state", Kind::Text),
         always("rows", Kind::Count),
         always("sql", Kind::Text),
+        // NULL: the administrator's.
+        maybe("user", Kind::Text),
         maybe("error", Kind::Text),
         // What it was made of; of its oldest part. NULL: it is not known, or it read nothing.
         maybe("read_from", Kind::Text),
@@ -31,7 +34,7 @@ pub(super) const QUERIES: Definition = Definition {
 };
 
 fn rows(names: &Names, rows: &mut Rows) {
-    for entry in names.inner.log.entries() {
+    for entry in entries(names) {
         let progress = entry.progress();
         let (state, ms, error) = match progress.state {
             RunState::Running => ("running", entry.elapsed_ms(), None),
@@ -41,7 +44,10 @@ fn rows(names: &Names, rows: &mut Rows) {
         };
         let started = Value::Instant(entry.started_at_us);
         let age = progress.freshness.as_ref().and_then(|f| f.age());
-        let spent = entry.spent.by_source();
+        let mut spent = entry.spent.by_source();
+        if !names.world.is_whole() {
+            spent.retain(|source, _| names.world.live.contains_key(source));
+        }
         rows.push(row![
             entry.id,
             started,
@@ -49,6 +55,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             state,
             progress.rows,
             &entry.sql,
+            entry.user.as_deref(),
             error,
             progress.freshness.as_ref().map(|f| f.to_string()),
             age.map(|age| age.as_millis() as u64),
@@ -56,6 +63,15 @@ fn rows(names: &Names, rows: &mut Rows) {
             at_sources(&spent),
         ]);
     }
+}
+
+/// Those that whoever asks may know of: the own ones, or all.
+pub(super) fn entries(names: &Names) -> Vec<Arc<Entry>> {
+    let mut entries = names.inner.log.entries();
+    if !names.world.is_whole() {
+        entries.retain(|entry| entry.user.as_ref() == names.caller.identity.name());
+    }
+    entries
 }
 
 pub(super) fn ms_of<'a>(times: impl IntoIterator<Item = &'a Duration>) -> f64 {
@@ -90,6 +106,10 @@ pub(super) const RESULTS: Definition = Definition {
 };
 
 fn results(names: &Names, rows: &mut Rows) {
+    // Whose they are is not known.
+    if !names.world.is_whole() {
+        return;
+    }
     let ages = names.inner.views.shelves().ages();
     for kept in names.inner.results.shown(&ages) {
         rows.push(row![
@@ -130,6 +150,10 @@ pub(super) const FRAGMENTS: Definition = Definition {
 
 fn fragments(names: &Names, rows: &mut Rows) {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    // What others have asked for is in them.
+    if !names.world.is_whole() {
+        return;
+    }
     for (name, live) in &names.world.live {
         for question in live.handle.history.questions() {
             let progress = question.progress();
@@ -183,6 +207,9 @@ pub(super) const SUBSCRIPTIONS: Definition = Definition {
 fn subscriptions(names: &Names, rows: &mut Rows) {
     for subscriber in names.inner.views.subscribers.all() {
         let order = &subscriber.order;
+        if !names.world.is_whole() && order.asker != names.caller.asker {
+            continue;
+        }
         let (progress, waiting) = (subscriber.progress(), subscriber.waiting());
         let view = (!Asked::is_one(&order.view)).then(|| order.view.to_string());
         rows.push(row![

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use belvedere_connector::Capture;
 
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
-use crate::catalog::SYSTEM;
+use crate::catalog::{ObjectId, SYSTEM};
 use crate::engine::names::Names;
 use crate::federation::{BreakerState, Gate, Health};
 use crate::views::AsOf;
@@ -32,6 +32,8 @@ pub(super) const SOURCES: Definition = Definition {
         maybe("memory_limit", Kind::Count),
         maybe("retries", Kind::Count),
         always("tables", Kind::Count),
+        // The user who has defined it. NULL: the administrator.
+        maybe("definer", Kind::Text),
         maybe("owner", Kind::Text),
         maybe("contact", Kind::Text),
         maybe("event", Kind::Text),
@@ -72,6 +74,9 @@ fn rows(names: &Names, rows: &mut Rows) {
     let definitions = &names.world.definitions;
     for source in definitions.sources.values() {
         let live = names.world.live.get(&source.name);
+        // Where it is, and how it fails, is for who has defined it.
+        let id = ObjectId::new([&source.name]);
+        let is_own = names.world.permits_all("source", &id).is_ok();
         let health = live.map(|l| l.handle.health()).unwrap_or_default();
         let (state, error) = match health {
             Health::Unknown => ("unknown", None),
@@ -100,7 +105,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             live.map_or("", |l| l.connector),
             &source.url,
             state,
-            error,
+            error.filter(|_| is_own),
             breaker,
             retry_at,
             gate.map_or(0, Gate::running) as u64,
@@ -116,6 +121,7 @@ fn rows(names: &Names, rows: &mut Rows) {
                 .map(|limit| limit as u64),
             limits.map(|limits| u64::from(limits.retries)),
             definitions.tables(&source.name).len() as u64,
+            &source.definer,
             &about.owner,
             &about.contact,
             &about.event,
@@ -124,7 +130,7 @@ fn rows(names: &Names, rows: &mut Rows) {
             &source.comment,
             discovery.map(|d| Value::Instant(d.at_us)),
             changes,
-            problem,
+            problem.filter(|_| is_own),
             kept.bytes,
             ms(age),
             limits.and_then(|limits| limits.max_lag),

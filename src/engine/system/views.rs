@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::relations::{Relation, relations};
 use super::table::{Definition, Fill, Kind, Rows, Value, always, maybe, row};
+use crate::access::Allowed;
 use crate::catalog::{SYSTEM, ViewDefinition};
 use crate::engine::names::Names;
 use crate::views::{AsOf, Content, Contract, Shown, State};
@@ -14,6 +15,8 @@ pub(super) const VIEWS: Definition = Definition {
         always("schema", Kind::Text),
         always("name", Kind::Text),
         always("sql", Kind::Text),
+        // The user who has defined it, with whose rights it reads. NULL: the administrator.
+        maybe("definer", Kind::Text),
         maybe("owner", Kind::Text),
         maybe("contact", Kind::Text),
         maybe("event", Kind::Text),
@@ -148,11 +151,15 @@ fn views(names: &Names, rows: &mut Rows) {
             written.map_or("manual", String::as_str)
         });
         let progress = shown.and_then(|shown| Some(shown.progress.as_ref()?.rows()));
+        // What it reads is in them.
+        let is_own = names.world.permits_all("view", &view.id()).is_ok();
         let reason = shown.and_then(|shown| reason(names, view, shown));
+        let reason = reason.filter(|_| is_own);
         rows.push(row![
             &view.schema,
             &view.name,
             &view.query,
+            &view.definer,
             &about.owner,
             &about.contact,
             &about.event,
@@ -169,7 +176,7 @@ fn views(names: &Names, rows: &mut Rows) {
             shown.and_then(|shown| age(names, &shown.as_of)),
             progress.map(|(done, _)| done),
             progress.map(|(_, all)| all),
-            mechanism(names, view),
+            mechanism(names, view).filter(|_| is_own),
             shown
                 .and_then(|shown| shown.bytes())
                 .map(|bytes| bytes as u64),
@@ -205,16 +212,19 @@ fn freshness(names: &Names, rows: &mut Rows) {
     for (view, shown, contract) in kept(names) {
         let bound = contract.and_then(|contract| contract.max_staleness);
         let bound = bound.map(|bound| bound.as_millis() as u64);
+        let is_own = names.world.permits_all("view", &view.id()).is_ok();
         let shelves = names.inner.views.shelves();
         match &shown.as_of {
             AsOf::Following(sources) => {
-                for source in sources.iter() {
+                let is_seen = |source: &&String| names.world.live.contains_key(*source);
+                for source in sources.iter().filter(is_seen) {
                     let one = AsOf::Following(Arc::from([source.clone()]));
                     let age = age(names, &one);
                     // What is kept is there at once, the source's answer is not.
                     let is_unknown = age.is_none() && shown.content.is_some();
                     let unknown = || Arc::from(UNKNOWN_AGE);
                     let problem = shelves.failure(source).or_else(|| is_unknown.then(unknown));
+                    let problem = problem.filter(|_| is_own);
                     rows.push(row![
                         &view.schema,
                         &view.name,
@@ -231,7 +241,11 @@ fn freshness(names: &Names, rows: &mut Rows) {
                 None::<&str>,
                 age(names, as_of),
                 bound,
-                shown.state.reason().map(|reason| reason.as_ref()),
+                shown
+                    .state
+                    .reason()
+                    .filter(|_| is_own)
+                    .map(|reason| reason.as_ref()),
             ]),
         }
     }
@@ -242,6 +256,11 @@ fn refreshes(names: &Names, rows: &mut Rows) {
         let [_, schema, view] = run.view.0.as_slice() else {
             continue;
         };
+        let allowed = names.world.allowed(&run.view);
+        if !allowed.sees() {
+            continue;
+        }
+        let error = run.error.as_ref().filter(|_| allowed == Allowed::All);
         rows.push(row![
             schema,
             view,
@@ -251,7 +270,7 @@ fn refreshes(names: &Names, rows: &mut Rows) {
             run.took.map(|took| took.as_secs_f64() * 1e3),
             run.rows,
             run.version,
-            &run.error,
+            error,
         ]);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Status;
 
 use super::status::{OrStatus, status};
-use crate::engine::{Action, ApplyOptions, Change, Engine, SqlFile};
+use crate::engine::{Action, ApplyOptions, Change, Session, SqlFile};
 use crate::error::Error;
 use crate::serve::paths::refuse_relative;
 
@@ -72,7 +72,7 @@ impl From<Change> for RemoteChange {
     }
 }
 
-pub(super) async fn apply(engine: &Engine, body: &[u8]) -> Result<Vec<u8>, Status> {
+pub(super) async fn apply(session: &Session, body: &[u8]) -> Result<Vec<u8>, Status> {
     let request: Request = serde_json::from_slice(body).map_err(|e| {
         Status::invalid_argument(format!("{APPLY}: the body is not the JSON it takes: {e}"))
     })?;
@@ -89,7 +89,7 @@ pub(super) async fn apply(engine: &Engine, body: &[u8]) -> Result<Vec<u8>, Statu
         check_only: request.check_only,
         strict: request.strict,
     };
-    let changes = engine.apply(files.collect(), options).await.or_status()?;
+    let changes = session.apply(files.collect(), options).await.or_status()?;
     let reply = Reply {
         changes: changes.into_iter().map(RemoteChange::from).collect(),
     };

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use belvedere_sql::Statement;
-use tonic::Status;
 use tonic::metadata::{KeyRef, MetadataMap};
+use tonic::{Extensions, Status};
 
 use super::handles::{Handles, hex};
 use super::status::{OrStatus, status};
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, Session, Who};
 use crate::error::Error;
 use crate::serve::paths::refuse_relative_in;
 
@@ -42,19 +42,15 @@ impl Sessions {
         }
     }
 
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     /// The session and settings of a call, from its headers.
-    pub fn call(&self, metadata: &MetadataMap) -> Result<Call, Status> {
+    pub fn call(&self, who: &Who, metadata: &MetadataMap) -> Result<Call, Status> {
         let named = match cookie(metadata) {
-            Some(id) => Some(self.open.get(id.as_bytes()).ok_or_else(ended)?),
+            Some(id) => Some(self.named(who, &id).ok_or_else(ended)?),
             None => None,
         };
         let session = match &named {
             Some(session) => session.clone(),
-            None => self.engine.session(),
+            None => self.engine.session_of(who.clone()),
         };
         let session = self.overridden(session, metadata)?;
         Ok(Call { session, named })
@@ -66,7 +62,7 @@ impl Sessions {
         if overrides.is_empty() {
             return Ok(session);
         }
-        let own = self.engine.session();
+        let own = session.another();
         for (name, value, _) in session.settings().iter() {
             own.set(name, &value).or_status()?;
         }
@@ -83,13 +79,17 @@ impl Sessions {
     }
 
     /// The session of the call's cookie, or a new one with the cookie to set.
-    pub fn open(&self, metadata: &MetadataMap) -> Result<(Session, Option<String>), Status> {
-        let known = cookie(metadata).and_then(|id| self.open.get(id.as_bytes()));
+    pub fn open(
+        &self,
+        who: &Who,
+        metadata: &MetadataMap,
+    ) -> Result<(Session, Option<String>), Status> {
+        let known = cookie(metadata).and_then(|id| self.named(who, &id));
         if let Some(session) = known {
             return Ok((session, None));
         }
         let id = hex(&super::handles::random::<16>()?);
-        let session = self.engine.session();
+        let session = self.engine.session_of(who.clone());
         self.open
             .insert_at(id.clone().into_bytes(), session.clone());
         Ok((
@@ -99,8 +99,15 @@ impl Sessions {
     }
 
     /// End the session of the call's cookie. False: there is none.
-    pub fn close(&self, metadata: &MetadataMap) -> bool {
-        cookie(metadata).is_some_and(|id| self.open.remove(id.as_bytes()).is_some())
+    pub fn close(&self, who: &Who, metadata: &MetadataMap) -> bool {
+        let id = cookie(metadata).filter(|id| self.named(who, id).is_some());
+        id.is_some_and(|id| self.open.remove(id.as_bytes()).is_some())
+    }
+
+    /// The session of a cookie, if it is this caller's.
+    fn named(&self, who: &Who, id: &str) -> Option<Session> {
+        let session = self.open.get(id.as_bytes())?;
+        (session.who() == who).then_some(session)
     }
 }
 
@@ -141,6 +148,12 @@ impl Call {
             ))
         })
     }
+}
+
+/// Who makes a call: the door has noted it.
+pub(super) fn caller(extensions: &Extensions) -> Result<&Who, Status> {
+    let who = extensions.get::<Who>();
+    who.ok_or_else(|| Status::internal("a call that has not passed the door"))
 }
 
 fn ended() -> Status {

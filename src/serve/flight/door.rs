@@ -31,15 +31,15 @@ impl Door {
         Self { inside, login }
     }
 
-    fn enter<T>(&self, request: &mut Request<T>) -> Result<Option<AtWork>, Status> {
+    async fn enter<T>(&self, request: &mut Request<T>) -> Result<Option<AtWork>, Status> {
         let peer = peer(request);
         if peer.as_ref().is_some_and(|peer| peer.is_turned_away) {
             return Err(Status::unavailable(TOO_MANY));
         }
-        let user = self
-            .login
-            .caller(request.metadata(), address(peer.as_ref()))?;
-        request.extensions_mut().insert(user);
+        // What the request carries is not to be held while it is found out.
+        let (metadata, address) = (request.metadata().clone(), address(peer.as_ref()));
+        let who = self.login.caller(&metadata, address).await?;
+        request.extensions_mut().insert(who);
         Ok(peer.map(|peer| peer.at_work()))
     }
 
@@ -48,7 +48,7 @@ impl Door {
         mut request: Request<T>,
         answer: impl AsyncFnOnce(Request<T>) -> Result<Response<R>, Status>,
     ) -> Result<Response<R>, Status> {
-        let _at_work = self.enter(&mut request)?;
+        let _at_work = self.enter(&mut request).await?;
         caught(answer(request)).await
     }
 
@@ -57,7 +57,7 @@ impl Door {
         mut request: Request<T>,
         answer: impl AsyncFnOnce(Request<T>) -> Result<Response<Replies<R>>, Status>,
     ) -> Result<Response<Replies<R>>, Status> {
-        let at_work = self.enter(&mut request)?;
+        let at_work = self.enter(&mut request).await?;
         let response = caught(answer(request)).await?;
         Ok(response.map(|replies| guarded(replies, at_work)))
     }
@@ -125,9 +125,8 @@ impl FlightService for Door {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
         let peer = peer(&request);
-        let token = self
-            .login
-            .handshake(request.metadata(), address(peer.as_ref()))?;
+        let (metadata, address) = (request.metadata().clone(), address(peer.as_ref()));
+        let token = self.login.handshake(&metadata, address).await?;
         let header = format!("Bearer {token}").parse();
         let header = header.map_err(|_| Status::internal("a token that is not ASCII"))?;
         let reply = HandshakeResponse {

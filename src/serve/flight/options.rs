@@ -8,6 +8,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 use super::calls::{COOKIE, Sessions};
+use crate::engine::{Settings, Who};
 
 pub(super) const SET: &str = "SetSessionOptions";
 pub(super) const GET: &str = "GetSessionOptions";
@@ -111,13 +112,14 @@ impl OptionValue {
 /// set.
 pub(super) fn set(
     sessions: &Sessions,
+    who: &Who,
     metadata: &MetadataMap,
     body: &[u8],
 ) -> Result<Response<Vec<u8>>, Status> {
     let request = SetRequest::decode(body)
         .map_err(|e| Status::invalid_argument(format!("{SET}: the request is malformed: {e}")))?;
-    let (session, cookie) = sessions.open(metadata)?;
-    let defaults = sessions.engine().session().settings();
+    let (session, cookie) = sessions.open(who, metadata)?;
+    let defaults = Settings::default();
     let mut errors = HashMap::new();
     for (name, value) in request.options {
         let known = defaults.get(&name);
@@ -150,9 +152,10 @@ pub(super) fn set(
 
 pub(super) fn get(
     sessions: &Sessions,
+    who: &Who,
     metadata: &MetadataMap,
 ) -> Result<Response<Vec<u8>>, Status> {
-    let call = sessions.call(metadata)?;
+    let call = sessions.call(who, metadata)?;
     let settings = call.named()?.settings();
     let options = settings
         .iter()
@@ -167,9 +170,10 @@ pub(super) fn get(
 
 pub(super) fn close(
     sessions: &Sessions,
+    who: &Who,
     metadata: &MetadataMap,
 ) -> Result<Response<Vec<u8>>, Status> {
-    if !sessions.close(metadata) {
+    if !sessions.close(who, metadata) {
         return Err(Status::not_found("the call's cookie names no open session"));
     }
     let status = CloseStatus::Closed as i32;

@@ -13,6 +13,7 @@ use super::login::Login;
 use super::sql::FlightSql;
 use crate::engine::Engine;
 use crate::serve::connections::Connections;
+use crate::serve::guests::Guests;
 use crate::serve::listen::{BindError, ServeOptions, choose_cryptography, listen, read_tls};
 
 /// The longest message taken from a client: SQL, or a batch of parameters.
@@ -52,7 +53,7 @@ impl FlightServer {
             Some((certificate, key)) => Some(tls(certificate, key)?),
             None => None,
         };
-        let (listener, address) = listen("--flight", address, &options).await?;
+        let (listener, address) = listen("--flight", address, &options, engine.has_users()).await?;
         Ok(Bound {
             listener,
             address,
@@ -83,9 +84,10 @@ impl Bound {
     /// them.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> crate::Result<()> {
         let stop = CancellationToken::new();
+        let guests = Guests::new(self.engine.clone(), self.options.insecure);
         let door = Door::new(
             FlightSql::new(self.engine, stop.child_token()),
-            Login::new(self.options.insecure),
+            Login::new(guests),
         );
         let connections = Connections::new(
             self.options.max_connections,

@@ -32,14 +32,14 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::apply::{self, APPLY};
-use super::calls::Sessions;
+use super::calls::{Call, Sessions, caller};
 use super::metadata::{keys, objects, sql_info, types};
 use super::options;
 use super::prepared::{self, PreparedStatement, PreparedStatements};
 use super::statements::{Statements, Work};
 use super::status::{OrStatus, encoding};
 use super::wire;
-use crate::engine::Engine;
+use crate::engine::{Engine, Session};
 use crate::freshness::Freshness;
 
 /// Metadata of a `DoGet`: what the user should know besides the rows.
@@ -100,6 +100,7 @@ pub(super) const ACTIONS: &[(&str, &str)] = &[
 /// The commands of Flight SQL, over an engine.
 #[derive(Debug)]
 pub(super) struct FlightSql {
+    engine: Engine,
     sessions: Sessions,
     statements: Statements,
     prepared: PreparedStatements,
@@ -108,14 +109,31 @@ pub(super) struct FlightSql {
 impl FlightSql {
     pub fn new(engine: Engine, stop: CancellationToken) -> Self {
         Self {
-            sessions: Sessions::new(engine),
+            sessions: Sessions::new(engine.clone()),
+            engine,
             statements: Statements::new(stop),
             prepared: prepared::statements(),
         }
     }
 
-    fn engine(&self) -> &Engine {
-        self.sessions.engine()
+    /// A session of whoever makes a call.
+    fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
+        let who = caller(request.extensions())?;
+        Ok(self.engine.session_of(who.clone()))
+    }
+
+    fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
+        self.sessions
+            .call(caller(request.extensions())?, request.metadata())
+    }
+
+    /// What was planned for whoever makes a call.
+    fn work<T>(&self, handle: &[u8], request: &Request<T>) -> Result<Arc<Work>, Status> {
+        let work = self.statements.get(handle)?;
+        match work.session().who() == caller(request.extensions())? {
+            true => Ok(work),
+            false => Err(Status::permission_denied("the ticket is another user's")),
+        }
     }
 
     /// Drop the statement behind this answer of `GetFlightInfo`.
@@ -135,8 +153,15 @@ impl FlightSql {
         info(TicketStatementQuery { statement_handle }, &schema, request)
     }
 
-    fn prepared(&self, handle: &[u8]) -> Result<Arc<PreparedStatement>, Status> {
-        self.prepared.get(handle).ok_or_else(|| {
+    fn prepared<T>(
+        &self,
+        handle: &[u8],
+        request: &Request<T>,
+    ) -> Result<Arc<PreparedStatement>, Status> {
+        let who = caller(request.extensions())?;
+        let known = self.prepared.get(handle);
+        let own = known.filter(|prepared| prepared.session().who() == who);
+        own.ok_or_else(|| {
             Status::not_found(
                 "the prepared statement is not one of this server's, was closed or has expired: prepare it again",
             )
@@ -281,7 +306,7 @@ impl FlightSqlService for FlightSql {
         request: Request<FlightDescriptor>,
     ) -> Info {
         no_transactions(query.transaction_id)?;
-        let call = self.sessions.call(request.metadata())?;
+        let call = self.call(&request)?;
         let session = call.session_for(&query.query)?;
         let prepared = Arc::new(session.prepare(&query.query).await.or_status()?);
         self.planned(
@@ -296,7 +321,7 @@ impl FlightSqlService for FlightSql {
         ticket: TicketStatementQuery,
         request: Request<Ticket>,
     ) -> Get {
-        let work = self.statements.get(&ticket.statement_handle)?;
+        let work = self.work(&ticket.statement_handle, &request)?;
         let session = match work.has_effect() {
             false => self
                 .sessions
@@ -326,10 +351,7 @@ impl FlightSqlService for FlightSql {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         no_transactions(update.transaction_id)?;
-        let session = self
-            .sessions
-            .call(request.metadata())?
-            .session_for(&update.query)?;
+        let session = self.call(&request)?.session_for(&update.query)?;
         let said = request.extensions().get::<LastWrite>().cloned();
         let prepared = Arc::new(session.prepare(&update.query).await.or_status()?);
         let work = self
@@ -359,10 +381,7 @@ impl FlightSqlService for FlightSql {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         no_transactions(query.transaction_id)?;
-        let session = self
-            .sessions
-            .call(request.metadata())?
-            .session_for(&query.query)?;
+        let session = self.call(&request)?.session_for(&query.query)?;
         let statement = PreparedStatement::new(session, &query.query).await?;
         let dataset_schema = match statement.schema() {
             schema if schema.fields().is_empty() => Bytes::new(),
@@ -390,7 +409,7 @@ impl FlightSqlService for FlightSql {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
-        let statement = self.prepared(&query.prepared_statement_handle)?;
+        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         statement.bind(request.into_inner()).await?;
         let prepared_statement_handle = Some(query.prepared_statement_handle);
         Ok(DoPutPreparedStatementResult {
@@ -403,7 +422,7 @@ impl FlightSqlService for FlightSql {
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Info {
-        let statement = self.prepared(&query.prepared_statement_handle)?;
+        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         let bound = statement.bound();
         let session = match bound.prepared.is_query {
             true => self
@@ -422,7 +441,7 @@ impl FlightSqlService for FlightSql {
         query: CommandPreparedStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let statement = self.prepared(&query.prepared_statement_handle)?;
+        let statement = self.prepared(&query.prepared_statement_handle, &request)?;
         let said = request.extensions().get::<LastWrite>().cloned();
         statement.bind(request.into_inner()).await?;
         let bound = statement.bound();
@@ -454,8 +473,8 @@ impl FlightSqlService for FlightSql {
         info(query, &query.into_builder().schema(), request)
     }
 
-    async fn do_get_catalogs(&self, query: CommandGetCatalogs, _: Request<Ticket>) -> Get {
-        one(objects::catalogs(self.engine(), query).await?)
+    async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Get {
+        one(objects::catalogs(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_schemas(
@@ -467,8 +486,8 @@ impl FlightSqlService for FlightSql {
         info(query, &schema, request)
     }
 
-    async fn do_get_schemas(&self, query: CommandGetDbSchemas, _: Request<Ticket>) -> Get {
-        one(objects::schemas(self.engine(), query).await?)
+    async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Get {
+        one(objects::schemas(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_tables(
@@ -480,8 +499,8 @@ impl FlightSqlService for FlightSql {
         info(query, &schema, request)
     }
 
-    async fn do_get_tables(&self, query: CommandGetTables, _: Request<Ticket>) -> Get {
-        one(objects::tables(self.engine(), query).await?)
+    async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> Get {
+        one(objects::tables(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_table_types(
@@ -504,8 +523,12 @@ impl FlightSqlService for FlightSql {
         info(query, &keys::primary_schema(), request)
     }
 
-    async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, _: Request<Ticket>) -> Get {
-        one(keys::primary(self.engine(), query).await?)
+    async fn do_get_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Get {
+        one(keys::primary(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_exported_keys(
@@ -516,8 +539,12 @@ impl FlightSqlService for FlightSql {
         info(query, &keys::foreign_schema(), request)
     }
 
-    async fn do_get_exported_keys(&self, query: CommandGetExportedKeys, _: Request<Ticket>) -> Get {
-        one(keys::exported(self.engine(), query).await?)
+    async fn do_get_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> Get {
+        one(keys::exported(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_imported_keys(
@@ -528,8 +555,12 @@ impl FlightSqlService for FlightSql {
         info(query, &keys::foreign_schema(), request)
     }
 
-    async fn do_get_imported_keys(&self, query: CommandGetImportedKeys, _: Request<Ticket>) -> Get {
-        one(keys::imported(self.engine(), query).await?)
+    async fn do_get_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> Get {
+        one(keys::imported(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_cross_reference(
@@ -543,9 +574,9 @@ impl FlightSqlService for FlightSql {
     async fn do_get_cross_reference(
         &self,
         query: CommandGetCrossReference,
-        _: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Get {
-        one(keys::cross_reference(self.engine(), query).await?)
+        one(keys::cross_reference(&self.session(&request)?, query).await?)
     }
 
     async fn get_flight_info_sql_info(
@@ -663,11 +694,12 @@ impl FlightSqlService for FlightSql {
         &self,
         request: Request<Action>,
     ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
-        let (metadata, _, action) = request.into_parts();
+        let (metadata, extensions, action) = request.into_parts();
+        let who = caller(&extensions)?;
         let reply = match action.r#type.as_str() {
-            options::SET => options::set(&self.sessions, &metadata, &action.body)?,
-            options::GET => options::get(&self.sessions, &metadata)?,
-            options::CLOSE => options::close(&self.sessions, &metadata)?,
+            options::SET => options::set(&self.sessions, who, &metadata, &action.body)?,
+            options::GET => options::get(&self.sessions, who, &metadata)?,
+            options::CLOSE => options::close(&self.sessions, who, &metadata)?,
             CANCEL_FLIGHT_INFO => {
                 self.cancel(decode::<CancelFlightInfoRequest>(&action)?.info)?;
                 let status = CancelStatus::Cancelled as i32;
@@ -683,7 +715,10 @@ impl FlightSqlService for FlightSql {
                 }
                 Response::new(endpoint.encode_to_vec())
             }
-            APPLY => Response::new(apply::apply(self.engine(), &action.body).await?),
+            APPLY => {
+                let session = self.engine.session_of(who.clone());
+                Response::new(apply::apply(&session, &action.body).await?)
+            }
             other => {
                 return Err(Status::unimplemented(format!(
                     "there is no action {other}: ListActions names those there are"

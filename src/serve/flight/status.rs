@@ -38,7 +38,8 @@ fn grpc_code(error: &Error) -> Code {
         "in_use" | "transaction" | "consistency" | "source_authentication" | "malformed_file" => {
             Code::FailedPrecondition
         }
-        "source_permission_denied" => Code::PermissionDenied,
+        "denied" if error.sqlstate().starts_with("28") => Code::Unauthenticated,
+        "source_permission_denied" | "denied" => Code::PermissionDenied,
         "source_schema_changed" | "subscription_ended" => Code::Aborted,
         "source_value_out_of_range" | "cursor_expired" | "too_old" => Code::OutOfRange,
         "timeout" | "source_timeout" => Code::DeadlineExceeded,

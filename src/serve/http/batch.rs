@@ -57,7 +57,7 @@ pub(super) async fn batch(State(door): State<Arc<Door>>, request: Request) -> Re
             asked.keys.len()
         )));
     }
-    let asker = door.asker(&parts.headers)?;
+    let asker = door.asker(&parts)?;
     let shape = Shape {
         settings: asker.settings.clone(),
         view,

@@ -8,8 +8,9 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
@@ -22,9 +23,10 @@ use super::problem::Problem;
 use super::request::{self, Settings};
 use super::shapes::Shapes;
 use super::{batch, metrics, openapi, reply, rows, sql};
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, Session, Who};
 use crate::error::{Error, Result};
-use crate::serve::connections::AtWork;
+use crate::serve::connections::{AtWork, Peer};
+use crate::serve::guests::{Guests, Said, Turned};
 use crate::serve::listen::ServeOptions;
 
 const METRICS: &str = "/metrics";
@@ -39,6 +41,7 @@ pub(super) fn is_monitoring(uri: &Uri) -> bool {
 /// What answers requests, and what they share.
 pub(super) struct Door {
     pub engine: Engine,
+    guests: Guests,
     pub options: ServeOptions,
     /// The server is about to end.
     pub stop: CancellationToken,
@@ -88,6 +91,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 impl Door {
     pub fn new(engine: Engine, options: ServeOptions, stop: CancellationToken) -> Self {
         Self {
+            guests: Guests::new(engine.clone(), options.insecure),
             engine,
             options,
             stop,
@@ -101,12 +105,21 @@ impl Door {
     pub async fn enter(
         &self,
         router: Router,
-        request: Request<Body>,
-        at_work: AtWork,
+        mut request: Request<Body>,
+        peer: &Arc<Peer>,
     ) -> Response<Body> {
+        let at_work = peer.at_work();
         let answered = async {
             if let Err(problem) = self.meant(&request) {
                 return problem.into_response();
+            }
+            // Whoever watches over the server is told that it is there without saying who he is.
+            if !matches!(request.uri().path(), HEALTH | READY) {
+                let header = request.headers().get(AUTHORIZATION).cloned();
+                match self.who(header.as_ref(), peer).await {
+                    Ok(who) => drop(request.extensions_mut().insert(who)),
+                    Err(turned) => return Problem::turned(&turned).into_response(),
+                }
             }
             match TowerToHyperService::new(router).call(request).await {
                 Ok(response) => response,
@@ -148,10 +161,26 @@ impl Door {
         Err(problem.help("Write 127.0.0.1 or localhost in its URL"))
     }
 
+    async fn who(
+        &self,
+        header: Option<&HeaderValue>,
+        peer: &Peer,
+    ) -> std::result::Result<Who, Turned> {
+        let said = Said::read(header.map(HeaderValue::as_bytes))?;
+        self.guests.who(said, Some(peer.address.ip())).await
+    }
+
+    /// A session of whoever makes a request.
+    fn session(&self, extensions: &Extensions) -> std::result::Result<Session, Problem> {
+        let who = extensions.get::<Who>();
+        let who = who.ok_or_else(|| Problem::turned(&Turned::Login))?;
+        Ok(self.engine.session_of(who.clone()))
+    }
+
     /// A session of the request's own.
-    pub fn asker(&self, headers: &HeaderMap) -> std::result::Result<Asker, Problem> {
-        let settings = request::settings(headers)?;
-        let session = self.engine.session();
+    pub fn asker(&self, parts: &Parts) -> std::result::Result<Asker, Problem> {
+        let settings = request::settings(&parts.headers)?;
+        let session = self.session(&parts.extensions)?;
         for (header, name, value) in &settings {
             session.set(name, value).map_err(|e| {
                 let problem = Problem::from(&e);
@@ -201,7 +230,15 @@ async fn ready(State(door): State<Arc<Door>>) -> Response {
     said("ready")
 }
 
-async fn measure(State(door): State<Arc<Door>>) -> Response {
+/// Names of sources and views are in it: where there are users, it is for superusers.
+async fn measure(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let session = match door.session(request.extensions()) {
+        Ok(session) => session,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Err(e) = session.is_for_superusers("read metrics") {
+        return Problem::from(e).into_response();
+    }
     let text = metrics::text(&door.engine.figures(), &door.options.clients, door.begun);
     let mut response = Response::new(Body::from(text));
     let of = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -210,7 +247,10 @@ async fn measure(State(door): State<Arc<Door>>) -> Response {
 }
 
 async fn document(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let session = door.engine.session();
+    let session = match door.session(request.extensions()) {
+        Ok(session) => session,
+        Err(problem) => return problem.into_response(),
+    };
     let version = session.world_version();
     let known = {
         let kept = door.document.lock().unwrap_or_else(PoisonError::into_inner);

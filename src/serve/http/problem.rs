@@ -1,14 +1,18 @@
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::access::Refused;
 use crate::error::{Error, Kind};
 use crate::serve::connections::TOO_MANY;
+use crate::serve::guests::Turned;
 
 /// Of RFC 9457.
 const MEDIA_TYPE: &str = "application/problem+json";
+/// How clients say who they are: a token is sent as Bearer, too.
+const CHALLENGE: &str = "Basic realm=\"belvedere\", charset=\"UTF-8\"";
 /// When to try again what did not work for a while.
 const RETRY_SECONDS: u32 = 2;
 
@@ -77,6 +81,19 @@ impl Problem {
 
     pub fn ending() -> Self {
         Self::for_now("ending", "the server is about to end")
+    }
+
+    /// Whoever asks is not let in.
+    pub fn turned(turned: &Turned) -> Self {
+        let detail = turned.to_string();
+        match turned {
+            Turned::Refused(Refused::TooMany { wait }) => Self {
+                retry_after: Some(u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", detail)
+            },
+            Turned::Failed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
+            _ => Self::new(StatusCode::UNAUTHORIZED, "login", detail),
+        }
     }
 
     /// There are too many connections.
@@ -149,6 +166,8 @@ fn status(error: &Error) -> StatusCode {
             _ => StatusCode::NOT_FOUND,
         },
         "source_table_missing" => StatusCode::NOT_FOUND,
+        "denied" if error.sqlstate().starts_with("28") => StatusCode::UNAUTHORIZED,
+        "denied" => StatusCode::FORBIDDEN,
         "timeout" | "source_timeout" => StatusCode::GATEWAY_TIMEOUT,
         "name_taken" | "in_use" | "target_exists" | "source_conflict" => StatusCode::CONFLICT,
         "not_in_this_version" => StatusCode::NOT_IMPLEMENTED,
@@ -192,6 +211,9 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));

@@ -87,7 +87,7 @@ pub(super) async fn one(State(door): State<Arc<Door>>, request: Request) -> Resu
             "with a key there is select, and nothing else to ask for",
         ));
     }
-    let asker = door.asker(&parts.headers)?;
+    let asker = door.asker(&parts)?;
     let shape = Shape {
         settings: asker.settings.clone(),
         view,
@@ -154,7 +154,7 @@ pub(super) async fn page(State(door): State<Arc<Door>>, request: Request) -> Res
     let Path { view, .. } = Path::read(&parts.uri)?;
     let query = Query::read(&parts.uri)?;
     let limit = query.rows();
-    let asker = door.asker(&parts.headers)?;
+    let asker = door.asker(&parts)?;
     let after = query.after.as_ref();
     let shape = Shape {
         settings: asker.settings.clone(),

@@ -58,7 +58,7 @@ impl HttpServer {
             Some(files) => Some(acceptor(files, &[b"h2", b"http/1.1"])?),
             None => None,
         };
-        let (listener, address) = listen("--http", address, &options).await?;
+        let (listener, address) = listen("--http", address, &options, engine.has_users()).await?;
         Ok(Bound {
             listener,
             address,
@@ -142,7 +142,7 @@ impl Client {
                     true => Problem::busy().into_response(),
                     false => {
                         let request = request.map(Body::new);
-                        door.enter(router, request, peer.at_work()).await
+                        door.enter(router, request, &peer).await
                     }
                 };
                 if peer.is_turned_away {

@@ -42,7 +42,7 @@ pub(super) async fn sql(State(door): State<Arc<Door>>, request: Request) -> Resu
         ));
     }
     let asked: Ask = request::json(&parts.headers, body).await?;
-    let asker = door.asker(&parts.headers)?;
+    let asker = door.asker(&parts)?;
     for (name, value) in &asked.settings {
         set(&asker, name, value)?;
     }

@@ -233,8 +233,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Tell the client what has changed of what it is told.
     fn report(&mut self) {
         let settings = self.session.settings();
+        let is_superuser = self.session.is_for_superusers("").is_ok();
         for name in REPORTED {
-            let Ok(value) = settings.get(&name.to_ascii_lowercase()) else {
+            let value = match *name {
+                "is_superuser" if !is_superuser => Ok("off".to_string()),
+                name => settings.get(&name.to_ascii_lowercase()),
+            };
+            let Ok(value) = value else {
                 continue;
             };
             if self.reported.get(name) != Some(&value) {

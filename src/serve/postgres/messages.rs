@@ -296,6 +296,33 @@ impl Replies {
         self.0[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
 
+    /// The mechanisms by which a client may prove who it is.
+    pub fn sasl(&mut self, mechanisms: &[&str]) {
+        self.message(b'R', |body| {
+            body.put_i32(10);
+            for mechanism in mechanisms {
+                put_text(body, mechanism);
+            }
+            body.put_u8(0);
+        });
+    }
+
+    /// What the client is to answer to.
+    pub fn sasl_continue(&mut self, text: &str) {
+        self.message(b'R', |body| {
+            body.put_i32(11);
+            body.put_slice(text.as_bytes());
+        });
+    }
+
+    /// The proof that we know its password, too.
+    pub fn sasl_final(&mut self, text: &str) {
+        self.message(b'R', |body| {
+            body.put_i32(12);
+            body.put_slice(text.as_bytes());
+        });
+    }
+
     pub fn authentication_ok(&mut self) {
         self.message(b'R', |body| body.put_i32(0));
     }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `server.rs` | [`PostgresServer`]: bind, run, stop |
 //! | `startup.rs` | a connection's beginning: TLS, cancelling another's statement, parameters |
+//! | `login.rs` | a client proves who it is: SCRAM-SHA-256 |
 //! | `wire.rs` | [`Wire`](wire::Wire): whole messages in, replies out, deadlines |
 //! | `client.rs` | [`Client`](client::Client): requests in order, errors, the transaction's state |
 //! | `statements.rs` | what a statement is to the protocol |
@@ -27,6 +28,7 @@
 mod cancel;
 mod client;
 mod copy;
+mod login;
 mod messages;
 mod numeric;
 mod parameters;

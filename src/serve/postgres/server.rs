@@ -9,6 +9,7 @@ use super::startup::{self, Shared};
 use super::wire::Broken;
 use crate::engine::Engine;
 use crate::serve::connections::serve_each;
+use crate::serve::guests::Guests;
 use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
 
 /// Every client's first message is not shorter: a request for TLS.
@@ -38,7 +39,8 @@ impl PostgresServer {
             Some(files) => Some(acceptor(files, &[])?),
             None => None,
         };
-        let (listener, address) = listen("--postgres", address, &options).await?;
+        let (listener, address) =
+            listen("--postgres", address, &options, engine.has_users()).await?;
         Ok(Bound {
             listener,
             address,
@@ -73,6 +75,7 @@ impl Bound {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
+            guests: Guests::new(self.engine.clone(), self.options.insecure),
             engine: self.engine,
             cancels: Arc::default(),
             tls: self.tls,

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cancel::Cancels;
 use super::client::Client;
+use super::login::login;
 use super::messages::Opening;
 use super::portals::Line;
 use super::said::{self, Severity};
@@ -15,13 +16,15 @@ use crate::catalog::CATALOG;
 use crate::engine::{Engine, Session};
 use crate::error::Error;
 use crate::serve::connections::{Connection, Peer, TOO_MANY};
+use crate::serve::guests::{Guests, Turned};
 
 /// A client has said who it is by then.
-const BEGINNING: Duration = Duration::from_secs(30);
+pub(super) const BEGINNING: Duration = Duration::from_secs(30);
 
 /// What all connections share.
 pub(super) struct Shared {
     pub engine: Engine,
+    pub guests: Guests,
     pub cancels: Arc<Cancels>,
     pub tls: Option<TlsAcceptor>,
     pub stop: CancellationToken,
@@ -113,7 +116,25 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         let unknown: Vec<&str> = unknown.iter().map(|(name, _)| name.as_str()).collect();
         wire.out.negotiate(&unknown);
     }
-    let session = shared.engine.session();
+    let user = match user(&parameters) {
+        Ok(user) => user,
+        Err(e) => {
+            said::error(&mut wire.out, Severity::Fatal, &e, None);
+            return wire.send().await;
+        }
+    };
+    let who = match shared.guests.anybody(Some(peer.address.ip())) {
+        Ok(who) => who,
+        Err(Turned::Login) => match login(&mut wire, &shared.engine, &peer, user).await? {
+            Some(who) => who,
+            None => return Ok(()),
+        },
+        Err(turned) => {
+            said::fatal(&mut wire.out, "28000", &turned.to_string());
+            return wire.send().await;
+        }
+    };
+    let session = shared.engine.session_of(who);
     if let Err(e) = configure(&session, &parameters) {
         said::error(&mut wire.out, Severity::Fatal, &e, None);
         return wire.send().await;
@@ -128,17 +149,23 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         .await
 }
 
-fn configure(session: &Session, parameters: &[(String, String)]) -> Result<(), Error> {
-    let given = |wanted: &str| {
-        let mut all = parameters.iter();
-        all.find(|(name, _)| name == wanted)
-            .map(|(_, value)| value.as_str())
-    };
-    let user = given("user").filter(|user| !user.is_empty());
-    let user = user.ok_or_else(|| Error::Protocol {
+fn given<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
+    let mut all = parameters.iter();
+    let found = all.find(|(name, _)| name == wanted);
+    found.map(|(_, value)| value.as_str())
+}
+
+fn user(parameters: &[(String, String)]) -> Result<&str, Error> {
+    let user = given(parameters, "user").filter(|user| !user.is_empty());
+    user.ok_or_else(|| Error::Protocol {
         message: "the client does not say which user it is".to_string(),
         sqlstate: "28000",
-    })?;
+    })
+}
+
+fn configure(session: &Session, parameters: &[(String, String)]) -> Result<(), Error> {
+    let given = |wanted: &str| given(parameters, wanted);
+    let user = user(parameters)?;
     // A client that is told no database names the one that is called as its user.
     let database = given("database").unwrap_or(user);
     if database != CATALOG && database != user {

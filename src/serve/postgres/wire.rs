@@ -72,7 +72,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The next message: its type and its body.
     pub async fn next(&mut self) -> Result<(u8, Bytes), Broken> {
-        let length = self.length(1, MESSAGE_BYTES).await?;
+        self.short(MESSAGE_BYTES).await
+    }
+
+    /// The same, if it is no longer than that.
+    pub async fn short(&mut self, most: usize) -> Result<(u8, Bytes), Broken> {
+        let length = self.length(1, most).await?;
         let of = self.read[0];
         Ok((of, self.take(5, length)))
     }

@@ -4,7 +4,7 @@ use chrono::{Offset, Utc};
 
 use super::oid::{self, Numbers};
 use super::{functions, types};
-use crate::catalog::{CATALOG, PG_CATALOG};
+use crate::catalog::{Account, CATALOG, PG_CATALOG};
 use crate::engine::names::Names;
 use crate::engine::system::table::{NULL, Rows, some};
 
@@ -51,7 +51,29 @@ pub(super) fn pg_tablespace(_: &Names, rows: &mut Rows) {
     rows.some(some![oid: oid::TABLESPACE, spcname: "pg_default", spcowner: oid::OWNER]);
 }
 
-pub(super) fn pg_roles(_: &Names, rows: &mut Rows) {
+/// Users and roles that whoever asks may know of, each with its number.
+fn accounts(names: &Names) -> impl Iterator<Item = (i64, &Account)> {
+    let mut numbers = Numbers::default();
+    let accounts = names.world.definitions.accounts.values();
+    accounts.map(move |account| (numbers.give(["role", &account.name]), account))
+}
+
+pub(super) fn pg_roles(names: &Names, rows: &mut Rows) {
+    for (oid, account) in accounts(names) {
+        rows.some(some![
+            rolname: &account.name,
+            rolsuper: account.is_superuser(),
+            rolinherit: true,
+            rolcreaterole: account.is_superuser(),
+            rolcreatedb: false,
+            rolcanlogin: account.login.is_some(),
+            rolreplication: false,
+            rolconnlimit: -1,
+            rolpassword: "********",
+            rolbypassrls: account.is_superuser(),
+            oid: oid,
+        ]);
+    }
     rows.some(some![
         rolname: OWNER_NAME,
         rolsuper: true,
@@ -80,7 +102,18 @@ pub(super) fn pg_authid(_: &Names, rows: &mut Rows) {
     ]);
 }
 
-pub(super) fn pg_user(_: &Names, rows: &mut Rows) {
+pub(super) fn pg_user(names: &Names, rows: &mut Rows) {
+    for (oid, account) in accounts(names).filter(|(_, account)| account.login.is_some()) {
+        rows.some(some![
+            usename: &account.name,
+            usesysid: oid,
+            usecreatedb: false,
+            usesuper: account.is_superuser(),
+            userepl: false,
+            usebypassrls: account.is_superuser(),
+            passwd: "********",
+        ]);
+    }
     rows.some(some![
         usename: OWNER_NAME,
         usesysid: oid::OWNER,

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::objects::listed;
 use super::{Row, rows};
-use crate::engine::Engine;
+use crate::engine::Session;
 use crate::serve::flight::status::encoding;
 
 /// A table as a command names it: None matches every catalog or schema, an empty one none.
@@ -44,10 +44,10 @@ struct Key {
     refers_to: Option<(Table, Vec<String>)>,
 }
 
-async fn keys(engine: &Engine) -> Result<Vec<Key>, Status> {
+async fn keys(session: &Session) -> Result<Vec<Key>, Status> {
     let sql = "SELECT source, schema, \"table\", kind, name, columns, \
                referenced_schema, referenced_table, referenced_columns FROM system.keys";
-    let found: Vec<Row<9>> = rows(&engine.session(), sql).await?;
+    let found: Vec<Row<9>> = rows(session, sql).await?;
     let key = |[
         source,
         schema,
@@ -97,7 +97,7 @@ pub(in crate::serve::flight) fn primary_schema() -> SchemaRef {
 }
 
 pub(in crate::serve::flight) async fn primary(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetPrimaryKeys,
 ) -> Result<RecordBatch, Status> {
     let wanted = Wanted {
@@ -105,7 +105,7 @@ pub(in crate::serve::flight) async fn primary(
         schema: query.db_schema,
         name: query.table,
     };
-    let keys = keys(engine).await?;
+    let keys = keys(session).await?;
     let mut found: Vec<(&Key, usize)> = keys
         .iter()
         .filter(|key| key.kind == "PRIMARY KEY" && wanted.is(&key.table))
@@ -198,7 +198,7 @@ fn references(keys: &[Key]) -> Vec<Reference<'_>> {
 }
 
 pub(in crate::serve::flight) async fn imported(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetImportedKeys,
 ) -> Result<RecordBatch, Status> {
     let of = Wanted {
@@ -206,7 +206,7 @@ pub(in crate::serve::flight) async fn imported(
         schema: query.db_schema,
         name: query.table,
     };
-    let keys = keys(engine).await?;
+    let keys = keys(session).await?;
     let mut found = references(&keys);
     found.retain(|r| of.is(&r.key.table));
     found.sort_by_key(|r| (r.to.clone(), r.to_key, r.key.name.clone(), r.index));
@@ -214,7 +214,7 @@ pub(in crate::serve::flight) async fn imported(
 }
 
 pub(in crate::serve::flight) async fn exported(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetExportedKeys,
 ) -> Result<RecordBatch, Status> {
     let to = Wanted {
@@ -222,7 +222,7 @@ pub(in crate::serve::flight) async fn exported(
         schema: query.db_schema,
         name: query.table,
     };
-    let keys = keys(engine).await?;
+    let keys = keys(session).await?;
     let mut found = references(&keys);
     found.retain(|r| to.is(r.to));
     found.sort_by_key(|r| (r.key.table.clone(), r.key.name.clone(), r.index));
@@ -230,7 +230,7 @@ pub(in crate::serve::flight) async fn exported(
 }
 
 pub(in crate::serve::flight) async fn cross_reference(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetCrossReference,
 ) -> Result<RecordBatch, Status> {
     let to = Wanted {
@@ -243,7 +243,7 @@ pub(in crate::serve::flight) async fn cross_reference(
         schema: query.fk_db_schema,
         name: query.fk_table,
     };
-    let keys = keys(engine).await?;
+    let keys = keys(session).await?;
     let mut found = references(&keys);
     found.retain(|r| to.is(r.to) && of.is(&r.key.table));
     found.sort_by_key(|r| (r.key.table.clone(), r.key.name.clone(), r.index));

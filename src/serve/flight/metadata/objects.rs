@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::{Row, rows};
 use crate::catalog::CATALOG;
-use crate::engine::{Engine, Session};
+use crate::engine::Session;
 use crate::serve::flight::status::encoding;
 use crate::serve::flight::wire::plain_field;
 
@@ -33,10 +33,10 @@ fn table_type(kind: &str) -> &str {
 }
 
 pub(in crate::serve::flight) async fn catalogs(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetCatalogs,
 ) -> Result<RecordBatch, Status> {
-    let sources = rows(&engine.session(), "SELECT name FROM system.sources").await?;
+    let sources = rows(session, "SELECT name FROM system.sources").await?;
     let mut builder = query.into_builder();
     builder.append(CATALOG);
     for [name] in sources {
@@ -46,11 +46,11 @@ pub(in crate::serve::flight) async fn catalogs(
 }
 
 pub(in crate::serve::flight) async fn schemas(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetDbSchemas,
 ) -> Result<RecordBatch, Status> {
     let sql = "SELECT catalog_name, schema_name FROM information_schema.schemata";
-    let found: Vec<Row<2>> = rows(&engine.session(), sql).await?;
+    let found: Vec<Row<2>> = rows(session, sql).await?;
     let mut builder = query.into_builder();
     for [catalog, schema] in found {
         builder.append(catalog.unwrap_or_default(), schema.unwrap_or_default());
@@ -69,12 +69,11 @@ pub(in crate::serve::flight) fn table_types(
 }
 
 pub(in crate::serve::flight) async fn tables(
-    engine: &Engine,
+    session: &Session,
     query: CommandGetTables,
 ) -> Result<RecordBatch, Status> {
-    let session = engine.session();
     let sql = "SELECT source, schema, name, kind FROM system.tables";
-    let found: Vec<Row<4>> = rows(&session, sql).await?;
+    let found: Vec<Row<4>> = rows(session, sql).await?;
     // Names are filtered and sorted first: a table's schema costs planning a query over it.
     let names = CommandGetTables {
         include_schema: false,
@@ -96,12 +95,12 @@ pub(in crate::serve::flight) async fn tables(
     if !query.include_schema {
         return Ok(names);
     }
-    let about = Columns::read(&session).await?;
+    let about = Columns::read(session).await?;
     let mut encoded = Vec::with_capacity(names.num_rows());
     let text = |column: usize, row: usize| names.column(column).as_string::<i32>().value(row);
     for row in 0..names.num_rows() {
         let table = [text(0, row), text(1, row), text(2, row)];
-        encoded.push(encode(&about.schema(&session, table).await)?);
+        encoded.push(encode(&about.schema(session, table).await)?);
     }
     let mut columns = names.columns().to_vec();
     columns.push(Arc::new(BinaryArray::from_iter_values(encoded)));

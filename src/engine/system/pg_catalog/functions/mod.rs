@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 };
 
 use super::catalog::Catalog;
+use super::server::OWNER_NAME;
 use crate::engine::names::Names;
 use crate::engine::settings::Settings;
 use crate::federation::Asker;
@@ -35,6 +36,8 @@ pub(super) struct Context {
     pub catalog: Arc<Catalog>,
     pub settings: Arc<Settings>,
     pub asker: Asker,
+    /// Who asks.
+    pub user: Arc<str>,
     /// The session's settings, for `set_config`.
     pub session: Option<Weak<Mutex<Arc<Settings>>>>,
 }
@@ -45,6 +48,10 @@ impl Context {
             catalog: names.world.pg_catalog().clone(),
             settings: names.settings.clone(),
             asker: names.caller.asker,
+            user: match names.caller.identity.name() {
+                Some(name) => name.clone(),
+                None => OWNER_NAME.into(),
+            },
             session: names.caller.session.clone(),
         }
     }

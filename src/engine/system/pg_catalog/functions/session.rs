@@ -11,7 +11,6 @@ use super::{
 use crate::catalog::{CATALOG, PG_CATALOG};
 use crate::engine::parameters::SERVER_VERSION;
 use crate::engine::system::pg_catalog::names::path;
-use crate::engine::system::pg_catalog::server::OWNER_NAME;
 
 pub(super) static FUNCTIONS: &[Known] = &[
     known("version", Returns::Text, |_, _| {
@@ -27,10 +26,10 @@ pub(super) static FUNCTIONS: &[Known] = &[
         maybe_text(first.map(|schema| schema.name.clone()))
     }),
     known("current_schemas", Returns::Texts, current_schemas),
-    known("current_user", Returns::Text, |_, _| texted(OWNER_NAME)),
-    known("session_user", Returns::Text, |_, _| texted(OWNER_NAME)),
-    known("current_role", Returns::Text, |_, _| texted(OWNER_NAME)),
-    known("user", Returns::Text, |_, _| texted(OWNER_NAME)),
+    known("current_user", Returns::Text, user),
+    known("session_user", Returns::Text, user),
+    known("current_role", Returns::Text, user),
+    known("user", Returns::Text, user),
     known("pg_backend_pid", Returns::Integer, |context, _| {
         integer(process_of(context.asker))
     }),
@@ -50,6 +49,10 @@ pub(super) static FUNCTIONS: &[Known] = &[
     known("pg_client_encoding", Returns::Text, |_, _| texted("UTF8")),
     known("getdatabaseencoding", Returns::Text, |_, _| texted("UTF8")),
 ];
+
+fn user(context: &Context, _: &[ScalarValue]) -> Result<ScalarValue> {
+    texted(&*context.user)
+}
 
 fn current_schemas(context: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {
     let implicit = matches!(args.first(), Some(ScalarValue::Boolean(Some(true))));

@@ -1,0 +1,248 @@
+//! Users and roles.
+
+use std::borrow::Cow;
+
+use belvedere_connector::Secret;
+use belvedere_sql::{
+    AlterRole, CreateRole, CreateUser, DropRole, Password, RoleAction, RoleKind, SetPassword,
+    Statement, fold,
+};
+
+use super::Context;
+use crate::access::{self, AccountError, Verifier};
+use crate::catalog::{Account, Login};
+use crate::engine::nearest;
+use crate::engine::world::World;
+use crate::error::{Error, Result};
+
+impl Context<'_> {
+    pub(super) fn create_user(
+        &mut self,
+        world: &mut World,
+        create: &CreateUser,
+    ) -> Result<&'static str> {
+        let (name, options) = (fold(&create.name), &create.options);
+        let accounts = &mut world.definitions.accounts;
+        if create.if_not_exists && accounts.get(&name).is_some_and(|a| a.login.is_some()) {
+            return Ok("CREATE USER");
+        }
+        let is_first = !accounts.values().any(|account| account.login.is_some());
+        let login = Login {
+            verifier: options.password.as_ref().map_or(Ok(None), kept)?,
+            is_superuser: options.superuser.unwrap_or(false),
+        };
+        let created = access::create(accounts, &name, Some(login));
+        created.map_err(|e| match e {
+            AccountError::NoAdministrator if is_first => Error::invalid_with_help(
+                "the first user has to be a superuser with a password: from then on nobody administers without logging in",
+                format!("CREATE USER {} PASSWORD '…' SUPERUSER", create.name),
+            ),
+            e => said(e, &*accounts),
+        })?;
+        if is_first {
+            self.notices.push(
+                "from now on everybody has to log in; sessions that are open end with their next statement".to_string(),
+            );
+        }
+        Ok("CREATE USER")
+    }
+
+    pub(super) fn create_role(
+        &self,
+        world: &mut World,
+        create: &CreateRole,
+    ) -> Result<&'static str> {
+        let name = fold(&create.name);
+        let accounts = &mut world.definitions.accounts;
+        if create.if_not_exists && accounts.get(&name).is_some_and(|a| a.login.is_none()) {
+            return Ok("CREATE ROLE");
+        }
+        access::create(accounts, &name, None).map_err(|e| said(e, &*accounts))?;
+        Ok("CREATE ROLE")
+    }
+
+    pub(super) fn alter_account(
+        &self,
+        world: &mut World,
+        alter: &AlterRole,
+    ) -> Result<&'static str> {
+        let options = match &alter.action {
+            RoleAction::Options(options) => options,
+            RoleAction::Set { .. } | RoleAction::ResetAll => {
+                return Err(Error::NotInThisVersion {
+                    what: format!("ALTER {} … SET", alter.called),
+                });
+            }
+        };
+        let accounts = &mut world.definitions.accounts;
+        let verifier = options.password.as_ref().map(kept).transpose()?;
+        let altered = access::alter(accounts, &fold(&alter.name), |login| {
+            if let Some(verifier) = verifier {
+                login.verifier = verifier;
+            }
+            if let Some(is_superuser) = options.superuser {
+                login.is_superuser = is_superuser;
+            }
+        });
+        altered.map_err(|e| said(e, &*accounts))?;
+        Ok(match alter.called {
+            RoleKind::User => "ALTER USER",
+            RoleKind::Role => "ALTER ROLE",
+        })
+    }
+
+    pub(super) fn drop_accounts(&self, world: &mut World, drop: &DropRole) -> Result<&'static str> {
+        for name in drop.names.iter().map(fold) {
+            let account = world.definitions.accounts.get(&name);
+            let Some(account) = account.filter(|account| is_called(account, drop.called)) else {
+                if drop.if_exists {
+                    continue;
+                }
+                return Err(unknown(
+                    world.definitions.accounts.values(),
+                    drop.called,
+                    &name,
+                ));
+            };
+            let kind = account.kind();
+            let dependents = defined_by(world, &name);
+            if !dependents.is_empty() {
+                return Err(Error::invalid_with_help(
+                    format!("{kind} {name} has defined {}", dependents.join(", ")),
+                    "What reads with the rights of somebody cannot be nobody's: drop it first",
+                ));
+            }
+            let accounts = &mut world.definitions.accounts;
+            access::remove(accounts, &name).map_err(|e| said(e, &*accounts))?;
+            let to = crate::catalog::Grantee::Account(name);
+            world.definitions.grants.retain(|(_, of), _| *of != to);
+        }
+        Ok(match drop.called {
+            RoleKind::User => "DROP USER",
+            RoleKind::Role => "DROP ROLE",
+        })
+    }
+}
+
+/// The statement with what is kept of a password in its place: nothing behind this knows one.
+pub(in crate::engine) fn without_passwords(statement: &Statement) -> Result<Cow<'_, Statement>> {
+    let options = match statement {
+        Statement::CreateUser(create) => Some(&create.options),
+        Statement::AlterRole(AlterRole {
+            action: RoleAction::Options(options),
+            ..
+        }) => Some(options),
+        _ => None,
+    };
+    let password = options.and_then(|options| options.password.as_ref());
+    let Some(SetPassword::To(password)) = password else {
+        return Ok(Cow::Borrowed(statement));
+    };
+    let kept = Some(SetPassword::To(Password::new(verifier(password)?)));
+    let mut statement = statement.clone();
+    match &mut statement {
+        Statement::CreateUser(create) => create.options.password = kept,
+        Statement::AlterRole(AlterRole {
+            action: RoleAction::Options(options),
+            ..
+        }) => options.password = kept,
+        _ => {}
+    }
+    Ok(Cow::Owned(statement))
+}
+
+fn is_called(account: &Account, called: RoleKind) -> bool {
+    match called {
+        RoleKind::User => account.login.is_some(),
+        RoleKind::Role => account.login.is_none(),
+    }
+}
+
+fn defined_by(world: &World, name: &str) -> Vec<String> {
+    let is_theirs = |definer: &Option<String>| definer.as_deref() == Some(name);
+    let definitions = &world.definitions;
+    let sources = definitions.sources.values();
+    let sources = sources.filter(|source| is_theirs(&source.definer));
+    let views = definitions.views.values();
+    let views = views.filter(|view| is_theirs(&view.definer));
+    let sources = sources.map(|source| format!("source {}", belvedere_sql::ident(&*source.name)));
+    sources
+        .chain(views.map(|view| format!("{} {}", view.kind(), view.id())))
+        .collect()
+}
+
+fn kept(set: &SetPassword) -> Result<Option<String>> {
+    match set {
+        SetPassword::Null => Ok(None),
+        SetPassword::To(password) => verifier(password).map(Some),
+    }
+}
+
+/// What is kept of a password: of the one that a text is, or that it refers to; or what another system kept of one.
+fn verifier(password: &Password) -> Result<String> {
+    let text = match password.is_reference() {
+        true => Secret::resolve(password.expose())?.expose().to_string(),
+        false => password.expose().to_string(),
+    };
+    if text.is_empty() {
+        return Err(Error::invalid_with_help(
+            "an empty password keeps nobody out",
+            "PASSWORD NULL is for a user who does not log in by one",
+        ));
+    }
+    let known: Option<Verifier> = text.parse().ok();
+    Ok(known.unwrap_or_else(|| Verifier::new(&text)).to_string())
+}
+
+pub(super) fn said<'a>(
+    e: AccountError,
+    accounts: impl IntoIterator<Item = (&'a String, &'a Account)>,
+) -> Error {
+    let help = match &e {
+        AccountError::Unknown { kind, name } => {
+            let names = accounts.into_iter().map(|(name, _)| name.as_str());
+            let near = nearest(name, names);
+            return Error::Unknown {
+                what: *kind,
+                name: belvedere_sql::ident(name.as_str()).to_string(),
+                hint: near.map(|near| format!("Did you mean {near}?")),
+            };
+        }
+        AccountError::Taken { kind, name } => {
+            return Error::Exists {
+                what: *kind,
+                name: belvedere_sql::ident(name.as_str()).to_string(),
+                hint: None,
+            };
+        }
+        AccountError::Nameless => "Write one",
+        AccountError::Reserved => "Choose another name",
+        AccountError::Other { kind: "role", .. } => {
+            "Roles do not log in: CREATE USER makes who does"
+        }
+        AccountError::Other { .. } => "Roles are granted: CREATE ROLE makes one",
+        AccountError::Circle(_) => "Take back the other membership first",
+        AccountError::NoAdministrator => {
+            "Make another user a superuser first: ALTER USER … PASSWORD '…' SUPERUSER"
+        }
+    };
+    Error::invalid_with_help(e.to_string(), help)
+}
+
+fn unknown<'a>(
+    accounts: impl IntoIterator<Item = &'a Account>,
+    called: RoleKind,
+    name: &str,
+) -> Error {
+    let accounts = accounts.into_iter();
+    let names = accounts.filter(|account| is_called(account, called));
+    let near = nearest(name, names.map(|account| account.name.as_str()));
+    Error::Unknown {
+        what: match called {
+            RoleKind::User => "user",
+            RoleKind::Role => "role",
+        },
+        name: belvedere_sql::ident(name).to_string(),
+        hint: near.map(|near| format!("Did you mean {near}?")),
+    }
+}
