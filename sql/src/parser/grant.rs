@@ -251,8 +251,8 @@ fn privilege(item: Item) -> Result<GrantedPrivilege> {
         return Err(ParseError::new(kind, place).with_hint(hint));
     };
     if !columns.is_empty() && !privilege.is_on_columns() {
-        let kind = ErrorKind::Invalid(format!("{privilege} is on all columns"));
-        let hint = "SELECT, INSERT and UPDATE can be on some".to_owned();
+        let kind = ErrorKind::Invalid(format!("{privilege} cannot be limited to columns"));
+        let hint = "SELECT, INSERT and UPDATE can".to_owned();
         return Err(ParseError::new(kind, place).with_hint(Some(hint)));
     }
     Ok(GrantedPrivilege { privilege, columns })
