@@ -9,6 +9,8 @@ use belvedere_sql::{
 };
 use proptest::prelude::*;
 
+mod access;
+
 /// Queries of every shape DataFusion is asked for, with the strings and names that are hard to print.
 const QUERIES: &[&str] = &[
     "SELECT 1",
@@ -366,6 +368,7 @@ fn statement() -> impl Strategy<Value = Statement> {
                 comment,
             })
         }),
+        access::statement(),
         show().prop_map(Statement::Show),
         name(3).prop_map(|name| Statement::Describe { name }),
         query().prop_map(Statement::DescribeQuery),
