@@ -470,10 +470,7 @@ pub(super) fn parameters(planned: &Planned) -> Result<Vec<(String, Option<DataTy
     let mut found = planned.plan.get_parameter_types()?;
     typed::infer(&planned.plan, &mut found)?;
     let mut found: Vec<_> = found.into_iter().collect();
-    found.sort_by_key(|(name, _)| {
-        let name = name.trim_start_matches('$');
-        (name.parse::<u32>().unwrap_or(u32::MAX), name.to_string())
-    });
+    found.sort_by_key(|(name, _)| typed::place(name));
     Ok(found)
 }
 
@@ -489,7 +486,7 @@ fn with_parameters(
     }
     let value = |(name, data_type): &(String, Option<DataType>)| {
         let value = ScalarValue::try_from(data_type.as_ref()?).ok()?;
-        Some((name.trim_start_matches('$').to_string(), value.into()))
+        Some((typed::bare(name).to_string(), value.into()))
     };
     let values: Option<HashMap<_, _>> = parameters.iter().map(value).collect();
     let Some(values) = values else {

@@ -159,7 +159,7 @@ pub(super) fn fit(
             _ => Some(value.clone()),
         };
         match fitted {
-            Some(value) => drop(given.insert(name.trim_start_matches('$').to_string(), value)),
+            Some(value) => drop(given.insert(bare(name).to_string(), value)),
             None => drop(others.insert(name.clone(), value.data_type())),
         }
     }
@@ -179,12 +179,18 @@ pub(super) fn add_unused(parameters: &mut Vec<(String, Option<DataType>)>, query
         }
         ControlFlow::<()>::Continue(())
     });
-    let number = |name: &str| {
-        name.trim_start_matches('$')
-            .parse::<u32>()
-            .unwrap_or(u32::MAX)
-    };
-    parameters.sort_by_key(|(name, _)| (number(name), name.clone()));
+    parameters.sort_by_key(|(name, _)| place(name));
+}
+
+/// A parameter's name without its `$`: plans are given values by it.
+pub(super) fn bare(name: &str) -> &str {
+    name.trim_start_matches('$')
+}
+
+/// What parameters are ordered by: their numbers, else their names.
+pub(super) fn place(name: &str) -> (u32, String) {
+    let name = bare(name);
+    (name.parse().unwrap_or(u32::MAX), name.to_string())
 }
 
 /// Text is what stands for a value of any type, in its own spelling.

@@ -9,13 +9,12 @@ use datafusion::arrow::datatypes::{
     DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, DecimalType, Field,
     FieldRef, i256,
 };
-use datafusion::common::cast::as_list_array;
-use datafusion::common::utils::SingleRowListArrayBuilder;
-use datafusion::common::{HashMap, Result, ScalarValue, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::prim_op::PrimitiveGroupsAccumulator;
 
+use super::distinct::Keys;
 use crate::error::Error;
 
 /// Digits that a sum has more than what it adds up, if its type is that wide: more rows than ten billion there are none.
@@ -93,6 +92,12 @@ fn widest(scale: i8) -> DataType {
     DataType::Decimal256(DECIMAL256_MAX_PRECISION, scale)
 }
 
+/// What decimals of this type are added up in.
+pub(super) fn wide_type(data_type: &DataType) -> DataType {
+    let (_, scale) = digits(data_type).unwrap_or_default();
+    widest(scale)
+}
+
 fn add(sum: &mut i256, value: i256) {
     *sum = match *sum == TOO_LARGE || value == TOO_LARGE {
         true => TOO_LARGE,
@@ -133,9 +138,8 @@ impl RowsSum {
     }
 
     fn wide(&self) -> Decimal256Array {
-        let (_, scale) = digits(&self.data_type).unwrap_or_default();
         let sum = (self.values > 0).then_some(self.sum);
-        Decimal256Array::from_iter([sum]).with_data_type(widest(scale))
+        Decimal256Array::from_iter([sum]).with_data_type(wide_type(&self.data_type))
     }
 }
 
@@ -174,75 +178,15 @@ impl Accumulator for RowsSum {
     }
 }
 
-/// A sum of the different values.
-#[derive(Debug)]
-pub(super) struct DistinctSum {
-    sum: RowsSum,
-    /// How many rows have a value.
-    rows: HashMap<i256, u64>,
-}
-
-impl DistinctSum {
-    pub(super) fn new(data_type: &DataType) -> Self {
-        Self {
-            sum: RowsSum::new(data_type),
-            rows: HashMap::default(),
-        }
-    }
-}
-
-impl Accumulator for DistinctSum {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for value in widened(&values[0])?.iter().flatten() {
-            let rows = self.rows.entry(value).or_default();
-            *rows += 1;
-            if *rows == 1 {
-                self.sum.add(value);
-            }
-        }
-        Ok(())
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for value in widened(&values[0])?.iter().flatten() {
-            if let Some(rows) = self.rows.get_mut(&value) {
-                *rows -= 1;
-                if *rows == 0 {
-                    self.rows.remove(&value);
-                    self.sum.subtract(value);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        true
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.sum.evaluate()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let (_, scale) = digits(&self.sum.data_type).unwrap_or_default();
-        let values = Decimal256Array::from_iter_values(self.rows.keys().copied());
-        let values = Arc::new(values.with_data_type(widest(scale)));
-        Ok(vec![
-            SingleRowListArrayBuilder::new(values).build_list_scalar(),
-        ])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let lists = as_list_array(&states[0])?;
-        lists
-            .iter()
-            .flatten()
-            .try_for_each(|values| self.update_batch(&[values]))
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.rows.capacity() * size_of::<(i256, u64)>()
+/// Decimals of this type as what tells them apart.
+pub(super) fn keys(data_type: &DataType) -> Keys<i256> {
+    let wide = wide_type(data_type);
+    Keys {
+        of: |values| Ok(widened(values)?.iter().flatten().collect()),
+        values: Box::new(move |keys| {
+            let values = Decimal256Array::from_iter_values(keys);
+            Arc::new(values.with_data_type(wide.clone()))
+        }),
     }
 }
 
@@ -254,8 +198,8 @@ pub(super) struct GroupSums {
 
 impl GroupSums {
     pub(super) fn new(data_type: &DataType) -> Self {
-        let (_, scale) = digits(data_type).unwrap_or_default();
-        let sums = PrimitiveGroupsAccumulator::<Decimal256Type, _>::new(&widest(scale), add);
+        let wide = wide_type(data_type);
+        let sums = PrimitiveGroupsAccumulator::<Decimal256Type, _>::new(&wide, add);
         Self {
             sums: Box::new(sums),
             data_type: data_type.clone(),
@@ -309,15 +253,8 @@ impl GroupsAccumulator for GroupSums {
     }
 }
 
-/// The columns of a state: a sum, or a list of values.
-pub(super) fn state_fields(name: &str, data_type: &DataType, is_distinct: bool) -> Vec<FieldRef> {
-    let (_, scale) = digits(data_type).unwrap_or_default();
-    let field = match is_distinct {
-        true => {
-            let values = Field::new_list_field(widest(scale), true);
-            Field::new_list(format_state_name(name, "sum distinct"), values, false)
-        }
-        false => Field::new(format_state_name(name, "sum"), widest(scale), true),
-    };
-    vec![Arc::new(field)]
+/// The column of a state: a sum.
+pub(super) fn state_fields(name: &str, data_type: &DataType) -> Vec<FieldRef> {
+    let name = format_state_name(name, "sum");
+    vec![Arc::new(Field::new(name, wide_type(data_type), true))]
 }

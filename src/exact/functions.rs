@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
     ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
 
-use super::decimals::{self, DistinctSum, GroupSums, RowsSum};
-use super::distinct::{self, DistinctAccumulator};
+use super::decimals::{self, GroupSums, RowsSum};
+use super::distinct::{self, Distinct};
 use super::groups::ExactGroups;
 use super::moments::{self, Statistic};
 use super::rows::RowsAccumulator;
@@ -65,19 +65,18 @@ impl AggregateUDFImpl for Exact {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         if self.is_wide_sum(args.expr_fields) {
             let data_type = args.return_field.data_type();
+            let sum = RowsSum::new(data_type);
             return Ok(match args.is_distinct {
-                true => Box::new(DistinctSum::new(data_type)),
-                false => Box::new(RowsSum::new(data_type)),
+                true => Box::new(Distinct::new(sum, decimals::keys(data_type))),
+                false => Box::new(sum),
             });
         }
         if !is_float(args.expr_fields) {
             return self.inner.accumulator(args);
         }
-        Ok(match (args.is_distinct, self.statistic.has_squares()) {
-            (false, false) => Box::new(RowsAccumulator::<1>::new(self.statistic)),
-            (false, true) => Box::new(RowsAccumulator::<2>::new(self.statistic)),
-            (true, false) => Box::new(DistinctAccumulator::<1>::new(self.statistic)),
-            (true, true) => Box::new(DistinctAccumulator::<2>::new(self.statistic)),
+        Ok(match self.statistic.has_squares() {
+            false => float_accumulator(RowsAccumulator::<1>::new(self.statistic), args.is_distinct),
+            true => float_accumulator(RowsAccumulator::<2>::new(self.statistic), args.is_distinct),
         })
     }
 
@@ -117,15 +116,14 @@ impl AggregateUDFImpl for Exact {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         if self.is_wide_sum(args.input_fields) {
             let data_type = args.return_field.data_type();
-            Ok(decimals::state_fields(
-                args.name,
-                data_type,
-                args.is_distinct,
-            ))
+            Ok(match args.is_distinct {
+                true => distinct::state_fields(args.name, decimals::wide_type(data_type)),
+                false => decimals::state_fields(args.name, data_type),
+            })
         } else if !is_float(args.input_fields) {
             self.inner.state_fields(args)
         } else if args.is_distinct {
-            Ok(distinct::state_fields(args.name))
+            Ok(distinct::state_fields(args.name, DataType::Float64))
         } else {
             let has_squares = self.statistic.has_squares();
             Ok(moments::state_fields(args.name, has_squares))
@@ -192,6 +190,16 @@ impl AggregateUDFImpl for Exact {
 
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
+    }
+}
+
+fn float_accumulator(
+    of_rows: impl Accumulator + 'static,
+    is_distinct: bool,
+) -> Box<dyn Accumulator> {
+    match is_distinct {
+        true => Box::new(Distinct::new(of_rows, distinct::floats())),
+        false => Box::new(of_rows),
     }
 }
 

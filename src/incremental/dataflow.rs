@@ -7,9 +7,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, exec_err};
 
 use super::errors::Errors;
-use super::map::batch;
 use super::progress::Progress;
-use crate::store::{Pinned, ZSet};
+use crate::store::{Pinned, ZSet, batch};
 
 /// What an epoch does to one input. The change has all columns of the table, and need not be consolidated. Snapshots have
 /// the indexes that the dataflow was started with, also that of an empty table before the first epoch.

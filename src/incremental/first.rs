@@ -8,11 +8,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator, Sink};
-use super::map::batch;
 use super::reading::taken;
 use super::relation::Relation;
 use super::whole::Whole;
-use crate::store::{ZSet, bytes_of};
+use crate::store::{ZSet, batch, bytes_of};
 
 /// Rows that are kept beyond those asked for: so many may go before all of the input is read again.
 const SPARE: usize = 64;

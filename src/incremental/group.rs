@@ -13,9 +13,8 @@ use datafusion::common::{Result, exec_err};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::aggregate::{Aggregate, Total};
-use super::map::batch;
 use super::values::{self, Values};
-use crate::store::{ZSet, canonical_floats};
+use crate::store::{ZSet, batch, canonical_floats};
 
 /// The state is a hash table in parts, so that none is large when it grows: growing moves some thousands of groups.
 const PARTS: usize = 256;

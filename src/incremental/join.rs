@@ -8,10 +8,9 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{Result, plan_err};
 
 use super::PIECE_ROWS;
-use super::map::batch;
 use super::path::{Joined, Of, Path, Step};
 use super::reading::Reading;
-use crate::store::{Pinned, Shape, ZSet, equal_keys};
+use crate::store::{Pinned, Shape, ZSet, batch, equal_keys};
 
 /// The join of some tables. It keeps nothing: what changes in one is looked up in the others.
 #[derive(Debug)]

@@ -12,11 +12,10 @@ use datafusion::common::{Result, plan_err};
 use super::PIECE_ROWS;
 use super::dataflow::{Epoch, Operator, Sink};
 use super::errors::message;
-use super::map::batch;
 use super::reading::taken;
 use super::relation::{Moves, Relation};
 use super::whole::Whole;
-use crate::store::{Pinned, Shape, Table, ZSet, canonical_floats};
+use crate::store::{Pinned, Shape, Table, ZSet, batch, canonical_floats};
 
 /// Groups that are computed at once.
 const GROUPS: usize = 8192;
@@ -152,7 +151,7 @@ impl Keyed {
         let changes = |moves: &Moves| moves.change.iter().any(|piece| !piece.is_empty());
         if self.key.fields().is_empty() {
             let is_touched = is_first || moves.iter().any(changes);
-            return batch(&self.key, Vec::new(), usize::from(is_touched));
+            return Ok(batch(&self.key, Vec::new(), usize::from(is_touched))?);
         }
         let mut keys = Vec::new();
         for (input, moves) in self.inputs.iter().zip(moves) {

@@ -10,10 +10,10 @@ use super::PIECE_ROWS;
 use super::dataflow::{Epoch, Operator, Sink};
 use super::group::GroupBy;
 use super::join::Join;
-use super::map::{Map, batch, each_half};
+use super::map::{Map, each_half};
 use super::relation::{Moves, Relation};
 use super::whole::Whole;
-use crate::store::{Pinned, ZSet};
+use crate::store::{Pinned, ZSet, batch};
 
 /// Rows of an input, as they are read.
 #[derive(Debug)]

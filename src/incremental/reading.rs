@@ -7,8 +7,8 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
-use super::map::{Map, batch};
-use crate::store::{Pinned, Shape, ZSet};
+use super::map::Map;
+use crate::store::{Pinned, Shape, ZSet, batch};
 
 /// Some columns of a table, then filters and projections. What it gives is computed when rows are looked up: it is kept
 /// nowhere.
@@ -108,7 +108,8 @@ pub(super) fn taken(rows: &RecordBatch, numbers: Vec<u32>) -> Result<RecordBatch
     let numbers = arrow::array::UInt32Array::from(numbers);
     let columns = rows.columns().iter();
     let columns = columns.map(|column| take(column, &numbers, None));
-    batch(&rows.schema(), columns.collect::<Result<_, _>>()?, len)
+    let columns = columns.collect::<Result<_, _>>()?;
+    Ok(batch(&rows.schema(), columns, len)?)
 }
 
 /// How much is looked up, for tests.

@@ -5,9 +5,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 
 use super::dataflow::{Epoch, Operator, Sink};
-use super::map::batch;
 use super::relation::Relation;
-use crate::store::{Pinned, ZSet};
+use crate::store::{Pinned, ZSet, batch};
 
 const TOO_MANY: &str = "a subquery in the place of a value gives more than one row";
 

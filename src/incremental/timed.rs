@@ -17,8 +17,8 @@ use datafusion::physical_expr::expressions::CastExpr;
 use super::PIECE_ROWS;
 use super::bound::{Bound, FOREVER, Window, window, windows};
 use super::dataflow::{Epoch, Operator, Sink};
-use super::map::{Map, batch, column};
-use crate::store::ZSet;
+use super::map::{Map, column};
+use crate::store::{ZSet, batch};
 
 /// Zones shift, and months end, at a quarter of an hour: between two of them a moment that is computed of the clock does not
 /// go back.
@@ -389,7 +389,7 @@ impl Codec {
 
     fn decoded(&self, rows: &[&[u8]]) -> Result<RecordBatch> {
         if self.schema.fields().is_empty() {
-            return batch(&self.schema, Vec::new(), rows.len());
+            return Ok(batch(&self.schema, Vec::new(), rows.len())?);
         }
         let parser = self.converter.parser();
         let columns = self
@@ -403,6 +403,7 @@ impl Codec {
                 false => cast(column, field.data_type()),
             },
         );
-        batch(&self.schema, typed.collect::<Result<_, _>>()?, rows.len())
+        let typed = typed.collect::<Result<_, _>>()?;
+        Ok(batch(&self.schema, typed, rows.len())?)
     }
 }

@@ -16,7 +16,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::executor::block_on;
 
 use super::feed::{Fed, Feed, FeedPlanner};
-use super::map::batch;
+use crate::store::batch;
 
 /// Rows of a batch that a plan is given: as many as its own batches have.
 const BATCH_ROWS: usize = 8192;
@@ -161,6 +161,6 @@ impl Whole {
         }
         let given = given?.into_iter().filter(|batch| batch.num_rows() > 0);
         let named = given.map(|rows| batch(&self.schema, rows.columns().to_vec(), rows.num_rows()));
-        named.collect()
+        Ok(named.collect::<Result<_, _>>()?)
     }
 }

@@ -85,4 +85,4 @@ pub use shape::Shape;
 pub use table::Table;
 pub use version::{Matches, Part, Pinned, Reader};
 pub use zset::ZSet;
-pub(crate) use zset::bytes_of;
+pub(crate) use zset::{batch, bytes_of};

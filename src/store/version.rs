@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
-    UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{filter_record_batch, interleave, take, take_record_batch};
 use arrow::datatypes::Int64Type;
@@ -15,7 +12,7 @@ use super::chunks::{Chunks, Located};
 use super::index::Directory;
 use super::key::{Same, equal_keys, hashes};
 use super::shape::Shape;
-use super::zset::ZSet;
+use super::zset::{ZSet, batch};
 
 /// A table after an epoch. Nothing in it changes but entries of shards that it does not see.
 #[derive(Debug)]
@@ -356,8 +353,7 @@ impl Pinned {
         let columns: Vec<usize> = (0..schema.fields().len()).collect();
         let read = |at: &Self, positions: &[u32], sign: i64| {
             let columns = at.gather(positions, &columns)?;
-            let options = RecordBatchOptions::new().with_row_count(Some(positions.len()));
-            let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
+            let rows = batch(schema, columns, positions.len())?;
             let weights = match at.counts(positions)? {
                 Some(counts) => counts.values().iter().map(|count| count * sign).collect(),
                 None => vec![sign; positions.len()],

@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
 
 use super::key::{Same, hashes, rows_equal};
 use super::{Error, Result};
@@ -51,10 +52,7 @@ impl ZSet {
         }
         let weights: Vec<i64> = zsets.iter().flat_map(Self::weights).copied().collect();
         let rows = match schema.fields().is_empty() {
-            true => {
-                let options = RecordBatchOptions::new().with_row_count(Some(weights.len()));
-                RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options)?
-            }
+            true => batch(schema, Vec::new(), weights.len())?,
             false => concat_batches(schema, zsets.iter().map(Self::rows))?,
         };
         Self::new(rows, weights)
@@ -127,6 +125,16 @@ impl ZSet {
         let weights = weights.into();
         Ok(Self { rows, weights })
     }
+}
+
+/// A batch, which may have no columns.
+pub(crate) fn batch(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
 }
 
 /// What a batch holds of its own, where that can be told: of a slice, what is its own of the whole.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 
 use super::Contract;
 use super::shelf::Version;
 use super::versions::not_stored;
 use crate::catalog::ViewDefinition;
 use crate::error::{Error, Result};
-use crate::store::hashes;
+use crate::store::{equal_keys, hashes};
 
 /// What a version's rows are found by: their hashes, in order. 8 bytes a row.
 #[derive(Debug)]
@@ -73,19 +73,72 @@ impl Version {
         let mut rows: Vec<u32> = hashes.into_iter().flat_map(|h| index.rows(h)).collect();
         rows.sort_unstable();
         rows.dedup();
-        let (mut found, mut first, mut rest) = (Vec::new(), 0u32, rows.as_slice());
+        let found = self.by_batch(&rows, |row| *row).into_iter();
+        let found = found.map(|(number, first, here)| {
+            let here = here.iter().map(|row| row - first);
+            (number, here.collect())
+        });
+        Ok(found.collect())
+    }
+
+    /// The rows that an index finds in which its columns `by` equal one of these keys, each once, with their batches. A key with a
+    /// NULL finds nothing. None: it finds more than `most`.
+    ///
+    /// # Errors
+    /// If the rows cannot be read.
+    pub(super) fn found_by(
+        &self,
+        index: &RowIndex,
+        by: &[usize],
+        keys: &[ArrayRef],
+        most: usize,
+    ) -> Result<Option<Vec<(RecordBatch, Vec<u32>)>>> {
+        let hashes = hashes(keys).map_err(|e| Error::Internal(e.to_string()))?;
+        let with = |(key, hash)| index.rows(hash).map(move |row| (row, key));
+        let found = hashes.into_iter().enumerate().flat_map(with);
+        let mut found: Vec<(u32, usize)> = found.take(most.saturating_add(1)).collect();
+        if found.len() > most {
+            return Ok(None);
+        }
+        found.sort_unstable();
+        let found = self.by_batch(&found, |(row, _)| *row).into_iter();
+        let found = found.map(|(number, first, here)| {
+            let batch = self.rows.batch(number).map_err(not_stored)?;
+            // The index knows hashes: others may have the same.
+            let is_meant = |(row, key): &&(u32, usize)| {
+                let mut pairs = by.iter().zip(keys);
+                pairs.all(|(&column, values)| {
+                    let (row, of) = ((row - first) as usize, batch.column(column));
+                    values.is_valid(*key) && equal_keys(of, row, values, *key)
+                })
+            };
+            let meant = here.iter().filter(is_meant);
+            let mut meant: Vec<u32> = meant.map(|(row, _)| row - first).collect();
+            meant.dedup();
+            Ok((batch, meant))
+        });
+        found.collect::<Result<_>>().map(Some)
+    }
+
+    /// Rows, which are in order, by their batches: with each its number, and that of its first row.
+    fn by_batch<'a, T>(
+        &self,
+        rows: &'a [T],
+        row: impl Fn(&T) -> u32,
+    ) -> Vec<(usize, u32, &'a [T])> {
+        let (mut batches, mut first, mut rest) = (Vec::new(), 0, rows);
         for number in 0..self.rows.batch_count() {
             if rest.is_empty() {
                 break;
             }
             let next = first + self.rows.batch_len(number) as u32;
-            let here = rest.partition_point(|row| *row < next);
-            if here > 0 {
-                found.push((number, rest[..here].iter().map(|row| row - first).collect()));
+            let (here, later) = rest.split_at(rest.partition_point(|one| row(one) < next));
+            if !here.is_empty() {
+                batches.push((number, first, here));
             }
-            (first, rest) = (next, &rest[here..]);
+            (first, rest) = (next, later);
         }
-        Ok(found)
+        batches
     }
 }
 

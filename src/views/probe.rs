@@ -2,19 +2,22 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_plan::project_schema;
 use datafusion::scalar::ScalarValue;
 
+use super::index::RowIndex;
+use super::shelf::Version;
 use super::table::{CopyTable, gathered};
-use super::versions::{not_stored, with_schema};
+use super::versions::with_schema;
 use super::{Content, Shown};
-use crate::store::{self, Pinned, equal_keys, hashes};
+use crate::store::Pinned;
 
 /// Keys that are looked up; for more all rows are read.
 const MOST_KEYS: usize = 10_000;
@@ -45,11 +48,45 @@ impl FoundRows {
     }
 }
 
+/// An index of what is shown of a view.
+#[derive(Debug)]
+enum Index<'a> {
+    Table(&'a Pinned, usize),
+    Version(&'a Version, Arc<RowIndex>),
+}
+
+impl Content {
+    /// The one on these columns, whatever their order. None: of a table, that it has none, or one that is being made; of a version,
+    /// that there can be none.
+    fn index(&self, columns: &[usize]) -> Result<Option<Index<'_>>> {
+        Ok(match self {
+            Self::Table(table) => {
+                let index = table.shape().index_on(columns);
+                index.map(|index| Index::Table(table, index))
+            }
+            Self::Rows(version) => {
+                let index = version.index(columns)?;
+                index.map(|index| Index::Version(version, index))
+            }
+        })
+    }
+}
+
 impl CopyTable {
-    /// The sets of columns that rows can be found by: of each index all, or its first ones.
-    pub fn ways(&self) -> impl Iterator<Item = &[usize]> {
-        let first = |index: &'_ Vec<usize>| (1..=index.len()).rev();
-        (self.indexes.iter()).flat_map(move |index| first(index).map(|n| &index[..n]))
+    /// The sets of columns that rows can be found by, each once: of each index all, or its first ones.
+    pub fn ways(&self) -> Vec<&[usize]> {
+        let mut ways: Vec<&[usize]> = Vec::new();
+        for index in self.indexes.iter() {
+            for way in (1..=index.len()).rev().map(|first| &index[..first]) {
+                let is_same = |known: &&[usize]| {
+                    known.len() == way.len() && way.iter().all(|column| known.contains(column))
+                };
+                if !ways.iter().any(is_same) {
+                    ways.push(way);
+                }
+            }
+        }
+        ways
     }
 
     /// These columns of the rows, each once, in which other columns equal one of the keys, of which each has a value for each of them: by
@@ -66,15 +103,13 @@ impl CopyTable {
         most: usize,
     ) -> Result<Option<RecordBatch>> {
         let schema = project_schema(&self.schema, Some(&columns.to_vec()))?;
-        match &shown.content {
-            Some(Content::Table(table)) => {
-                let Some(index) = table.shape().index_on(by) else {
-                    return Ok(None);
-                };
-                let of = |column: &usize| by.iter().position(|other| other == column);
-                let ordered = table.shape().index_columns(index).iter().filter_map(of);
-                let ordered: Vec<ArrayRef> = ordered.map(|place| keys[place].clone()).collect();
-                let Some(found) = table.joined_few(index, &ordered, most).map_err(external)? else {
+        let Some(content) = &shown.content else {
+            return Ok(None);
+        };
+        match content.index(by)? {
+            Some(Index::Table(table, index)) => {
+                let keys = ordered(table, index, by, keys);
+                let Some(found) = table.joined_few(index, &keys, most)? else {
                     return Ok(None);
                 };
                 let Some(positions) = each_time(table, found.positions, most)? else {
@@ -82,44 +117,15 @@ impl CopyTable {
                 };
                 Ok(Some(gathered(table, &positions, columns, &schema)?))
             }
-            Some(Content::Rows(version)) => {
-                let Some(index) = version.index(by)? else {
+            Some(Index::Version(version, index)) => {
+                let Some(found) = version.found_by(&index, by, keys, most)? else {
                     return Ok(None);
                 };
-                let hashes = hashes(keys).map_err(external)?;
-                let with = |(key, hash)| index.rows(hash).map(move |row| (row, key));
-                let found = hashes.into_iter().enumerate().flat_map(with);
-                let mut found: Vec<(u32, usize)> = found.take(most.saturating_add(1)).collect();
-                if found.len() > most {
-                    return Ok(None);
-                }
-                found.sort_unstable();
-                let (mut batches, mut first, mut rest) = (Vec::new(), 0u32, found.as_slice());
-                for number in 0..version.rows.batch_count() {
-                    if rest.is_empty() {
-                        break;
-                    }
-                    let next = first + version.rows.batch_len(number) as u32;
-                    let (here, later) = rest.split_at(rest.partition_point(|(row, _)| *row < next));
-                    if !here.is_empty() {
-                        let batch = version.rows.batch(number).map_err(not_stored)?;
-                        // The index knows hashes: others may have the same.
-                        let is_meant = |(row, key): &&(u32, usize)| {
-                            let mut pairs = by.iter().zip(keys);
-                            pairs.all(|(&column, values)| {
-                                let (row, of) = ((row - first) as usize, batch.column(column));
-                                values.is_valid(*key) && equal_keys(of, row, values, *key)
-                            })
-                        };
-                        let meant = here.iter().filter(is_meant);
-                        let mut meant: Vec<u32> = meant.map(|(row, _)| row - first).collect();
-                        meant.dedup();
-                        let batch =
-                            take_record_batch(&batch.project(columns)?, &UInt32Array::from(meant))?;
-                        batches.push(with_schema(&batch, &schema)?);
-                    }
-                    (first, rest) = (next, later);
-                }
+                let batches = found.into_iter().map(|(batch, rows)| {
+                    let (batch, rows) = (batch.project(columns)?, UInt32Array::from(rows));
+                    Ok(with_schema(&take_record_batch(&batch, &rows)?, &schema)?)
+                });
+                let batches = batches.collect::<Result<Vec<_>>>()?;
                 Ok(Some(concat_batches(&schema, &batches)?))
             }
             None => Ok(None),
@@ -128,51 +134,41 @@ impl CopyTable {
 
     /// Whether a filter may be what an index finds rows by.
     pub(super) fn may_find(&self, filter: &Expr) -> bool {
-        let is_first = |name: &str| {
-            let mut ways = self.ways();
-            ways.any(|way| {
+        let is_last = |name: &str| {
+            self.ways().iter().any(|way| {
                 let last = way.last().map(|c| self.schema.field(*c));
                 last.is_some_and(|last| last.name() == name && is_counted(last.data_type()))
             })
         };
-        wanted(filter).is_some() || limit(filter).is_some_and(|limit| is_first(limit.column))
+        wanted(filter).is_some() || limit(filter).is_some_and(|limit| is_last(limit.column))
     }
 
     /// The rows that an index finds, if the values of all its columns are given; of its first ones, if it can be had on those.
     pub(super) fn found(&self, content: &Content, filters: &[Expr]) -> Result<Option<Found>> {
         let wanted = self.wanted(filters);
         // The one with most columns leaves fewest rows.
-        let mut ways: Vec<&[usize]> = self.ways().collect();
+        let mut ways = self.ways();
         ways.sort_by_key(|columns| Reverse(columns.len()));
         for columns in ways {
-            // Of a table that has it already: one that was created just now is being made.
-            let columns = match content {
-                Content::Table(table) => match table.shape().index_on(columns) {
-                    Some(index) => table.shape().index_columns(index),
-                    None => continue,
-                },
-                Content::Rows(_) => columns,
-            };
             let values = columns.iter().map(|column| wanted.get(column));
             let values: Option<Vec<&Vec<ScalarValue>>> = values.collect();
-            let Some(values) = values.map(|values| each(&values)).transpose()?.flatten() else {
+            let Some(keys) = values.map(|values| each(&values)).transpose()?.flatten() else {
                 continue;
             };
-            let rows = match content {
-                Content::Table(table) => match table.shape().index_on(columns) {
-                    Some(index) => {
-                        let found = table.joined(index, &values).map_err(external)?;
-                        match each_time(table, found.positions, usize::MAX)? {
-                            Some(positions) => FoundRows::Table(positions),
-                            None => continue,
-                        }
-                    }
-                    None => continue,
-                },
-                Content::Rows(version) => match version.index(columns)? {
-                    Some(index) => FoundRows::Batches(version.found(&index, &values)?),
-                    None => continue,
-                },
+            let (rows, columns) = match content.index(columns)? {
+                Some(Index::Table(table, index)) => {
+                    let keys = ordered(table, index, columns, &keys);
+                    let found = table.joined(index, &keys)?;
+                    let Some(positions) = each_time(table, found.positions, usize::MAX)? else {
+                        continue;
+                    };
+                    let columns = table.shape().index_columns(index);
+                    (FoundRows::Table(positions), columns)
+                }
+                Some(Index::Version(version, index)) => {
+                    (FoundRows::Batches(version.found(&index, &keys)?), columns)
+                }
+                None => continue,
             };
             let names = columns
                 .iter()
@@ -216,8 +212,11 @@ impl CopyTable {
     }
 }
 
-fn external(e: store::Error) -> DataFusionError {
-    DataFusionError::External(Box::new(e))
+/// Keys of some columns as the index of a table on them has these.
+fn ordered(table: &Pinned, index: usize, by: &[usize], keys: &[ArrayRef]) -> Vec<ArrayRef> {
+    let place = |column: &usize| by.iter().position(|other| other == column);
+    let places = table.shape().index_columns(index).iter().filter_map(place);
+    places.map(|place| keys[place].clone()).collect()
 }
 
 /// Positions, each as often as its row is there. None: that is more often than `most`.
@@ -225,7 +224,7 @@ fn each_time(table: &Pinned, mut positions: Vec<u32>, most: usize) -> Result<Opt
     // A value may be wanted twice.
     positions.sort_unstable();
     positions.dedup();
-    let Some(counts) = table.counts(&positions).map_err(external)? else {
+    let Some(counts) = table.counts(&positions)? else {
         return Ok(Some(positions));
     };
     let times = || counts.values().iter().map(|&count| count as usize);

@@ -25,7 +25,7 @@ use super::versions::{not_stored, with_schema};
 use super::{Content, Contract, Shown};
 use crate::catalog::ObjectId;
 use crate::error::Error;
-use crate::store::Pinned;
+use crate::store::{Pinned, batch};
 
 /// Rows that one partition has at least.
 const PARTITION_ROWS: u64 = 100_000;
@@ -243,9 +243,7 @@ pub(super) fn gathered(
 ) -> Result<RecordBatch, Error> {
     let columns = table.gather(found, columns);
     let columns = columns.map_err(|e| Error::Internal(e.to_string()))?;
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(found.len()));
-    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
-    batch.map_err(|e| Error::Internal(e.to_string()))
+    batch(schema, columns, found.len()).map_err(|e| Error::Internal(e.to_string()))
 }
 
 /// A batch in pieces of a size, which share its memory.

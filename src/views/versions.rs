@@ -12,6 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::execution::SendableRecordBatchStream;
@@ -19,7 +20,7 @@ use futures::StreamExt;
 
 use super::shelf::{Rows, Version};
 use crate::error::{Error, Result};
-use crate::store::{DiskFolder, FileError, Folder, Segment, SegmentWriter, sweep};
+use crate::store::{DiskFolder, FileError, Folder, Segment, SegmentWriter, batch, sweep};
 
 const EXTENSION: &str = "rows";
 
@@ -188,17 +189,8 @@ impl Versions {
 }
 
 /// Names and nullability as the view was defined with.
-pub(super) fn with_schema(
-    rows: &arrow::array::RecordBatch,
-    schema: &SchemaRef,
-) -> Result<arrow::array::RecordBatch> {
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    arrow::array::RecordBatch::try_new_with_options(
-        schema.clone(),
-        rows.columns().to_vec(),
-        &options,
-    )
-    .map_err(|_| {
+pub(super) fn with_schema(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    batch(schema, rows.columns().to_vec(), rows.num_rows()).map_err(|_| {
         Error::invalid_with_help(
             "its query has other types than the view was defined with",
             "CREATE OR REPLACE MATERIALIZED VIEW defines it anew",

@@ -14,7 +14,8 @@
 //! | `functions.rs` | functions, one row after the other |
 //! | `intervals.rs` | `age`, `make_interval`, `interval * n` |
 //! | `patterns.rs` | `SIMILAR TO` |
-//! | `formats.rs` | `to_char`, `to_date`, `to_timestamp`: times by PostgreSQL's patterns |
+//! | `formats.rs` | PostgreSQL's patterns of times; `to_char` of times |
+//! | `parsed.rs` | `to_date`, `to_timestamp`: texts by these patterns |
 //! | `digits.rs` | `to_char` of numbers |
 
 mod arrays;
@@ -27,6 +28,7 @@ mod meaning;
 mod moments;
 mod numbers;
 mod operators;
+mod parsed;
 mod patterns;
 mod words;
 
@@ -52,6 +54,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
         functions::all(),
         intervals::functions(),
         formats::functions(),
+        parsed::functions(),
     ];
     for function in own.into_iter().flatten() {
         // By another name of it, DataFusion's would come back whenever a state is made of this one.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality};
+use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
     TableScan,
 };
 
-use super::steps::{Computed, Condition, Is, Join, Joined, Open, Probe, Step, Value, Way};
+use super::super::typed;
+use super::steps::{Computed, Condition, Is, Open, Probe, Step, Value, Way};
 use crate::views::{CopyTable, is_counted};
 
 /// The views that steps read, by their numbers.
@@ -38,7 +39,7 @@ impl Compiler<'_> {
     }
 
     /// A step over that of its input, as `of` has it.
-    fn above(
+    pub(super) fn above(
         &mut self,
         node: &LogicalPlan,
         of: impl FnOnce(&mut Self, &LogicalPlan) -> Option<Step>,
@@ -170,109 +171,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn join(&mut self, join: &datafusion::logical_expr::Join) -> Option<Join> {
-        if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
-            return None;
-        }
-        let views = self.views.len();
-        let sides: &[bool] = match join.join_type {
-            JoinType::Inner => &[false, true],
-            JoinType::Left => &[false],
-            JoinType::Right => &[true],
-            _ => return None,
-        };
-        sides.iter().find_map(|is_swapped| {
-            self.views.truncate(views);
-            self.join_from(join, *is_swapped)
-        })
-    }
-
-    /// Rows of one side, and with them those of the other that an index finds.
-    fn join_from(
-        &mut self,
-        join: &datafusion::logical_expr::Join,
-        is_swapped: bool,
-    ) -> Option<Join> {
-        let (outer, inner) = match is_swapped {
-            false => (&join.left, &join.right),
-            true => (&join.right, &join.left),
-        };
-        let is_outer = join.join_type != JoinType::Inner;
-        if is_outer && join.filter.is_some() {
-            return None;
-        }
-        let step = self.step(outer)?;
-        let on = join.on.iter().map(|(left, right)| match is_swapped {
-            false => (left, right),
-            true => (right, left),
-        });
-        let on: Vec<(&Expr, &Expr)> = on.collect();
-        let scan = innermost(inner)?;
-        let (table, columns) = copy(scan)?;
-        // The columns of the view that keys are of.
-        let keys = on.iter().map(|(_, expr)| match expr {
-            Expr::Column(column) => {
-                let place = scan_column(inner, column)?;
-                let column = columns[place];
-                is_told_by_bytes(table.schema.field(column).data_type()).then_some(column)
-            }
-            _ => None,
-        });
-        let keys: Vec<usize> = keys.collect::<Option<_>>()?;
-        let mut ways = table.ways();
-        let by = ways.find(|way| {
-            way.len() == keys.len() && way.iter().all(|column| keys.contains(column))
-        })?;
-        // In the order of the index.
-        let order = by
-            .iter()
-            .map(|column| keys.iter().position(|key| key == column));
-        let order: Vec<usize> = order.collect::<Option<_>>()?;
-        let by = by.to_vec();
-        drop(ways);
-        let both = order.iter().map(|&place| {
-            let (own, other) = on[place];
-            Some((
-                self.computed(own, outer.schema())?,
-                self.computed(other, inner.schema())?,
-            ))
-        });
-        let both = both.collect::<Option<_>>()?;
-        let types = by
-            .iter()
-            .map(|&c| table.schema.field(c).data_type().clone());
-        let types = types.collect();
-        let filter = match &join.filter {
-            Some(filter) => Some(self.computed(filter, &join.schema)?),
-            None => None,
-        };
-        let joined = Joined {
-            view: self.view(&table),
-            table,
-            columns,
-            by,
-        };
-        Some(Join {
-            outer: step,
-            inner: self.inner(inner, joined)?,
-            on: both,
-            types,
-            is_outer,
-            is_swapped,
-            filter,
-            schema: Arc::clone(join.schema.inner()),
-        })
-    }
-
-    /// What is above the view of an inner side, over its rows.
-    fn inner(&mut self, node: &LogicalPlan, joined: Joined) -> Option<Step> {
-        match node {
-            LogicalPlan::TableScan(_) => Some(Step::Joined(joined)),
-            _ => self.above(node, |this, input| this.inner(input, joined)),
-        }
-    }
-
-    fn view(&mut self, table: &CopyTable) -> usize {
+    pub(super) fn view(&mut self, table: &CopyTable) -> usize {
         let known = self.views.iter().position(|view| view.id == table.id);
         let number = known.unwrap_or(self.views.len());
         match known {
@@ -286,7 +185,7 @@ impl Compiler<'_> {
         number
     }
 
-    fn computed(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Computed> {
+    pub(super) fn computed(&self, expr: &Expr, schema: &DFSchemaRef) -> Option<Computed> {
         let expr = expr.clone().unalias_nested().data;
         if let Expr::Column(column) = &expr {
             return schema.maybe_index_of_column(column).map(Computed::Column);
@@ -326,9 +225,9 @@ impl Compiler<'_> {
     fn constant(&self, expr: &Expr) -> Option<Value> {
         match expr {
             Expr::Literal(value, _) => Some(Value::Is(value.clone())),
-            Expr::Placeholder(placeholder) => Some(Value::Of(
-                placeholder.id.trim_start_matches('$').to_string(),
-            )),
+            Expr::Placeholder(placeholder) => {
+                Some(Value::Of(typed::bare(&placeholder.id).to_string()))
+            }
             _ if expr.any_column_refs() => None,
             _ => match self.computed(expr, &Arc::new(DFSchema::empty()))? {
                 Computed::Open(open) => Some(Value::Computed(open)),
@@ -415,7 +314,7 @@ fn add(found: &mut Vec<Condition>, new: Condition) -> Option<usize> {
 }
 
 /// A view that is read as it is when the statement runs, and its columns that a scan has.
-fn copy(scan: &TableScan) -> Option<(CopyTable, Vec<usize>)> {
+pub(super) fn copy(scan: &TableScan) -> Option<(CopyTable, Vec<usize>)> {
     let provider = source_as_provider(&scan.source).ok()?;
     let mut table = provider.downcast_ref::<CopyTable>()?.clone();
     if table.is_fixed || scan.fetch.is_some() {
@@ -441,40 +340,6 @@ fn filtered_scan(node: &LogicalPlan) -> Option<(&TableScan, Vec<&Expr>)> {
     }
 }
 
-fn innermost(node: &LogicalPlan) -> Option<&TableScan> {
-    match node {
-        LogicalPlan::TableScan(scan) => Some(scan),
-        LogicalPlan::SubqueryAlias(alias) => innermost(&alias.input),
-        LogicalPlan::Filter(filter) => innermost(&filter.input),
-        LogicalPlan::Projection(projection) => innermost(&projection.input),
-        _ => None,
-    }
-}
-
-/// Where a scan has what is a column above it.
-fn scan_column(node: &LogicalPlan, column: &Column) -> Option<usize> {
-    let place = node.schema().maybe_index_of_column(column)?;
-    match node {
-        LogicalPlan::TableScan(_) => Some(place),
-        LogicalPlan::SubqueryAlias(alias) => at(&alias.input, place),
-        LogicalPlan::Filter(filter) => scan_column(&filter.input, column),
-        LogicalPlan::Projection(projection) => match &projection.expr[place] {
-            Expr::Column(column) => scan_column(&projection.input, column),
-            Expr::Alias(alias) => match alias.expr.as_ref() {
-                Expr::Column(column) => scan_column(&projection.input, column),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn at(node: &LogicalPlan, place: usize) -> Option<usize> {
-    let (qualifier, field) = node.schema().qualified_field(place);
-    scan_column(node, &Column::from((qualifier, field)))
-}
-
 fn named(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Column(column) => Some(&column.name),
@@ -484,7 +349,7 @@ fn named(expr: &Expr) -> Option<&str> {
 
 /// Whether two values of a type are equal just where their bytes are: floats are not (`0.0 = -0.0`), and what has parts may have
 /// floats in it.
-fn is_told_by_bytes(data_type: &DataType) -> bool {
+pub(super) fn is_told_by_bytes(data_type: &DataType) -> bool {
     data_type.is_integer()
         || data_type.is_string()
         || data_type.is_decimal()

@@ -3,13 +3,14 @@
 //! in which the values are put.
 
 mod compile;
+mod joins;
 mod steps;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::RecordBatch;
 #[cfg(feature = "serve")]
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -23,6 +24,8 @@ use self::steps::{Run, Step};
 #[cfg(feature = "serve")]
 use super::answer::{Answer, batch_answer, deadline, settled, within};
 #[cfg(feature = "serve")]
+use super::names::Names;
+#[cfg(feature = "serve")]
 use super::panics::caught;
 #[cfg(feature = "serve")]
 use super::prepared::Prepared;
@@ -34,6 +37,7 @@ use super::typed;
 #[cfg(feature = "serve")]
 use crate::error::Result;
 use crate::federation::Template;
+use crate::store::batch;
 use crate::views::{CopyTable, Shown};
 
 /// Keys of one statement that are looked up before others have their turn.
@@ -107,9 +111,7 @@ impl Lookup {
     ) -> Option<RecordBatch> {
         let run = Run { shown, values };
         let rows = self.step.rows(&run, None).ok()??;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        let (schema, columns) = (self.schema.clone(), rows.columns().to_vec());
-        RecordBatch::try_new_with_options(schema, columns, &options).ok()
+        batch(&self.schema, rows.columns().to_vec(), rows.num_rows()).ok()
     }
 }
 
@@ -117,9 +119,7 @@ impl Lookup {
 impl Session {
     /// Whether it would be executed as it was planned: nothing has been defined since, and the settings are the same.
     pub(crate) fn is_current(&self, prepared: &Prepared) -> bool {
-        let names = self.names(self.settings());
-        let planned = prepared.planned.as_ref();
-        planned.is_none_or(|planned| names.are_those_of(planned))
+        is_as_planned(prepared, &self.names(self.settings()))
     }
 
     /// Execute a prepared lookup once for each of these values, as one statement: its answer is the rows of all, as of one moment.
@@ -132,14 +132,14 @@ impl Session {
         let Some(lookup) = prepared.lookup.as_ref() else {
             return Ok(None);
         };
-        if !self.is_current(prepared) {
+        let settings = self.settings();
+        let names = self.names(settings.clone());
+        if !is_as_planned(prepared, &names) {
             return Ok(None);
         }
         let running = self.inner.log.begin(&prepared.sql, self.user());
         let found = caught(Box::pin(async {
             self.admits(&prepared.statement.statement)?;
-            let settings = self.settings();
-            let names = self.names(settings.clone());
             let deadline = deadline(&settings);
             let Some((shown, freshness)) = self.found(lookup, &names, deadline).await? else {
                 return Ok(None);
@@ -179,4 +179,10 @@ impl Session {
             Err(e) => settled(Err(e), running).map(Some),
         }
     }
+}
+
+#[cfg(feature = "serve")]
+fn is_as_planned(prepared: &Prepared, names: &Names) -> bool {
+    let planned = prepared.planned.as_ref();
+    planned.is_none_or(|planned| names.are_those_of(planned))
 }

@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{
     SortColumn, SortOptions, filter_record_batch, lexsort_to_indices, take, take_record_batch,
 };
@@ -20,7 +18,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 
 use super::super::typed;
-use crate::store::{equal_keys, hashes};
+use crate::store::{batch, equal_keys, hashes};
 use crate::views::{CopyTable, Shown, between, each};
 
 /// Rows that a step has at most: of more the statement is executed the long way, which streams them.
@@ -321,15 +319,12 @@ impl Join {
         others: &[ArrayRef],
         outer: usize,
     ) -> Result<Option<(UInt32Array, UInt32Array)>> {
-        let hashed = |columns| {
-            hashes(columns).map_err(|e| datafusion::common::DataFusionError::External(Box::new(e)))
-        };
         let mut by_hash: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (row, hash) in hashed(others)?.into_iter().enumerate() {
+        for (row, hash) in hashes(others)?.into_iter().enumerate() {
             by_hash.entry(hash).or_default().push(row as u32);
         }
         let (mut left, mut right) = (Vec::with_capacity(outer), Vec::with_capacity(outer));
-        for (row, hash) in hashed(keys)?.into_iter().enumerate() {
+        for (row, hash) in hashes(keys)?.into_iter().enumerate() {
             let is_equal = |other: &&u32| {
                 let mut pairs = keys.iter().zip(others);
                 pairs.all(|(own, of)| {
@@ -367,9 +362,7 @@ impl Computed {
 impl Open {
     /// None: it fails.
     fn value(&self, values: &HashMap<String, ScalarValue>) -> Option<ScalarValue> {
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let (none, schema) = (Vec::new(), Arc::clone(self.schema.inner()));
-        let one = RecordBatch::try_new_with_options(schema, none, &options).ok()?;
+        let one = batch(self.schema.inner(), Vec::new(), 1).ok()?;
         let value = self.with(values).ok()?.evaluate(&one).ok()?;
         ScalarValue::try_from_array(&value.into_array(1).ok()?, 0).ok()
     }
@@ -377,7 +370,7 @@ impl Open {
     pub fn with(&self, values: &HashMap<String, ScalarValue>) -> Result<Arc<dyn PhysicalExpr>> {
         let in_place = |expr: Expr| {
             Ok(match expr {
-                Expr::Placeholder(of) => match values.get(of.id.trim_start_matches('$')) {
+                Expr::Placeholder(of) => match values.get(typed::bare(&of.id)) {
                     Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
                     None => Transformed::no(Expr::Placeholder(of)),
                 },
@@ -397,13 +390,4 @@ fn kept(rows: RecordBatch, predicate: &Computed, run: &Run) -> Result<Option<Rec
         return Ok(None);
     };
     Ok(Some(filter_record_batch(&rows, holds)?))
-}
-
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(
-        schema.clone(),
-        columns,
-        &options,
-    )?)
 }

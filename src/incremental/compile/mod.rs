@@ -31,9 +31,10 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableScan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::compiled::{Input, Refused};
-use super::map::{Map, batch};
+use super::map::Map;
 use super::plan::{Indexes, Plan, Set};
 use super::whole::Recipe;
+use crate::store::batch;
 
 type Result<T, E = Refused> = std::result::Result<T, E>;
 
@@ -129,7 +130,8 @@ impl<'a> Compiler<'a> {
             LogicalPlan::EmptyRelation(empty) if empty.schema.fields().is_empty() => {
                 let schema = empty.schema.inner();
                 let rows = usize::from(empty.produce_one_row);
-                Ok(Plan::Constant(batch(schema, Vec::new(), rows)?))
+                let rows = batch(schema, Vec::new(), rows).map_err(DataFusionError::from)?;
+                Ok(Plan::Constant(rows))
             }
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
                 let recipe = Recipe::new(&[], |_| Ok(plan.clone()))?;

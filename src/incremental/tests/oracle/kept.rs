@@ -21,10 +21,9 @@ use futures::executor::block_on;
 
 use super::world::{DAY, SECOND, World};
 use crate::engine::kept_plan;
-use crate::incremental::map::batch;
 use crate::incremental::{Compiled, Dataflow, Moved, Output, Progress, Refused};
 use crate::memory::{Memory, Taking};
-use crate::store::{Pinned, Shape, Table, ZSet};
+use crate::store::{Pinned, Shape, Table, ZSet, batch};
 
 /// A table as DataFusion reads it.
 #[derive(Debug)]
