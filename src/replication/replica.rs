@@ -123,6 +123,11 @@ impl Replica {
         self.is_held
     }
 
+    /// Whether there is a copy of it that has not joined, whole or not.
+    pub fn has_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
     pub fn is_copying(&self) -> bool {
         self.copy.as_ref().is_some_and(|copy| !copy.is_done)
     }
