@@ -154,6 +154,13 @@ impl Tracked {
                 let anew = anew.filter(|(_, change)| matches!(change, Change::Anew));
                 let anew: Vec<TableRef> = anew.map(|(table, _)| table.clone()).collect();
                 self.each(&anew, |replica| replica.rewritten(&transaction.end));
+                // Another of that name is copied already, and this stream tells nothing of it.
+                let copied = self.replicas.values();
+                let copied = copied.filter(|r| r.is_copied_behind(&transaction.end));
+                let tables = copied.map(|replica| &replica.captured().table);
+                for table in tables.filter(|table| transaction.ends(table)) {
+                    self.feed.ended(table);
+                }
                 self.queued_rows += rows(&transaction);
                 self.queued_bytes += transaction.bytes;
                 self.queue.push_back(transaction);
@@ -163,6 +170,10 @@ impl Tracked {
             }
             Arrived::Copying { at, tables } => {
                 for captured in tables {
+                    // As above.
+                    if self.queue.iter().any(|queued| queued.ends(&captured.table)) {
+                        self.feed.ended(&captured.table);
+                    }
                     self.each(std::slice::from_ref(&captured.table), |replica| {
                         // One that was asked for meanwhile may want more than was asked of the source.
                         if captured.holds(replica.captured()) {

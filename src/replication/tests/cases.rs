@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use belvedere_connector::Change;
-use belvedere_memory::MemoryTable;
+use belvedere_memory::{LogFault, MemoryTable};
 
 use super::bench::{Bench, T0, T1, of, rows};
 use super::disk::{Disk, DiskFault};
@@ -162,6 +162,37 @@ fn a_column_that_goes_blocks_those_that_have_it() {
         let published = bench.catch_up();
         let is = bag(&published.tables["narrow"].1);
         assert_eq!(is, of(&[&[2, 2], &[3, 3], &[4, 4]]));
+    }
+}
+
+/// Found: a stream says that a table has ended, and nothing more of it; of another of that name, that was copied since, changes were
+/// missed up to the next epoch.
+#[test]
+fn a_table_that_is_made_anew_before_its_copy_has_joined_is_told_of() {
+    for is_copied_first in [false, true] {
+        let mut bench = Bench::new(&[T0]);
+        bench.catch_up();
+        bench.add(T1).unwrap();
+        bench.replication.hold("t1", true);
+        while bench.advance() {}
+        bench.source.remove("t1");
+        let table = MemoryTable::new(SPECS[T1].schema(0), Vec::new());
+        bench.source.put("t1", table);
+        bench.commit(&[(T1, &[1, 1], 1)]);
+        match is_copied_first {
+            true => bench.source.inject_log(LogFault::Stall),
+            false => while bench.advance() {},
+        }
+        bench.replication.hold("t1", false);
+        let snapshots = bench.source.snapshots();
+        while bench.source.snapshots() == snapshots {
+            assert!(bench.advance());
+        }
+        bench.commit(&[(T1, &[2, 2], 1)]);
+        bench.source.inject_log(LogFault::None);
+        let published = bench.catch_up();
+        assert_eq!(published.tables["t1"].0, State::Live);
+        assert_eq!(rows(&published, T1), of(&[&[1, 1], &[2, 2]]));
     }
 }
 
