@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use belvedere_connector::{Change, Position, Source, TableRef};
+use belvedere_connector::{Change, Source, TableRef};
 use futures::FutureExt;
 use futures::future::select_all;
 
@@ -535,14 +535,14 @@ impl Replication {
         self.sources.iter().filter_map(available).collect()
     }
 
-    /// None: a source has not come that far.
+    /// Without sources of which nothing is kept: it was another of that name that was recorded. None: a source has not come that far.
     fn replayed(&self, recorded: &Boundary) -> Option<Positions> {
-        let of = |(name, position): (&String, &Position)| {
+        let kept = recorded.positions.iter().filter_map(|(name, position)| {
             let source = self.sources.get(name)?;
-            Some((name.clone(), source.replayed(position)?))
-        };
-        let known = |(name, _): &(&String, &Position)| self.sources.contains_key(*name);
-        recorded.positions.iter().filter(known).map(of).collect()
+            source.reached.as_ref().map(|_| (name, source, position))
+        });
+        kept.map(|(name, source, position)| Some((name.clone(), source.replayed(position)?)))
+            .collect()
     }
 
     /// The same epoch, with what there is to be told of it now. One that is not published yet tells it itself.

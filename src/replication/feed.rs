@@ -77,6 +77,14 @@ pub(super) struct Received {
     pub bytes: usize,
 }
 
+impl Received {
+    /// Whether the stream tells no more of a table.
+    pub fn ends(&self, table: &TableRef) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|(of, change)| of == table && matches!(change, Change::Ends(_)))
+    }
+}
+
 /// One step's outcome.
 pub(super) enum Arrived {
     /// Where the source stood at the start.

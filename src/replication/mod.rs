@@ -33,6 +33,7 @@
 //! - What is shown at an epoch is what the source had at the epoch's position: all transactions up to it, whole, none twice. What
 //!   comes again after a connection broke is known by its position; pieces of a transaction without its end go with the
 //!   connection.
+//! - No epoch has a position of it before a copy of it has joined: a restart, which copies it anew, would not come to that.
 //! - A restart snapshots nothing that is in a checkpoint.
 //! - A position of another timeline is neither before nor after: it is never taken for progress.
 //! - An error of one table blocks that table. An error of the disk shows nothing; one of a source stops that source.

@@ -123,6 +123,16 @@ impl Replica {
         self.is_held
     }
 
+    /// Whether a copy of it has what was committed up to there.
+    pub fn is_copied_behind(&self, position: &Position) -> bool {
+        (self.copy.as_ref()).is_some_and(|copy| *position <= copy.at)
+    }
+
+    /// Whether there is a copy of it that has not joined, whole or not.
+    pub fn has_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
     pub fn is_copying(&self) -> bool {
         self.copy.as_ref().is_some_and(|copy| !copy.is_done)
     }

@@ -1,6 +1,5 @@
 //! One source: what comes from it, and what is kept of it.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,7 +23,8 @@ pub(super) struct Tracked {
     queue: VecDeque<Received>,
     queued_rows: usize,
     queued_bytes: usize,
-    /// Where the newest epoch has it. At or before what was received, while that is of the same log.
+    /// Where the newest epoch has it. At or before what was received, while that is of the same log. None: no copy has joined, and no
+    /// epoch has it.
     pub reached: Option<Position>,
     /// What was reached is not in its log any more: until copies have joined, it stays where it is.
     is_lost: bool,
@@ -116,7 +116,7 @@ impl Tracked {
         let unread = uncopied.iter().filter(unread);
         let unread = unread.map(|captured| captured.table.clone()).collect();
         let is_full = self.queued_rows >= MOST_QUEUED_ROWS;
-        if is_full && self.is_standing() {
+        if self.is_standing() && (is_full || self.is_read_in_vain()) {
             self.begin_again();
             return Ok(Progress::Told);
         }
@@ -154,6 +154,13 @@ impl Tracked {
                 let anew = anew.filter(|(_, change)| matches!(change, Change::Anew));
                 let anew: Vec<TableRef> = anew.map(|(table, _)| table.clone()).collect();
                 self.each(&anew, |replica| replica.rewritten(&transaction.end));
+                // Another of that name is copied already, and this stream tells nothing of it.
+                let copied = self.replicas.values();
+                let copied = copied.filter(|r| r.is_copied_behind(&transaction.end));
+                let tables = copied.map(|replica| &replica.captured().table);
+                for table in tables.filter(|table| transaction.ends(table)) {
+                    self.feed.ended(table);
+                }
                 self.queued_rows += rows(&transaction);
                 self.queued_bytes += transaction.bytes;
                 self.queue.push_back(transaction);
@@ -163,6 +170,10 @@ impl Tracked {
             }
             Arrived::Copying { at, tables } => {
                 for captured in tables {
+                    // As above.
+                    if self.queue.iter().any(|queued| queued.ends(&captured.table)) {
+                        self.feed.ended(&captured.table);
+                    }
                     self.each(std::slice::from_ref(&captured.table), |replica| {
                         // One that was asked for meanwhile may want more than was asked of the source.
                         if captured.holds(replica.captured()) {
@@ -193,7 +204,7 @@ impl Tracked {
 
     /// What was reached is not gone on from: all is copied anew.
     fn lose(&mut self) {
-        self.is_lost = true;
+        self.is_lost = self.reached.is_some();
         self.queue.clear();
         self.queued_rows = 0;
         self.queued_bytes = 0;
@@ -256,10 +267,19 @@ impl Tracked {
     }
 
     /// Whether it stays where it is, though this was received: of a table that is copied anew nothing later is known until its copy
-    /// joins, and all are shown as of one position.
+    /// joins, and all are shown as of one position. One of which nothing is kept is nowhere until the first copy joins: a restart,
+    /// which copies it anew, would not come to a position that it was said to have been at.
     fn stands(&self, received: &Position) -> bool {
+        if self.reached.is_none() {
+            return !self.is_joined(received);
+        }
         let mut replicas = self.replicas.values();
         replicas.any(|replica| *replica.state() == State::Lost && !replica.joins(received))
+    }
+
+    /// Whether its log is read though nothing is kept, or copied, that it would be for: the next copy says where it is read from.
+    fn is_read_in_vain(&self) -> bool {
+        self.reached.is_none() && !self.replicas.values().any(Replica::has_copy)
     }
 
     /// Where a recorded epoch has it: where it was recorded, or where it is if that is not in its log any more. None: it has not
@@ -269,12 +289,7 @@ impl Tracked {
             return self.reached.clone();
         }
         let received = self.feed.received()?;
-        match recorded.partial_cmp(received) {
-            Some(Ordering::Less | Ordering::Equal) => Some(recorded.clone()),
-            // Its source was set back, and nothing was read of it that would be told so.
-            None if self.reached.is_none() => Some(received.clone()),
-            _ => None,
-        }
+        (recorded <= received).then(|| recorded.clone())
     }
 
     /// Whether a table is copied anew.

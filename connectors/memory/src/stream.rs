@@ -92,6 +92,10 @@ impl LogStream {
             match next.map_err(|e| e.at_source(source.opened_name()))? {
                 Some((before, commit)) => {
                     let changes = wanted(&self.tables, before, commit, state.image)?;
+                    // What is given again was there before this stream.
+                    if self.at >= self.from {
+                        self.tables.retain(|told| !ends(&changes, &told.table));
+                    }
                     let end = state.log.position(self.at + 1);
                     self.left = in_pieces(changes, end, state.piece_rows);
                 }
@@ -166,6 +170,12 @@ fn wanted(
         changes.push((table.clone(), change));
     }
     Ok(changes)
+}
+
+/// Whether a commit ends a table: nothing more comes of it.
+fn ends(changes: &[(TableRef, Change)], table: &TableRef) -> bool {
+    let mut changes = changes.iter();
+    changes.any(|(of, change)| of == table && matches!(change, Change::Ends(_)))
 }
 
 fn in_pieces(

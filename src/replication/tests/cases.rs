@@ -1,112 +1,15 @@
 //! What the simulator has found, and what is to be seen by name.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use belvedere_connector::{Change, Position, Source};
-use belvedere_memory::{MemorySource, MemoryTable};
-use fastrand::Rng;
-use futures::FutureExt;
+use belvedere_connector::Change;
+use belvedere_memory::{LogFault, MemoryTable};
 
+use super::bench::{Bench, T0, T1, of, rows};
 use super::disk::{Disk, DiskFault};
-use super::world::{Bag, Row, SPECS, bag};
-use crate::replication::{Error, Published, Replication, State};
+use super::world::{Row, SPECS, bag};
+use crate::replication::{Error, State};
 use crate::store::Folder;
-
-/// A source `a` with the tables t0, which has a key, and t1.
-struct Bench {
-    source: MemorySource,
-    disk: Disk,
-    replication: Replication,
-}
-
-const T0: usize = 0;
-const T1: usize = 1;
-
-impl Bench {
-    fn new(followed: &[usize]) -> Self {
-        Self::on(Disk::default(), followed)
-    }
-
-    fn on(disk: Disk, followed: &[usize]) -> Self {
-        let source = MemorySource::new("a");
-        for spec in &SPECS[..2] {
-            let table = MemoryTable::new(spec.schema(0), Vec::new());
-            source.put(spec.name, table);
-        }
-        let replication = open(&source, &disk);
-        let mut bench = Self {
-            source,
-            disk,
-            replication,
-        };
-        for table in followed {
-            bench.add(*table).unwrap();
-        }
-        bench
-    }
-
-    fn add(&mut self, table: usize) -> Result<(), Error> {
-        let spec = &SPECS[table];
-        self.replication.add(spec.name, spec.wanted(0))
-    }
-
-    fn commit(&self, changes: &[(usize, &[i64], i64)]) -> Position {
-        let change = |(table, row, weight): &(usize, &[i64], i64)| {
-            let row: Row = row.iter().map(|value| Some(*value)).collect();
-            let rows = SPECS[*table].batch(0, [&row].into_iter());
-            let weights = vec![*weight];
-            (
-                SPECS[*table].name.to_string(),
-                Change::Rows { rows, weights },
-            )
-        };
-        self.source
-            .commit(changes.iter().map(change).collect())
-            .unwrap()
-    }
-
-    /// Whether the source has given something.
-    fn advance(&mut self) -> bool {
-        matches!(self.replication.advance("a").now_or_never(), Some(Ok(true)))
-    }
-
-    /// All there is, and an epoch of it.
-    fn catch_up(&mut self) -> Arc<Published> {
-        while self.advance() {}
-        self.cut();
-        self.published()
-    }
-
-    fn cut(&mut self) {
-        while self.replication.cut().unwrap().is_some() {
-            self.replication.publish().unwrap();
-        }
-    }
-
-    fn published(&self) -> Arc<Published> {
-        self.replication.reader().published()
-    }
-
-    fn restart(&mut self) {
-        self.disk.crash(&mut Rng::with_seed(1));
-        self.replication = open(&self.source, &self.disk);
-    }
-}
-
-fn open(source: &MemorySource, disk: &Disk) -> Replication {
-    let source: Arc<dyn Source> = Arc::new(source.clone());
-    Replication::open(disk.open(), vec![("a".into(), source)]).unwrap()
-}
-
-fn rows(published: &Published, table: usize) -> Bag {
-    bag(&published.tables[SPECS[table].name].1)
-}
-
-fn of(rows: &[&[i64]]) -> Bag {
-    let row = |row: &&[i64]| (row.iter().map(|value| Some(*value)).collect(), 1);
-    rows.iter().map(row).collect::<BTreeMap<Row, i64>>()
-}
 
 /// Found: what a restart held back stayed so until the next change.
 #[test]
@@ -262,6 +165,37 @@ fn a_column_that_goes_blocks_those_that_have_it() {
     }
 }
 
+/// Found: a stream says that a table has ended, and nothing more of it; of another of that name, that was copied since, changes were
+/// missed up to the next epoch.
+#[test]
+fn a_table_that_is_made_anew_before_its_copy_has_joined_is_told_of() {
+    for is_copied_first in [false, true] {
+        let mut bench = Bench::new(&[T0]);
+        bench.catch_up();
+        bench.add(T1).unwrap();
+        bench.replication.hold("t1", true);
+        while bench.advance() {}
+        bench.source.remove("t1");
+        let table = MemoryTable::new(SPECS[T1].schema(0), Vec::new());
+        bench.source.put("t1", table);
+        bench.commit(&[(T1, &[1, 1], 1)]);
+        match is_copied_first {
+            true => bench.source.inject_log(LogFault::Stall),
+            false => while bench.advance() {},
+        }
+        bench.replication.hold("t1", false);
+        let snapshots = bench.source.snapshots();
+        while bench.source.snapshots() == snapshots {
+            assert!(bench.advance());
+        }
+        bench.commit(&[(T1, &[2, 2], 1)]);
+        bench.source.inject_log(LogFault::None);
+        let published = bench.catch_up();
+        assert_eq!(published.tables["t1"].0, State::Live);
+        assert_eq!(rows(&published, T1), of(&[&[1, 1], &[2, 2]]));
+    }
+}
+
 #[test]
 fn a_name_is_given_once() {
     let mut bench = Bench::new(&[T0]);
@@ -298,27 +232,79 @@ fn a_restored_source_is_copied_behind_what_is_served() {
     assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
 }
 
-/// What the log does not tell of a table is copied; until it is, its source's others wait with it, and all that is shown was there at once.
-/// Found: an epoch that was recorded before anything was copied waited for a position of a log that is gone.
+/// Found: an epoch that was recorded before anything was kept waited for a position of a log that is gone.
 #[test]
 fn a_source_is_set_back_before_anything_of_it_is_kept() {
-    let mut bench = Bench::new(&[T0]);
-    let backup = bench.commit(&[(T0, &[1, 1, 1], 1)]);
-    // Where its log is, is told; no copy has joined.
-    bench.replication.hold("t0", true);
-    while bench.advance() {}
+    let mut bench = Bench::uncopied();
+    let backup = bench.source.head();
     bench.commit(&[(T0, &[2, 2, 2], 1)]);
-    while bench.advance() {}
-    bench.cut();
+    bench.tick(1);
     bench.restart();
     bench.source.rewind(&backup).unwrap();
     bench.commit(&[(T0, &[3, 3, 3], 1)]);
-    bench.replication.hold("t0", false);
     let published = bench.catch_up();
     assert_eq!(published.tables["t0"].0, State::Live);
-    assert_eq!(rows(&published, T0), of(&[&[1, 1, 1], &[3, 3, 3]]));
+    assert_eq!(rows(&published, T0), of(&[&[3, 3, 3]]));
 }
 
+/// Found: it had a position in epochs. After a restart, where it could not be copied, all waited for it to come there.
+#[test]
+fn nobody_waits_for_a_source_of_which_nothing_is_kept() {
+    let mut bench = Bench::uncopied();
+    let at = bench.tick(1);
+    assert!(at.is_empty(), "{at:?}");
+    bench.source.remove("t0");
+    bench.restart();
+    let published = bench.catch_up();
+    let state = &bench.replication.states()["t0"];
+    assert!(
+        matches!(state, State::Blocked { at: None, .. }),
+        "{state:?}"
+    );
+    assert!(!bench.replication.is_replaying());
+    assert_eq!(published.boundary.clock, 1);
+}
+
+/// Found: it had a position in epochs. After a restart, the same epochs were read as if nobody had been told of a later one.
+#[test]
+fn a_source_has_no_position_before_its_first_copy_has_joined() {
+    let mut bench = Bench::uncopied();
+    for n in 1..4 {
+        bench.commit(&[(T0, &[n, n, n], 1)]);
+        // What it brings meanwhile is in the next copy.
+        assert!(bench.advance());
+        let at = bench.tick(n);
+        assert!(at.is_empty(), "{at:?}");
+    }
+    bench.restart();
+    for n in 1..4 {
+        let epoch = bench.replication.cut().unwrap().unwrap();
+        assert!(epoch.boundary.positions.is_empty() && epoch.boundary.clock == n);
+        bench.replication.publish().unwrap();
+    }
+    let published = bench.catch_up();
+    assert_eq!(published.boundary.positions["a"], bench.source.head());
+    assert_eq!(
+        rows(&published, T0),
+        of(&[&[1, 1, 1], &[2, 2, 2], &[3, 3, 3]])
+    );
+}
+
+/// What waits for a copy that nobody makes would wait for good.
+#[test]
+fn a_log_of_which_nothing_is_kept_is_not_read() {
+    let mut bench = Bench::new(&[T0]);
+    while bench.advance() {}
+    bench.replication.remove("t0").unwrap();
+    assert!(bench.advance());
+    bench.commit(&[(T1, &[1, 1], 1)]);
+    assert!(!bench.advance());
+    bench.add(T1).unwrap();
+    let published = bench.catch_up();
+    assert_eq!(rows(&published, T1), of(&[&[1, 1]]));
+}
+
+/// What the log does not tell of a table is copied; until it is, its source's others wait with it, and all that is shown was there at once.
 #[test]
 fn a_table_whose_rows_are_others_is_copied_anew() {
     let mut bench = Bench::new(&[T0, T1]);

@@ -20,6 +20,7 @@
 //! again (the next one is), an ended table that is blocked as one with a change that does not fit, a snapshot of another timeline (its
 //! stream says so next). What blocks by an error of its own is in `cases.rs`.
 
+mod bench;
 mod cases;
 pub(super) mod disk;
 mod durable;

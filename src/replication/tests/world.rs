@@ -221,13 +221,14 @@ impl World {
         self.happened();
     }
 
-    /// DDL: a wanted column becomes another, or there is one more, or rows are converted.
+    /// DDL: a wanted column becomes another, or the one it was before, or there is one more, or rows are converted.
     pub fn alter(&mut self, rng: &mut Rng) {
         let spec = self.specs[rng.usize(0..self.specs.len())];
         let variant = self.variant(spec);
         match rng.bool() {
             true if rng.bool() => self.rewrite(spec, rng),
             true => self.put(spec, variant, rng.bool(), rng),
+            false if variant > 0 && rng.bool() => self.put(spec, variant - 1, rng.bool(), rng),
             false => self.put(spec, variant + 1, rng.bool(), rng),
         }
     }
