@@ -131,9 +131,10 @@ pub(super) enum RunState {
 impl QueryLog {
     /// A statement of a user. No password is kept of it.
     pub fn begin(&self, sql: &str, user: Option<Arc<str>>) -> Running {
-        let mut text = belvedere_sql::redacted(sql).into_owned();
-        if text.len() > TEXT_BYTES {
-            text.truncate(text.floor_char_boundary(TEXT_BYTES));
+        let end = sql.floor_char_boundary(TEXT_BYTES.min(sql.len()));
+        // What is behind is not looked at: a text may be long.
+        let mut text = belvedere_sql::redacted(&sql[..end]).into_owned();
+        if end < sql.len() {
             text.push('…');
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -42,8 +42,8 @@ async fn world() -> World {
     let id = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
     let name = Arc::new(StringArray::from(vec!["Ada", "Bo"])) as ArrayRef;
     let pay = Arc::new(Int64Array::from(vec![70, 30])) as ArrayRef;
-    let (staff, table) = of("staff", vec![("id", id()), ("name", name), ("zpay", pay)]);
-    let (site, sites) = of("site", vec![("id", id())]);
+    let (staff, table) = of("zstaff", vec![("id", id()), ("name", name), ("zpay", pay)]);
+    let (site, sites) = of("zsite", vec![("id", id())]);
     let source = MemorySource::new("hrsys")
         .with_table(&staff, table)
         .with_table(&site, sites);

@@ -380,8 +380,9 @@ async fn comments_and_ownership() {
 async fn later_statements_say_so() {
     let t = Fixture::new().await;
     for sql in [
-        "CREATE USER ana PASSWORD 'x'",
-        "GRANT SELECT ON v TO ana",
+        "CREATE POLICY own ON erp.item USING (sku = 'x')",
+        "CREATE MASK m ON erp.item (name) USING ('x')",
+        "ALTER ROLE sales SET statement_timeout = '1s'",
         "SET push_float_sums = on",
         "INSERT INTO erp.item VALUES ('x') RETURNING sku",
         "DELETE FROM erp.item RETURNING sku",

@@ -343,7 +343,7 @@ impl Names {
         // As it is defined, and not as it is seen.
         let seen = view;
         let view = self.root.view(&view.id()).unwrap_or(view);
-        let provider = self.provide_view(view, version).await?;
+        let provider = Box::pin(self.provide_view(view, version)).await?;
         if seen.columns.len() == view.columns.len() {
             return Ok(Some(provider));
         }

@@ -125,10 +125,12 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let who = match shared.guests.anybody(Some(peer.address.ip())) {
         Ok(who) => who,
-        Err(Turned::Login) => match login(&mut wire, &shared.engine, &peer, user).await? {
-            Some(who) => who,
-            None => return Ok(()),
-        },
+        Err(Turned::Login) => {
+            match Box::pin(login(&mut wire, &shared.engine, &peer, user)).await? {
+                Some(who) => who,
+                None => return Ok(()),
+            }
+        }
         Err(turned) => {
             said::fatal(&mut wire.out, "28000", &turned.to_string());
             return wire.send().await;
@@ -144,9 +146,9 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         wire,
         cancel: shared.cancels.enter(),
     };
-    Client::new(line, session, peer)
-        .serve(shared.stop.clone())
-        .await
+    // In a box: it is large, and would be a part of each future around it.
+    let serving = Client::new(line, session, peer).serve(shared.stop.clone());
+    Box::pin(serving).await
 }
 
 fn given<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
