@@ -195,7 +195,7 @@ async fn what_is_not_of_its_time_says_so() {
         assert_eq!(refused(query).await, first, "{query}");
     }
     // Beyond what a timestamp can hold.
-    let never = refused("SELECT id FROM shop.orders WHERE at < now() + INTERVAL '1000 years'");
+    let never = refused("SELECT id FROM shop.orders WHERE at < now() + INTERVAL '300000 years'");
     let never = never.await;
     assert!(
         never.starts_with("view v cannot be kept by change: the query: "),

@@ -1,5 +1,7 @@
 //! What PostgreSQL's users mean by casts, comparisons and functions: with pushdown and without, the answers are PostgreSQL's.
 
+mod far;
+
 use crate::fixture::{Fixture, database};
 
 const TABLES: &str = "

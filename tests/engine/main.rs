@@ -47,7 +47,7 @@
 //! | `copy.rs` | `COPY … TO` |
 //! | `writes.rs` | INSERT, UPDATE, DELETE: refused, computed here, read after |
 //! | `windows.rs` | windows at a source, and their orders |
-//! | `dialect.rs` | what PostgreSQL's users mean |
+//! | `dialect.rs`, `dialect/far.rs` | what PostgreSQL's users mean; times before 1677 and after 2262 |
 //! | `upstream/` | answers that DataFusion alone gets wrong |
 //! | `exact.rs` | sums of floats, whatever the order of rows |
 //! | `reference.rs` | the examples of `docs/sql.md` |

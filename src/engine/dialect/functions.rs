@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, TimeUnit};
 use datafusion::common::{Result, ScalarValue, internal_err, not_impl_err};
@@ -102,6 +102,29 @@ pub(super) fn rounded() -> ScalarUDF {
             }
             other => return internal_err!("{other} is not rounded"),
         })
+    })
+}
+
+/// The moment so many seconds after 1970 began, to the nearest microsecond.
+pub(super) fn of_epoch() -> ScalarUDF {
+    let utc = |_: &[DataType]| {
+        Ok(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some("UTC".into()),
+        ))
+    };
+    function("of_epoch", &[1], utc, |args| {
+        let moments = args[0].as_primitive::<Float64Type>().try_unary(|seconds| {
+            // Apart: a product of both would have lost digits.
+            let (whole, rest) = (seconds.trunc(), seconds.fract());
+            let is_whole = whole.abs() < i64::MAX as f64;
+            let micros = (whole as i64).checked_mul(1_000_000).filter(|_| is_whole);
+            let rest = (rest * 1e6).round_ties_even() as i64;
+            let moment = micros.and_then(|micros| micros.checked_add(rest));
+            moment.ok_or_else(|| wrong("a timestamp is out of range", "22008"))
+        });
+        let moments: TimestampMicrosecondArray = moments?;
+        Ok(Arc::new(moments.with_timezone("UTC")))
     })
 }
 

@@ -9,7 +9,7 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::functions::datetime::to_local_time;
-use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
 use super::{arrays, bytes, functions, moments, operators, wrong};
@@ -32,6 +32,13 @@ pub(in crate::engine) fn meant(
             })
         })?;
         has_changed |= node.transformed;
+        let node = match &node.data {
+            LogicalPlan::Union(union) => match meaning.union(union)? {
+                Some(meant) => Transformed::yes(meant),
+                None => node,
+            },
+            _ => node,
+        };
         // What can be NULL may be otherwise, here or below. A recursion has the columns that it had.
         let is_recursion = matches!(node.data, LogicalPlan::RecursiveQuery(_));
         match has_changed && !is_recursion {
@@ -44,11 +51,22 @@ pub(in crate::engine) fn meant(
 
 fn may_differ(expr: &Expr) -> bool {
     match expr {
-        Expr::Cast(_) | Expr::Between(_) | Expr::InList(_) => true,
-        Expr::BinaryExpr(test) => is_comparison(test.op),
+        Expr::Cast(_) | Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
+        Expr::BinaryExpr(test) => is_comparison(test.op) || test.op == Operator::Minus,
         Expr::ScalarFunction(call) => matches!(
             call.func.name(),
-            "array_has" | "timezone" | "date_trunc" | "date_part" | "to_char" | "age"
+            "age"
+                | "array_has"
+                | "coalesce"
+                | "date_bin"
+                | "date_part"
+                | "date_trunc"
+                | "greatest"
+                | "least"
+                | "nullif"
+                | "timezone"
+                | "to_char"
+                | "to_timestamp"
         ),
         _ => false,
     }
@@ -70,9 +88,9 @@ fn is_comparison(op: Operator) -> bool {
 
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-struct Meaning<'a> {
+pub(super) struct Meaning<'a> {
     state: &'a SessionState,
-    zone: &'a str,
+    pub(super) zone: &'a str,
 }
 
 impl Meaning<'_> {
@@ -84,6 +102,16 @@ impl Meaning<'_> {
                 let found = self.compared(&test.left, &test.right, schema)?;
                 Ok(found.map(|(left, right)| binary(left, test.op, right)))
             }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if *op == Operator::Minus => {
+                // The left side of a chain may be long, and is not looked at.
+                if !matches!(right.get_type(schema), Ok(of) if is_moment(&of)) {
+                    return Ok(None);
+                }
+                let alike = self.alike(&[left, right], schema)?;
+                let alike = alike.and_then(|sides| <[Expr; 2]>::try_from(sides).ok());
+                Ok(alike.map(|[left, right]| binary(left, *op, right)))
+            }
+            Expr::Case(case) => self.case(case, schema),
             Expr::Between(between) => self.between(between, schema),
             Expr::InList(list) => self.in_list(list, schema),
             Expr::ScalarFunction(call) => self.call(call, schema),
@@ -91,7 +119,7 @@ impl Meaning<'_> {
         }
     }
 
-    fn is_session(&self, zone: &str) -> bool {
+    pub(super) fn is_session(&self, zone: &str) -> bool {
         zone == self.zone || (is_utc(zone) && is_utc(self.zone))
     }
 
@@ -124,6 +152,11 @@ impl Meaning<'_> {
             }
             (DataType::Date32, DataType::Timestamp(_, Some(zone))) if !is_utc(zone) => {
                 Some(cast(cast(value.clone(), MICROS), to.clone()))
+            }
+            // Seconds since 1970.
+            (from, DataType::Timestamp(TimeUnit::Microsecond, zone)) if from.is_integer() => {
+                let seconds = DataType::Timestamp(TimeUnit::Second, zone.clone());
+                Some(cast(cast(value.clone(), seconds), to.clone()))
             }
             (from, to) if to.is_integer() && has_fraction(from) => {
                 Some(cast(whole(value), to.clone()))
@@ -158,7 +191,7 @@ impl Meaning<'_> {
     }
 
     /// The moment at which the clock shows this in the session's zone, as a time of `zone`.
-    fn moment_of(&self, local: Expr, unit: TimeUnit, zone: &str) -> Expr {
+    pub(super) fn moment_of(&self, local: Expr, unit: TimeUnit, zone: &str) -> Expr {
         let moment = cast(local, DataType::Timestamp(unit, Some(self.zone.into())));
         match self.zone == zone {
             true => moment,
@@ -167,13 +200,13 @@ impl Meaning<'_> {
     }
 
     /// The text as a date or time of this type. None: DataFusion reads it.
-    fn moment(&self, text: &str, to: &DataType) -> Result<Option<Expr>> {
+    pub(super) fn moment(&self, text: &str, to: &DataType) -> Result<Option<Expr>> {
         let days = match text.trim().to_ascii_lowercase().as_str() {
             "now" => {
                 let now = self.clock("now")?;
                 let shown = match to {
                     DataType::Timestamp(_, Some(_)) => now,
-                    _ => self.local(&now, TimeUnit::Nanosecond, self.zone),
+                    _ => self.local(&now, TimeUnit::Microsecond, self.zone),
                 };
                 return Ok(Some(cast(shown, to.clone())));
             }
@@ -203,6 +236,8 @@ impl Meaning<'_> {
     fn written(&self, text: &str, to: &DataType) -> Option<ScalarValue> {
         let given = ScalarValue::Utf8(Some(text.to_string()));
         let found = match to {
+            // They are rounded, not cut off.
+            DataType::Timestamp(TimeUnit::Microsecond, _) if moments::is_finer(text) => None,
             DataType::Timestamp(unit, Some(zone)) if !self.is_session(zone) => {
                 let here = DataType::Timestamp(*unit, Some(self.zone.into()));
                 let moment = given.cast_to(&here).ok();
@@ -218,133 +253,6 @@ impl Meaning<'_> {
         Ok(self.state.udf(name)?.call(Vec::new()))
     }
 
-    /// Two values that are compared, if they are to be compared as others.
-    fn compared(
-        &self,
-        left: &Expr,
-        right: &Expr,
-        schema: &DFSchema,
-    ) -> Result<Option<(Expr, Expr)>> {
-        let (Ok(l), Ok(r)) = (left.get_type(schema), right.get_type(schema)) else {
-            return Ok(None);
-        };
-        let meant = self.beside(right, &r, &l, schema)?;
-        let r = match &meant {
-            Some(right) => right.get_type(schema)?,
-            None => r,
-        };
-        Ok(match (self.beside(left, &l, &r, schema)?, meant) {
-            (None, None) => None,
-            (left_meant, right_meant) => Some((
-                left_meant.unwrap_or_else(|| left.clone()),
-                right_meant.unwrap_or_else(|| right.clone()),
-            )),
-        })
-    }
-
-    /// A value as it is compared with one of another type. None: as it is.
-    fn beside(
-        &self,
-        value: &Expr,
-        of: &DataType,
-        other: &DataType,
-        schema: &DFSchema,
-    ) -> Result<Option<Expr>> {
-        use DataType::{Date32, Time32, Time64, Timestamp};
-        Ok(match (of, other) {
-            (of, other) if of.is_string() && operators::is_bytes(other) => match text(value) {
-                Some(text) => Some(literal(ScalarValue::Binary(Some(bytes::parsed(text)?)))),
-                None => None,
-            },
-            (of, other) if of.is_string() && is_moment(other) => match text(value) {
-                Some(text) => self.moment(text, other)?,
-                None => None,
-            },
-            (Timestamp(unit, None), Timestamp(other, Some(zone))) if zone.as_ref() != self.zone => {
-                let unit = match value.any_column_refs() {
-                    true => finer(*unit, *other),
-                    false => *other,
-                };
-                Some(self.moment_of(value.clone(), unit, zone))
-            }
-            (Date32, Timestamp(unit, Some(zone))) if !self.is_session(zone) || !is_utc(zone) => {
-                let unit = finer(*unit, TimeUnit::Second);
-                let midnight = cast(value.clone(), Timestamp(unit, None));
-                Some(self.moment_of(midnight, unit, zone))
-            }
-            (Time32(_) | Time64(_), Time32(_) | Time64(_)) if of != other => {
-                Some(match value.any_column_refs() {
-                    true if other == &Time64(TimeUnit::Nanosecond) => {
-                        cast(value.clone(), other.clone())
-                    }
-                    true => return Ok(None),
-                    false => cast(value.clone(), other.clone()),
-                })
-            }
-            // The clock is read in nanoseconds, in which no time is beyond 2262, as `9999-12-31` is, which stands for no end.
-            (Timestamp(TimeUnit::Nanosecond, zone), Timestamp(unit, _))
-                if unit != &TimeUnit::Nanosecond && !value.any_column_refs() =>
-            {
-                Some(cast(
-                    value.clone(),
-                    Timestamp(TimeUnit::Microsecond, zone.clone()),
-                ))
-            }
-            (Date32, Timestamp(unit, None))
-                if unit != &TimeUnit::Nanosecond && value.any_column_refs() =>
-            {
-                Some(cast(value.clone(), other.clone()))
-            }
-            (Timestamp(..), Date32) => {
-                let days = operators::whole_days(value);
-                days.filter(|days| matches!(days.get_type(schema), Ok(Date32)))
-            }
-            _ => None,
-        })
-    }
-
-    fn between(&self, test: &Between, schema: &DFSchema) -> Result<Option<Expr>> {
-        let low = self.compared(&test.expr, &test.low, schema)?;
-        let high = self.compared(&test.expr, &test.high, schema)?;
-        if low.is_none() && high.is_none() {
-            return Ok(None);
-        }
-        let as_it_is = |end: &Expr| (test.expr.as_ref().clone(), end.clone());
-        let (from, low) = low.unwrap_or_else(|| as_it_is(&test.low));
-        let (to, high) = high.unwrap_or_else(|| as_it_is(&test.high));
-        if from == to {
-            let (low, high) = (Box::new(low), Box::new(high));
-            return Ok(Some(Expr::Between(Between::new(
-                Box::new(from),
-                test.negated,
-                low,
-                high,
-            ))));
-        }
-        Ok(Some(match test.negated {
-            true => from.lt(low).or(to.gt(high)),
-            false => from.gt_eq(low).and(to.lt_eq(high)),
-        }))
-    }
-
-    fn in_list(&self, test: &InList, schema: &DFSchema) -> Result<Option<Expr>> {
-        let Ok(of) = test.expr.get_type(schema) else {
-            return Ok(None);
-        };
-        let mut has_changed = false;
-        let mut list = Vec::with_capacity(test.list.len());
-        for item in &test.list {
-            let meant = match item.get_type(schema) {
-                Ok(item_type) => self.beside(item, &item_type, &of, schema)?,
-                Err(_) => None,
-            };
-            has_changed |= meant.is_some();
-            list.push(meant.unwrap_or_else(|| item.clone()));
-        }
-        let expr = test.expr.clone();
-        Ok(has_changed.then(|| Expr::InList(InList::new(expr, list, test.negated))))
-    }
-
     fn call(&self, call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>> {
         let with = |args| Some(call.func.call(args));
         Ok(match (call.func.name(), call.args.as_slice()) {
@@ -353,6 +261,14 @@ impl Meaning<'_> {
                 Some(zone) => Some(self.at_zone(zone, time, schema)?),
                 None => None,
             },
+            ("date_trunc" | "date_bin", [part, time, rest @ ..])
+                if !matches!(time.get_type(schema), Err(_) | Ok(DataType::Timestamp(..))) =>
+            {
+                self.clock_time(time, schema)?.and_then(|time| {
+                    let args = [part.clone(), time].into_iter();
+                    with(args.chain(rest.iter().cloned()).collect())
+                })
+            }
             ("date_trunc", [part, time]) => match time.get_type(schema) {
                 Ok(DataType::Timestamp(unit, Some(zone))) if !self.is_session(&zone) => {
                     let local = self.local(time, unit, &zone);
@@ -375,6 +291,11 @@ impl Meaning<'_> {
                 }
                 _ => None,
             },
+            ("to_timestamp", [value]) => Some(self.of_epoch(value, schema)?),
+            ("coalesce" | "greatest" | "least" | "nullif", args) => {
+                let args: Vec<&Expr> = args.iter().collect();
+                self.alike(&args, schema)?.and_then(with)
+            }
             ("age", [time]) => match self.clock_time(time, schema)? {
                 Some(time) => {
                     let today = cast(self.clock("current_date")?, MICROS);
@@ -418,6 +339,19 @@ impl Meaning<'_> {
         })
     }
 
+    /// The moment so many seconds after 1970 began, or that a text or another time says.
+    fn of_epoch(&self, value: &Expr, schema: &DFSchema) -> Result<Expr> {
+        let moment = DataType::Timestamp(TimeUnit::Microsecond, Some(self.zone.into()));
+        let of = value.get_type(schema)?;
+        if of.is_numeric() || of.is_null() {
+            let seconds = cast(value.clone(), DataType::Float64);
+            return Ok(cast(functions::of_epoch().call(vec![seconds]), moment));
+        }
+        let read = Cast::new(Box::new(value.clone()), moment);
+        let meant = self.cast(&read, schema)?;
+        Ok(meant.unwrap_or(Expr::Cast(read)))
+    }
+
     /// `time AT TIME ZONE zone`
     fn at_zone(&self, zone: &str, time: &Expr, schema: &DFSchema) -> Result<Expr> {
         let unknown = || wrong(format!("time zone {zone} is not known"), "22023");
@@ -451,18 +385,18 @@ impl Meaning<'_> {
 }
 
 /// The text, if a value is one that is written.
-fn text(value: &Expr) -> Option<&str> {
+pub(super) fn text(value: &Expr) -> Option<&str> {
     match value {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
     }
 }
 
-fn literal(value: ScalarValue) -> Expr {
+pub(super) fn literal(value: ScalarValue) -> Expr {
     Expr::Literal(value, None)
 }
 
-fn cast(value: Expr, to: DataType) -> Expr {
+pub(super) fn cast(value: Expr, to: DataType) -> Expr {
     Expr::Cast(Cast::new(Box::new(value), to))
 }
 
@@ -470,11 +404,11 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
-fn is_moment(of: &DataType) -> bool {
+pub(super) fn is_moment(of: &DataType) -> bool {
     matches!(of, DataType::Date32 | DataType::Timestamp(..))
 }
 
-fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
+pub(super) fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
     a.max(b)
 }
 

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `words.rs` | types, functions and operators in words that DataFusion has |
 //! | `operators.rs` | operators over types that DataFusion does not combine |
-//! | `meaning.rs` | casts, comparisons and calls by the types of what they are about, and by the session's time zone |
+//! | `meaning.rs` | casts and calls by the types of what they are about, and by the session's time zone |
+//! | `compared.rs` | comparisons, and values of which one is chosen |
+//! | `clock.rs` | `now()` |
 //! | `moments.rs` | texts that stand for dates and times |
 //! | `numbers.rs` | numbers with a point |
 //! | `bytes.rs` | `bytea` |
@@ -20,6 +22,8 @@
 
 mod arrays;
 mod bytes;
+mod clock;
+mod compared;
 mod digits;
 mod formats;
 mod functions;
@@ -52,6 +56,7 @@ pub(super) use words::in_words;
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
     let own = [
         functions::all(),
+        clock::functions(),
         intervals::functions(),
         formats::functions(),
         parsed::functions(),

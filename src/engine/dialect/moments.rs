@@ -51,12 +51,22 @@ pub(in crate::engine) fn read_times(texts: &ArrayRef, to: &DataType) -> Option<A
     ScalarValue::iter_to_array(times).ok()
 }
 
-/// None: it is finer than the unit.
+/// Whether a text says more of a second than microseconds.
+pub(super) fn is_finer(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().take_while(u8::is_ascii_digit).count() > 6
+}
+
+/// None: it is finer than the unit. Microseconds are the nearest ones.
 fn timestamp(
     time: NaiveDateTime,
     unit: TimeUnit,
     zone: Option<std::sync::Arc<str>>,
 ) -> Option<ScalarValue> {
+    let time = match unit {
+        TimeUnit::Microsecond => nearest_micros(time)?,
+        _ => time,
+    };
     let time = time.and_utc();
     let nanos = i64::from(time.timestamp_subsec_nanos());
     let in_unit = |per_second: i64| {
@@ -75,6 +85,15 @@ fn timestamp(
     })
 }
 
+/// Of two that are equally near, the even one.
+fn nearest_micros(time: NaiveDateTime) -> Option<NaiveDateTime> {
+    let nanos = i64::from(time.and_utc().timestamp_subsec_nanos());
+    let (micros, rest) = (nanos / 1_000, nanos % 1_000);
+    let up = rest > 500 || (rest == 500 && micros % 2 == 1);
+    let by = chrono::TimeDelta::nanoseconds(if up { 1_000 - rest } else { -rest });
+    time.checked_add_signed(by)
+}
+
 /// What a text says: a time of day, and where, if it says that.
 struct Moment {
     local: NaiveDateTime,
@@ -82,13 +101,22 @@ struct Moment {
 }
 
 impl Moment {
-    /// `2025-04-01`, `2025-04-01 10:00`, `2025-11-01T00:00:00.5+01`, `20251101 10:00 PM Europe/Berlin`
+    /// `2025-04-01`, `2025-04-01 10:00`, `2025-11-01T00:00:00.5+01`, `20251101 10:00 PM Europe/Berlin`, `12000-01-01`,
+    /// `0044-03-15 BC`
     fn read(text: &str) -> Option<Self> {
         let text = text.trim();
+        let (text, is_before_christ) = match text
+            .len()
+            .checked_sub(3)
+            .map(|at| text.split_at_checked(at))
+        {
+            Some(Some((text, era))) if era.eq_ignore_ascii_case(" bc") => (text, true),
+            _ => (text, false),
+        };
         let is_of_date = |c: char| c.is_ascii_digit() || c == '-' || c == '/';
         let end = text.find(|c| !is_of_date(c)).unwrap_or(text.len());
         let (date, rest) = text.split_at(end);
-        let date = date_of(date)?;
+        let date = date_of(date, is_before_christ)?;
         let rest = match rest.strip_prefix(['T', 't']) {
             Some(rest) => rest,
             None => rest.trim_start(),
@@ -119,19 +147,25 @@ impl Moment {
     }
 }
 
-fn date_of(text: &str) -> Option<NaiveDate> {
+fn date_of(text: &str, is_before_christ: bool) -> Option<NaiveDate> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if text.len() == 8 && digits(text) {
+    if text.len() == 8 && !is_before_christ && digits(text) {
         return NaiveDate::parse_from_str(text, "%Y%m%d").ok();
     }
     let parts: Vec<&str> = text.split(['-', '/']).collect();
     let [year, month, day] = parts.as_slice() else {
         return None;
     };
-    if year.len() != 4 || ![year, month, day].into_iter().all(|part| digits(part)) {
+    if !(4..=6).contains(&year.len()) || ![year, month, day].into_iter().all(|part| digits(part)) {
         return None;
     }
-    NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+    let year: i32 = year.parse().ok()?;
+    let year = match is_before_christ {
+        // The year before 1 is 1 BC.
+        true => 1 - year,
+        false => year,
+    };
+    NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?)
 }
 
 fn time_of(text: &str) -> Option<NaiveTime> {
@@ -206,5 +240,24 @@ mod tests {
             assert_eq!(of(text, &plain), "none", "{text}");
         }
         assert_eq!(of("2025-04-01 10:00:00.5", &plain), "none");
+        assert_eq!(of("12000-01-01 00:01", &plain), "+12000-01-01 00:01:00");
+        assert_eq!(of("0044-03-15 BC", &plain), "-0043-03-15 00:00:00");
+    }
+
+    #[test]
+    fn more_digits_than_microseconds_are_rounded() {
+        let of = |text| match read(
+            text,
+            &DataType::Timestamp(TimeUnit::Microsecond, None),
+            "UTC",
+        ) {
+            Some(ScalarValue::TimestampMicrosecond(Some(micros), _)) => micros,
+            found => panic!("{text} is {found:?}"),
+        };
+        assert_eq!(of("1970-01-01 00:00:00.7890124"), 789_012);
+        assert_eq!(of("1970-01-01 00:00:00.7890126"), 789_013);
+        assert_eq!(of("1970-01-01 00:00:00.7890125"), 789_012);
+        assert_eq!(of("1970-01-01 00:00:00.7890115"), 789_012);
+        assert_eq!(of("1969-12-31 23:59:59.9999996"), 0);
     }
 }

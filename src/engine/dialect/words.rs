@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, ExactNumberInfo, Expr,
-    Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TimezoneInfo,
-    Value, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField,
+    ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 use crate::engine::system::build::{call, cast, folded, null, number, text};
@@ -24,7 +24,7 @@ impl VisitorMut for Words {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Cast { .. } => casts(expr),
-            Expr::TypedString(typed) => floats(&mut typed.data_type),
+            Expr::TypedString(typed) => known(&mut typed.data_type),
             Expr::Function(_) => functions(expr),
             Expr::AtTimeZone {
                 timestamp,
@@ -49,13 +49,21 @@ fn taken(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, null())
 }
 
-/// `float` is `double precision`, and `float(n)` is as exact as n bits are.
-fn floats(data_type: &mut DataType) {
-    if let DataType::Float(info) = data_type {
-        *data_type = match info {
-            ExactNumberInfo::Precision(bits) if *bits <= 24 => DataType::Real,
-            _ => DataType::DoublePrecision,
-        };
+/// `float` is `double precision`, and `float(n)` is as exact as n bits are. Times are in microseconds: in nanoseconds, in which
+/// DataFusion would have them, there is none before 1677 or after 2262.
+fn known(data_type: &mut DataType) {
+    match data_type {
+        DataType::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => {
+            *data_type = DataType::Real;
+        }
+        DataType::Float(_) => *data_type = DataType::DoublePrecision,
+        DataType::Timestamp(digits @ None, _) => *digits = Some(6),
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(item, _)
+            | ArrayElemTypeDef::AngleBracket(item)
+            | ArrayElemTypeDef::Parenthesis(item),
+        ) => known(item),
+        _ => {}
     }
 }
 
@@ -69,7 +77,7 @@ fn casts(expr: &mut Expr) {
     else {
         return;
     };
-    floats(data_type);
+    known(data_type);
     if !matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
         return;
     }

@@ -31,6 +31,8 @@
 //! | `ranks.rs` | ranks, and lengths of lists, without a sign |
 //! | `words.rs` | refusing `FETCH FIRST`, `(a, b) IN (SELECT …)` and `WITH ORDINALITY`, and passing over `TABLESAMPLE` |
 //! | `lengths.rs` | values made longer than memory is: `repeat('x', 400000000)` |
+//! | `truncated.rs` | refusing `date_trunc` of times before 1677 and after 2262 |
+//! | `series.rs` | refusing `generate_series` of times in another unit than nanoseconds |
 //! | `extremes.rs` | `min` and `max` of floats, by group, that depend on where a NaN comes, and lose infinities |
 
 use std::sync::Arc;
@@ -68,8 +70,10 @@ mod projections;
 mod ranges;
 mod ranks;
 mod recursion;
+mod series;
 mod single;
 mod topk;
+mod truncated;
 mod types;
 mod windows;
 mod words;
@@ -185,5 +189,7 @@ pub(super) fn register_functions(state: &mut SessionState) -> Result<()> {
         state.register_udaf(function)?;
     }
     lengths::register(state)?;
+    series::register(state);
+    truncated::register(state)?;
     ranks::register(state)
 }

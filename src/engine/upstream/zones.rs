@@ -140,7 +140,7 @@ fn bounds(test: &BinaryExpr) -> Option<Expr> {
     Some(bound.and(Expr::BinaryExpr(test)))
 }
 
-fn in_a_second(unit: TimeUnit) -> i64 {
+pub fn in_a_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

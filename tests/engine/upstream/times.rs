@@ -119,3 +119,42 @@ async fn times_without_a_zone_in_that_of_the_session() {
     +------------------------------------------------------------------------------------------------------------------------------+
     "#);
 }
+
+/// Before 1677 and after 2262, and a series in the unit that times have elsewhere.
+#[tokio::test]
+async fn times_that_are_not_in_nanoseconds() {
+    let fixture = fixture(
+        "CREATE TABLE t (n INTEGER, at TIMESTAMP);
+         INSERT INTO t VALUES
+            (1, '0001-01-01 00:00:01'), (2, '2026-05-17 10:30:00'), (3, '9999-12-31 10:30:00'), (4, NULL);",
+    )
+    .await;
+    let from = ("FROM t", "FROM own.main.t");
+    let queries = [
+        "SELECT n, date_trunc('quarter', at) AS quarter, date_trunc('week', at) AS week, date_trunc('hour', at) AS hour FROM t ORDER BY n",
+        "SELECT value, arrow_typeof(value) AS type
+         FROM generate_series(timestamp '2026-01-01', timestamp '2026-01-02', interval '1 day')",
+    ];
+    let plain = answers(&fixture, from, &queries).await;
+    insta::assert_snapshot!(plain, @r"
+    SELECT n, date_trunc('quarter', at) AS quarter, date_trunc('week', at) AS week, date_trunc('hour', at) AS hour FROM t ORDER BY n
+    +---+---------------------+---------------------+---------------------+
+    | n | quarter             | week                | hour                |
+    +---+---------------------+---------------------+---------------------+
+    | 1 | 0001-01-01T00:00:00 | 0001-01-01T00:00:00 | 0001-01-01T00:00:00 |
+    | 2 | 2026-04-01T00:00:00 | 2026-05-11T00:00:00 | 2026-05-17T10:00:00 |
+    | 3 | 9999-10-01T00:00:00 | 9999-12-27T00:00:00 | 9999-12-31T10:00:00 |
+    | 4 |                     |                     |                     |
+    +---+---------------------+---------------------+---------------------+
+    SELECT value, arrow_typeof(value) AS type
+             FROM generate_series(timestamp '2026-01-01', timestamp '2026-01-02', interval '1 day')
+    +---------------------+---------------+
+    | value               | type          |
+    +---------------------+---------------+
+    | 2026-01-01T00:00:00 | Timestamp(µs) |
+    | 2026-01-02T00:00:00 | Timestamp(µs) |
+    +---------------------+---------------+
+    ");
+    fixture.ok("SET pushdown = on").await;
+    assert_eq!(answers(&fixture, from, &queries).await, plain);
+}
