@@ -39,6 +39,7 @@ pub(crate) enum Who {
     /// Whoever has the engine, and with it the data directory: the administrator.
     Owner,
     /// A client that did not say who it is, from where that is taken: the administrator, as long as there are no users.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code))]
     Anybody,
     /// Who has logged in.
     User(Arc<str>),
