@@ -12,6 +12,8 @@
 //! Text is untrusted: length, nesting and the length of operator chains are limited *before* anything recursive sees
 //! it, so that neither parsing an AST nor dropping, cloning or printing one can exhaust the stack.
 //!
+//! A password is in the AST alone: no statement prints it, and [`redacted`] leaves it out of a text.
+//!
 //! ```
 //! use belvedere_sql::{parse, Statement};
 //!

@@ -1,7 +1,7 @@
 //! Text that is too long, too deep or not text at all: a clear error, and never a stack that overflows. Each case runs
 //! on a stack as small as those of an async runtime's threads, and its AST is compared, cloned, printed and dropped.
 
-use belvedere_sql::{ErrorKind, MAX_TEXT_BYTES, ParseError, parse};
+use belvedere_sql::{ErrorKind, MAX_TEXT_BYTES, ParseError, parse, redacted};
 use proptest::prelude::*;
 
 const STACK: usize = 2 << 20;
@@ -243,6 +243,27 @@ fn many_readings_are_stopped() {
     }
 }
 
+/// What a policy says is limited as a query is.
+#[test]
+fn every_expression_of_a_policy_is_safe() {
+    let policy = |expression: String| format!("CREATE POLICY p ON v TO r USING ({expression})");
+    for (open, close) in SHAPES {
+        let nested = |n: usize| policy(format!("{}1{}", open.repeat(n), close.repeat(n)));
+        handle(nested(10_000)).expect_err(open);
+        let _ = [64, 60, 40, 32, 31, 21, 16, 8]
+            .into_iter()
+            .find(|n| handle(nested(*n)).is_ok());
+    }
+    for (operand, operator) in CHAINS {
+        let chain = |n: usize| policy(format!("{operand}{}", operator.repeat(n)));
+        handle(chain(10_000)).expect_err(operator);
+        for length in [10, 40, 100, 199, 1000, 3990] {
+            let _ = handle(chain(length));
+        }
+    }
+    handle(policy(format!("a = 0{}", " OR a = 1".repeat(3990)))).unwrap();
+}
+
 #[test]
 fn long_lists_are_taken() {
     let list = (0..100_000)
@@ -250,6 +271,8 @@ fn long_lists_are_taken() {
         .collect::<Vec<_>>()
         .join(", ");
     handle(format!("SELECT * FROM t WHERE a IN ({list})")).unwrap();
+    let names = vec!["a"; 100_000].join(", ");
+    handle(format!("GRANT SELECT ({names}) ON {names} TO {names}")).unwrap();
     assert_eq!(handle("SELECT 1;".repeat(1000)).unwrap(), 1000);
 }
 
@@ -274,17 +297,20 @@ proptest! {
     #[test]
     fn no_text_panics(sql in any::<String>()) {
         let _ = parse(&sql).map_err(|e| (e.to_string(), e.render(&sql)));
+        let _ = redacted(&sql);
     }
 
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let sql = String::from_utf8_lossy(&bytes);
         let _ = parse(&sql).map_err(|e| (e.to_string(), e.render(&sql)));
+        let _ = redacted(&sql);
     }
 
     #[test]
     fn no_sequence_of_words_panics(words in prop::collection::vec(prop::sample::select(WORDS), 0..25)) {
         let sql = words.join(" ");
+        let _ = redacted(&sql);
         match parse(&sql) {
             Ok(script) => for spanned in script {
                 prop_assert!(sql.contains(&spanned.text));
@@ -305,5 +331,6 @@ const WORDS: &[&str] = &[
     "ANALYZE", "VERBOSE", "FORMAT", "COMMENT", "ON", "IS", "NULL", "COLUMN", "OWNS", "RENAME",
     "TO", "REFRESH", "TIME", "ZONE", "LOCAL", "SESSION", "DEFAULT", "UNION", "CASE", "END",
     "VALUES", "*", "::", "$1", "$$x$$", "--c\n", "/*c*/", "\n", "VERSION", "OF", "é", "|>", "{",
-    "}", "[", "]", "E'\\n'", "U&'x'",
+    "}", "[", "]", "E'\\n'", "U&'x'", "USER", "ROLE", "PASSWORD", "GRANT", "REVOKE", "PUBLIC",
+    "INSERT", "IN", "POLICY", "MASK", "USING",
 ];

@@ -1,11 +1,13 @@
 //! Text to statements: the cursor and its errors here, the statements in the files beside.
 
-mod access;
 mod client;
 mod copy;
 mod cursor;
 mod define;
+mod grant;
 mod later;
+mod policy;
+mod role;
 mod session;
 mod standard;
 mod subscribe;

@@ -117,9 +117,15 @@ impl Cursor<'_> {
 
     /// `x = 1`, `x TO 1`, `TIME ZONE 'UTC'`, `NAMES 'UTF8'`
     pub(super) fn setting(&mut self) -> Result<(Name, SetValue)> {
+        // `names` may be a name, too.
+        let is_name = self.is_word(1, "TO")
+            || matches!(
+                self.parser.peek_nth_token_ref(1).token,
+                Token::Eq | Token::Period
+            );
         let name = if self.take(&["TIME", "ZONE"]) {
             Ident::new("timezone").into()
-        } else if self.take(&["NAMES"]) {
+        } else if !is_name && self.take(&["NAMES"]) {
             Ident::new("client_encoding").into()
         } else {
             let name = self.name("the name of a setting", SETTING_PARTS)?;

@@ -69,6 +69,10 @@ impl Cursor<'_> {
             let kind = ErrorKind::Invalid("statements inside statements are not taken".to_owned());
             return Err(ParseError::new(kind, start));
         }
+        if is_about_user(&statement) {
+            let message = "a user or role is created and altered by a statement of its own";
+            return Err(ParseError::new(ErrorKind::Invalid(message.into()), start));
+        }
         balance(&mut statement);
         with_columns(&mut statement);
         Ok(Statement::Other(Box::new(statement)))
@@ -135,4 +139,22 @@ fn statements_in(statement: &ast::Statement) -> usize {
     let mut counter = Counter(0);
     let _ = statement.visit(&mut counter);
     counter.0
+}
+
+/// Whether there is one of ours in a statement, as in `PREPARE p AS CREATE USER …`: sqlparser would print its password.
+fn is_about_user(statement: &ast::Statement) -> bool {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = ();
+        fn pre_visit_statement(&mut self, statement: &ast::Statement) -> ControlFlow<()> {
+            match statement {
+                ast::Statement::CreateUser(_)
+                | ast::Statement::AlterUser(_)
+                | ast::Statement::CreateRole(_)
+                | ast::Statement::AlterRole { .. } => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    statement.visit(&mut Finder).is_break()
 }

@@ -9,6 +9,8 @@ use belvedere_sql::{
 };
 use proptest::prelude::*;
 
+mod access;
+
 /// Queries of every shape DataFusion is asked for, with the strings and names that are hard to print.
 const QUERIES: &[&str] = &[
     "SELECT 1",
@@ -366,6 +368,7 @@ fn statement() -> impl Strategy<Value = Statement> {
                 comment,
             })
         }),
+        access::statement(),
         show().prop_map(Statement::Show),
         name(3).prop_map(|name| Statement::Describe { name }),
         query().prop_map(Statement::DescribeQuery),
@@ -462,8 +465,22 @@ fn statement() -> impl Strategy<Value = Statement> {
 }
 
 fn show() -> impl Strategy<Value = Show> {
+    // Without quotes, these are no settings.
+    let lists = [
+        "SOURCES",
+        "SCHEMAS",
+        "TABLES",
+        "VIEWS",
+        "COLUMNS",
+        "CAPABILITIES",
+        "FUNCTIONS",
+    ];
+    let setting = name(4).prop_filter("a list", move |name| {
+        let word = name.0[0].value.to_ascii_uppercase();
+        name.0[0].quote_style.is_some() || !lists.contains(&word.as_str())
+    });
     prop_oneof![
-        name(4).prop_map(Show::Setting),
+        setting.prop_map(Show::Setting),
         Just(Show::All),
         Just(Show::Sources),
         Just(Show::Schemas),
