@@ -157,7 +157,7 @@ async fn information_schema() {
     | v          | sku         | 1 | YES      | text                     |        |           |       |       |        | text        |
     | v          | price       | 2 | YES      | numeric                  |        | 10        | 10    | 2     |        | numeric     |
     | v          | s           | 3 | NO       | smallint                 |        | 16        | 2     | 0     |        | int2        |
-    | v          | at          | 4 | NO       | timestamp with time zone |        |           |       |       | 9      | timestamptz |
+    | v          | at          | 4 | NO       | timestamp with time zone |        |           |       |       | 6      | timestamptz |
     | item       | sku         | 1 | YES      | text                     |        |           |       |       |        | text        |
     | item       | name        | 2 | NO       | text                     | 40     |           |       |       |        | text        |
     | item       | price       | 3 | YES      | numeric                  |        | 10        | 10    | 2     |        | numeric     |

@@ -51,10 +51,14 @@ impl Meaning<'_> {
                 Some(text) => Some(literal(ScalarValue::Binary(Some(bytes::parsed(text)?)))),
                 None => None,
             },
-            (of, other) if of.is_string() && is_moment(other) => match text(value) {
-                Some(text) => self.moment(text, other)?,
-                None => None,
-            },
+            (of, other) if of.is_string() && is_moment(other) => {
+                let meant = match text(value) {
+                    Some(text) => self.moment(text, other)?,
+                    None => None,
+                };
+                // DataFusion would read it in nanoseconds.
+                Some(meant.unwrap_or_else(|| cast(value.clone(), other.clone())))
+            }
             (Timestamp(unit, None), Timestamp(other, Some(zone))) if zone.as_ref() != self.zone => {
                 let unit = match value.any_column_refs() {
                     true => finer(*unit, *other),
@@ -138,7 +142,8 @@ impl Meaning<'_> {
         Ok(has_changed.then(|| Expr::InList(InList::new(expr, list, test.negated))))
     }
 
-    /// Values of which one is chosen, or the first of which is less the other: dates among times are times. None: they are as they are.
+    /// Values of which one is chosen, or the first of which is less the other: among times, dates and texts that are written are times.
+    /// None: they are as they are.
     pub(super) fn alike(&self, values: &[&Expr], schema: &DFSchema) -> Result<Option<Vec<Expr>>> {
         let types = values.iter().map(|value| value.get_type(schema));
         let Ok(types) = types.collect::<Result<Vec<_>>>() else {
@@ -147,14 +152,19 @@ impl Meaning<'_> {
         let Some(common) = common_time(&types) else {
             return Ok(None);
         };
-        let alike = values.iter().zip(&types).map(|(value, of)| {
+        let (mut alike, mut has_changed) = (Vec::with_capacity(values.len()), false);
+        for (value, of) in values.iter().zip(&types) {
             let meant = match of {
                 DataType::Date32 => self.beside(value, of, &common, schema)?,
+                of if of.is_string() && text(value).is_some() => {
+                    self.beside(value, of, &common, schema)?
+                }
                 _ => None,
             };
-            Ok(meant.unwrap_or_else(|| (*value).clone()))
-        });
-        Ok(Some(alike.collect::<Result<_>>()?))
+            has_changed |= meant.is_some();
+            alike.push(meant.unwrap_or_else(|| (*value).clone()));
+        }
+        Ok(has_changed.then_some(alike))
     }
 
     /// What a `CASE` gives.
@@ -180,7 +190,10 @@ impl Meaning<'_> {
             inputs.map(move |input| input.schema().field(column).data_type().clone())
         };
         let columns = 0..union.schema.fields().len();
-        let common = columns.map(|column| common_time(&types(column).collect::<Vec<_>>()));
+        let common = columns.map(|column| {
+            let types: Vec<DataType> = types(column).collect();
+            common_time(&types).filter(|_| types.contains(&DataType::Date32))
+        });
         let common: Vec<Option<DataType>> = common.collect();
         if common.iter().all(Option::is_none) {
             return Ok(None);
@@ -210,9 +223,8 @@ impl Meaning<'_> {
     }
 }
 
-/// The time that dates among these are. None: there is no date, or no time, or one in nanoseconds.
+/// The time that others among these are taken for. None: there is none, or one in nanoseconds.
 fn common_time(types: &[DataType]) -> Option<DataType> {
-    types.contains(&DataType::Date32).then_some(())?;
     let times = types.iter().filter_map(|of| match of {
         DataType::Timestamp(unit, zone) => Some((*unit, zone.clone())),
         _ => None,
