@@ -217,8 +217,13 @@ impl World {
 
 pub(super) fn denied(privilege: Privilege, id: &ObjectId) -> Error {
     let privilege = privilege.name();
+    let on = match id.0.as_slice() {
+        // An identifier leaves out the schema that need not be named.
+        [catalog, schema] if catalog == CATALOG => format!("schema {schema}"),
+        _ => id.to_string(),
+    };
     Error::denied(
-        format!("you do not have {privilege} on {id}"),
+        format!("you do not have {privilege} on {on}"),
         format!("Whoever has defined it may GRANT {privilege} ON it, or a superuser"),
     )
 }
