@@ -19,7 +19,7 @@ use super::names::Names;
 use super::query::{self, Planned};
 use super::results;
 use super::sources::LiveSource;
-use crate::catalog::{BUILT_IN, CATALOG, ObjectId};
+use crate::catalog::{BUILT_IN, CATALOG, ObjectId, Privilege};
 use crate::error::{Error, Result};
 use crate::federation::{
     Cut, FragmentExec, FragmentNode, Outcome, Question, Restart, fragments, is_repeated,
@@ -144,19 +144,27 @@ fn shows_what_is_seen(planned: &Planned) -> Result<()> {
             if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()))
     };
     let mut known = BTreeSet::new();
-    let mut pending: Vec<ObjectId> = names.referenced().into_iter().collect();
-    while let Some(id) = pending.pop() {
-        if is_built_in(&id) || !known.insert(id.clone()) {
+    let named = names.referenced().into_iter().map(|id| (id, false));
+    let mut pending: Vec<(ObjectId, bool)> = named.collect();
+    while let Some((id, is_of_view)) = pending.pop() {
+        if is_built_in(&id) || !known.insert((id.clone(), is_of_view)) {
             continue;
         }
-        if !names.world.allowed(&id).sees() {
+        let allowed = names.world.allowed(&id);
+        // A view may read the columns that are not there for who asks.
+        let is_seen = match is_of_view {
+            true => allowed.may(Privilege::Select),
+            false => allowed.sees(),
+        };
+        if !is_seen {
             return Err(Error::denied(
                 "EXPLAIN shows what views read, and you may not know of all of that",
                 "Who has defined them can explain it",
             ));
         }
         let view = names.view(&id);
-        pending.extend(view.iter().flat_map(|view| view.depends_on.iter().cloned()));
+        let reads = view.iter().flat_map(|view| &view.depends_on);
+        pending.extend(reads.map(|id| (id.clone(), true)));
     }
     Ok(())
 }
