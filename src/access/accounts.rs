@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Account, Login};
+use crate::catalog::{Account, Grantee, Login};
 
 /// Users and roles by name.
 pub type Accounts = BTreeMap<String, Account>;
@@ -61,6 +61,14 @@ impl Identity {
     /// All whose rights it has, itself among them.
     pub fn roles(&self) -> &Arc<BTreeSet<String>> {
         &self.roles
+    }
+
+    /// Whether something is for it that is for these.
+    pub fn is_one_of<'a>(&self, named: impl IntoIterator<Item = &'a Grantee>) -> bool {
+        named.into_iter().any(|to| match to {
+            Grantee::Public => true,
+            Grantee::Account(name) => self.roles.contains(name),
+        })
     }
 
     /// Whether what this account has defined is as if this one had.

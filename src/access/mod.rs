@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `accounts.rs` | [`Identity`]; how accounts change, so that no role is a member of itself and somebody can administer |
 //! | `privileges.rs` | [`Allowed`]: grants, owners and superusers, decided; how grants change |
+//! | `barrier.rs` | [`Barrier`]: what stands in a plan between what is asked and rows that are not seen |
 //! | `verifier.rs` | [`Verifier`]: what is kept of a password (SCRAM-SHA-256) |
 //! | `scram.rs` | [`Exchange`]: the exchange in which a client proves to know its password |
 //! | `throttle.rs` | `Throttle`: logins that fail are limited, before anything is hashed |
@@ -18,6 +19,7 @@
 //! `Debug`. Secrets are compared in constant time. What is remembered of clients that did not log in is bounded.
 
 mod accounts;
+mod barrier;
 // Without servers nobody logs in.
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod door;
@@ -33,6 +35,7 @@ mod verifier;
 
 #[cfg(feature = "serve")]
 pub use accounts::Accounts;
+pub use barrier::{Barrier, BarrierPlanner};
 pub use accounts::{AccountError, Identity, alter, create, dismiss, enlist, existing, remove};
 pub use door::Logins;
 #[cfg(feature = "serve")]

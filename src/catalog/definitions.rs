@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Grants};
+use super::rules::{Rule, RuleKind, Rules};
 
 /// The engine's own catalog.
 pub const CATALOG: &str = "belvedere";
@@ -35,6 +36,8 @@ pub struct Definitions {
     /// Users and roles, by name.
     pub accounts: BTreeMap<String, Account>,
     pub grants: Grants,
+    /// Policies and masks.
+    pub rules: Rules,
 }
 
 /// A source as defined.
@@ -255,6 +258,7 @@ impl Definitions {
     pub fn forget(&mut self, scope: &ObjectId) {
         self.comments.retain(|on, _| !on.is_within(scope));
         self.grants.retain(|(on, _), _| !on.is_within(scope));
+        self.rules.retain(|(on, _, _), _| !on.is_within(scope));
     }
 
     /// What is said about `from` and what is in it, and who may do what with it, is now so of `to`.
@@ -276,6 +280,22 @@ impl Definitions {
             ((on, to), granted)
         });
         self.grants = grants.collect();
+        let rules = std::mem::take(&mut self.rules).into_iter();
+        let rules = rules.map(|((mut on, kind, name), rule)| {
+            follow(&mut on);
+            ((on, kind, name), rule)
+        });
+        self.rules = rules.collect();
+    }
+
+    /// The policies and masks of a table or view, by name, policies first.
+    pub fn rules_of<'a>(
+        &'a self,
+        on: &ObjectId,
+    ) -> impl Iterator<Item = (RuleKind, &'a str, &'a Rule)> + use<'a> {
+        let (first, on) = ((on.clone(), RuleKind::Policy, String::new()), on.clone());
+        let found = self.rules.range(first..).take_while(move |((of, ..), _)| *of == on);
+        found.map(|((_, kind, name), rule)| (*kind, name.as_str(), rule))
     }
 
     pub fn tables(&self, source: &str) -> &[Arc<Table>] {

@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Granted, Grantee};
 use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
+use super::rules::{Rule, RuleKind};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
 
 /// The layout of the records. A newer one is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// That of a catalog without users. With users it is a newer one: a version that does not know them must not open it, and serve
 /// everybody.
 const WITHOUT_USERS: u32 = 1;
+/// The same of policies and masks: a version that does not know them must not show all.
+const WITHOUT_RULES: u32 = 2;
 const FORMAT_KEY: &str = "format";
 const SECRET_KEY: &str = "secret";
 
@@ -183,6 +186,15 @@ impl Store {
                     let account: Account = decode(&key, &text)?;
                     definitions.accounts.insert(account.name.clone(), account);
                 }
+                Some(("rule", _)) => {
+                    let Ruled {
+                        on,
+                        kind,
+                        name,
+                        rule,
+                    } = decode(&key, &text)?;
+                    definitions.rules.insert((on, kind, name), rule);
+                }
                 Some(("grant", _)) => {
                     let Grant { on, to, what } = decode(&key, &text)?;
                     definitions.grants.insert((on, to), what);
@@ -275,10 +287,19 @@ struct Grant {
     what: Granted,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Ruled {
+    on: ObjectId,
+    kind: RuleKind,
+    name: String,
+    rule: Rule,
+}
+
 fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreError> {
-    let format = match definitions.accounts.is_empty() {
-        true => WITHOUT_USERS,
-        false => FORMAT,
+    let format = match (definitions.rules.is_empty(), definitions.accounts.is_empty()) {
+        (true, true) => WITHOUT_USERS,
+        (true, false) => WITHOUT_RULES,
+        (false, _) => FORMAT,
     };
     let mut records = record(FORMAT_KEY, &format)?;
     for (name, source) in &definitions.sources {
@@ -312,6 +333,17 @@ fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreEr
         // In full: shortened, a view's name could be a source's.
         let name = belvedere_sql::Name::new(&on.0);
         records.append(&mut record(format!("grant/{name} TO {to}"), &grant)?);
+    }
+    for ((on, kind, name), rule) in &definitions.rules {
+        let (of, called) = (belvedere_sql::Name::new(&on.0), belvedere_sql::ident(name));
+        let key = format!("rule/{} {called} ON {of}", kind.name());
+        let ruled = Ruled {
+            on: on.clone(),
+            kind: *kind,
+            name: name.clone(),
+            rule: rule.clone(),
+        };
+        records.append(&mut record(key, &ruled)?);
     }
     Ok(records)
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use belvedere_sql::{Explain, Statement};
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, TableScan};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext, execute_stream};
 use futures::TryStreamExt;
@@ -19,6 +19,7 @@ use super::names::Names;
 use super::query::{self, Planned};
 use super::results;
 use super::sources::LiveSource;
+use crate::access::Barrier;
 use crate::catalog::{BUILT_IN, CATALOG, ObjectId, Privilege};
 use crate::error::{Error, Result};
 use crate::federation::{
@@ -63,6 +64,9 @@ pub(super) async fn explain(
             ));
         }
     };
+    if !names.world.is_whole() && Barrier::is_in(&planned.plan) {
+        return behind_barriers(text, &planned.plan, explain.analyze);
+    }
     shows_what_is_seen(&planned)?;
     let matched = planned.matched().await;
     let asked = planned.clone();
@@ -128,6 +132,45 @@ pub(super) async fn explain(
         let _ = writeln!(text, "\nLogical plan, optimized and cut");
         indented(&mut text, &cut.plan.display_indent().to_string());
     }
+    told(&text)
+}
+
+/// What is asked for, down to what is not seen. How it is found hangs on rows that are there, seen or not: it is not told, nor is how
+/// many there are, and how long they take.
+fn behind_barriers(
+    mut text: String,
+    plan: &LogicalPlan,
+    analyze: bool,
+) -> Result<RecordBatch> {
+    if analyze {
+        return Err(Error::denied(
+            "EXPLAIN ANALYZE would count rows that you do not see",
+            "EXPLAIN shows what is asked for",
+        ));
+    }
+    let shown = plan.clone().transform_down_with_subqueries(|node| {
+        let Some(barrier) = Barrier::of(&node) else {
+            return Ok(Transformed::no(node));
+        };
+        let nothing = LogicalPlan::EmptyRelation(EmptyRelation {
+            produce_one_row: false,
+            schema: barrier.input.schema().clone(),
+        });
+        let barrier = Barrier {
+            input: Arc::new(nothing),
+            ..barrier.clone()
+        };
+        Ok(Transformed::new(barrier.into_plan(), true, TreeNodeRecursion::Jump))
+    })?;
+    let _ = writeln!(text, "Some of what is read is not for you to see: what is asked for");
+    let shown = shown.data.display_indent().to_string();
+    // Of the tree, what stands for the rest of it.
+    let lines = shown.lines().filter(|line| !line.trim_start().starts_with("EmptyRelation: rows=0"));
+    indented(&mut text, &lines.collect::<Vec<_>>().join("\n"));
+    told(&text)
+}
+
+fn told(text: &str) -> Result<RecordBatch> {
     let lines = StringArray::from(text.trim_end().lines().collect::<Vec<_>>());
     RecordBatch::try_new(schema(), vec![Arc::new(lines)])
         .map_err(|e| Error::Internal(e.to_string()))

@@ -8,6 +8,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, Operator, TableScan};
 
+use crate::access::Barrier;
 use crate::views::CopyTable;
 
 type Key = Vec<Column>;
@@ -53,6 +54,7 @@ fn of(plan: &LogicalPlan) -> Option<Key> {
             Some(of(input).unwrap_or_else(|| input.schema().columns()))
         }
         LogicalPlan::Join(join) => of_join(join),
+        LogicalPlan::Extension(_) => of(&Barrier::of(plan)?.input),
         _ => None,
     }
 }

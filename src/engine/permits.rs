@@ -75,6 +75,11 @@ pub(super) fn permitted(
             Granted::Privileges { .. } => {}
             Granted::Roles(_) => return Err(superusers("grant and revoke roles")),
         },
+        // Of what is their own: that is looked at where it is made.
+        Statement::CreatePolicy(_)
+        | Statement::CreateMask(_)
+        | Statement::DropPolicy(_)
+        | Statement::DropMask(_) => {}
         // Everybody changes the own password.
         Statement::AlterRole(_) if is_own_password => {}
         // What is none of ours, and is said to be none.

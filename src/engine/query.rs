@@ -31,22 +31,29 @@ use super::room::Room;
 use super::settings::{Consistency, Settings};
 use super::stop::Stop;
 use super::{dialect, labels, system, upstream, versions};
+use crate::access::BarrierPlanner;
 use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
 use crate::federation::{
-    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, RestartPlanner, SharedPlanner, Template,
+    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, PastBarriers, RestartPlanner, SharedPlanner, Template,
 };
 use crate::freshness::Freshness;
 use crate::views::{Bounds, CopyTable, Followed};
 
 type LogicalRules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
-/// DataFusion's rules over logical plans, and exact averages.
+const PUSH_DOWN_FILTER: &str = "push_down_filter";
+
+/// DataFusion's rules over logical plans, with barriers, and exact averages.
 fn plain_rules() -> LogicalRules {
-    let mut rules = upstream::logical_rules();
-    rules.insert(0, Arc::new(AveragesAsSums));
-    rules
+    let rules = upstream::logical_rules().into_iter();
+    let rules = rules.map(|rule| match rule.name() {
+        PUSH_DOWN_FILTER => Arc::new(PastBarriers(rule)),
+        _ => rule,
+    });
+    let first: LogicalRules = vec![Arc::new(AveragesAsSums)];
+    first.into_iter().chain(rules).collect()
 }
 
 /// The same, and the order of joins.
@@ -55,7 +62,7 @@ pub(super) fn logical_rules() -> LogicalRules {
     // After it each relation has the filters that tell how many rows are left; columns are pruned later.
     let filters = rules
         .iter()
-        .position(|rule| rule.name() == "push_down_filter");
+        .position(|rule| rule.name() == PUSH_DOWN_FILTER);
     let at = filters.map_or(rules.len(), |filters| filters + 1);
     rules.insert(at, Arc::new(JoinOrder));
     rules
@@ -436,6 +443,7 @@ pub(super) async fn physical(
         Arc::new(FragmentPlanner),
         Arc::new(SharedPlanner),
         Arc::new(RestartPlanner),
+        Arc::new(BarrierPlanner),
     ]);
     let planned = async {
         let plan = upstream::before_planner(plan.clone())?;

@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use belvedere_connector::Table;
-use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, Result as PlanResult, TableReference};
-use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use lru::LruCache;
 
+use super::names::Ruled;
 use super::world::World;
 use crate::access::{Allowed, Identity, Rights};
 use crate::catalog::{
-    CATALOG, Columns, Definitions, Discovery, Grantee, ObjectId, Privilege, SourceDefinition,
+    BUILT_IN, CATALOG, Columns, Definitions, Discovery, Grantee, ObjectId, Privilege, SourceDefinition,
     ViewDefinition,
 };
 use crate::error::{Error, Result};
 
-/// Sets of roles that one world is kept for.
+/// Whom one world is kept for.
 const MOST: NonZeroUsize = NonZeroUsize::new(256).expect("some");
 /// Versions of worlds that some see: none is that of a world of all. Those of transactions come behind them.
 static VERSIONS: AtomicU64 = AtomicU64::new(1 << 62);
 
-/// A world as it was seen of late, by roles. A copy of a world is made to be changed: it has none.
+/// A world as it was seen of late. A copy of a world is made to be changed: it has none.
 #[derive(Debug)]
-pub(super) struct SeenBy(Mutex<LruCache<Arc<BTreeSet<String>>, Arc<World>>>);
+pub(super) struct SeenBy(Mutex<LruCache<Who, Arc<World>>>);
+
+/// What policies may ask of somebody: the name, and the roles.
+type Who = (Option<Arc<str>>, Arc<BTreeSet<String>>);
 
 impl Default for SeenBy {
     fn default() -> Self {
@@ -50,6 +50,10 @@ pub(super) struct Share {
     allowed: BTreeMap<ObjectId, Allowed>,
     /// Tables of which more is there than is seen.
     whole: BTreeMap<ObjectId, Arc<Table>>,
+    /// What of it is seen by policies and masks.
+    ruled: BTreeMap<ObjectId, Ruled>,
+    /// Virtual views that read what is not seen.
+    closed: BTreeSet<ObjectId>,
 }
 
 impl World {
@@ -63,7 +67,8 @@ impl World {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let seen = known.get_or_insert(identity.roles().clone(), || Arc::new(self.share(identity)));
+        let who = (identity.name().cloned(), identity.roles().clone());
+        let seen = known.get_or_insert(who, || Arc::new(self.share(identity)));
         seen.clone()
     }
 
@@ -78,15 +83,19 @@ impl World {
             seen: Definitions::default(),
             allowed: BTreeMap::new(),
             whole: BTreeMap::new(),
+            ruled: BTreeMap::new(),
         };
         part.take_sources();
         part.take_views();
         part.take_accounts();
+        part.take_rules();
         part.take_comments();
+        let closed = part.closed();
         let Part {
             seen,
             allowed,
             whole,
+            ruled,
             ..
         } = part;
         let is_there = |name: &String| seen.sources.contains_key(name);
@@ -101,6 +110,8 @@ impl World {
                 identity: identity.clone(),
                 allowed,
                 whole,
+                ruled,
+                closed,
             })),
             ..Self::default()
         }
@@ -138,6 +149,18 @@ impl World {
     pub fn whole_table(&self, id: &ObjectId, seen: &Arc<Table>) -> Arc<Table> {
         let whole = self.share.as_ref().and_then(|share| share.whole.get(id));
         whole.unwrap_or(seen).clone()
+    }
+
+    /// By which policies and masks a table or view is seen. None: as it is.
+    pub fn ruled(&self, id: &ObjectId) -> Option<&Ruled> {
+        self.share.as_ref()?.ruled.get(id)
+    }
+
+    /// Whether it is a virtual view that reads what is not seen: nothing of that shows.
+    pub fn is_closed(&self, id: &ObjectId) -> bool {
+        self.share
+            .as_ref()
+            .is_some_and(|share| share.closed.contains(id))
     }
 
     /// Whether a source or view of this name is there, as answers say of what they were made.
@@ -235,16 +258,53 @@ struct Part<'a> {
     seen: Definitions,
     allowed: BTreeMap<ObjectId, Allowed>,
     whole: BTreeMap<ObjectId, Arc<Table>>,
+    ruled: BTreeMap<ObjectId, Ruled>,
 }
 
 impl Part<'_> {
-    /// What may be done with something, which is there if that is anything.
+    /// What may be done with something, which is there if that is anything. Who may do all with it sees all of it.
     fn take(&mut self, id: ObjectId) -> Option<Allowed> {
+        let Rights {
+            definitions,
+            identity,
+        } = self.rights;
         let allowed = self.rights.on(&id);
-        allowed.sees().then(|| {
-            self.allowed.insert(id, allowed.clone());
-            allowed
-        })
+        if !allowed.sees() {
+            return None;
+        }
+        if allowed != Allowed::All
+            && let Some(ruled) = Ruled::of(definitions.rules_of(&id), identity)
+        {
+            self.ruled.insert(id.clone(), ruled);
+        }
+        self.allowed.insert(id, allowed.clone());
+        Some(allowed)
+    }
+
+    /// Virtual views of others that read, also by other views, what is not seen as it is read there.
+    fn closed(&self) -> BTreeSet<ObjectId> {
+        let mut closed = BTreeSet::new();
+        let mut is_grown = true;
+        while is_grown {
+            is_grown = false;
+            for view in self.of.definitions.views.values() {
+                let id = view.id();
+                let is_others = self
+                    .allowed
+                    .get(&id)
+                    .is_some_and(|allowed| *allowed != Allowed::All);
+                if !is_others || view.materialized.is_some() || closed.contains(&id) {
+                    continue;
+                }
+                let is_open = |id: &ObjectId| {
+                    self.is_read(id) && !self.ruled.contains_key(id) && !closed.contains(id)
+                };
+                if !view.depends_on.iter().all(is_open) {
+                    is_grown |= closed.insert(id);
+                }
+            }
+        }
+        closed
     }
 
     /// Sources, each with its tables. One is there with the first of its tables.
@@ -256,7 +316,7 @@ impl Part<'_> {
             for table in definitions.tables(name) {
                 let id = ObjectId::new([name, &table.schema, &table.name]);
                 if let Some(allowed) = self.take(id.clone()) {
-                    let seen = seen_table(table, &allowed);
+                    let seen = seen_table(table, &allowed, self.ruled.get(&id));
                     if !Arc::ptr_eq(&seen, table) {
                         self.whole.insert(id, table.clone());
                     }
@@ -294,13 +354,14 @@ impl Part<'_> {
         }
         self.take(ObjectId::new([CATALOG, crate::catalog::PUBLIC]));
         for (key, view) in &definitions.views {
-            if let Some(allowed) = self.take(view.id()) {
+            let id = view.id();
+            if let Some(allowed) = self.take(id.clone()) {
                 if definitions.schemas.contains(&view.schema) {
                     self.seen.schemas.insert(view.schema.clone());
                 }
                 self.seen
                     .views
-                    .insert(key.clone(), seen_columns(view, &allowed));
+                    .insert(key.clone(), seen_columns(view, &allowed, self.ruled.get(&id)));
             }
         }
         let views = std::mem::take(&mut self.seen.views).into_iter();
@@ -310,12 +371,7 @@ impl Part<'_> {
 
     /// Another's view without what it is made of, where that is not all there. It is read as it is defined.
     fn seen_text(&self, view: Arc<ViewDefinition>) -> Arc<ViewDefinition> {
-        let is_read = |id: &ObjectId| match id.0.as_slice() {
-            [catalog, schema, _] if catalog == CATALOG => {
-                crate::catalog::BUILT_IN.contains(&schema.as_str()) || self.is_read(id)
-            }
-            _ => self.is_read(id),
-        };
+        let is_read = |id: &ObjectId| self.is_read(id);
         let is_own = self.allowed.get(&view.id()) == Some(&Allowed::All);
         if is_own || view.depends_on.iter().all(is_read) {
             return view;
@@ -330,8 +386,10 @@ impl Part<'_> {
     }
 
     fn is_read(&self, id: &ObjectId) -> bool {
+        let is_built_in = matches!(id.0.as_slice(), [catalog, schema, _]
+            if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()));
         let allowed = self.allowed.get(id);
-        allowed.is_some_and(|allowed| allowed.may(Privilege::Select))
+        is_built_in || allowed.is_some_and(|allowed| allowed.may(Privilege::Select))
     }
 
     /// Itself, its roles, and what is granted to them.
@@ -356,6 +414,15 @@ impl Part<'_> {
             if is_ours {
                 let key = (on.clone(), to.clone());
                 self.seen.grants.insert(key, granted.clone());
+            }
+        }
+    }
+
+    /// Those of what it may do all with.
+    fn take_rules(&mut self) {
+        for (key, rule) in &self.of.definitions.rules {
+            if self.allowed.get(&key.0) == Some(&Allowed::All) {
+                self.seen.rules.insert(key.clone(), rule.clone());
             }
         }
     }
@@ -397,8 +464,8 @@ fn seen_source(source: &SourceDefinition, tables: &[Arc<Table>]) -> SourceDefini
 }
 
 /// With the columns that are seen; without what is known of its rows, if these are not.
-fn seen_table(table: &Arc<Table>, allowed: &Allowed) -> Arc<Table> {
-    let reads_all = allowed.may(Privilege::Select);
+fn seen_table(table: &Arc<Table>, allowed: &Allowed, ruled: Option<&Ruled>) -> Arc<Table> {
+    let reads_all = allowed.may(Privilege::Select) && ruled.is_none();
     if reads_all {
         return table.clone();
     }
@@ -407,8 +474,12 @@ fn seen_table(table: &Arc<Table>, allowed: &Allowed) -> Arc<Table> {
     seen.columns.retain(|column| columns.contains(&column.name));
     for column in &mut seen.columns {
         (column.distinct, column.histogram, column.note) = (None, None, None);
+        column.nullable |= is_masked(ruled, &column.name);
     }
-    let are_seen = |names: &[String]| names.iter().all(|name| columns.contains(name));
+    let are_seen = |names: &[String]| {
+        let mut names = names.iter();
+        names.all(|name| columns.contains(name) && !is_masked(ruled, name))
+    };
     if !are_seen(&seen.primary_key) {
         seen.primary_key.clear();
     }
@@ -420,18 +491,32 @@ fn seen_table(table: &Arc<Table>, allowed: &Allowed) -> Arc<Table> {
     Arc::new(seen)
 }
 
-fn seen_columns(view: &Arc<ViewDefinition>, allowed: &Allowed) -> Arc<ViewDefinition> {
-    let Columns::These(columns) = allowed.columns_seen() else {
+/// Whether what is seen in its place may be the same of different values, or NULL.
+fn is_masked(ruled: Option<&Ruled>, column: &str) -> bool {
+    ruled.is_some_and(|ruled| ruled.masks.contains_key(column))
+}
+
+fn seen_columns(
+    view: &Arc<ViewDefinition>,
+    allowed: &Allowed,
+    ruled: Option<&Ruled>,
+) -> Arc<ViewDefinition> {
+    let columns = allowed.columns_seen();
+    if *columns == Columns::All && ruled.is_none() {
         return view.clone();
-    };
+    }
     let mut seen = view.as_ref().clone();
     seen.columns.retain(|column| columns.contains(&column.name));
+    for column in &mut seen.columns {
+        column.nullable |= is_masked(ruled, &column.name);
+    }
     if let Some(kept) = &mut seen.materialized {
-        let is_seen = |name: &String| columns.contains(name);
+        let is_seen = |name: &String| columns.contains(name) && !is_masked(ruled, name);
         kept.indexes
             .retain(|index| index.columns.iter().all(is_seen));
         let key = kept.options.get("key");
-        let is_key_seen = key.is_none_or(|key| key.split(',').all(|c| columns.contains(c.trim())));
+        let is_key_seen =
+            key.is_none_or(|key| key.split(',').all(|c| is_seen(&c.trim().to_string())));
         if !is_key_seen {
             kept.options.remove("key");
         }
@@ -439,18 +524,3 @@ fn seen_columns(view: &Arc<ViewDefinition>, allowed: &Allowed) -> Arc<ViewDefini
     Arc::new(seen)
 }
 
-/// A table or view of which only some columns are seen.
-pub(super) fn narrowed(
-    id: &ObjectId,
-    provider: Arc<dyn TableProvider>,
-    columns: &[String],
-) -> PlanResult<Arc<dyn TableProvider>> {
-    let name = TableReference::bare(id.0.last().map_or("", String::as_str));
-    let seen = columns
-        .iter()
-        .map(|column| Expr::Column(Column::new(Some(name.clone()), column)));
-    let seen: Vec<Expr> = seen.collect();
-    let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(provider), None)?;
-    let plan = plan.project(seen)?.build()?;
-    Ok(Arc::new(ViewTable::new(plan, None)))
-}

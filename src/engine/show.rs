@@ -102,6 +102,7 @@ pub(super) async fn show(statement: &Statement, names: &Names) -> Result<RecordB
                 ("operation", found.iter().map(|c| c.operation.clone()).collect()),
                 ("of", found.iter().map(|c| c.of.clone()).collect()),
                 ("support", found.iter().map(|c| c.support.to_string()).collect()),
+                ("leakproof", found.iter().map(|c| yes(c.is_leakproof)).collect()),
                 ("detail", found.iter().map(|c| c.detail.clone()).collect()),
             ])
         }
@@ -226,4 +227,11 @@ fn texts(columns: Vec<(&str, Vec<String>)>) -> Result<RecordBatch> {
         .into_iter()
         .map(|(_, values)| Arc::new(StringArray::from(values)) as _);
     RecordBatch::try_new(schema, arrays.collect()).map_err(|e| Error::Internal(e.to_string()))
+}
+
+fn yes(is_so: bool) -> String {
+    match is_so {
+        true => "yes".to_string(),
+        false => "no".to_string(),
+    }
 }

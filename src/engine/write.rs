@@ -104,8 +104,17 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
         return Err(planned());
     };
     let id = ObjectId::new([&table.handle.name, &table.table.schema, &table.table.name]);
-    if !names.world.allowed(&id).may(Privilege::Select) && reads_table(&projection.input, &table)? {
-        return Err(denied(Privilege::Select, &id));
+    let sees_all = names.world.ruled(&id).is_none();
+    if (!sees_all || !names.world.allowed(&id).may(Privilege::Select))
+        && (write.change != Change::Insert || reads_table(&projection.input, &table)?)
+    {
+        return Err(match sees_all {
+            true => denied(Privilege::Select, &id),
+            false => Error::denied(
+                format!("policies or masks keep some of {id} from you: it is not read to be written"),
+                "INSERT what is read of nothing else, or ask a superuser to write",
+            ),
+        });
     }
     let schema = table.table.arrow_schema();
     let all = || (0..schema.fields().len()).collect();

@@ -18,6 +18,8 @@ pub struct Capability {
     pub of: String,
     /// `exact`, `superset` or `no`.
     pub support: &'static str,
+    /// Whether it passes below a policy: it cannot fail.
+    pub is_leakproof: bool,
     /// The text that is sent; of a superset also why it is one; or why nothing is sent.
     pub detail: String,
 }
@@ -364,6 +366,7 @@ impl Asked<'_> {
     }
 
     fn predicate(&mut self, operation: &str, of: &str, input: Rel, predicate: Expr) {
+        let is_leakproof = predicate.is_leakproof();
         let support = self
             .handle
             .source
@@ -378,7 +381,7 @@ impl Asked<'_> {
             Support::No(why) => Support::No(why),
             _ => support,
         };
-        self.add(operation, of, support, rel);
+        self.add(operation, of, support, rel, is_leakproof);
     }
 
     fn projection(&mut self, operation: &str, of: &str, fields: &[Field], expr: Expr) {
@@ -391,10 +394,18 @@ impl Asked<'_> {
 
     fn node(&mut self, operation: &str, of: &str, rel: Rel) {
         let support = self.handle.source.capabilities().node(&rel);
-        self.add(operation, of, support, rel);
+        let is_leakproof = rel.is_leakproof();
+        self.add(operation, of, support, rel, is_leakproof);
     }
 
-    fn add(&mut self, operation: &str, of: &str, support: Support, rel: Rel) {
+    fn add(
+        &mut self,
+        operation: &str,
+        of: &str,
+        support: Support,
+        rel: Rel,
+        is_leakproof: bool,
+    ) {
         let sent = || self.handle.source.describe(&Fragment::new(rel));
         let (support, detail) = match support {
             Support::Exact => ("exact", sent()),
@@ -405,6 +416,7 @@ impl Asked<'_> {
             operation: operation.to_string(),
             of: of.to_string(),
             support,
+            is_leakproof,
             detail,
         });
     }

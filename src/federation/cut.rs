@@ -15,8 +15,9 @@ use super::expr;
 use super::join;
 use super::node::fragment_of;
 use super::peers::{Keys, cut_where_total};
-use super::remote::Remote;
+use super::remote::{BEHIND_BARRIER, Remote};
 use super::window;
+use crate::access::Barrier;
 
 /// A plan whose leaves are fragments, and what was kept above them.
 #[derive(Debug)]
@@ -177,6 +178,10 @@ impl Cutter {
                     ..remote
                 })))
             }
+            _ if Barrier::of(plan).is_some() => Ok(Ok(Piece::Remote(Remote {
+                is_sealed: true,
+                ..remote
+            }))),
             LogicalPlan::Filter(filter) => self.filter(filter, remote).map(Ok),
             LogicalPlan::Projection(projection) => self.projection(projection, remote, estimate),
             LogicalPlan::Aggregate(aggregate) => Ok(self.aggregate(aggregate, remote, estimate)),
@@ -195,6 +200,12 @@ impl Cutter {
         let (mut sent, mut residual) = (Vec::new(), Vec::new());
         for predicate in split_conjunction_owned(filter.predicate.clone()) {
             let translated = match expr::scalar(&predicate, &remote.schema) {
+                // What is leakproof has passed the barrier.
+                Ok(_) if remote.is_sealed => {
+                    self.keep(&remote, &predicate, BEHIND_BARRIER);
+                    residual.push(predicate);
+                    continue;
+                }
                 Ok(translated) => translated,
                 Err(why) => {
                     self.keep(&remote, &predicate, why);
@@ -425,7 +436,9 @@ impl Cutter {
             (Piece::Remote(left), Piece::Remote(right)) if left.is_beside(&right) => (left, right),
             (left, right) => return Ok(Err(vec![left, right])),
         };
+        let is_sealed = left.is_sealed || right.is_sealed;
         let why = match join::translated(join, &left, &right) {
+            Ok(rel) if is_sealed && !rel.is_leakproof() => BEHIND_BARRIER.to_string(),
             Ok(rel) => match left.handle.source.capabilities().node(&rel) {
                 Support::Exact => {
                     return Ok(Ok(Piece::Remote(Remote {
@@ -437,6 +450,7 @@ impl Cutter {
                             &LogicalPlan::Join(join.clone()),
                             vec![left.estimate, right.estimate],
                         ),
+                        is_sealed,
                     })));
                 }
                 Support::Superset(why) | Support::No(why) => why,
@@ -475,6 +489,7 @@ impl Cutter {
                 schema: union.schema.clone(),
                 keys: Keys::default(),
                 estimate,
+                is_sealed: remotes.iter().any(|remote| remote.is_sealed),
             })),
             Support::Superset(why) | Support::No(why) => {
                 self.keep(first, "Union", why);
@@ -498,6 +513,8 @@ fn narrow_below(plan: LogicalPlan, projection: &Projection) -> Result<LogicalPla
         schema: node.schema.clone(),
         keys: node.keys.clone(),
         estimate: node.estimate.clone(),
+        // It grows by nothing but fewer columns.
+        is_sealed: false,
     };
     let columns = remote.columns_of(projection.expr.iter().chain([&filter.predicate]));
     let narrowed = remote.narrow(&columns)?.finish();

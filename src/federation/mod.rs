@@ -12,6 +12,7 @@
 //! | `estimate.rs` | how many rows a plan may have |
 //! | `price.rs` | what computing an answer from the sources costs, beside reading a copy |
 //! | `learned.rs` | [`Learned`](learned::Learned): how many they were when it was asked last |
+//! | `past.rs` | [`PastBarriers`]: which conditions pass below a barrier |
 //! | `cut.rs` | plan → fragments, and why a thing stays here |
 //! | `join.rs`, `window.rs` | joins and windows, in the connectors' algebra |
 //! | `remote.rs` | [`Remote`](remote::Remote): a relation that grows at its source |
@@ -60,6 +61,7 @@ mod learned;
 mod node;
 mod order;
 mod outlet;
+mod past;
 mod peers;
 pub mod price;
 mod provider;
@@ -84,6 +86,7 @@ pub use gate::{Asker, BACKGROUND, Gate};
 pub use history::{Outcome, Progress, Question};
 pub use node::{FragmentNode, FragmentPlanner, fragments};
 pub use order::JoinOrder;
+pub use past::PastBarriers;
 pub use provider::{Health, SourceHandle, SourceTable};
 pub use retry::Tries;
 pub use scan::SourceFailure;

@@ -19,7 +19,14 @@ pub struct Remote {
     pub schema: DFSchemaRef,
     pub keys: Keys,
     pub estimate: Estimate,
+    /// It was below a barrier, or some of it: a source may compute in any order what it is sent in one, and is sent nothing more that
+    /// could give away rows which are not seen.
+    pub is_sealed: bool,
 }
+
+/// Why something runs here that its source could compute.
+pub const BEHIND_BARRIER: &str =
+    "it could fail, and so give away rows that are not seen";
 
 /// What was to grow, as it was, and why it does not.
 pub type Refused = Box<(Remote, String)>;
@@ -39,6 +46,7 @@ impl Remote {
             rel,
             schema: scan.projected_schema.clone(),
             estimate: Estimate::of(&LogicalPlan::TableScan(scan.clone())),
+            is_sealed: false,
         };
         match scan.fetch {
             // The limit above has stayed in the plan: this one only spares work.
@@ -124,15 +132,21 @@ impl Remote {
             schema: own_schema,
             keys,
             estimate: own_estimate,
+            is_sealed,
         } = self;
         let rel = top(Box::new(rel));
-        match handle.source.capabilities().node(&rel) {
+        let support = match is_sealed && !rel.is_leakproof() {
+            true => Support::No(BEHIND_BARRIER.to_string()),
+            false => handle.source.capabilities().node(&rel),
+        };
+        match support {
             Support::Exact => Ok(Self {
                 handle,
                 keys: keys.above(&rel),
                 rel,
                 schema: schema.clone(),
                 estimate,
+                is_sealed,
             }),
             Support::Superset(why) | Support::No(why) => {
                 let rel = only_input(rel);
@@ -143,6 +157,7 @@ impl Remote {
                         schema: own_schema,
                         keys,
                         estimate: own_estimate,
+                        is_sealed,
                     },
                     why,
                 )))

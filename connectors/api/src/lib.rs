@@ -33,6 +33,7 @@ mod export;
 mod expr;
 mod fragment;
 mod histogram;
+mod leakproof;
 mod position;
 mod source;
 mod table;

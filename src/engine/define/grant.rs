@@ -17,9 +17,9 @@ use crate::engine::world::World;
 use crate::error::{Error, Result};
 
 /// Something that privileges are granted on.
-struct On {
-    id: ObjectId,
-    kind: &'static str,
+pub(super) struct On {
+    pub id: ObjectId,
+    pub kind: &'static str,
     /// Privileges that there are for it.
     has: &'static [Privilege],
     /// Of a table or view.
@@ -170,7 +170,7 @@ impl Context<'_> {
         }
     }
 
-    async fn relation(&self, world: &World, parts: &[String]) -> Result<On> {
+    pub(super) async fn relation(&self, world: &World, parts: &[String]) -> Result<On> {
         let names = self.names(world).outline();
         let provider = names.resolve(parts).await?;
         let id = names.referenced().pop_first();
@@ -213,7 +213,7 @@ fn inside(world: &World, schema: &ObjectId) -> Vec<ObjectId> {
         .collect()
 }
 
-fn grantees(world: &World, to: &[To]) -> Result<Vec<Grantee>> {
+pub(super) fn grantees(world: &World, to: &[To]) -> Result<Vec<Grantee>> {
     let accounts = &world.definitions.accounts;
     let each = to.iter().map(|to| match to {
         To::Public => Ok(Grantee::Public),
@@ -281,23 +281,26 @@ fn columns(named: &[Ident], privilege: Privilege, on: &On) -> Result<Columns> {
             what: format!("GRANT {} on columns", privilege.name()),
         });
     }
+    let each = named.iter().map(|named| column(on, named));
+    Ok(Columns::These(each.collect::<Result<BTreeSet<_>>>()?))
+}
+
+/// The column that is named.
+pub(super) fn column(on: &On, named: &Ident) -> Result<String> {
     let schema = on
         .columns
         .as_ref()
         .ok_or_else(|| Error::invalid(format!("{} is a {}: it has no columns", on.id, on.kind)))?;
-    let each = named.iter().map(|column| {
-        let name = fold(column);
-        if schema.column_with_name(&name).is_some() {
-            return Ok(name);
-        }
-        let near = nearest(&name, schema.fields().iter().map(|f| f.name().as_str()));
-        Err(Error::Unknown {
-            what: "column",
-            hint: near.map(|near| format!("Did you mean {}?", belvedere_sql::ident(near))),
-            name: format!("{}.{}", on.id, belvedere_sql::ident(name)),
-        })
-    });
-    Ok(Columns::These(each.collect::<Result<BTreeSet<_>>>()?))
+    let name = fold(named);
+    if schema.column_with_name(&name).is_some() {
+        return Ok(name);
+    }
+    let near = nearest(&name, schema.fields().iter().map(|f| f.name().as_str()));
+    Err(Error::Unknown {
+        what: "column",
+        hint: near.map(|near| format!("Did you mean {}?", belvedere_sql::ident(near))),
+        name: format!("{}.{}", on.id, belvedere_sql::ident(name)),
+    })
 }
 
 fn privilege(word: Word) -> Privilege {

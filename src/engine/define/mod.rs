@@ -10,6 +10,7 @@
 //! | `comment.rs` | `COMMENT ON` |
 //! | `account.rs` | `CREATE`, `ALTER`, `DROP USER` and `ROLE` |
 //! | `grant.rs` | `GRANT`, `REVOKE` |
+//! | `rule.rs` | `CREATE`, `DROP POLICY` and `MASK` |
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +24,7 @@ use super::settings::Settings;
 use super::world::{Inner, World};
 use super::{kept, permits, query};
 use crate::access::Identity;
-use crate::catalog::ObjectId;
+use crate::catalog::{ObjectId, RuleKind};
 use crate::error::{Error, Result};
 
 mod account;
@@ -31,6 +32,7 @@ mod comment;
 mod grant;
 mod index;
 mod renamed;
+mod rule;
 mod schema;
 mod source;
 mod view;
@@ -123,6 +125,16 @@ impl Context<'_> {
         world: &mut World,
         statement: &Statement,
     ) -> Result<&'static str> {
+        let has_rules = !world.definitions.rules.is_empty();
+        let before = has_rules.then(|| world.definitions.clone());
+        let tag = self.change(world, statement).await?;
+        if let Some(before) = before {
+            Box::pin(self.rules_hold(&before, world)).await?;
+        }
+        Ok(tag)
+    }
+
+    async fn change(&mut self, world: &mut World, statement: &Statement) -> Result<&'static str> {
         match statement {
             Statement::CreateSource(create) => self.create_source(world, create).await,
             Statement::AlterSource(alter) => self.alter_source(world, alter),
@@ -142,12 +154,10 @@ impl Context<'_> {
             Statement::DropRole(drop) => self.drop_accounts(world, drop),
             Statement::Grant(grant) => self.grant(world, grant).await,
             Statement::Revoke(revoke) => self.revoke(world, revoke).await,
-            Statement::CreatePolicy(_)
-            | Statement::DropPolicy(_)
-            | Statement::CreateMask(_)
-            | Statement::DropMask(_) => Err(Error::NotInThisVersion {
-                what: statement.kind().into_owned(),
-            }),
+            Statement::CreatePolicy(create) => self.create_policy(world, create).await,
+            Statement::CreateMask(create) => self.create_mask(world, create).await,
+            Statement::DropPolicy(drop) => self.drop_rule(world, RuleKind::Policy, drop).await,
+            Statement::DropMask(drop) => self.drop_rule(world, RuleKind::Mask, drop).await,
             Statement::Other(other) => {
                 let text = other.to_string();
                 let words = text.split_whitespace().take_while(|w| {

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 
 use super::super::typed;
 use super::steps::{Computed, Condition, Is, Open, Probe, Step, Value, Way};
+use crate::access::Barrier;
 use crate::views::{CopyTable, is_counted};
 
 /// The views that steps read, by their numbers.
@@ -46,6 +47,8 @@ impl Compiler<'_> {
     ) -> Option<Step> {
         match node {
             LogicalPlan::SubqueryAlias(alias) => of(self, &alias.input),
+            // Steps are taken one after another: what is above it is asked of the rows that it lets through.
+            LogicalPlan::Extension(_) => of(self, &Barrier::of(node)?.input),
             LogicalPlan::Projection(projection) => {
                 let input = of(self, &projection.input)?;
                 self.projected(input, projection)

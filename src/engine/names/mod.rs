@@ -1,5 +1,6 @@
 mod caller;
 mod catalogs;
+mod ruled;
 mod scope;
 
 use std::collections::BTreeSet;
@@ -10,10 +11,11 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 
 pub(super) use self::caller::{Call, Caller};
+pub(super) use self::ruled::Ruled;
+use self::ruled::RULED;
 use self::scope::{Scope, unique};
 use super::lineage::Outline;
 use super::query::Planned;
-use super::seen::narrowed;
 use super::settings::Settings;
 use super::told::SeenSoFar;
 use super::world::{Inner, World};
@@ -52,6 +54,8 @@ pub(super) struct Names {
     writes: Writes,
     /// A kept view that has these rows, whatever others find of it.
     fixed: Option<(ObjectId, Arc<Shown>)>,
+    /// What the expression of a policy or mask is over.
+    ruled: Option<Arc<dyn TableProvider>>,
     /// Of the views that the names are inside of: how old what is read may be.
     bounds: Bounds,
     depth: usize,
@@ -92,6 +96,7 @@ impl Names {
             outline: false,
             writes: Writes::Nothing,
             fixed: None,
+            ruled: None,
             bounds: Bounds::default(),
             depth: 0,
             seen: Arc::default(),
@@ -151,8 +156,27 @@ impl Names {
     pub fn inside(&self, view: &ViewDefinition) -> Self {
         let mut settings = self.settings.as_ref().clone();
         settings.search_path.clone_from(&view.search_path);
+        self.deeper(view.definer.as_deref(), settings)
+    }
+
+    /// Names in the expression of a policy or mask of this: the session's settings do not matter there.
+    fn for_rule(&self, on: &ObjectId, ruled: Arc<dyn TableProvider>, path: &[String]) -> Self {
+        let settings = Settings {
+            search_path: path.to_vec(),
+            ..Settings::default()
+        };
+        let view = self.root.view(on);
+        let definer = view.and_then(|view| view.definer.as_deref());
+        Self {
+            ruled: Some(ruled),
+            ..self.deeper(definer, settings)
+        }
+    }
+
+    /// Names with the rights of who has defined what they are in. None: the administrator.
+    fn deeper(&self, definer: Option<&str>, settings: Settings) -> Self {
         let accounts = &self.root.definitions.accounts;
-        let identity = match &view.definer {
+        let identity = match definer {
             None => Identity::administrator(),
             Some(definer) => Identity::of(accounts, definer).unwrap_or_else(Identity::nobody),
         };
@@ -160,6 +184,7 @@ impl Names {
             settings: Arc::new(settings),
             depth: self.depth + 1,
             writes: Writes::Nothing,
+            ruled: None,
             seen: Arc::new(Seen {
                 referenced: Mutex::default(),
                 refreshed: Mutex::new(lock(&self.seen.refreshed).clone()),
@@ -244,6 +269,9 @@ impl Names {
             },
             Scope::Source { source, schema } => self.in_source(source, schema, name).await,
             Scope::Path => {
+                if let (RULED, Some(ruled)) = (name, &self.ruled) {
+                    return Ok(ruled.clone());
+                }
                 // Before all others, as in PostgreSQL: its clients do not write the schema.
                 if name.starts_with("pg_")
                     && let Some(found) = self.own(PG_CATALOG, name).await?
@@ -344,15 +372,9 @@ impl Names {
         let seen = view;
         let view = self.root.view(&view.id()).unwrap_or(view);
         let provider = Box::pin(self.provide_view(view, version)).await?;
-        if seen.columns.len() == view.columns.len() {
-            return Ok(Some(provider));
-        }
-        let columns = seen.columns.iter().map(|column| column.name.clone());
-        Ok(Some(narrowed(
-            &view.id(),
-            provider,
-            &columns.collect::<Vec<_>>(),
-        )?))
+        let columns = seen.columns.iter().map(|column| &column.name);
+        let provider = self.as_seen(&view.id(), provider, columns).await?;
+        Ok(Some(provider))
     }
 
     /// A view, or one version of it.
@@ -463,11 +485,11 @@ impl Names {
         })?;
         let whole = world.whole_table(&id, table);
         let provider = live.provider(&whole).await?;
-        if is_written || whole.columns.len() == table.columns.len() {
+        if is_written {
             return Ok(provider);
         }
-        let columns = table.columns.iter().map(|column| column.name.clone());
-        Ok(narrowed(&id, provider, &columns.collect::<Vec<_>>())?)
+        let columns = table.columns.iter().map(|column| &column.name);
+        self.as_seen(&id, provider, columns).await
     }
 
     fn refer(&self, id: ObjectId) {

@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use super::table::{Definition, Fill, Kind, Rows, always, maybe, row};
-use crate::catalog::{Columns, Grantee, ObjectId, SYSTEM};
+use crate::catalog::{Columns, Grantee, ObjectId, SYSTEM, Shows};
 use crate::engine::names::Names;
 
 /// Who logs in. Whoever is no superuser sees himself.
@@ -46,6 +48,64 @@ pub(super) const GRANTS: Definition = Definition {
     ],
     rows: Fill::Known(grants),
 };
+
+/// Which rows of tables and views are seen, by whom.
+pub(super) const POLICIES: Definition = Definition {
+    schema: SYSTEM,
+    name: "policies",
+    columns: &[
+        always("name", Kind::Text),
+        always("source", Kind::Text),
+        always("schema", Kind::Text),
+        always("relation", Kind::Text),
+        // Users and roles; PUBLIC: everybody.
+        always("grantees", Kind::Text),
+        always("using", Kind::Text),
+    ],
+    rows: Fill::Known(policies),
+};
+
+/// What is seen in place of columns, by whom.
+pub(super) const MASKS: Definition = Definition {
+    schema: SYSTEM,
+    name: "masks",
+    columns: &[
+        always("name", Kind::Text),
+        always("source", Kind::Text),
+        always("schema", Kind::Text),
+        always("relation", Kind::Text),
+        always("column", Kind::Text),
+        // Users and roles; PUBLIC: everybody.
+        always("grantees", Kind::Text),
+        always("using", Kind::Text),
+    ],
+    rows: Fill::Known(masks),
+};
+
+/// Those of what whoever asks may do all with: others are not told what is kept from them.
+fn policies(names: &Names, rows: &mut Rows) {
+    for ((on, _, name), rule) in &names.world.definitions.rules {
+        if let Shows::Rows = &rule.shows {
+            let (source, schema, relation) = (on.catalog(), on.0.get(1), on.0.get(2));
+            let to = joined(&told(&rule.to));
+            rows.push(row![name, source, schema, relation, to, &rule.using]);
+        }
+    }
+}
+
+fn masks(names: &Names, rows: &mut Rows) {
+    for ((on, _, name), rule) in &names.world.definitions.rules {
+        if let Shows::Column(column) = &rule.shows {
+            let (source, schema, relation) = (on.catalog(), on.0.get(1), on.0.get(2));
+            let to = joined(&told(&rule.to));
+            rows.push(row![name, source, schema, relation, column, to, &rule.using]);
+        }
+    }
+}
+
+fn told(to: &BTreeSet<Grantee>) -> Vec<String> {
+    to.iter().map(ToString::to_string).collect()
+}
 
 fn users(names: &Names, rows: &mut Rows) {
     for account in names.world.definitions.accounts.values() {

@@ -94,7 +94,8 @@ pub(super) const VERSIONS: Definition = Definition {
         always("version", Kind::Count),
         // When its run began: nothing in it is older.
         always("at", Kind::Instant),
-        always("rows", Kind::Count),
+        // NULL: who asks does not see all of them.
+        maybe("rows", Kind::Count),
     ],
     rows: Fill::Known(versions),
 };
@@ -153,6 +154,8 @@ fn views(names: &Names, rows: &mut Rows) {
         let progress = shown.and_then(|shown| Some(shown.progress.as_ref()?.rows()));
         // What it reads is in them.
         let is_own = names.world.permits_all("view", &view.id()).is_ok();
+        let sees_all = names.world.ruled(&view.id()).is_none();
+        let progress = progress.filter(|_| sees_all);
         let reason = shown.and_then(|shown| reason(names, view, shown));
         let reason = reason.filter(|_| is_own);
         rows.push(row![
@@ -171,7 +174,7 @@ fn views(names: &Names, rows: &mut Rows) {
             refresh,
             shown.map(|shown| shown.state.name()),
             reason,
-            content.map(Content::row_count),
+            content.map(Content::row_count).filter(|_| sees_all),
             version,
             shown.and_then(|shown| age(names, &shown.as_of)),
             progress.map(|(done, _)| done),
@@ -179,7 +182,8 @@ fn views(names: &Names, rows: &mut Rows) {
             mechanism(names, view).filter(|_| is_own),
             shown
                 .and_then(|shown| shown.bytes())
-                .map(|bytes| bytes as u64),
+                .map(|bytes| bytes as u64)
+                .filter(|_| sees_all),
         ]);
     }
 }
@@ -268,7 +272,7 @@ fn refreshes(names: &Names, rows: &mut Rows) {
             u64::from(run.attempt),
             Value::Instant(run.started.timestamp_micros()),
             run.took.map(|took| took.as_secs_f64() * 1e3),
-            run.rows,
+            run.rows.filter(|_| names.world.ruled(&run.view).is_none()),
             run.version,
             error,
         ]);
@@ -277,13 +281,14 @@ fn refreshes(names: &Names, rows: &mut Rows) {
 
 fn versions(names: &Names, rows: &mut Rows) {
     for (view, shown, _) in kept(names) {
+        let sees_all = names.world.ruled(&view.id()).is_none();
         for version in names.inner.views.versions(shown.generation) {
             rows.push(row![
                 &view.schema,
                 &view.name,
                 version.number,
                 Value::Instant(version.at.timestamp_micros()),
-                version.rows.row_count(),
+                Some(version.rows.row_count()).filter(|_| sees_all),
             ]);
         }
     }

@@ -34,6 +34,7 @@ use super::compiled::{Input, Refused};
 use super::map::Map;
 use super::plan::{Indexes, Plan, Set};
 use super::whole::Recipe;
+use crate::access::Barrier;
 use crate::store::batch;
 
 type Result<T, E = Refused> = std::result::Result<T, E>;
@@ -148,13 +149,19 @@ impl<'a> Compiler<'a> {
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => self.ordered(plan),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::RecursiveQuery(_) => self.recursive(plan),
-            LogicalPlan::Extension(extension) => match subqueries::Single::of(extension) {
-                Some(single) => Ok(Plan::Single {
-                    input: Box::new(self.plan(&single.input)?),
-                    schema: single.schema.inner().clone(),
-                }),
-                None => refused(extension.node.name(), "it is not an operator of SQL"),
-            },
+            LogicalPlan::Extension(extension) => {
+                // What is kept is computed in the order of its plan.
+                if let Some(barrier) = Barrier::of(plan) {
+                    return self.plan(&barrier.input);
+                }
+                match subqueries::Single::of(extension) {
+                    Some(single) => Ok(Plan::Single {
+                        input: Box::new(self.plan(&single.input)?),
+                        schema: single.schema.inner().clone(),
+                    }),
+                    None => refused(extension.node.name(), "it is not an operator of SQL"),
+                }
+            }
             other => refused(
                 other.display().to_string(),
                 "only queries can be kept, not statements",
