@@ -33,6 +33,9 @@ pub(super) struct WithCopies {
 impl Planned {
     /// The tables that it asks sources for, cut like this, if all of them are followed. To be called before it runs.
     pub fn followed(&self, cut: &LogicalPlan) -> Result<Option<Followed>> {
+        if !self.names.inner.views.shelves().follows_some() {
+            return Ok(None);
+        }
         let Some(tables) = tables_of(cut)? else {
             return Ok(None);
         };

@@ -385,6 +385,12 @@ impl Shelves {
         *followed = tables;
     }
 
+    /// Whether any table is followed, and not only kept.
+    pub fn follows_some(&self) -> bool {
+        let watches = self.followed.read();
+        !watches.unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// What is asked from now on of some tables, each of a source, is as they are until one of them is told to have changed. None: not
     /// all of them are followed, with the columns that are read.
     pub fn followed(&self, read: &[(String, Captured)], is_timeless: bool) -> Option<Followed> {

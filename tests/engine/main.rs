@@ -6,6 +6,7 @@
 //! | `memory.rs` | [`InMemory`](memory::InMemory): an engine over a source in memory, whose commits the test makes |
 //! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
+//! | `policies.rs` | policies and masks: nothing is told of what they hide |
 //! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |
@@ -96,6 +97,8 @@ mod notices;
 mod paced;
 mod pg_catalog;
 mod places;
+#[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]
+mod policies;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod proxy;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
