@@ -5,7 +5,7 @@ use std::fmt;
 use sqlparser::ast::{Ident, Query};
 
 use crate::access::{
-    AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
+    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping, DropRole, DropRule, Grant,
 };
 use crate::name::Name;
 use crate::options::{Options, Value};
@@ -89,6 +89,10 @@ pub enum Statement {
     CreateMask(CreateMask),
     /// `DROP MASK [IF EXISTS] m ON v`
     DropMask(DropRule),
+    /// `CREATE [OR REPLACE] USER MAPPING FOR u ON SOURCE s [WITH (…)]`
+    CreateMapping(CreateMapping),
+    /// `DROP USER MAPPING [IF EXISTS] FOR u ON SOURCE s`
+    DropMapping(DropMapping),
     /// `SHOW …`
     Show(Show),
     /// `DESCRIBE t`: its columns.

@@ -95,6 +95,8 @@ impl Display for Statement {
             Statement::DropPolicy(s) => s.write(f, "POLICY"),
             Statement::CreateMask(s) => s.fmt(f),
             Statement::DropMask(s) => s.write(f, "MASK"),
+            Statement::CreateMapping(s) => s.fmt(f),
+            Statement::DropMapping(s) => s.fmt(f),
             Statement::Show(s) => s.fmt(f),
             Statement::Describe { name } => write!(f, "DESCRIBE {name}"),
             Statement::DescribeQuery(query) => {

@@ -59,6 +59,8 @@ impl Statement {
             Statement::DropPolicy(_) => "DROP POLICY",
             Statement::CreateMask(_) => "CREATE MASK",
             Statement::DropMask(_) => "DROP MASK",
+            Statement::CreateMapping(_) => "CREATE USER MAPPING",
+            Statement::DropMapping(_) => "DROP USER MAPPING",
             Statement::Show(_) => "SHOW",
             Statement::Describe { .. } | Statement::DescribeQuery(_) => "DESCRIBE",
             Statement::Set(_) => "SET",

@@ -46,8 +46,8 @@ mod words;
 mod write;
 
 pub use access::{
-    AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
-    GrantOn, Granted, GrantedPrivilege, Grantee, Password, Privilege, Privileges, RoleAction,
+    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping, DropRole, DropRule, Grant,
+    GrantOn, Granted, GrantedPrivilege, Grantee, Mapped, Password, Privilege, Privileges, RoleAction,
     RoleKind, SetPassword, UserOptions, Using,
 };
 pub use ast::{

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::Identity;
-use crate::catalog::{Columns, Definitions, Granted, Grantee, Grants, ObjectId, Privilege};
+use crate::catalog::{
+    Columns, Definitions, Granted, Grantee, Grants, Mapping, ObjectId, Privilege,
+};
 
 /// What an identity may do with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,10 @@ impl Allowed {
     }
 }
 
+/// Nobody is named as whom it reads a source, where others are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotMapped;
+
 /// Definitions as rights are asked of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights<'a> {
@@ -47,7 +53,28 @@ pub struct Rights<'a> {
     pub identity: &'a Identity,
 }
 
-impl Rights<'_> {
+impl<'a> Rights<'a> {
+    /// As whom it reads a source, of those that are named there: by its own name, else by the first of its roles, else as everybody.
+    ///
+    /// # Errors
+    /// Others are named, and it is not.
+    pub fn mapping(&self, source: &str) -> Result<Option<&'a Mapping>, NotMapped> {
+        let mappings = &self.definitions.mappings;
+        if mappings.is_empty() || self.identity.may_all() {
+            return Ok(None);
+        }
+        let of = |to: Grantee| mappings.get(&(source.to_string(), to));
+        let roles = self.identity.roles().iter();
+        let named = self.identity.name().into_iter().map(|name| name.to_string());
+        let named = named.chain(roles.cloned()).map(Grantee::Account);
+        let found = named.chain([Grantee::Public]).find_map(of);
+        let is_mapped = || mappings.keys().any(|(of, _)| of == source);
+        match found {
+            None if is_mapped() => Err(NotMapped),
+            found => Ok(found.filter(|mapping| **mapping != Mapping::default())),
+        }
+    }
+
     /// What it may do with an object: what is granted of the object itself and of what it is in, to it, to its roles and to
     /// everybody.
     pub fn on(&self, object: &ObjectId) -> Allowed {

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Grants};
-use super::rules::{Rule, RuleKind, Rules};
+use super::rules::{Mappings, Rule, RuleKind, Rules};
 
 /// The engine's own catalog.
 pub const CATALOG: &str = "belvedere";
@@ -38,6 +38,8 @@ pub struct Definitions {
     pub grants: Grants,
     /// Policies and masks.
     pub rules: Rules,
+    /// As whom users read sources.
+    pub mappings: Mappings,
 }
 
 /// A source as defined.
@@ -259,6 +261,8 @@ impl Definitions {
         self.comments.retain(|on, _| !on.is_within(scope));
         self.grants.retain(|(on, _), _| !on.is_within(scope));
         self.rules.retain(|(on, _, _), _| !on.is_within(scope));
+        let is_source = |source: &str| scope.0 == [source];
+        self.mappings.retain(|(source, _), _| !is_source(source));
     }
 
     /// What is said about `from` and what is in it, and who may do what with it, is now so of `to`.
@@ -286,6 +290,14 @@ impl Definitions {
             ((on, kind, name), rule)
         });
         self.rules = rules.collect();
+        if let ([from], [to]) = (from.0.as_slice(), to.0.as_slice()) {
+            let mappings = std::mem::take(&mut self.mappings).into_iter();
+            let mappings = mappings.map(|((source, of), mapping)| match source == *from {
+                true => ((to.clone(), of), mapping),
+                false => ((source, of), mapping),
+            });
+            self.mappings = mappings.collect();
+        }
     }
 
     /// The policies and masks of a table or view, by name, policies first.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `definitions.rs` | [`Definitions`] and what it holds |
 //! | `accounts.rs` | users, roles, and what is granted to them, as it is kept; what follows from it is `access`'s |
-//! | `rules.rs` | [`Rule`]: policies and masks |
+//! | `rules.rs` | [`Rule`]: policies and masks; [`Mapping`]: as whom users read sources |
 //! | `store.rs` | [`Store`]: definitions and the checkpoint's manifest, one process per data directory |
 //! | `database.rs` | the redb file they are in |
 //! | `system_table.rs` | [`SystemTable`]: what the engine knows, as a table |
@@ -30,6 +30,6 @@ pub use definitions::{
     Materialized, ObjectId, Ownership, PG_CATALOG, PUBLIC, SYSTEM, SourceDefinition, ViewColumn,
     ViewDefinition,
 };
-pub use rules::{Rule, RuleKind, Rules, Shows};
+pub use rules::{Mapping, Mappings, Rule, RuleKind, Rules, Shows};
 pub use store::{Store, StoreError};
 pub use system_table::{SystemTable, SystemTableProvider};

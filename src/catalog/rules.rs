@@ -43,5 +43,17 @@ impl RuleKind {
     }
 }
 
+/// As whom somebody is known at a source: what is other there than in the source's definition. Nothing: it is read as that says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mapping {
+    /// In place of the URL's.
+    pub user: Option<String>,
+    /// Options; secrets are references.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Of a source, and whom.
+pub type Mappings = BTreeMap<(String, Grantee), Mapping>;
+
 /// Of what it is, its kind, its name.
 pub type Rules = BTreeMap<(ObjectId, RuleKind, String), Rule>;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Granted, Grantee};
 use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
-use super::rules::{Rule, RuleKind};
+use super::rules::{Mapping, Rule, RuleKind};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
 
 /// The layout of the records. A newer one is refused.
@@ -17,7 +17,7 @@ const FORMAT: u32 = 3;
 /// That of a catalog without users. With users it is a newer one: a version that does not know them must not open it, and serve
 /// everybody.
 const WITHOUT_USERS: u32 = 1;
-/// The same of policies and masks: a version that does not know them must not show all.
+/// The same of policies, masks and mappings: a version that does not know them must not show all.
 const WITHOUT_RULES: u32 = 2;
 const FORMAT_KEY: &str = "format";
 const SECRET_KEY: &str = "secret";
@@ -195,6 +195,10 @@ impl Store {
                     } = decode(&key, &text)?;
                     definitions.rules.insert((on, kind, name), rule);
                 }
+                Some(("mapping", _)) => {
+                    let Mapped { of, mapping } = decode(&key, &text)?;
+                    definitions.mappings.insert(of, mapping);
+                }
                 Some(("grant", _)) => {
                     let Grant { on, to, what } = decode(&key, &text)?;
                     definitions.grants.insert((on, to), what);
@@ -295,11 +299,18 @@ struct Ruled {
     rule: Rule,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Mapped {
+    of: (String, Grantee),
+    mapping: Mapping,
+}
+
 fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreError> {
-    let format = match (definitions.rules.is_empty(), definitions.accounts.is_empty()) {
-        (true, true) => WITHOUT_USERS,
-        (true, false) => WITHOUT_RULES,
-        (false, _) => FORMAT,
+    let has_rules = !definitions.rules.is_empty() || !definitions.mappings.is_empty();
+    let format = match (has_rules, definitions.accounts.is_empty()) {
+        (false, true) => WITHOUT_USERS,
+        (false, false) => WITHOUT_RULES,
+        (true, _) => FORMAT,
     };
     let mut records = record(FORMAT_KEY, &format)?;
     for (name, source) in &definitions.sources {
@@ -333,6 +344,14 @@ fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreEr
         // In full: shortened, a view's name could be a source's.
         let name = belvedere_sql::Name::new(&on.0);
         records.append(&mut record(format!("grant/{name} TO {to}"), &grant)?);
+    }
+    for (of, mapping) in &definitions.mappings {
+        let (source, to) = (belvedere_sql::ident(&of.0), &of.1);
+        let mapped = Mapped {
+            of: of.clone(),
+            mapping: mapping.clone(),
+        };
+        records.append(&mut record(format!("mapping/{source} FOR {to}"), &mapped)?);
     }
     for ((on, kind, name), rule) in &definitions.rules {
         let (of, called) = (belvedere_sql::Name::new(&on.0), belvedere_sql::ident(name));

@@ -22,6 +22,7 @@ use super::query::{self, Planned};
 use super::settings::Settings;
 use super::watch;
 use super::world::{Inner, World};
+use crate::access::{Identity, Rights};
 use crate::catalog::{CATALOG, Check, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::federation::BACKGROUND;
@@ -83,6 +84,12 @@ pub(super) async fn settle(inner: &Arc<Inner>) {
 pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Result<KeptView> {
     let virtual_view = || Error::Internal(format!("view {} is virtual", view.id()));
     let mut kept = KeptView::new(view).ok_or_else(virtual_view)??;
+    if let Some(source) = read_as_somebody(names, view) {
+        return Err(Error::invalid_with_help(
+            format!("source {source} is read by whoever asks as a user of its own: nothing of it is kept"),
+            "Who has no mapping there may define what is kept of it",
+        ));
+    }
     for column in &kept.contract.key {
         if !view.columns.iter().any(|c| c.name == *column) {
             let near = super::nearest(column, view.columns.iter().map(|c| c.name.as_str()));
@@ -111,6 +118,39 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
         ));
     }
     Ok(kept)
+}
+
+/// A source that a view, or one that it reads, reads as a user of it whom who has defined it is mapped to.
+fn read_as_somebody(names: &Names, view: &ViewDefinition) -> Option<String> {
+    let world = &names.root;
+    let definitions = &world.definitions;
+    if definitions.mappings.is_empty() {
+        return None;
+    }
+    let (mut pending, mut seen) = (vec![view], BTreeSet::new());
+    while let Some(view) = pending.pop() {
+        let identity = match &view.definer {
+            None => Identity::administrator(),
+            Some(name) => {
+                Identity::of(&definitions.accounts, name).unwrap_or_else(Identity::nobody)
+            }
+        };
+        let rights = Rights {
+            definitions,
+            identity: &identity,
+        };
+        for id in &view.depends_on {
+            match world.view(id) {
+                Some(view) if seen.insert(id) => pending.push(view),
+                Some(_) => {}
+                None if rights.mapping(id.catalog()) != Ok(None) => {
+                    return Some(id.catalog().to_string());
+                }
+                None => {}
+            }
+        }
+    }
+    None
 }
 
 /// A check, planned over its view.

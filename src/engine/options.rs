@@ -6,7 +6,7 @@ use belvedere_connector::{Connector, Secret};
 use belvedere_sql::Options;
 
 use super::{limits, nearest};
-use crate::catalog::About;
+use crate::catalog::{About, Mapping};
 use crate::error::{Error, Result};
 use crate::views;
 
@@ -87,6 +87,49 @@ pub(super) fn absolute(url: &str, base_dir: &Path) -> Result<String> {
     let plain: std::path::PathBuf = base_dir.join(path).components().collect();
     let slash = if path.ends_with('/') { "/" } else { "" };
     Ok(format!("{prefix}{}{slash}", plain.display()))
+}
+
+/// The URL with another user in it.
+pub(super) fn as_user(url: &str, user: &str) -> Result<String> {
+    let no_user = || {
+        Error::invalid_with_help(
+            format!("sources of {}: have no users", scheme(url)),
+            "What is mapped is a user of a database",
+        )
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(no_user)?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let encoded = user.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    });
+    let user: String = encoded.collect();
+    Ok(format!("{scheme}://{user}@{host}{path}"))
+}
+
+/// The options of a mapping, checked: `user`, and those of the connector that are secrets.
+pub(super) fn of_mapping(connector: &dyn Connector, options: &Options) -> Result<Mapping> {
+    let known = connector.options();
+    let secrets = || known.iter().filter(|spec| spec.secret).map(|spec| spec.name);
+    let mut mapping = Mapping::default();
+    for (name, value) in options.iter() {
+        let text = value.text();
+        if name == "user" {
+            mapping.user = Some(text);
+        } else if secrets().any(|secret| secret == name) {
+            if !Secret::is_reference(&text) {
+                return Err(literal_secret(&name));
+            }
+            mapping.options.insert(name, text);
+        } else {
+            let names = secrets().chain(["user"]);
+            return Err(unknown_option(&name, "user mapping", names));
+        }
+    }
+    Ok(mapping)
 }
 
 /// A source's options, checked: those about people, those of every source, and the connector's own.

@@ -2,6 +2,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
@@ -12,6 +13,7 @@ use super::names::Names;
 use super::settings::Settings;
 use super::system;
 use crate::catalog::SystemTableProvider;
+use crate::federation::SourceTable;
 use crate::views::{Bounds, CopyTable};
 
 const MOST: NonZeroUsize = NonZeroUsize::new(500).expect("some");
@@ -79,7 +81,14 @@ impl Plans {
     }
 }
 
-/// Whether a plan reads nothing that is one session's, or one moment's: a system table, a version of a view.
+/// Whether it is read as somebody else than its source is defined.
+pub(super) fn is_mapped(provider: &Arc<dyn TableProvider>) -> bool {
+    let table = provider.downcast_ref::<SourceTable>();
+    table.is_some_and(|table| table.handle.mapped.is_some())
+}
+
+/// Whether a plan reads nothing that is one session's, or one moment's: a system table, a version of a view, a table as it is seen by a
+/// user of its source's.
 pub(super) fn is_of_all_sessions(plan: &LogicalPlan) -> bool {
     let mut is_so = true;
     let walked = plan.apply_with_subqueries(|node| {
@@ -87,7 +96,9 @@ pub(super) fn is_of_all_sessions(plan: &LogicalPlan) -> bool {
             let provider = source_as_provider(&scan.source);
             is_so &= provider.is_ok_and(|provider| {
                 let fixed = provider.downcast_ref::<CopyTable>();
-                !provider.is::<SystemTableProvider>() && !fixed.is_some_and(|copy| copy.is_fixed)
+                !provider.is::<SystemTableProvider>()
+                    && !fixed.is_some_and(|copy| copy.is_fixed)
+                    && !is_mapped(&provider)
             });
         }
         Ok(TreeNodeRecursion::Continue)

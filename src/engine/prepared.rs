@@ -298,9 +298,11 @@ impl Session {
         if let Some(template) = prepared.generic.template(planned)
             && let Some(fragment) = template.with(&given)
         {
+            // What is asked as somebody is told nobody else, nor again.
+            let asked = asked.as_ref().filter(|_| !template.is_mapped());
             let run = Box::pin(async {
                 // Who may not be told it again need not know.
-                let followed = asked.as_ref().and_then(|_| {
+                let followed = asked.and_then(|_| {
                     let tables = tables_asked(template.source(), template.fragment());
                     names.followed(&tables.collect::<Vec<_>>(), true)
                 });
@@ -311,7 +313,7 @@ impl Session {
                     followed,
                 })
             });
-            let once = Box::pin(self.told_once(asked.as_ref(), &settings, run));
+            let once = Box::pin(self.told_once(asked, &settings, run));
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}

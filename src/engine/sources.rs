@@ -1,11 +1,13 @@
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use belvedere_connector::{Connector, Source, SourceConfig, Table, TableRef};
 use datafusion::catalog::TableProvider;
+use lru::LruCache;
 
-use super::limits;
-use crate::catalog::{Discovery, SourceDefinition};
+use super::{limits, options};
+use crate::catalog::{Discovery, Mapping, SourceDefinition};
 use crate::error::Result;
 use crate::federation::{SourceDoor, SourceHandle, SourceTable};
 use crate::replication::Polled;
@@ -20,7 +22,12 @@ pub(super) struct LiveSource {
     /// What tells its changes: itself, or its tables being looked at again and again.
     pub followed: Arc<dyn Source>,
     providers: Mutex<HashMap<TableRef, Arc<dyn TableProvider>>>,
+    /// The same as users of the system's read it, by whose reading it is.
+    mapped: Mutex<LruCache<(Arc<str>, Mapping), Arc<LiveSource>>>,
 }
+
+/// Users that one source is opened for.
+const MOST_MAPPED: NonZeroUsize = NonZeroUsize::new(256).expect("some");
 
 impl LiveSource {
     /// Make the source without contacting the system.
@@ -53,7 +60,35 @@ impl LiveSource {
             connector: connector.name(),
             definition,
             providers: Mutex::default(),
+            mapped: Mutex::new(LruCache::new(MOST_MAPPED)),
         })
+    }
+
+    /// The same as it is read by somebody with this mapping. Nothing is contacted.
+    pub fn mapped(
+        &self,
+        connectors: &[Arc<dyn Connector>],
+        who: Arc<str>,
+        mapping: &Mapping,
+        known: Option<&Discovery>,
+    ) -> Result<Arc<Self>> {
+        let opened = || self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (who, mapping.clone());
+        if let Some(opened) = opened().get(&key) {
+            return Ok(opened.clone());
+        }
+        let mut definition = self.definition.as_ref().clone();
+        if let Some(user) = &mapping.user {
+            definition.url = options::as_user(&definition.url, user)?;
+        }
+        definition.options.extend(mapping.options.clone());
+        let connector = options::connector_of(connectors, &definition.url)?;
+        let mut own = Self::open(connector, Arc::new(definition), known)?;
+        let source = own.handle.source.clone();
+        own.handle = Arc::new(self.handle.mapped_to(key.0.clone(), source));
+        let own = Arc::new(own);
+        opened().put(key, own.clone());
+        Ok(own)
     }
 
     /// Read what the system has now.

@@ -35,6 +35,8 @@ pub struct SourceHandle {
     pub memory: Option<Arc<Memory>>,
     pub history: History,
     pub learned: Learned,
+    /// Whoever it is read as, if that is not as it is defined: what is asked so is nobody else's.
+    pub mapped: Option<Arc<str>>,
     contact: Mutex<Contact>,
 }
 
@@ -68,6 +70,7 @@ impl SourceHandle {
                 .map(|limit| Arc::new(Memory::new(limit))),
             history: History::default(),
             learned: Learned::default(),
+            mapped: None,
             place: source.place(),
             source,
             contact: Mutex::new(Contact {
@@ -78,10 +81,20 @@ impl SourceHandle {
         }
     }
 
+    /// The same system, read as somebody else. All wait at one gate for it.
+    pub fn mapped_to(&self, user: Arc<str>, source: Arc<dyn Source>) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            memory: self.memory.clone(),
+            mapped: Some(user),
+            ..Self::new(self.name.clone(), source, self.limits.clone())
+        }
+    }
+
     /// Whether one fragment can be about the tables of both: it can be asked of either.
     pub fn is_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.source, &other.source)
-            || (self.place.is_some() && self.place == other.place)
+        let is_same_place = self.place.is_some() && self.place == other.place;
+        Arc::ptr_eq(&self.source, &other.source) || (is_same_place && self.mapped == other.mapped)
     }
 
     /// Where it is: the same of all that are beside it.

@@ -39,6 +39,11 @@ impl Template {
         })
     }
 
+    /// Whether who answers is asked as somebody else than it is defined.
+    pub fn is_mapped(&self) -> bool {
+        self.handle.mapped.is_some()
+    }
+
     /// Who answers.
     pub fn source(&self) -> &str {
         &self.handle.name

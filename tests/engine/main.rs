@@ -6,6 +6,7 @@
 //! | `memory.rs` | [`InMemory`](memory::InMemory): an engine over a source in memory, whose commits the test makes |
 //! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
+//! | `mapped.rs` | sources that users read as users of their own |
 //! | `policies.rs` | policies and masks: nothing is told of what they hide |
 //! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
@@ -87,6 +88,8 @@ mod lake;
 mod limits;
 mod lineage;
 mod lookups;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod mapped;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod matrix;
 mod memory;

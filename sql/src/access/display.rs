@@ -175,6 +175,30 @@ impl Display for CreateMask {
     }
 }
 
+impl Display for CreateMapping {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let replace = when(self.or_replace, "OR REPLACE ");
+        write!(f, "CREATE {replace}USER MAPPING {}", self.of)?;
+        match self.options.is_empty() {
+            true => Ok(()),
+            false => write!(f, " WITH {}", self.options),
+        }
+    }
+}
+
+impl Display for DropMapping {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let if_exists = when(self.if_exists, "IF EXISTS ");
+        write!(f, "DROP USER MAPPING {if_exists}{}", self.of)
+    }
+}
+
+impl Display for Mapped {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "FOR {} ON SOURCE {}", self.to, Id(&self.source))
+    }
+}
+
 impl Display for Using {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.text.0 {

@@ -1,4 +1,4 @@
-//! Who may do what: users, roles, grants, policies, masks.
+//! Who may do what: users, roles, grants, policies, masks, mappings.
 //!
 //! A password given in a statement is shown by nothing: neither by the statement printed or debugged, nor by
 //! [`redacted`](crate::redacted) text, nor by an error.
@@ -7,6 +7,7 @@ use sqlparser::ast::{Expr, Ident};
 
 use crate::ast::{Called, SetValue, Verbatim};
 use crate::name::Name;
+use crate::options::Options;
 
 mod display;
 
@@ -363,6 +364,49 @@ pub struct CreateMask {
     pub grantees: Vec<Grantee>,
     /// What they see in place of the column.
     pub using: Using,
+}
+
+/// See [`Statement::CreateMapping`](crate::Statement::CreateMapping).
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "CREATE OR REPLACE USER MAPPING FOR ana ON SOURCE erp WITH (user = 'ana_k', password = 'env:ERP_ANA')";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateMapping {
+    /// Replace one that is there.
+    pub or_replace: bool,
+    /// Whose, and where.
+    pub of: Mapped,
+    /// `user`, and options of the source that are others for it.
+    pub options: Options,
+}
+
+/// See [`Statement::DropMapping`](crate::Statement::DropMapping).
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// let sql = "DROP USER MAPPING IF EXISTS FOR PUBLIC ON SOURCE erp";
+/// assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropMapping {
+    /// No error if there is none.
+    pub if_exists: bool,
+    /// Whose, and where.
+    pub of: Mapped,
+}
+
+/// Who is known as somebody at a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// A user, or a role: all who have it.
+    pub to: Grantee,
+    /// The source.
+    pub source: Ident,
 }
 
 /// `USING (…)`: an expression over the columns of a view. What it may contain is for the engine to say.

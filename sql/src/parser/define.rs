@@ -56,6 +56,9 @@ impl Cursor<'_> {
         }
         self.take(&["CREATE"]);
         self.take(&["OR", "REPLACE"]);
+        if self.ahead(&["USER", "MAPPING", "FOR"]) {
+            return self.create_mapping(or_replace);
+        }
         if self.ahead(&["UNIQUE", "INDEX"]) {
             let kind =
                 ErrorKind::Invalid("an index finds rows, and does not tell them apart".to_owned());
@@ -303,6 +306,11 @@ impl Cursor<'_> {
             return self.standard();
         }
         self.take(&["DROP"]);
+        if self.ahead(&["USER", "MAPPING", "FOR"])
+            || self.ahead(&["USER", "MAPPING", "IF", "EXISTS", "FOR"])
+        {
+            return self.drop_mapping();
+        }
         let object = self.expect_object()?;
         let materialized = self.is_materialized(object)?;
         let if_exists = self.take(&["IF", "EXISTS"]);

@@ -214,7 +214,7 @@ impl Cursor<'_> {
         Ok(grantees)
     }
 
-    fn grantee(&mut self) -> Result<Grantee> {
+    pub(super) fn grantee(&mut self) -> Result<Grantee> {
         // `TO ROLE sales`: a word in front of a name, never the name itself.
         let named = matches!(self.parser.peek_nth_token_ref(1).token, Token::Word(_))
             && !BEHIND_GRANTEES.iter().any(|word| self.is_word(1, word));

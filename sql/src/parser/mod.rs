@@ -6,6 +6,7 @@ mod cursor;
 mod define;
 mod grant;
 mod later;
+mod mapping;
 mod policy;
 mod role;
 mod session;

@@ -116,6 +116,7 @@ impl Context<'_> {
             access::remove(accounts, &name).map_err(|e| said(e, &*accounts))?;
             let to = crate::catalog::Grantee::Account(name);
             world.definitions.grants.retain(|(_, of), _| *of != to);
+            world.definitions.mappings.retain(|(_, of), _| *of != to);
         }
         Ok(match drop.called {
             RoleKind::User => "DROP USER",

@@ -10,6 +10,7 @@
 //! | `comment.rs` | `COMMENT ON` |
 //! | `account.rs` | `CREATE`, `ALTER`, `DROP USER` and `ROLE` |
 //! | `grant.rs` | `GRANT`, `REVOKE` |
+//! | `mapping.rs` | `CREATE`, `DROP USER MAPPING` |
 //! | `rule.rs` | `CREATE`, `DROP POLICY` and `MASK` |
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ mod account;
 mod comment;
 mod grant;
 mod index;
+mod mapping;
 mod renamed;
 mod rule;
 mod schema;
@@ -157,6 +159,8 @@ impl Context<'_> {
             Statement::CreatePolicy(create) => self.create_policy(world, create).await,
             Statement::CreateMask(create) => self.create_mask(world, create).await,
             Statement::DropPolicy(drop) => self.drop_rule(world, RuleKind::Policy, drop).await,
+            Statement::CreateMapping(create) => self.create_mapping(world, create),
+            Statement::DropMapping(drop) => Self::drop_mapping(world, drop),
             Statement::DropMask(drop) => self.drop_rule(world, RuleKind::Mask, drop).await,
             Statement::Other(other) => {
                 let text = other.to_string();

@@ -17,10 +17,11 @@ use self::scope::{Scope, unique};
 use super::lineage::Outline;
 use super::query::Planned;
 use super::settings::Settings;
+use super::sources::LiveSource;
 use super::told::SeenSoFar;
 use super::world::{Inner, World};
 use super::{nearest, query, system, versions};
-use crate::access::Identity;
+use crate::access::{Identity, Rights};
 use crate::catalog::{
     BUILT_IN, CATALOG, ObjectId, PG_CATALOG, Privilege, SystemTableProvider, ViewDefinition,
 };
@@ -484,12 +485,37 @@ impl Names {
             Error::Internal(format!("source {source} is defined but was not opened"))
         })?;
         let whole = world.whole_table(&id, table);
-        let provider = live.provider(&whole).await?;
+        let provider = match self.mapped(live)? {
+            None => live.provider(&whole).await?,
+            Some(own) => own.provider(&whole).await?,
+        };
         if is_written {
             return Ok(provider);
         }
         let columns = table.columns.iter().map(|column| &column.name);
         self.as_seen(&id, provider, columns).await
+    }
+
+    /// A source as whoever's rights count reads it. None: as it is defined.
+    fn mapped(&self, live: &LiveSource) -> Result<Option<Arc<LiveSource>>> {
+        let definitions = &self.root.definitions;
+        let source = &live.definition.name;
+        let rights = Rights {
+            definitions,
+            identity: &self.identity,
+        };
+        let mapping = rights.mapping(source).map_err(|_| {
+            Error::denied(
+                format!("source {source} is read by users of its own, and you are none"),
+                "A superuser makes you one: CREATE USER MAPPING FOR … ON SOURCE …",
+            )
+        })?;
+        let Some((mapping, who)) = mapping.zip(self.identity.name()) else {
+            return Ok(None);
+        };
+        let known = definitions.discoveries.get(source).map(Arc::as_ref);
+        let connectors = &self.inner.connectors;
+        live.mapped(connectors, who.clone(), mapping, known).map(Some)
     }
 
     fn refer(&self, id: ObjectId) {

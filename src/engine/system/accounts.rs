@@ -103,6 +103,26 @@ fn masks(names: &Names, rows: &mut Rows) {
     }
 }
 
+/// As whom users read sources. For superusers.
+pub(super) const MAPPINGS: Definition = Definition {
+    schema: SYSTEM,
+    name: "mappings",
+    columns: &[
+        always("source", Kind::Text),
+        // A user or role; PUBLIC: everybody.
+        always("grantee", Kind::Text),
+        // NULL: the source's own.
+        maybe("user", Kind::Text),
+    ],
+    rows: Fill::Known(mappings),
+};
+
+fn mappings(names: &Names, rows: &mut Rows) {
+    for ((source, to), mapping) in &names.world.definitions.mappings {
+        rows.push(row![source, to.to_string(), &mapping.user]);
+    }
+}
+
 fn told(to: &BTreeSet<Grantee>) -> Vec<String> {
     to.iter().map(ToString::to_string).collect()
 }

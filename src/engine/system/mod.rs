@@ -13,7 +13,7 @@
 //! | `lineage.rs` | `system.lineage` |
 //! | `advice.rs` | `system.statements`, `advice` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `results`, `fragments`, `subscriptions`, `settings` |
-//! | `accounts.rs` | `system.users`, `roles`, `grants`, `policies`, `masks` |
+//! | `accounts.rs` | `system.users`, `roles`, `grants`, `policies`, `masks`, `mappings` |
 //! | `types.rs` | types as SQL writes them |
 //! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 //! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
@@ -62,6 +62,7 @@ static ALL: &[Definition] = &[
     keys::TABLE_CONSTRAINTS,
     keys::KEYS,
     accounts::GRANTS,
+    accounts::MAPPINGS,
     accounts::MASKS,
     accounts::POLICIES,
     accounts::ROLES,
