@@ -380,8 +380,8 @@ async fn comments_and_ownership() {
 async fn later_statements_say_so() {
     let t = Fixture::new().await;
     for sql in [
-        "CREATE POLICY own ON erp.item USING (sku = 'x')",
-        "CREATE MASK m ON erp.item (name) USING ('x')",
+        "CREATE POLICY own ON erp.item FOR UPDATE USING (sku = 'x')",
+        "CREATE POLICY own ON erp.item AS RESTRICTIVE USING (sku = 'x')",
         "ALTER ROLE sales SET statement_timeout = '1s'",
         "SET push_float_sums = on",
         "INSERT INTO erp.item VALUES ('x') RETURNING sku",

@@ -27,7 +27,10 @@ async fn system_tables() {
     | belvedere | system             | indexes                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | keys                    | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | lineage                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | mappings                | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | masks                   | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | ownership               | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | policies                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | queries                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | results                 | SYSTEM     |              |            |             |         |          |
