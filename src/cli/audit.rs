@@ -14,7 +14,9 @@ fn verify(arguments: &Verify) -> Result<()> {
     let folder = arguments.data.join(FOLDER);
     if !arguments.data.is_dir() {
         let place = arguments.data.display();
-        return Err(Failure::usage(format!("there is no data directory {place}")));
+        return Err(Failure::usage(format!(
+            "there is no data directory {place}"
+        )));
     }
     let verified = audit::verify(&folder, &arguments.heads);
     let verified = verified.map_err(|e| Failure::new(e.to_string()))?;
@@ -48,5 +50,8 @@ fn summary(verified: &Verified) -> String {
         1 => "1 file".to_string(),
         files => format!("{files} files"),
     };
-    format!("records {first} to {} in {files}, {records} in all, are as they were written\nhead: {head}\n", head.seq)
+    format!(
+        "records {first} to {} in {files}, {records} in all, are as they were written\nhead: {head}\n",
+        head.seq
+    )
 }

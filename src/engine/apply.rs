@@ -100,9 +100,13 @@ impl Session {
 
 /// What files say that they define, as far as they can be read.
 fn named(files: &[SqlFile]) -> Vec<String> {
-    let statements = files.iter().filter_map(|file| belvedere_sql::parse(&file.text).ok());
+    let statements = files
+        .iter()
+        .filter_map(|file| belvedere_sql::parse(&file.text).ok());
     let statements = statements.flatten();
-    statements.flat_map(|spanned| audited::named(&spanned.statement)).collect()
+    statements
+        .flat_map(|spanned| audited::named(&spanned.statement))
+        .collect()
 }
 
 async fn apply(

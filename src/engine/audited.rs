@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use belvedere_sql::{Granted, Name, Statement, fold};
+use belvedere_sql::{Granted, Name, Spanned, Statement, fold};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
+use super::log::TEXT_BYTES;
 use super::session::Session;
 use crate::access::audit::{Audit, Event, Level, Origin, Record, Unaudited, without_secrets};
 use crate::catalog::ObjectId;
@@ -215,7 +216,11 @@ impl Audited {
             let refused = failed.is_some_and(|code| is_refusal(code, known.is_limited));
             let level = known.does.map_or(Level::All, Does::level);
             let level = if refused { Level::Definitions } else { level };
-            let rows = if known.is_query { Some(rows) } else { known.wrote };
+            let rows = if known.is_query {
+                Some(rows)
+            } else {
+                known.wrote
+            };
             let is_recorded = known.begun.is_some() || self.audit.takes(level);
             (is_recorded, rows)
         };
@@ -297,24 +302,12 @@ impl Session {
         transaction.as_ref().is_some_and(|t| t.world().is_some())
     }
 
-    /// A statement that was not understood is never carried out. That it was tried is recorded, if it was refused.
-    pub(super) fn tried<T>(
-        &self,
-        sql: &str,
-        statement: Option<&Statement>,
-        since: Instant,
-        result: Result<T>,
-    ) -> Result<T> {
+    /// A text that is no statement.
+    pub(super) fn unread<T>(&self, sql: &str, result: Result<T>) -> Result<T> {
         if let Err(e) = &result
             && let Some(audited) = Audited::new(self)
         {
-            if let Some(statement) = statement {
-                audited.is(statement, Does::of(statement));
-            }
-            self.limits(&audited);
-            let ms = since.elapsed().as_secs_f64() * 1e3;
-            let end = sql.floor_char_boundary(super::log::TEXT_BYTES.min(sql.len()));
-            audited.ended(&sql[..end], 0, Some(e.sqlstate()), ms);
+            audited.ended(beginning(sql), 0, Some(e.sqlstate()), 0.0);
         }
         result
     }
@@ -355,6 +348,51 @@ impl Session {
     }
 }
 
+/// A statement that is prepared, and not carried out. If that fails, it never is: that it was tried is recorded then.
+pub(super) struct Trying {
+    /// And its text.
+    tried: Option<(Audited, String)>,
+    since: Instant,
+}
+
+impl Trying {
+    pub fn begin(session: &Session, statement: &Spanned) -> Self {
+        let audited = Audited::new(session);
+        let tried = audited.map(|audited| {
+            audited.is(&statement.statement, Does::of(&statement.statement));
+            (audited, beginning(&statement.text).to_string())
+        });
+        Self {
+            tried,
+            since: Instant::now(),
+        }
+    }
+
+    /// Where its names are noted.
+    pub fn touched(&self) -> Arc<Touched> {
+        let tried = self.tried.as_ref();
+        tried
+            .map(|(audited, _)| audited.touched.clone())
+            .unwrap_or_default()
+    }
+
+    pub fn ended<T>(self, session: &Session, result: Result<T>) -> Result<T> {
+        if let Err(e) = &result
+            && let Some((audited, text)) = &self.tried
+        {
+            session.limits(audited);
+            let ms = self.since.elapsed().as_secs_f64() * 1e3;
+            audited.ended(text, 0, Some(e.sqlstate()), ms);
+        }
+        result
+    }
+}
+
+/// As much of a text as is kept of it.
+fn beginning(sql: &str) -> &str {
+    &sql[..sql.floor_char_boundary(TEXT_BYTES.min(sql.len()))]
+}
+
 impl From<Unaudited> for Error {
     fn from(e: Unaudited) -> Self {
         Self::Store {
@@ -391,6 +429,8 @@ pub(super) fn named(statement: &Statement) -> Vec<String> {
         Statement::RefreshView(refresh) => one(&refresh.name),
         Statement::CreateIndex(create) => one(&create.on),
         Statement::DropIndex(drop) => of(&drop.names),
+        Statement::CreateSchema(create) => one(&create.name),
+        Statement::AlterSchema(alter) => one(&alter.name),
         Statement::CommentOn(comment) => one(&comment.name),
         Statement::CreateUser(create) => one(&create.name),
         Statement::CreateRole(create) => one(&create.name),
@@ -434,7 +474,10 @@ fn shown(rows: &[&[ScalarValue]]) -> Vec<String> {
 
 fn cut(text: &str) -> Cow<'_, str> {
     match text.len() > VALUE_BYTES {
-        true => Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(VALUE_BYTES)])),
+        true => Cow::Owned(format!(
+            "{}…",
+            &text[..text.floor_char_boundary(VALUE_BYTES)]
+        )),
         false => Cow::Borrowed(text),
     }
 }

@@ -229,6 +229,13 @@ impl Running {
         self.audited.as_ref()
     }
 
+    /// It goes on as another statement, of which there is a record.
+    #[cfg(feature = "serve")]
+    pub fn passed_on(mut self) {
+        self.audited = None;
+        self.finished();
+    }
+
     pub fn rows(&self, count: usize) {
         self.entry.update(|progress| progress.rows += count as u64);
         self.counts.rows.fetch_add(count as u64, Ordering::Relaxed);

@@ -11,8 +11,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
+use futures::FutureExt;
 
 use super::answer::{Answer, batch_answer, deadline, status_schema, within};
+use super::audited::{Touched, Trying};
 use super::copies::tables_asked;
 use super::copy;
 use super::log::Running;
@@ -70,24 +72,25 @@ impl Prepared {
 impl Session {
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
-        let since = Instant::now();
         let statement = belvedere_sql::parse_one(sql).map_err(Error::from);
-        let statement = self.tried(sql, None, since, statement);
-        self.prepare_parsed(self.noted(statement)?)
-            .await
+        let statement = self.noted(statement);
+        self.prepare_parsed(self.unread(sql, statement)?).await
     }
 
     /// The same of one that has been read already.
     pub(crate) async fn prepare_parsed(&self, statement: Spanned) -> Result<Prepared> {
-        let since = Instant::now();
-        let tried = statement.clone();
-        let prepared = caught(Box::pin(self.understand(statement))).await;
-        let prepared = self.noted(prepared);
-        self.tried(&tried.text, Some(&tried.statement), since, prepared)
+        let trying = Trying::begin(self, &statement);
+        let touched = trying.touched();
+        let prepared = caught(Box::pin(self.understand(statement, touched))).await;
+        trying.ended(self, self.noted(prepared))
     }
 
-    async fn understand(&self, statement: Spanned) -> Result<Prepared> {
+    async fn understand(&self, statement: Spanned, touched: Arc<Touched>) -> Result<Prepared> {
         self.admits(&statement.statement)?;
+        let call = || Call {
+            touched: touched.clone(),
+            ..self.settings().into()
+        };
         let prepared = |schema, parameters, statement: Spanned, is_query| Prepared {
             sql: statement.text.clone(),
             schema,
@@ -104,7 +107,7 @@ impl Session {
             planned: None,
         };
         if let Statement::Query(query) = &statement.statement {
-            let names = self.names(self.settings());
+            let names = self.names(call());
             let known = match self.inner.plans.get(&statement.text, &names) {
                 Some(known) => known,
                 None => self.planned(query, &statement.text, names.clone()).await?,
@@ -127,18 +130,18 @@ impl Session {
             });
         }
         if let Statement::Copy(copy) = &statement.statement {
-            let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
+            let rows = copy::plan(self.names(call()), copy).await?.rows;
             let parameters = parameters(&rows)?;
             return Ok(prepared(copy::schema(), parameters, statement, true));
         }
         if let Statement::Subscribe(subscribe) = &statement.statement {
-            let names = self.names(self.settings());
+            let names = self.names(call());
             let planned = subscribe::plan(names, subscribe, &statement.text).await?;
             let schema = planned.order.schema;
             return Ok(prepared(schema, Vec::new(), statement, true));
         }
         if let Some(write) = write::of(&statement.statement) {
-            let planned = Box::pin(write::plan(self.names(self.settings()), write?)).await?;
+            let planned = Box::pin(write::plan(self.names(call()), write?)).await?;
             let parameters = parameters(&planned.rows)?;
             return Ok(Prepared {
                 inserts_values: planned.inserts_values(),
@@ -148,7 +151,7 @@ impl Session {
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
-                let answer = Box::pin(self.dispatch(&statement, self.settings().into())).await?;
+                let answer = Box::pin(self.dispatch(&statement, call())).await?;
                 Some(answer.schema)
             }
             _ => None,
@@ -220,7 +223,7 @@ impl Session {
         let running = self.begin(&prepared.sql);
         let result = caught(Box::pin(async {
             self.executes(prepared, &[values], &running).await?;
-            self.run_prepared(prepared, values, &running).await
+            self.run_prepared(prepared, values, &running).boxed().await
         }));
         self.settled(result.await, running)
     }
@@ -236,7 +239,7 @@ impl Session {
         let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
         let result = caught(Box::pin(async {
             self.executes(prepared, &rows, &running).await?;
-            self.run_write(prepared, &rows, &running).await
+            self.run_write(prepared, &rows, &running).boxed().await
         }));
         self.settled(result.await, running)
     }
@@ -403,7 +406,8 @@ impl Session {
                 names.join(", ")
             ))
         })?;
-        Box::pin(self.understand(belvedere_sql::parse_one(&sql)?)).await
+        let parsed = belvedere_sql::parse_one(&sql)?;
+        Box::pin(self.understand(parsed, Arc::default())).await
     }
 
     /// The statement as it is understood now; once, until that is otherwise again.
@@ -421,7 +425,8 @@ impl Session {
         if let Some(again) = known().clone().filter(is_current) {
             return Ok(again);
         }
-        let again = Arc::new(self.understand(prepared.statement.clone()).await?);
+        let again = self.understand(prepared.statement.clone(), Arc::default());
+        let again = Arc::new(again.await?);
         *known() = Some(again.clone());
         Ok(again)
     }

@@ -193,7 +193,9 @@ impl Guests {
             };
             audit.note(record.from(self.origin(from)));
         }
-        self.engine.logins().issue(user.map_or(ANYBODY, AsRef::as_ref))
+        self.engine
+            .logins()
+            .issue(user.map_or(ANYBODY, AsRef::as_ref))
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
 //! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
+//! | `audited.rs` | what of statements is recorded, and for whom |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |
 //! | `names.rs` | how names are resolved |
@@ -55,6 +56,7 @@
 mod access;
 mod advice;
 mod apply;
+mod audited;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod averages;
 #[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]

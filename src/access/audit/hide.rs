@@ -3,7 +3,14 @@ use std::borrow::Cow;
 use belvedere_sql::redacted;
 
 /// What an option's name has that is one.
-const SECRET: &[&str] = &["secret", "token", "password", "passwd", "credential", "_key"];
+const SECRET: &[&str] = &[
+    "secret",
+    "token",
+    "password",
+    "passwd",
+    "credential",
+    "_key",
+];
 const HIDDEN: &str = "…";
 
 /// A statement's text without what may be a secret: passwords, those in URLs, and literals that stand behind `=` and a name that
@@ -45,7 +52,9 @@ fn in_urls(text: &str) -> Vec<(usize, usize)> {
         let url = &url[..url.find(ends).unwrap_or(url.len())];
         let host = url.find(['/', '?']).unwrap_or(url.len());
         // A password may have an unescaped '/' or '@': rather too much than too little.
-        let at_sign = url.rfind('@').filter(|at| *at < host || url[..*at].contains(':'));
+        let at_sign = url
+            .rfind('@')
+            .filter(|at| *at < host || url[..*at].contains(':'));
         if let Some(at) = at_sign
             && let Some(colon) = url[..at].find(':')
         {
@@ -74,7 +83,7 @@ fn behind_names(text: &str, lower: &str) -> Vec<(usize, usize)> {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for (at, _) in text.match_indices('=') {
         let before = lower[..at].trim_end().trim_end_matches('"');
-        let name = before.rfind(|c| !is_of_name(c)).map_or(0, |end| {
+        let name = before.rfind(|c: char| !is_of_name(c)).map_or(0, |end| {
             end + before[end..].chars().next().map_or(1, char::len_utf8)
         });
         if !is_secret(&before[name..]) {

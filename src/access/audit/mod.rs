@@ -31,6 +31,8 @@ mod recovery;
 mod refusals;
 #[cfg(test)]
 mod tests;
+// Without the binary nobody asks.
+#[cfg(any(feature = "cli", test))]
 mod verify;
 mod writer;
 
@@ -39,6 +41,7 @@ pub use hide::without_secrets;
 pub use queue::{Audit, Unaudited};
 pub use read::Newest;
 pub use record::{Event, Level, Origin, Record};
+#[cfg(any(feature = "cli", test))]
 pub use verify::{Finding, Verified, verify};
 
 use std::io;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use super::recovery::{Recovered, recover};
 use super::record::{Event, Level, Record};
+use super::recovery::{Recovered, recover};
 use super::refusals::Refusals;
 use super::writer::Writer;
 use super::{AuditError, FOLDER, Head, Limits};
@@ -219,6 +219,7 @@ impl Audit {
 
     /// A refusal, of which there may be any number in no time: of those that are alike, and from one address, a few are recorded, which
     /// say how many they stand for.
+    #[cfg(feature = "serve")]
     pub fn note_refusal(&self, record: Record) {
         if let Some(kept) = &self.kept
             && let Some(record) = kept.shared.refusals.admits(record, Instant::now())
@@ -275,7 +276,9 @@ impl Audit {
         let thread = std::thread::Builder::new().name("audit".to_string());
         match thread.spawn(move || writer.run()) {
             Ok(thread) => *lock(&kept.thread) = Some(thread),
-            Err(e) => kept.shared.broken(format!("no thread can be made: {e}"), true),
+            Err(e) => kept
+                .shared
+                .broken(format!("no thread can be made: {e}"), true),
         }
         let version = env!("CARGO_PKG_VERSION");
         let detail = format!("belvedere {version}, level {}", self.level);
@@ -318,7 +321,10 @@ impl Shared {
         let mut queue = self.queue();
         if queue.lost > 0 {
             let lost = std::mem::take(&mut queue.lost);
-            let record = Record::of(Event::Lost, "records could not be written, and were too many");
+            let record = Record::of(
+                Event::Lost,
+                "records could not be written, and were too many",
+            );
             let record = Record {
                 count: Some(lost),
                 ..record

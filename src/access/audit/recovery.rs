@@ -51,21 +51,16 @@ pub fn recover(folder: &Path) -> Result<Recovered, AuditError> {
     let mut newest = None;
     for (number, path) in all.iter().rev() {
         let scanned = scan(path, noted).map_err(failed("read"))?;
-        let is_empty = scanned.last.is_none() && matches!(scanned.rest, Rest::Nothing);
-        // Made, and nothing written: the one before has the end.
-        if is_empty && *number != 1 {
-            newest = newest.or(Some(scanned));
+        let is_empty = scanned.last.is_none() && !matches!(scanned.rest, Rest::Damaged(..));
+        // Made, and nothing was written to its end: the one before has the end of the chain.
+        if is_empty && *number != 1 && newest.is_none() {
+            newest = Some(scanned);
             continue;
         }
-        let open = newest.unwrap_or(Scanned {
-            path: path.clone(),
-            last: None,
-            len: scanned.len,
-            highest: 0,
-            rest: Rest::Nothing,
-            noted: None,
-        });
-        return recovered(scanned, open.path, noted).map_err(failed("made whole"));
+        return recovered(scanned, newest, noted).map_err(failed("made whole"));
+    }
+    if let Some(empty) = newest {
+        return recovered(empty, None, noted).map_err(failed("made whole"));
     }
     let Some(noted) = noted.filter(|noted| noted.seq > 0) else {
         return Ok(Recovered::default());
@@ -131,8 +126,15 @@ fn scan(path: &Path, noted: Option<Head>) -> io::Result<Scanned> {
     Ok(scanned)
 }
 
-/// `open` is the file to go on in: that which was scanned, or an empty one behind it.
-fn recovered(scanned: Scanned, open: PathBuf, noted: Option<Head>) -> io::Result<Recovered> {
+/// `newest` is an empty file behind that which was scanned.
+fn recovered(
+    mut scanned: Scanned,
+    newest: Option<Scanned>,
+    noted: Option<Head>,
+) -> io::Result<Recovered> {
+    if newest.is_some() && matches!(scanned.rest, Rest::Torn) {
+        scanned.rest = Rest::Damaged(0, "its end is cut off".to_string());
+    }
     let name = files::name(&scanned.path);
     let last = scanned.last.unwrap_or_default();
     let end = noted.map_or(last.seq, |noted| noted.seq.max(last.seq));
@@ -169,23 +171,29 @@ fn recovered(scanned: Scanned, open: PathBuf, noted: Option<Head>) -> io::Result
             )));
         }
     }
+    let open = newest.unwrap_or(scanned);
+    let name = files::name(&open.path);
     let mut found = None;
-    if matches!(scanned.rest, Rest::Torn) {
-        let bytes = std::fs::read(&scanned.path)?;
-        let torn = &bytes[usize::try_from(scanned.len).unwrap_or(usize::MAX).min(bytes.len())..];
+    if matches!(open.rest, Rest::Torn) {
+        let bytes = std::fs::read(&open.path)?;
+        let torn = &bytes[usize::try_from(open.len)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len())..];
         let hash: [u8; 32] = Sha256::digest(torn).into();
         let count = torn.len();
         let hash = Head { seq: 0, hash }.to_string();
         let hash = hash.trim_start_matches("0:");
         found = Some(Record::of(
             Event::Torn,
-            format!("{name}: {count} bytes of a record that was not finished are cut off; their SHA-256 is {hash}"),
+            format!(
+                "{name}: {count} bytes of a record that was not finished are cut off; their SHA-256 is {hash}"
+            ),
         ));
-        let file = OpenOptions::new().write(true).open(&scanned.path)?;
-        file.set_len(scanned.len)?;
+        let file = OpenOptions::new().write(true).open(&open.path)?;
+        file.set_len(open.len)?;
         file.sync_all()?;
     }
-    let file = OpenOptions::new().append(true).open(&open)?;
+    let file = OpenOptions::new().append(true).open(&open.path)?;
     let len = file.metadata()?.len();
     Ok(Recovered {
         head: last,

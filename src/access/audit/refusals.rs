@@ -39,6 +39,7 @@ impl Default for Refusals {
 
 impl Refusals {
     /// The record to be made of it now, if any.
+    #[cfg(any(feature = "serve", test))]
     pub fn admits(&self, record: Record, now: Instant) -> Option<Record> {
         let alike = (
             record.address,

@@ -157,7 +157,11 @@ impl Check {
                 let what = match seq.checked_sub(last.seq + 1) {
                     Some(0) => format!("record {seq} follows another one than record {}", last.seq),
                     Some(1) => format!("record {} is missing before it", last.seq + 1),
-                    Some(_) => format!("records {} to {} are missing before it", last.seq + 1, seq - 1),
+                    Some(_) => format!(
+                        "records {} to {} are missing before it",
+                        last.seq + 1,
+                        seq - 1
+                    ),
                     None => format!("record {seq} comes behind record {}", last.seq),
                 };
                 self.find(Some(name), at, what);
@@ -223,7 +227,9 @@ impl Check {
         if seq > newest {
             let what = match newest {
                 0 => format!("{whose} head is of record {seq}, and there is none"),
-                _ => format!("the end is cut off: {whose} head is of record {seq}, and there are records up to {newest}"),
+                _ => format!(
+                    "the end is cut off: {whose} head is of record {seq}, and there are records up to {newest}"
+                ),
             };
             self.find(None, None, what);
         } else if self.begins.is_some_and(|begins| begins.seq >= seq) {

@@ -22,7 +22,7 @@ use self::compile::Compiler;
 use self::steps::{Run, Step};
 
 #[cfg(feature = "serve")]
-use super::answer::{Answer, batch_answer, deadline, settled, within};
+use super::answer::{Answer, batch_answer, deadline, within};
 #[cfg(feature = "serve")]
 use super::names::Names;
 #[cfg(feature = "serve")]
@@ -177,7 +177,7 @@ impl Session {
         }));
         match found.await {
             Ok(None) => {
-                running.finished();
+                running.passed_on();
                 Ok(None)
             }
             Ok(Some(answer)) => self.settled(Ok(answer), running).map(Some),

@@ -98,7 +98,9 @@ fn bound(filter: &Expr) -> Option<(&str, i64)> {
         ("at", ScalarValue::TimestampMicrosecond(Some(at), _)) => Some(*at),
         _ => None,
     };
-    least.filter(|_| is_bound).map(|least| (column.name(), least))
+    least
+        .filter(|_| is_bound)
+        .map(|least| (column.name(), least))
 }
 
 /// Whose records are shown.
@@ -132,7 +134,7 @@ impl PartitionStream for Records {
             newest: None,
         };
         let batches = futures::stream::try_unfold(reading, |reading| async move {
-            Ok(reading.next().await.map_err(DataFusionError::from)?)
+            reading.next().await.map_err(DataFusionError::from)
         });
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
     }
@@ -158,7 +160,7 @@ impl Reading {
         // Files are read where nobody waits for anything else.
         let read = tokio::task::spawn_blocking(move || {
             let batch = self.batch(&folder)?;
-            Ok(batch.map(|batch| (batch, self)))
+            Ok::<_, Error>(batch.map(|batch| (batch, self)))
         });
         let read = read.await;
         read.unwrap_or_else(|e| Err(Error::Internal(format!("the audit is not read: {e}"))))

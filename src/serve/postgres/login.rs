@@ -26,7 +26,13 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Option<Who>, Broken> {
     let noted = |refused: Option<Refused>| {
         let refused = refused.map(Turned::Refused);
-        logged_in(engine.audit(), Some(user), "scram", origin, refused.as_ref());
+        logged_in(
+            engine.audit(),
+            Some(user),
+            "scram",
+            origin,
+            refused.as_ref(),
+        );
     };
     if engine.audit().admits().await.is_err() {
         return refuse(wire, "58030", &Turned::Unaudited.to_string()).await;
