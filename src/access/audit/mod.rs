@@ -28,6 +28,7 @@ mod queue;
 mod read;
 mod record;
 mod recovery;
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod refusals;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::record::{Event, Level, Record};
 use super::recovery::{Recovered, recover};
 use super::refusals::Refusals;
-use super::writer::Writer;
+use super::writer::{ENOUGH, Writer};
 use super::{AuditError, FOLDER, Head, Limits};
 
 /// What may wait to be written, in bytes, before more is begun.
@@ -202,18 +202,24 @@ impl Audit {
         };
         let started = self.started(kept);
         let mut queue = kept.shared.queue();
+        let was_empty = queue.waiting.is_empty();
         for record in started {
             kept.shared.push(&mut queue, record);
         }
-        // Nothing was done of what is refused: that may be lost, and memory may not.
+        // Nothing was done of what is refused: that may be lost, and memory may not. What is about to be done was admitted.
         let waits = kept.shared.bytes.load(Ordering::Relaxed);
-        if waits > 2 * MOST_BYTES && kept.shared.is_broken.load(Ordering::Relaxed) {
+        let is_broken = kept.shared.is_broken.load(Ordering::Relaxed);
+        if is_broken && waits > 2 * MOST_BYTES && record.event != Event::Begun {
             queue.lost += 1;
             return 0;
         }
         let seq = kept.shared.push(&mut queue, record);
+        // Each time that it is woken costs more than the record.
+        let wakes = was_empty || queue.waiting.len() == ENOUGH;
         drop(queue);
-        kept.shared.wake.notify_one();
+        if wakes {
+            kept.shared.wake.notify_one();
+        }
         seq
     }
 

@@ -15,7 +15,7 @@ use super::{AuditError, Limits};
 /// What nobody waits for is written so late at most, with what comes meanwhile.
 const LINGERS: Duration = Duration::from_millis(50);
 /// Or once there is so much.
-const ENOUGH: usize = 1000;
+pub(super) const ENOUGH: usize = 1000;
 /// While records cannot be written, it is tried so often.
 const TRIES: Duration = Duration::from_millis(250);
 /// How often the head is noted beside the files, and in the log, while it moves.
