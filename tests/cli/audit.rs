@@ -17,7 +17,7 @@ fn ask(place: &Place, server: &Server, sql: &str) -> String {
 }
 
 fn verify(place: &Place, more: &[&str]) -> super::support::Said {
-    place.run(&[&["audit", "verify", "--data", "data"], more].concat())
+    place.run(&[&["audit", "verify", "--data", "data"][..], more].concat())
 }
 
 fn newest_file(place: &Place) -> PathBuf {

@@ -32,11 +32,12 @@ async fn logins_and_what_they_do_are_recorded_and_no_secret_is() {
         .await
         .unwrap();
     let session = engine.session();
+    let source = format!(
+        "CREATE SOURCE shop FROM 'sqlite:{}' WITH (writable = true)",
+        shop.display()
+    );
     for sql in [
-        &format!(
-            "CREATE SOURCE shop FROM 'sqlite:{}' WITH (writable = true)",
-            shop.display()
-        ),
+        source.as_str(),
         "CREATE VIEW hidden AS SELECT id FROM shop.orders",
         "CREATE USER root PASSWORD 'correct horse' SUPERUSER",
         "CREATE USER ana PASSWORD 'battery staple'",

@@ -43,7 +43,7 @@ pub use queue::{Audit, Unaudited};
 pub use read::Newest;
 pub use record::{Event, Level, Origin, Record};
 #[cfg(any(feature = "cli", test))]
-pub use verify::{Finding, Verified, verify};
+pub use verify::{Verified, verify};
 
 use std::io;
 use std::path::{Path, PathBuf};

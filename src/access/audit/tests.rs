@@ -37,7 +37,7 @@ fn written(records: u64) -> (TempDir, Head) {
     }
     drop(audit);
     let verified = verify(&folder(&dir), &[]).unwrap();
-    assert_eq!(verified.findings, []);
+    assert!(verified.findings.is_empty(), "{verified:?}");
     // And the one that says that it was started.
     assert_eq!(verified.records, records + 1);
     (dir, verified.head)
@@ -204,7 +204,7 @@ fn what_a_crash_has_torn_is_cut_off_and_said() {
     audit.note(record(1));
     drop(audit);
     let verified = verify(&folder(&dir), &[head]).unwrap();
-    assert_eq!(verified.findings, []);
+    assert!(verified.findings.is_empty(), "{verified:?}");
     assert!(verified.notices[0].contains("19 bytes"), "{verified:?}");
     assert_eq!(verified.head.seq, head.seq + 3);
 }
@@ -272,7 +272,7 @@ fn old_files_are_removed_and_that_is_no_damage() {
         }
         drop(audit);
         let verified = verify(&folder(&dir), &heads).unwrap();
-        assert_eq!(verified.findings, []);
+        assert!(verified.findings.is_empty(), "{verified:?}");
         assert!(
             verified.first.unwrap() > 1 && verified.files <= 6,
             "{verified:?}"
