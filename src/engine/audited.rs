@@ -130,6 +130,8 @@ struct Known {
     begun: Option<u64>,
     wrote: Option<u64>,
     is_query: bool,
+    /// It has had its effect, whether its answer is read or not.
+    is_done: bool,
     /// Whoever asks does not see all: what is there need not be there for him.
     is_limited: bool,
 }
@@ -183,6 +185,7 @@ impl Audited {
     pub fn answers(&self, is_query: bool, wrote: Option<u64>) {
         let mut known = self.known();
         known.is_query = is_query;
+        known.is_done = known.does.is_some_and(Does::has_effect);
         known.wrote = wrote;
     }
 
@@ -211,18 +214,18 @@ impl Audited {
 
     /// It has ended, with this SQLSTATE or well.
     pub fn ended(&self, sql: &str, rows: u64, failed: Option<&'static str>, ms: f64) {
-        let (is_recorded, rows) = {
+        let (is_recorded, failed, rows) = {
             let known = self.known();
+            let failed = failed.filter(|_| !known.is_done);
             let refused = failed.is_some_and(|code| is_refusal(code, known.is_limited));
             let level = known.does.map_or(Level::All, Does::level);
             let level = if refused { Level::Definitions } else { level };
-            let rows = if known.is_query {
-                Some(rows)
-            } else {
-                known.wrote
+            let rows = match known.is_query && !known.is_done {
+                true => Some(rows),
+                false => known.wrote,
             };
             let is_recorded = known.begun.is_some() || self.audit.takes(level);
-            (is_recorded, rows)
+            (is_recorded, failed, rows)
         };
         if !is_recorded {
             return;
