@@ -35,10 +35,11 @@ pub fn without_secrets(sql: &str) -> Cow<'_, str> {
         if start >= from {
             shown.push_str(&text[from..start]);
             shown.push_str(HIDDEN);
-            from = end;
         }
+        // They may overlap.
+        from = from.max(end);
     }
-    shown.push_str(&text[from..]);
+    shown.push_str(&text[from.min(text.len())..]);
     Cow::Owned(shown)
 }
 
