@@ -51,6 +51,7 @@ pub mod serve;
 #[doc(hidden)]
 pub mod store;
 mod views;
+pub use access::audit::Level as AuditLevel;
 pub use engine::{Answer, Engine, EngineBuilder, Prepared, Session, Settings};
 pub use error::{Error, Kind, Result, SubscriptionEnd};
 pub use freshness::{Freshness, Origin, Part};

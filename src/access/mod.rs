@@ -14,11 +14,13 @@
 //! | `throttle.rs` | `Throttle`: logins that fail are limited, before anything is hashed |
 //! | `tokens.rs` | `Tokens`: what stands for a login for a while |
 //! | `door.rs` | [`Logins`]: all of it together, as servers use it |
+//! | [`audit`] | who did what, so that nobody can change it unseen |
 //!
 //! *Invariants:* nothing here knows a protocol, a plan or a session. No password is kept, and no verifier or token is shown by
 //! `Debug`. Secrets are compared in constant time. What is remembered of clients that did not log in is bounded.
 
 mod accounts;
+pub mod audit;
 mod barrier;
 // Without servers nobody logs in.
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Format;
+use crate::access::audit::{Head, Level};
 use crate::engine::bytes;
 
 /// One SQL over the systems a company runs on: databases and files become catalogs of tables, and a query joins them
@@ -45,6 +46,7 @@ pub enum Command {
     Sql(Sql),
     Apply(Apply),
     Check(Check),
+    Audit(Audit),
 }
 
 /// Build a small company with its systems, show what one SQL over them answers, and serve it.
@@ -123,6 +125,16 @@ pub struct Serve {
     /// What answers may take that are kept for who asks the same within `max_staleness`; 0 for none.
     #[arg(long, value_name = "SIZE", default_value = "64MB", value_parser = size)]
     pub result_cache: usize,
+    /// What the audit in the data directory records: none, logins, definitions (and what was refused), writes, all. Each has
+    /// what is before it, too.
+    #[arg(long, value_name = "LEVEL", default_value = "writes", value_parser = level)]
+    pub audit: Level,
+    /// Record the values of statements' parameters, too.
+    #[arg(long)]
+    pub audit_parameters: bool,
+    /// What records may take; then the oldest are removed.
+    #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = size)]
+    pub audit_limit: usize,
 }
 
 /// Ask: a shell, or statements from the command line and from files.
@@ -200,6 +212,36 @@ pub struct Check {
     pub place: Where,
 }
 
+/// Look after the audit of a data directory, which a server may be writing meanwhile.
+#[derive(Debug, Args)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    Verify(Verify),
+}
+
+/// Check that every record is as it was written, and that none is missing.
+///
+/// Each record has the SHA-256 of the one before it. A record that was changed, removed or put in is found by that; an end that
+/// was cut off is found by the heads in the server's log. It fails (1) if anything is found.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  belvedere audit verify --data ./data
+  belvedere audit verify --data ./data --head 1024:5f0c…     as the server's log has it")]
+pub struct Verify {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A head from the log: the record of this number has this hash. May be given several times.
+    #[arg(long = "head", value_name = "SEQ:HASH", value_parser = head)]
+    pub heads: Vec<Head>,
+}
+
 /// Which engine.
 #[derive(Debug, Args)]
 pub struct Where {
@@ -221,6 +263,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     };
     text.parse()
         .map_err(|_| "write an IP address and a port: 127.0.0.1:50051 or [::1]:50051".to_string())
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse()
+}
+
+fn head(text: &str) -> Result<Head, String> {
+    text.parse()
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -18,10 +18,12 @@
 //! | `progress.rs` | what takes longer than a second |
 //! | `apply.rs` | `apply` and `check` |
 //! | `serve.rs` | `serve` |
+//! | `audit.rs` | `audit verify` |
 //! | `demo/` | `demo`: the company, its systems, the tour |
 
 mod apply;
 mod args;
+mod audit;
 mod demo;
 mod failure;
 mod floats;
@@ -60,7 +62,13 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     let log = tracing_subscriber::EnvFilter::try_from_env("BELVEDERE_LOG");
-    let log = log.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    let log = log.unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new(match &command {
+            // The heads of the audit are to be found elsewhere than in the audit.
+            Command::Serve(_) => "error,belvedere::access::audit=info",
+            _ => "error",
+        })
+    });
     tracing_subscriber::fmt()
         .with_env_filter(log)
         .with_writer(std::io::stderr)
@@ -73,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sql(arguments) => script::run(&runtime, arguments),
         Command::Apply(arguments) => runtime.block_on(apply::apply(arguments)),
         Command::Check(arguments) => runtime.block_on(apply::check(arguments)),
+        Command::Audit(arguments) => audit::run(arguments),
     };
     // A read that does not notice its cancellation must not keep the process.
     runtime.shutdown_background();

@@ -23,12 +23,15 @@ pub async fn run(arguments: Serve) -> Result<()> {
     let builder = Engine::builder().data_dir(&arguments.data);
     let builder = builder
         .kept_memory_limit(arguments.kept_memory_limit)
-        .result_cache(arguments.result_cache);
+        .result_cache(arguments.result_cache)
+        .audit(arguments.audit)
+        .audit_parameters(arguments.audit_parameters)
+        .audit_limit(arguments.audit_limit as u64);
     let engine = cancellable(async { Ok(builder.open().await?) }).await?;
     let servers = Servers {
         flight: FlightServer::bind(engine.clone(), arguments.flight, options.clone()).await?,
         postgres: PostgresServer::bind(engine.clone(), arguments.postgres, options.clone()).await?,
-        http: HttpServer::bind(engine, arguments.http, options).await?,
+        http: HttpServer::bind(engine.clone(), arguments.http, options).await?,
     };
     // Who started it may have stopped reading; the clients have not.
     let _ = say(&format!(
@@ -36,7 +39,10 @@ pub async fn run(arguments: Serve) -> Result<()> {
         arguments.data.display(),
         servers.addresses()
     ));
-    servers.until_told().await
+    let ended = servers.until_told().await;
+    // Something may still hold the engine: what was recorded is written whether it does or not.
+    engine.audit().close();
+    ended
 }
 
 /// What listens for clients.

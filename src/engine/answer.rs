@@ -154,6 +154,10 @@ pub(super) fn settled(result: Result<Answer>, running: Running) -> Result<Answer
         }
     };
     running.served(&answer.freshness);
+    if let Some(audited) = running.audited() {
+        let wrote = answer.wrote.as_ref().map(|wrote| wrote.rows);
+        audited.answers(answer.is_query, wrote);
+    }
     let schema = answer.schema.clone();
     let start = (answer.stream, running);
     let stream = futures::stream::unfold(start, |(mut stream, running)| async move {

@@ -10,6 +10,7 @@ use belvedere_sql::{
     Value, Verbatim, fold, ident,
 };
 
+use super::audited::{self, Does};
 use super::define::Context;
 use super::session::Session;
 use super::settings::Settings;
@@ -82,9 +83,30 @@ impl Located<'_> {
 impl Session {
     /// Validate files of definitions against the live sources, and apply their difference with what runs, all or nothing.
     pub async fn apply(&self, files: Vec<SqlFile>, options: ApplyOptions) -> Result<Vec<Change>> {
-        let identity = self.permits_all("apply and check files of definitions")?;
-        apply(&self.inner, &identity, files, options).await
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let (verb, does) = match options.check_only {
+            true => ("CHECK", Does::Reads),
+            false => ("APPLY", Does::Defines),
+        };
+        let (record, named) = (format!("{verb} {}", names.join(", ")), named(&files));
+        let work = async {
+            let identity = self.permits_all("apply and check files of definitions")?;
+            apply(&self.inner, &identity, files, options).await
+        };
+        // In a box, as the statements' are.
+        Box::pin(self.with_record(&record, named, does, work)).await
     }
+}
+
+/// What files say that they define, as far as they can be read.
+fn named(files: &[SqlFile]) -> Vec<String> {
+    let statements = files
+        .iter()
+        .filter_map(|file| belvedere_sql::parse(&file.text).ok());
+    let statements = statements.flatten();
+    statements
+        .flat_map(|spanned| audited::named(&spanned.statement))
+        .collect()
 }
 
 async fn apply(

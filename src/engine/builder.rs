@@ -14,12 +14,16 @@ use super::sources::LiveSource;
 use super::world::{Inner, World};
 use super::{Engine, connectors, dialect, kept, upstream};
 use crate::access::Logins;
+use crate::access::audit::{Audit, Level, Limits};
 use crate::catalog::{CATALOG, Store};
 use crate::error::{Error, Result};
 use crate::exact;
 use crate::freshness::{self, Results};
 use crate::memory::{DEFAULT_LIMIT, Memory};
 use crate::views::Views;
+
+/// Bytes of the audit that are kept.
+pub(crate) const AUDIT_LIMIT: u64 = 1 << 30;
 
 /// Opens an [`Engine`].
 #[derive(Debug, Default)]
@@ -29,6 +33,9 @@ pub struct EngineBuilder {
     memory_limit: Option<usize>,
     kept_memory_limit: Option<usize>,
     result_cache: Option<usize>,
+    audit: Level,
+    audit_parameters: bool,
+    audit_limit: Option<u64>,
     connectors: Vec<Arc<dyn Connector>>,
     functions: Vec<ScalarUDF>,
 }
@@ -69,6 +76,27 @@ impl EngineBuilder {
     #[must_use]
     pub fn result_cache(mut self, bytes: usize) -> Self {
         self.result_cache = Some(bytes);
+        self
+    }
+
+    /// Which statements are recorded in the data directory: [`Level::Writes`] by default. Without a data directory none is.
+    #[must_use]
+    pub fn audit(mut self, level: Level) -> Self {
+        self.audit = level;
+        self
+    }
+
+    /// Record the values of statements' parameters, too.
+    #[must_use]
+    pub fn audit_parameters(mut self, recorded: bool) -> Self {
+        self.audit_parameters = recorded;
+        self
+    }
+
+    /// Bytes of records that are kept, about; then the oldest are removed. 1 GB by default.
+    #[must_use]
+    pub fn audit_limit(mut self, bytes: u64) -> Self {
+        self.audit_limit = Some(bytes);
         self
     }
 
@@ -119,8 +147,19 @@ impl EngineBuilder {
         let views = Arc::new(Views::new(self.data_dir.as_deref(), durable, memory)?);
         let results = Results::new(self.result_cache.unwrap_or(freshness::DEFAULT_LIMIT));
         let logins = Logins::new(store.secret()?);
+        let audit = match &self.data_dir {
+            Some(path) => {
+                let limits = Limits::of(self.audit_limit.unwrap_or(AUDIT_LIMIT));
+                let audit = Audit::open(path, self.audit, self.audit_parameters, limits);
+                audit.map_err(|e| Error::Store {
+                    message: e.to_string(),
+                    help: None,
+                })?
+            }
+            None => Audit::default(),
+        };
         let inner = Inner::new(
-            store, connectors, base_dir, state, views, results, logins, world,
+            store, connectors, base_dir, state, views, results, logins, audit, world,
         );
         let inner = Arc::new(inner);
         kept::start(&inner).await;

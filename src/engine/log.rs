@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use belvedere_connector::Spent;
 
+use super::audited::Audited;
 use crate::freshness::Freshness;
 
 /// Statements kept.
 const KEPT: usize = 10_000;
 /// Bytes of a statement's text kept.
-const TEXT_BYTES: usize = 16 << 10;
+pub(super) const TEXT_BYTES: usize = 16 << 10;
 
 /// Upper bounds in milliseconds of how long statements took, as they are counted; those that took longer have a count of their own.
 pub(super) const BOUNDS_MS: [f64; 12] = [
@@ -129,8 +130,8 @@ pub(super) enum RunState {
 }
 
 impl QueryLog {
-    /// A statement of a user. No password is kept of it.
-    pub fn begin(&self, sql: &str, user: Option<Arc<str>>) -> Running {
+    /// A statement of a user, of which there is a record or not. No password is kept of it.
+    pub fn begin(&self, sql: &str, user: Option<Arc<str>>, audited: Option<Audited>) -> Running {
         let end = sql.floor_char_boundary(TEXT_BYTES.min(sql.len()));
         // What is behind is not looked at: a text may be long.
         let mut text = belvedere_sql::redacted(&sql[..end]).into_owned();
@@ -160,6 +161,7 @@ impl QueryLog {
         Running {
             entry,
             counts: self.counts.clone(),
+            audited,
         }
     }
 
@@ -208,12 +210,30 @@ impl Entry {
 pub(super) struct Running {
     entry: Arc<Entry>,
     counts: Arc<Counts>,
+    audited: Option<Audited>,
 }
 
 impl Running {
     /// To be told how long sources are at work for it.
     pub fn spent(&self) -> &Arc<Spent> {
         &self.entry.spent
+    }
+
+    /// Its text, as it is shown.
+    pub fn sql(&self) -> &str {
+        &self.entry.sql
+    }
+
+    /// None: there is no record of it.
+    pub fn audited(&self) -> Option<&Audited> {
+        self.audited.as_ref()
+    }
+
+    /// It goes on as another statement, of which there is a record.
+    #[cfg(feature = "serve")]
+    pub fn passed_on(mut self) {
+        self.audited = None;
+        self.finished();
     }
 
     pub fn rows(&self, count: usize) {
@@ -231,19 +251,33 @@ impl Running {
 
     pub fn finished(&self) {
         let counts = &self.counts;
-        self.end(&counts.finished, |ms| RunState::Finished { ms });
+        self.end(&counts.finished, None, |ms| RunState::Finished { ms });
     }
 
-    pub fn failed(&self, error: &crate::Error) {
-        let error = error.to_string();
+    pub fn failed(&self, failed: &crate::Error) {
+        let error = failed.to_string();
         let counts = &self.counts;
-        self.end(&counts.failed, |ms| RunState::Failed { ms, error });
+        let code = Some(failed.sqlstate());
+        self.end(&counts.failed, code, |ms| RunState::Failed { ms, error });
     }
 
-    fn end(&self, how: &AtomicU64, state: impl FnOnce(f64) -> RunState) {
+    fn end(
+        &self,
+        how: &AtomicU64,
+        failed: Option<&'static str>,
+        state: impl FnOnce(f64) -> RunState,
+    ) {
         let ms = self.entry.elapsed_ms();
-        if self.entry.update(|progress| progress.state = state(ms)) {
+        let mut rows = 0;
+        let ends = self.entry.update(|progress| {
+            progress.state = state(ms);
+            rows = progress.rows;
+        });
+        if ends {
             self.counts.ended(how, ms);
+            if let Some(audited) = &self.audited {
+                audited.ended(&self.entry.sql, rows, failed, ms);
+            }
         }
     }
 }
@@ -251,6 +285,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let counts = &self.counts;
-        self.end(&counts.cancelled, |ms| RunState::Cancelled { ms });
+        let code = Some(crate::Error::Cancelled.sqlstate());
+        self.end(&counts.cancelled, code, |ms| RunState::Cancelled { ms });
     }
 }

@@ -49,6 +49,7 @@
 //! | `connectors.rs` | the connectors of this build |
 //! | `lineage.rs` | which columns a view's columns are computed from |
 //! | `log.rs` | what ran: `system.queries` |
+//! | `audited.rs` | what the audit is told of a statement |
 //! | `dialect/` | what PostgreSQL's users mean, where DataFusion takes it otherwise |
 //! | `system/` | the system tables |
 //! | `versions.rs` | `VERSION AS OF` |
@@ -57,6 +58,7 @@
 mod answer;
 mod apply;
 mod assigned;
+mod audited;
 mod builder;
 mod conjuncts;
 mod connectors;
@@ -109,6 +111,8 @@ mod written;
 
 use std::sync::Arc;
 
+#[cfg(feature = "serve")]
+use crate::access::audit::Audit;
 #[cfg(feature = "serve")]
 use crate::access::{Accounts, Logins};
 pub use answer::Answer;
@@ -172,6 +176,12 @@ impl Engine {
     #[cfg(feature = "serve")]
     pub(crate) fn logins(&self) -> &Logins {
         &self.inner.logins
+    }
+
+    /// Where it is recorded who did what.
+    #[cfg(feature = "serve")]
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
     }
 
     /// Users and roles, as they are now.

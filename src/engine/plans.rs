@@ -8,6 +8,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use lru::LruCache;
 
+use super::audited::Touched;
 use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::settings::Settings;
@@ -49,6 +50,8 @@ pub(super) struct Known {
     /// Of the views that it reads.
     pub bounds: Bounds,
     pub generic: Arc<Generic>,
+    /// What it names, and what is applied to it.
+    pub touched: Arc<Touched>,
 }
 
 impl Plans {

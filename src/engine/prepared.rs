@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use belvedere_connector::{Code, Spent};
+use belvedere_connector::Code;
 use belvedere_sql::{Change, Spanned, Statement};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
+use futures::FutureExt;
 
-use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
+use super::answer::{Answer, batch_answer, deadline, status_schema, within};
+use super::audited::{Touched, Trying};
 use super::copies::tables_asked;
 use super::copy;
+use super::log::Running;
 use super::lookup::{Generic, Lookup};
 use super::names::{Call, Caller, Names};
 use super::panics::caught;
@@ -69,19 +72,25 @@ impl Prepared {
 impl Session {
     /// Understand a statement without running it.
     pub async fn prepare(&self, sql: &str) -> Result<Prepared> {
-        let statement = belvedere_sql::parse_one(sql);
-        self.prepare_parsed(self.noted(statement.map_err(Error::from))?)
-            .await
+        let statement = belvedere_sql::parse_one(sql).map_err(Error::from);
+        let statement = self.noted(statement);
+        self.prepare_parsed(self.unread(sql, statement)?).await
     }
 
     /// The same of one that has been read already.
     pub(crate) async fn prepare_parsed(&self, statement: Spanned) -> Result<Prepared> {
-        let prepared = caught(Box::pin(self.understand(statement))).await;
-        self.noted(prepared)
+        let trying = Trying::begin(self, &statement);
+        let touched = trying.touched();
+        let prepared = caught(Box::pin(self.understand(statement, touched))).await;
+        trying.ended(self, self.noted(prepared))
     }
 
-    async fn understand(&self, statement: Spanned) -> Result<Prepared> {
+    async fn understand(&self, statement: Spanned, touched: Arc<Touched>) -> Result<Prepared> {
         self.admits(&statement.statement)?;
+        let call = || Call {
+            touched: touched.clone(),
+            ..self.settings().into()
+        };
         let prepared = |schema, parameters, statement: Spanned, is_query| Prepared {
             sql: statement.text.clone(),
             schema,
@@ -98,7 +107,7 @@ impl Session {
             planned: None,
         };
         if let Statement::Query(query) = &statement.statement {
-            let names = self.names(self.settings());
+            let names = self.names(call());
             let known = match self.inner.plans.get(&statement.text, &names) {
                 Some(known) => known,
                 None => self.planned(query, &statement.text, names.clone()).await?,
@@ -106,6 +115,7 @@ impl Session {
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let caller = Caller {
                 snapshot: None,
+                touched: known.touched.clone(),
                 ..names.caller.clone()
             };
             let names = names.asked_by(caller);
@@ -120,18 +130,18 @@ impl Session {
             });
         }
         if let Statement::Copy(copy) = &statement.statement {
-            let rows = copy::plan(self.names(self.settings()), copy).await?.rows;
+            let rows = copy::plan(self.names(call()), copy).await?.rows;
             let parameters = parameters(&rows)?;
             return Ok(prepared(copy::schema(), parameters, statement, true));
         }
         if let Statement::Subscribe(subscribe) = &statement.statement {
-            let names = self.names(self.settings());
+            let names = self.names(call());
             let planned = subscribe::plan(names, subscribe, &statement.text).await?;
             let schema = planned.order.schema;
             return Ok(prepared(schema, Vec::new(), statement, true));
         }
         if let Some(write) = write::of(&statement.statement) {
-            let planned = Box::pin(write::plan(self.names(self.settings()), write?)).await?;
+            let planned = Box::pin(write::plan(self.names(call()), write?)).await?;
             let parameters = parameters(&planned.rows)?;
             return Ok(Prepared {
                 inserts_values: planned.inserts_values(),
@@ -141,7 +151,7 @@ impl Session {
         let rows = match &statement.statement {
             Statement::Explain(_) => Some(explain::schema()),
             Statement::Show(_) | Statement::Describe { .. } | Statement::DescribeQuery(_) => {
-                let answer = Box::pin(self.dispatch(&statement, self.settings().into())).await?;
+                let answer = Box::pin(self.dispatch(&statement, call())).await?;
                 Some(answer.schema)
             }
             _ => None,
@@ -173,6 +183,7 @@ impl Session {
             lookup: lookup.map(Arc::new),
             bounds: planned.bounds()?,
             generic: Arc::default(),
+            touched: names.caller.touched.clone(),
             plan: planned.plan,
             schema,
             parameters,
@@ -209,13 +220,12 @@ impl Session {
         prepared: &Prepared,
         values: &[ScalarValue],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql, self.user());
-        let result = caught(Box::pin(self.run_prepared(
-            prepared,
-            values,
-            running.spent(),
-        )));
-        settled(self.noted(result.await), running)
+        let running = self.begin(&prepared.sql);
+        let result = caught(Box::pin(async {
+            self.executes(prepared, &[values], &running).await?;
+            self.run_prepared(prepared, values, &running).boxed().await
+        }));
+        self.settled(result.await, running)
     }
 
     /// Execute an INSERT [of values](Prepared::inserts_values) with each of these rows of values, as one write: all of them are there
@@ -225,20 +235,35 @@ impl Session {
         prepared: &Prepared,
         rows: &[Vec<ScalarValue>],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql, self.user());
+        let running = self.begin(&prepared.sql);
         let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
-        let result = caught(Box::pin(self.run_write(prepared, &rows, running.spent())));
-        settled(self.noted(result.await), running)
+        let result = caught(Box::pin(async {
+            self.executes(prepared, &rows, &running).await?;
+            self.run_write(prepared, &rows, &running).boxed().await
+        }));
+        self.settled(result.await, running)
+    }
+
+    /// It is about to be executed with these rows of values.
+    pub(super) async fn executes(
+        &self,
+        prepared: &Prepared,
+        rows: &[&[ScalarValue]],
+        running: &Running,
+    ) -> Result<()> {
+        let statement = &prepared.statement.statement;
+        self.about_to(running.audited(), running.sql(), statement, rows)
+            .await
     }
 
     async fn run_prepared(
         &self,
         prepared: &Prepared,
         values: &[ScalarValue],
-        spent: &Arc<Spent>,
+        running: &Running,
     ) -> Result<Answer> {
         if write::of(&prepared.statement.statement).is_some() {
-            return Box::pin(self.run_write(prepared, &[values], spent)).await;
+            return Box::pin(self.run_write(prepared, &[values], running)).await;
         }
         let (given, others) = typed::fit(&prepared.parameters, values)?;
         for ((name, taken), value) in prepared.parameters.iter().zip(values) {
@@ -252,13 +277,10 @@ impl Session {
         }
         if !others.is_empty() {
             let again = self.understood_with(prepared, &others).await?;
-            return Box::pin(self.run_prepared(&again, values, spent)).await;
+            return Box::pin(self.run_prepared(&again, values, running)).await;
         }
         let settings = self.settings();
-        let call = Call {
-            settings: settings.clone(),
-            spent: spent.clone(),
-        };
+        let call = Call::of(running, settings.clone());
         let (ast, planned) = match (&prepared.statement.statement, &prepared.planned) {
             (Statement::Query(ast), Some(planned)) => (ast, planned),
             (Statement::Copy(copy), _) => {
@@ -272,7 +294,10 @@ impl Session {
         if !names.are_those_of(planned) {
             let again = self.understood_again(prepared, &names).await?;
             as_prepared(&prepared.schema, &again.schema)?;
-            return Box::pin(self.run_prepared(&again, values, spent)).await;
+            return Box::pin(self.run_prepared(&again, values, running)).await;
+        }
+        if let Some(audited) = running.audited() {
+            audited.touches(&planned.names.caller.touched);
         }
         // Of the whole: what the short way has waited for, the long way does not wait for again.
         let deadline = deadline(&settings);
@@ -341,7 +366,7 @@ impl Session {
         &self,
         prepared: &Prepared,
         rows: &[&[ScalarValue]],
-        spent: &Arc<Spent>,
+        running: &Running,
     ) -> Result<Answer> {
         let statement = &prepared.statement.statement;
         self.admits(statement)?;
@@ -364,12 +389,9 @@ impl Session {
                 }
             }
             let again = self.understood_with(prepared, &others).await?;
-            return Box::pin(self.run_write(&again, rows, spent)).await;
+            return Box::pin(self.run_write(&again, rows, running)).await;
         }
-        let call = Call {
-            settings: self.settings(),
-            spent: spent.clone(),
-        };
+        let call = Call::of(running, self.settings());
         Box::pin(self.write(write, call, values)).await
     }
 
@@ -386,7 +408,8 @@ impl Session {
                 names.join(", ")
             ))
         })?;
-        Box::pin(self.understand(belvedere_sql::parse_one(&sql)?)).await
+        let parsed = belvedere_sql::parse_one(&sql)?;
+        Box::pin(self.understand(parsed, Arc::default())).await
     }
 
     /// The statement as it is understood now; once, until that is otherwise again.
@@ -404,7 +427,8 @@ impl Session {
         if let Some(again) = known().clone().filter(is_current) {
             return Ok(again);
         }
-        let again = Arc::new(self.understand(prepared.statement.clone()).await?);
+        let again = self.understand(prepared.statement.clone(), Arc::default());
+        let again = Arc::new(again.await?);
         *known() = Some(again.clone());
         Ok(again)
     }

@@ -13,7 +13,9 @@ use sqlparser::ast;
 use super::answer::{
     Answer, batch_answer, deadline, limited, settled, status, streamed, timed_out, within,
 };
+use super::audited::Audited;
 use super::copy::{self, Copying};
+use super::log::Running;
 use super::names::{Call, Caller, Names};
 use super::panics::caught;
 use super::prepared::bound;
@@ -26,6 +28,7 @@ use super::world::{Inner, World};
 use super::written::Written;
 use super::{explain, labels, results, show, subscribe, write};
 use crate::access::Identity;
+use crate::access::audit::Origin;
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::freshness::{Freshness, Question, Token};
@@ -50,6 +53,8 @@ pub(crate) enum Who {
 pub struct Session {
     pub(super) inner: Arc<Inner>,
     who: Who,
+    /// Where its next statement comes from.
+    origin: Origin,
     /// Whoever sets one makes them anew: a statement keeps what it began with.
     settings: Arc<Mutex<Arc<Settings>>>,
     /// Sources give their places to sessions in turn.
@@ -66,6 +71,7 @@ impl Session {
         Self {
             inner,
             who,
+            origin: Origin::default(),
             settings: Arc::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
@@ -78,7 +84,37 @@ impl Session {
     /// Another session of the same user.
     #[cfg(feature = "serve")]
     pub(crate) fn another(&self) -> Self {
-        Self::new(self.inner.clone(), self.who.clone())
+        Self::new(self.inner.clone(), self.who.clone()).coming_from(self.origin)
+    }
+
+    /// The same session, whose statements come from there.
+    #[cfg(feature = "serve")]
+    pub(crate) fn coming_from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn number(&self) -> Asker {
+        self.number
+    }
+
+    /// A statement begins.
+    pub(super) fn begin(&self, sql: &str) -> Running {
+        let audited = Audited::new(self);
+        self.inner.log.begin(sql, self.user(), audited)
+    }
+
+    /// Its end is noted, with what whoever asks is told.
+    pub(super) fn settled(&self, result: Result<Answer>, running: Running) -> Result<Answer> {
+        if result.is_err()
+            && let Some(audited) = running.audited()
+        {
+            self.limits(audited);
+        }
+        settled(self.noted(result), running)
     }
 
     #[cfg(feature = "serve")]
@@ -164,20 +200,23 @@ impl Session {
 
     /// The same with some settings for this call alone.
     pub async fn execute_with(&self, sql: &str, overrides: &[(String, String)]) -> Result<Answer> {
-        let running = self.inner.log.begin(sql, self.user());
+        let running = self.begin(sql);
         // In a box, as below: its tens of kilobytes would be a part of the future of whoever awaits this, once for each
         // statement there.
         let result = caught(Box::pin(async {
             let statement = belvedere_sql::parse_one(sql)?;
+            let does = &statement.statement;
+            self.about_to(running.audited(), running.sql(), does, &[])
+                .await?;
             let settings = match overrides {
                 [] => self.settings(),
                 overrides => Arc::new(self.settings().with(overrides)?),
             };
             self.knows(&settings.read_after)?;
-            let spent = running.spent().clone();
-            self.dispatch(&statement, Call { settings, spent }).await
+            self.dispatch(&statement, Call::of(&running, settings))
+                .await
         }));
-        settled(self.noted(result.await), running)
+        self.settled(result.await, running)
     }
 
     /// Set a session setting from its text, as `SET` does.
@@ -230,7 +269,11 @@ impl Session {
     }
 
     pub(super) fn names(&self, call: impl Into<Call>) -> Names {
-        let Call { settings, spent } = call.into();
+        let Call {
+            settings,
+            spent,
+            touched,
+        } = call.into();
         let world = self.root();
         let identity = self.identity().unwrap_or_else(|_| Identity::nobody());
         let snapshot = self.transaction().as_ref().map(|t| Arc::clone(&t.snapshot));
@@ -243,6 +286,7 @@ impl Session {
             snapshot,
             seen_so_far,
             spent,
+            touched,
         })
     }
 

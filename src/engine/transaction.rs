@@ -9,6 +9,7 @@ use belvedere_sql::{Statement, fold};
 use sqlparser::ast;
 
 use super::answer::{Answer, status};
+use super::audited::Does;
 use super::define;
 use super::names::Names;
 use super::permits;
@@ -421,6 +422,15 @@ impl Session {
     pub(crate) async fn end_implicitly(&self, commits: bool) -> Result<()> {
         let ended = self.transaction().take_if(|t| t.is_implicit);
         match ended {
+            // What was defined in it is there only then, or is not.
+            Some(transaction) if transaction.world().is_some() => {
+                let said = match commits {
+                    true => "COMMIT",
+                    false => "ROLLBACK",
+                };
+                let end = async { self.end(transaction, commits).await.map(drop) };
+                Box::pin(self.with_record(said, Vec::new(), Does::Defines, end)).await
+            }
             Some(transaction) => self.end(transaction, commits).await.map(drop),
             None => Ok(()),
         }

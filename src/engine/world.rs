@@ -14,6 +14,7 @@ use super::seen::{SeenBy, Share};
 use super::sources::LiveSource;
 use super::system::Catalog;
 use crate::access::Logins;
+use crate::access::audit::Audit;
 use crate::catalog::{CATALOG, Definitions, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::freshness::Results;
@@ -86,6 +87,7 @@ pub(super) struct Inner {
     /// Functions, rules and run time; catalogs and settings are put in for each statement.
     pub state: SessionState,
     pub log: QueryLog,
+    pub audit: Arc<Audit>,
     pub plans: Plans,
     pub results: Arc<Results>,
     pub matching: Matching,
@@ -112,6 +114,7 @@ impl Inner {
         views: Arc<Views>,
         results: Arc<Results>,
         logins: Logins,
+        audit: Audit,
         world: World,
     ) -> Self {
         Self {
@@ -120,6 +123,7 @@ impl Inner {
             base_dir,
             state,
             log: QueryLog::default(),
+            audit: Arc::new(audit),
             plans: Plans::default(),
             results,
             matching: Matching::default(),

@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Mutex;
 
 use crate::access::Refused;
+use crate::access::audit::{Audit, Event, Level, Origin, Record, Unaudited};
 use crate::engine::{Engine, Who};
 
 /// The owner of tokens that were issued while there were no users: nobody can be called so.
@@ -44,6 +45,9 @@ pub(in crate::serve) enum Turned {
     Refused(#[from] Refused),
     #[error("what checks passwords has failed")]
     Failed,
+    /// No login is let in that nobody could know of.
+    #[error("nobody can log in now: the audit cannot be written")]
+    Unaudited,
 }
 
 impl Said {
@@ -85,15 +89,29 @@ pub(in crate::serve) struct Guests {
     trusts_all: bool,
     /// Passwords are checked one by one: what that costs is bounded, whoever tries.
     checking: Arc<Mutex<()>>,
+    /// By which they come.
+    protocol: &'static str,
+}
+
+impl From<Unaudited> for Turned {
+    fn from(_: Unaudited) -> Self {
+        Self::Unaudited
+    }
 }
 
 impl Guests {
-    pub fn new(engine: Engine, trusts_all: bool) -> Self {
+    pub fn new(engine: Engine, trusts_all: bool, protocol: &'static str) -> Self {
         Self {
             engine,
             trusts_all,
             checking: Arc::default(),
+            protocol,
         }
+    }
+
+    /// Where a client comes from.
+    pub fn origin(&self, from: Option<IpAddr>) -> Origin {
+        Origin::new(self.protocol, from)
     }
 
     /// A client that does not say who it is, and need not.
@@ -108,8 +126,27 @@ impl Guests {
         }
     }
 
-    /// Who a client is. As long as there are no users, any name is taken for nobody's.
+    /// Who a client is. As long as there are no users, any name is taken for nobody's. Logins are recorded, and what is refused.
     pub async fn who(&self, said: Said, from: Option<IpAddr>) -> Result<Who, Turned> {
+        let audit = self.engine.audit();
+        let (method, user) = match &said {
+            Said::Basic { user, .. } if self.engine.has_users() => ("password", Some(user.clone())),
+            Said::Bearer(_) => ("token", None),
+            Said::Nothing | Said::Basic { .. } => return self.known(said, from).await,
+        };
+        if user.is_some() && audit.takes(Level::Logins) {
+            audit.admits().await?;
+        }
+        let known = self.known(said, from).await;
+        let refused = known.as_ref().err();
+        // Who shows a token has logged in before.
+        if user.is_some() || refused.is_some() {
+            logged_in(audit, user.as_deref(), method, self.origin(from), refused);
+        }
+        known
+    }
+
+    async fn known(&self, said: Said, from: Option<IpAddr>) -> Result<Who, Turned> {
         match said {
             Said::Nothing => self.anybody(from),
             Said::Basic { .. } if !self.engine.has_users() => self.anybody(from),
@@ -140,11 +177,62 @@ impl Guests {
     }
 
     /// A token that stands for who has logged in.
-    pub fn token(&self, who: &Who) -> String {
-        self.engine.logins().issue(match who {
-            Who::User(name) => name,
-            Who::Anybody | Who::Owner => ANYBODY,
-        })
+    pub fn token(&self, who: &Who, from: Option<IpAddr>) -> String {
+        let user = match who {
+            Who::User(name) => Some(name),
+            Who::Anybody | Who::Owner => None,
+        };
+        let audit = self.engine.audit();
+        if audit.takes(Level::Logins) {
+            let record = Record {
+                event: Event::Token,
+                user: user.cloned(),
+                outcome: Some("ok".into()),
+                detail: Some("made".to_string()),
+                ..Record::default()
+            };
+            audit.note(record.from(self.origin(from)));
+        }
+        self.engine
+            .logins()
+            .issue(user.map_or(ANYBODY, AsRef::as_ref))
+    }
+}
+
+/// Record a login, or why it was none.
+pub(in crate::serve) fn logged_in(
+    audit: &Audit,
+    user: Option<&str>,
+    method: &'static str,
+    origin: Origin,
+    refused: Option<&Turned>,
+) {
+    /// Bytes of a name that somebody says to have.
+    const NAME_BYTES: usize = 128;
+    if !audit.takes(Level::Logins) {
+        return;
+    }
+    let (outcome, is_cheap) = match refused {
+        None => ("ok", false),
+        // Each has cost what hashing costs, and is limited.
+        Some(Turned::Refused(Refused::Wrong)) => ("28P01", false),
+        Some(_) => ("28000", true),
+    };
+    let user = user.map(|user| &user[..user.floor_char_boundary(NAME_BYTES.min(user.len()))]);
+    let record = Record {
+        event: Event::Login,
+        user: user.map(Into::into),
+        method: Some(method.into()),
+        outcome: Some(outcome.into()),
+        detail: refused.map(|refused| match refused {
+            Turned::Refused(Refused::TooMany { .. }) => "throttled".to_string(),
+            refused => refused.to_string(),
+        }),
+        ..Record::default()
+    };
+    match is_cheap {
+        true => audit.note_refusal(record.from(origin)),
+        false => drop(audit.note(record.from(origin))),
     }
 }
 
@@ -153,7 +241,7 @@ mod tests {
     use super::*;
 
     async fn guests(trusts_all: bool) -> Guests {
-        Guests::new(Engine::builder().open().await.unwrap(), trusts_all)
+        Guests::new(Engine::builder().open().await.unwrap(), trusts_all, "http")
     }
 
     fn said(header: &str) -> Result<Said, Turned> {
@@ -202,7 +290,7 @@ mod tests {
     async fn with_users_everybody_logs_in() {
         let here = Some(IpAddr::from([127, 0, 0, 1]));
         let guests = guests(true).await;
-        let early = guests.token(&Who::Anybody);
+        let early = guests.token(&Who::Anybody, here);
         assert_eq!(
             guests.who(Said::Bearer(early.clone()), here).await,
             Ok(Who::Anybody)
@@ -213,7 +301,7 @@ mod tests {
         assert_eq!(stale, Err(Turned::Refused(Refused::Token)));
         let ana = guests.who(said(ANA).unwrap(), here).await.unwrap();
         assert_eq!(ana, Who::User("ana".into()));
-        let token = guests.token(&ana);
+        let token = guests.token(&ana, here);
         assert_eq!(guests.who(Said::Bearer(token.clone()), here).await, Ok(ana));
         let wrong = Said::Basic {
             user: "ana".into(),

@@ -4,6 +4,10 @@ use super::support::Place;
 fn help_teaches() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).ok());
+    insta::assert_snapshot!(
+        "help_audit_verify",
+        place.run(&["audit", "verify", "--help"]).ok()
+    );
     for command in ["demo", "serve", "sql", "apply", "check"] {
         insta::assert_snapshot!(
             format!("help_{command}"),
@@ -30,6 +34,9 @@ fn what_the_command_line_cannot_mean_is_refused() {
         &["serve", "--data", "d", "--flight", "127.0.0.1"],
         &["serve", "--data", "d", "--tls-cert", "c.pem"],
         &["sql", "--tls-ca", "c.pem", "-c", "SELECT 1"],
+        &["serve", "--data", "d", "--audit", "some"],
+        &["audit", "verify", "--data", ".", "--head", "1:2"],
+        &["audit", "verify", "--data", "nowhere"],
     ] {
         let said = place.run(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);

@@ -6,11 +6,13 @@
 //! | `sql.rs` | `sql`: statements, formats, errors, exit codes |
 //! | `serve.rs` | `serve` and `--connect`; one process per data directory |
 //! | `apply.rs` | `apply` and `check` |
+//! | `audit.rs` | `audit verify`, over what servers have recorded |
 //! | `demo.rs` | `demo` |
 //! | `help.rs` | the help texts |
 //! | `docs.rs` | the links in the documents |
 
 mod apply;
+mod audit;
 mod demo;
 mod docs;
 mod help;

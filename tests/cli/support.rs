@@ -165,6 +165,21 @@ impl Server {
         self.url.split_once("://").unwrap().1
     }
 
+    /// The same, and what it has logged.
+    pub fn end_with_log(mut self) -> (Option<i32>, String) {
+        let mut stderr = self.child.stderr.take().unwrap();
+        let code = self.end();
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        (code, log)
+    }
+
+    /// End it as a power failure does, as far as the process is concerned.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Tell it to end, and wait for that: its exit code.
     pub fn end(mut self) -> Option<i32> {
         let told = Command::new("kill")

@@ -9,6 +9,7 @@
 //! | `mapped.rs` | sources that users read as users of their own |
 //! | `policies.rs` | policies and masks: nothing is told of what they hide |
 //! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
+//! | `audited.rs` | what of statements is recorded, and for whom |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |
 //! | `names.rs` | how names are resolved |
@@ -57,6 +58,7 @@
 mod access;
 mod advice;
 mod apply;
+mod audited;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod averages;
 #[cfg(all(feature = "files", feature = "mysql", feature = "postgres"))]

@@ -19,6 +19,7 @@ async fn system_tables() {
     | belvedere | information_schema | views                   | SYSTEM     |              |            |             |         |          |
     | belvedere | public             | v                       | VIEW       |              |            |             |         |          |
     | belvedere | system             | advice                  | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | audit                   | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | columns                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | fragments               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | freshness               | SYSTEM     |              |            |             |         |          |

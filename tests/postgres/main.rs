@@ -2,6 +2,7 @@
 
 mod abuse;
 mod access;
+mod audit;
 mod copies;
 mod cursors;
 mod lookups;

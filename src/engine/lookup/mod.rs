@@ -22,7 +22,7 @@ use self::compile::Compiler;
 use self::steps::{Run, Step};
 
 #[cfg(feature = "serve")]
-use super::answer::{Answer, batch_answer, deadline, settled, within};
+use super::answer::{Answer, batch_answer, deadline, within};
 #[cfg(feature = "serve")]
 use super::names::Names;
 #[cfg(feature = "serve")]
@@ -137,9 +137,14 @@ impl Session {
         if !is_as_planned(prepared, &names) {
             return Ok(None);
         }
-        let running = self.inner.log.begin(&prepared.sql, self.user());
+        let running = self.begin(&prepared.sql);
         let found = caught(Box::pin(async {
+            let rows: Vec<&[ScalarValue]> = values.iter().map(Vec::as_slice).collect();
+            self.executes(prepared, &rows, &running).await?;
             self.admits(&prepared.statement.statement)?;
+            if let (Some(audited), Some(planned)) = (running.audited(), &prepared.planned) {
+                audited.touches(&planned.names.caller.touched);
+            }
             let deadline = deadline(&settings);
             let Some((shown, freshness)) = self.found(lookup, &names, deadline).await? else {
                 return Ok(None);
@@ -170,13 +175,13 @@ impl Session {
             let rows = concat_batches(&prepared.schema, &found).map_err(DataFusionError::from)?;
             Ok(Some(self.told(batch_answer(rows), freshness, &settings)))
         }));
-        match self.noted(found.await) {
+        match found.await {
             Ok(None) => {
-                running.finished();
+                running.passed_on();
                 Ok(None)
             }
-            Ok(Some(answer)) => settled(Ok(answer), running).map(Some),
-            Err(e) => settled(Err(e), running).map(Some),
+            Ok(Some(answer)) => self.settled(Ok(answer), running).map(Some),
+            Err(e) => self.settled(Err(e), running).map(Some),
         }
     }
 }

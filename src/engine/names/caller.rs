@@ -2,6 +2,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use belvedere_connector::Spent;
 
+use super::super::audited::{Audited, Touched};
+use super::super::log::Running;
 use super::super::settings::Settings;
 use super::super::told::SeenSoFar;
 use super::super::transaction::Snapshot;
@@ -26,6 +28,8 @@ pub(in crate::engine) struct Caller {
     pub seen_so_far: SeenSoFar,
     /// How long sources are at work for the statement.
     pub spent: Arc<Spent>,
+    /// What it names, and what is applied to it.
+    pub touched: Arc<Touched>,
 }
 
 impl Caller {
@@ -39,6 +43,7 @@ impl Caller {
             snapshot: None,
             seen_so_far: SeenSoFar::default(),
             spent: Arc::default(),
+            touched: Arc::default(),
         }
     }
 }
@@ -48,6 +53,18 @@ impl Caller {
 pub(in crate::engine) struct Call {
     pub settings: Arc<Settings>,
     pub spent: Arc<Spent>,
+    pub touched: Arc<Touched>,
+}
+
+impl Call {
+    pub fn of(running: &Running, settings: Arc<Settings>) -> Self {
+        let touched = running.audited().map(Audited::touched).cloned();
+        Self {
+            settings,
+            spent: running.spent().clone(),
+            touched: touched.unwrap_or_default(),
+        }
+    }
 }
 
 impl From<Arc<Settings>> for Call {
@@ -55,6 +72,7 @@ impl From<Arc<Settings>> for Call {
         Self {
             settings,
             spent: Arc::default(),
+            touched: Arc::default(),
         }
     }
 }

@@ -519,6 +519,10 @@ impl Names {
     }
 
     fn refer(&self, id: ObjectId) {
+        // What a view reads is not what the statement names.
+        if self.depth == 0 {
+            self.caller.touched.object(&id);
+        }
         lock(&self.seen.referenced).insert(id);
     }
 

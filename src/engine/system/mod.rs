@@ -14,12 +14,14 @@
 //! | `advice.rs` | `system.statements`, `advice` |
 //! | `queries.rs`, `settings.rs` | `system.queries`, `results`, `fragments`, `subscriptions`, `settings` |
 //! | `accounts.rs` | `system.users`, `roles`, `grants`, `policies`, `masks`, `mappings` |
+//! | `audit.rs` | `system.audit` |
 //! | `types.rs` | types as SQL writes them |
 //! | `pg_type.rs` | [`PgType`]: types as PostgreSQL numbers them |
 //! | `pg_catalog/` | PostgreSQL's own catalog, its functions, and what of its SQL is said in other words |
 
 mod accounts;
 mod advice;
+mod audit;
 mod information_schema;
 mod keys;
 mod lineage;
@@ -40,8 +42,10 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::streaming::PartitionStream;
 
-use self::table::Definition;
+use self::table::{Definition, Fill};
 use super::names::Names;
 use crate::catalog::SystemTable;
 
@@ -67,6 +71,7 @@ static ALL: &[Definition] = &[
     accounts::POLICIES,
     accounts::ROLES,
     accounts::USERS,
+    audit::AUDIT,
     lineage::LINEAGE,
     queries::FRAGMENTS,
     queries::QUERIES,
@@ -129,5 +134,12 @@ impl SystemTable for Bound {
 
     async fn rows(&self) -> Result<RecordBatch, DataFusionError> {
         Ok(self.definition.batch(&self.names).await?)
+    }
+
+    fn stream(&self, filters: &[Expr]) -> Option<Arc<dyn PartitionStream>> {
+        match self.definition.rows {
+            Fill::Streamed(stream) => Some(stream(&self.names, filters)),
+            _ => None,
+        }
     }
 }

@@ -6,6 +6,8 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::streaming::PartitionStream;
 use futures::future::BoxFuture;
 
 use super::pg_type::{PG_TYPE, PgType};
@@ -26,6 +28,8 @@ pub(in crate::engine) enum Fill {
     Known(fn(&Names, &mut Rows)),
     /// What must be planned first.
     Planned(for<'a> fn(&'a Names, &'a mut Rows) -> BoxFuture<'a, Result<()>>),
+    /// What is read in pieces, since there may be any number.
+    Streamed(fn(&Names, &[Expr]) -> Arc<dyn PartitionStream>),
     /// There never are any.
     Nothing,
 }
@@ -141,16 +145,30 @@ impl Definition {
 
     /// The rows now.
     pub async fn batch(&self, names: &Names) -> Result<RecordBatch> {
-        let builders = self.columns.iter().map(|c| Builder::new(c.kind)).collect();
-        let mut rows = Rows {
-            builders,
-            columns: self.columns,
-        };
+        let mut rows = self.no_rows();
         match self.rows {
             Fill::Known(fill) => fill(names, &mut rows),
             Fill::Planned(fill) => fill(names, &mut rows).await?,
-            Fill::Nothing => {}
+            Fill::Nothing | Fill::Streamed(_) => {}
         }
+        self.of_rows(rows)
+    }
+
+    /// Some of its rows.
+    pub fn batch_of(&self, fill: impl FnOnce(&mut Rows)) -> Result<RecordBatch> {
+        let mut rows = self.no_rows();
+        fill(&mut rows);
+        self.of_rows(rows)
+    }
+
+    fn no_rows(&self) -> Rows {
+        Rows {
+            builders: self.columns.iter().map(|c| Builder::new(c.kind)).collect(),
+            columns: self.columns,
+        }
+    }
+
+    fn of_rows(&self, rows: Rows) -> Result<RecordBatch> {
         let arrays = rows.builders.into_iter().map(Builder::finish).collect();
         RecordBatch::try_new(self.arrow_schema(), arrays)
             .map_err(|e| Error::Internal(format!("{}.{}: {e}", self.schema, self.name)))

@@ -6,6 +6,7 @@ use tonic::{Extensions, Status};
 
 use super::handles::{Handles, hex};
 use super::status::{OrStatus, status};
+use crate::access::audit::Origin;
 use crate::engine::{Engine, Session, Who};
 use crate::error::Error;
 use crate::serve::paths::refuse_relative_in;
@@ -112,6 +113,14 @@ impl Sessions {
 }
 
 impl Call {
+    /// The same from there.
+    pub fn coming_from(self, origin: Origin) -> Self {
+        Self {
+            session: self.session.coming_from(origin),
+            named: self.named.map(|named| named.coming_from(origin)),
+        }
+    }
+
     pub fn named(&self) -> Result<&Session, Status> {
         self.named.as_ref().ok_or_else(|| {
             Status::failed_precondition(
@@ -154,6 +163,11 @@ impl Call {
 pub(super) fn caller(extensions: &Extensions) -> Result<&Who, Status> {
     let who = extensions.get::<Who>();
     who.ok_or_else(|| Status::internal("a call that has not passed the door"))
+}
+
+/// Where it comes from: the door has noted that, too.
+pub(super) fn origin(extensions: &Extensions) -> Origin {
+    extensions.get::<Origin>().copied().unwrap_or_default()
 }
 
 fn ended() -> Status {

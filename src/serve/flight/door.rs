@@ -40,6 +40,7 @@ impl Door {
         let (metadata, address) = (request.metadata().clone(), address(peer.as_ref()));
         let who = self.login.caller(&metadata, address).await?;
         request.extensions_mut().insert(who);
+        request.extensions_mut().insert(self.login.origin(address));
         Ok(peer.map(|peer| peer.at_work()))
     }
 

@@ -4,6 +4,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::access::Refused;
+use crate::access::audit::Origin;
 use crate::engine::Who;
 use crate::serve::guests::{Guests, Said, Turned};
 
@@ -25,12 +26,17 @@ impl Login {
         match said(metadata)? {
             said @ Said::Basic { .. } => {
                 let who = self.0.who(said, ip(peer)).await.map_err(status)?;
-                Ok(self.0.token(&who))
+                Ok(self.0.token(&who, ip(peer)))
             }
             _ => Err(Status::unauthenticated(
                 "the handshake needs a user: send the header authorization: Basic …",
             )),
         }
+    }
+
+    /// Where a call comes from.
+    pub fn origin(&self, peer: Option<SocketAddr>) -> Origin {
+        self.0.origin(ip(peer))
     }
 
     /// Who makes this call.
@@ -58,6 +64,7 @@ fn status(turned: Turned) -> Status {
     match turned {
         Turned::Refused(Refused::TooMany { .. }) => Status::resource_exhausted(message),
         Turned::Failed => Status::internal(message),
+        Turned::Unaudited => Status::unavailable(message),
         _ => Status::unauthenticated(message),
     }
 }

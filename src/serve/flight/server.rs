@@ -84,7 +84,7 @@ impl Bound {
     /// them.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> crate::Result<()> {
         let stop = CancellationToken::new();
-        let guests = Guests::new(self.engine.clone(), self.options.insecure);
+        let guests = Guests::new(self.engine.clone(), self.options.insecure, "flight");
         let door = Door::new(
             FlightSql::new(self.engine, stop.child_token()),
             Login::new(guests),

@@ -32,7 +32,7 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::apply::{self, APPLY};
-use super::calls::{Call, Sessions, caller};
+use super::calls::{Call, Sessions, caller, origin};
 use super::metadata::{keys, objects, sql_info, types};
 use super::options;
 use super::prepared::{self, PreparedStatement, PreparedStatements};
@@ -119,12 +119,14 @@ impl FlightSql {
     /// A session of whoever makes a call.
     fn session<T>(&self, request: &Request<T>) -> Result<Session, Status> {
         let who = caller(request.extensions())?;
-        Ok(self.engine.session_of(who.clone()))
+        let session = self.engine.session_of(who.clone());
+        Ok(session.coming_from(origin(request.extensions())))
     }
 
     fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
-        self.sessions
-            .call(caller(request.extensions())?, request.metadata())
+        let who = caller(request.extensions())?;
+        let call = self.sessions.call(who, request.metadata())?;
+        Ok(call.coming_from(origin(request.extensions())))
     }
 
     /// What was planned for whoever makes a call.
@@ -717,6 +719,7 @@ impl FlightSqlService for FlightSql {
             }
             APPLY => {
                 let session = self.engine.session_of(who.clone());
+                let session = session.coming_from(origin(&extensions));
                 Response::new(apply::apply(&session, &action.body).await?)
             }
             other => {

@@ -23,6 +23,7 @@ use super::problem::Problem;
 use super::request::{self, Settings};
 use super::shapes::Shapes;
 use super::{batch, metrics, openapi, reply, rows, sql};
+use crate::access::audit::Origin;
 use crate::engine::{Engine, Session, Who};
 use crate::error::{Error, Result};
 use crate::serve::connections::{AtWork, Peer};
@@ -91,7 +92,7 @@ pub(super) fn router(door: Arc<Door>) -> Router {
 impl Door {
     pub fn new(engine: Engine, options: ServeOptions, stop: CancellationToken) -> Self {
         Self {
-            guests: Guests::new(engine.clone(), options.insecure),
+            guests: Guests::new(engine.clone(), options.insecure, "http"),
             engine,
             options,
             stop,
@@ -117,7 +118,11 @@ impl Door {
             if !matches!(request.uri().path(), HEALTH | READY) {
                 let header = request.headers().get(AUTHORIZATION).cloned();
                 match self.who(header.as_ref(), peer).await {
-                    Ok(who) => drop(request.extensions_mut().insert(who)),
+                    Ok(who) => {
+                        let origin = self.guests.origin(Some(peer.address.ip()));
+                        request.extensions_mut().insert(origin);
+                        request.extensions_mut().insert(who);
+                    }
                     Err(turned) => return Problem::turned(&turned).into_response(),
                 }
             }
@@ -174,7 +179,9 @@ impl Door {
     fn session(&self, extensions: &Extensions) -> std::result::Result<Session, Problem> {
         let who = extensions.get::<Who>();
         let who = who.ok_or_else(|| Problem::turned(&Turned::Login))?;
-        Ok(self.engine.session_of(who.clone()))
+        let session = self.engine.session_of(who.clone());
+        let origin = extensions.get::<Origin>().copied();
+        Ok(session.coming_from(origin.unwrap_or_default()))
     }
 
     /// A session of the request's own.

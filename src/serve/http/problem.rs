@@ -92,6 +92,7 @@ impl Problem {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_logins", detail)
             },
             Turned::Failed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
+            Turned::Unaudited => Self::for_now("audit", &detail),
             _ => Self::new(StatusCode::UNAUTHORIZED, "login", detail),
         }
     }

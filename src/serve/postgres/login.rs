@@ -6,9 +6,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::said;
 use super::startup::BEGINNING;
 use super::wire::{Broken, Wire};
+use crate::access::audit::Origin;
 use crate::access::{Exchange, Refused};
 use crate::engine::{Engine, Who};
 use crate::serve::connections::Peer;
+use crate::serve::guests::{Turned, logged_in};
 
 const MECHANISM: &str = "SCRAM-SHA-256";
 /// The longest message of a login.
@@ -20,13 +22,30 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
     engine: &Engine,
     peer: &Peer,
     user: &str,
+    origin: Origin,
 ) -> Result<Option<Who>, Broken> {
+    let noted = |refused: Option<Refused>| {
+        let refused = refused.map(Turned::Refused);
+        logged_in(
+            engine.audit(),
+            Some(user),
+            "scram",
+            origin,
+            refused.as_ref(),
+        );
+    };
+    if engine.audit().admits().await.is_err() {
+        return refuse(wire, "58030", &Turned::Unaudited.to_string()).await;
+    }
     let tried = engine
         .logins()
         .tries(&engine.accounts(), user, peer.address.ip());
     let tried = match tried {
         Ok(tried) => tried,
-        Err(refused) => return refuse(wire, "28000", &refused.to_string()).await,
+        Err(refused) => {
+            noted(Some(refused));
+            return refuse(wire, "28000", &refused.to_string()).await;
+        }
     };
     wire.out.sasl(&[MECHANISM]);
     wire.send().await?;
@@ -47,9 +66,11 @@ pub(super) async fn login<S: AsyncRead + AsyncWrite + Unpin>(
         Err(malformed) => return refuse(wire, "08P01", &malformed.to_string()).await,
     };
     let Some(proof) = proof else {
+        noted(Some(Refused::Wrong));
         return refuse(wire, "28P01", &Refused::Wrong.to_string()).await;
     };
     tried.succeeded();
+    noted(None);
     wire.out.sasl_final(&proof);
     Ok(Some(Who::User(user.into())))
 }

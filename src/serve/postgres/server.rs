@@ -75,7 +75,7 @@ impl Bound {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            guests: Guests::new(self.engine.clone(), self.options.insecure),
+            guests: Guests::new(self.engine.clone(), self.options.insecure, "postgres"),
             engine: self.engine,
             cancels: Arc::default(),
             tls: self.tls,

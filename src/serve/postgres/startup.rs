@@ -123,10 +123,11 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             return wire.send().await;
         }
     };
+    let origin = shared.guests.origin(Some(peer.address.ip()));
     let who = match shared.guests.anybody(Some(peer.address.ip())) {
         Ok(who) => who,
         Err(Turned::Login) => {
-            match Box::pin(login(&mut wire, &shared.engine, &peer, user)).await? {
+            match Box::pin(login(&mut wire, &shared.engine, &peer, user, origin)).await? {
                 Some(who) => who,
                 None => return Ok(()),
             }
@@ -136,7 +137,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             return wire.send().await;
         }
     };
-    let session = shared.engine.session_of(who);
+    let session = shared.engine.session_of(who).coming_from(origin);
     if let Err(e) = configure(&session, &parameters) {
         said::error(&mut wire.out, Severity::Fatal, &e, None);
         return wire.send().await;
