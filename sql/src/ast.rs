@@ -6,6 +6,7 @@ use sqlparser::ast::{Ident, Query};
 
 use crate::access::{
     AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
+    ReassignOwned,
 };
 use crate::name::Name;
 use crate::options::{Options, Value};
@@ -77,6 +78,8 @@ pub enum Statement {
     AlterRole(AlterRole),
     /// `DROP USER | ROLE [IF EXISTS] r, s`
     DropRole(DropRole),
+    /// `REASSIGN OWNED BY r, s TO t`
+    ReassignOwned(ReassignOwned),
     /// `GRANT r TO u`, `GRANT SELECT ON v TO r, PUBLIC`
     Grant(Grant),
     /// `REVOKE r FROM u`, `REVOKE SELECT ON v FROM r, PUBLIC`
@@ -189,6 +192,8 @@ pub enum SourceAction {
     ResetOptions(Vec<Ident>),
     /// `RENAME TO new`
     RenameTo(Ident),
+    /// `OWNER TO role`: whose it is from then on.
+    OwnerTo(Ident),
 }
 
 /// See [`Statement::DropSource`].
@@ -319,6 +324,8 @@ pub enum ViewAction {
     SetOptions(Options),
     /// `RESET (option, …)`
     ResetOptions(Vec<Ident>),
+    /// `OWNER TO role`: with whose rights it reads from then on.
+    OwnerTo(Ident),
 }
 
 /// See [`Statement::DropView`].

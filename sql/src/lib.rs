@@ -47,8 +47,8 @@ mod write;
 
 pub use access::{
     AlterRole, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Grant,
-    GrantOn, Granted, GrantedPrivilege, Grantee, Password, Privilege, Privileges, RoleAction,
-    RoleKind, SetPassword, UserOptions, Using,
+    GrantOn, Granted, GrantedPrivilege, Grantee, Password, Privilege, Privileges, ReassignOwned,
+    RoleAction, RoleKind, SetPassword, UserOptions, Using,
 };
 pub use ast::{
     AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,
