@@ -228,6 +228,15 @@ pub(super) fn denied(privilege: Privilege, id: &ObjectId) -> Error {
     )
 }
 
+/// What may not be done with one column of something.
+pub(super) fn denied_column(privilege: Privilege, id: &ObjectId, column: &str) -> Error {
+    let (privilege, column) = (privilege.name(), belvedere_sql::ident(column));
+    Error::denied(
+        format!("you do not have {privilege} on column {column} of {id}"),
+        format!("Whoever has defined {id} may GRANT {privilege} ({column}) ON it, or a superuser"),
+    )
+}
+
 /// What an identity sees of a world, in the making.
 struct Part<'a> {
     of: &'a World,
@@ -310,12 +319,7 @@ impl Part<'_> {
 
     /// Another's view without what it is made of, where that is not all there. It is read as it is defined.
     fn seen_text(&self, view: Arc<ViewDefinition>) -> Arc<ViewDefinition> {
-        let is_read = |id: &ObjectId| match id.0.as_slice() {
-            [catalog, schema, _] if catalog == CATALOG => {
-                crate::catalog::BUILT_IN.contains(&schema.as_str()) || self.is_read(id)
-            }
-            _ => self.is_read(id),
-        };
+        let is_read = |id: &ObjectId| id.is_built_in() || self.is_read(id);
         let is_own = self.allowed.get(&view.id()) == Some(&Allowed::All);
         if is_own || view.depends_on.iter().all(is_read) {
             return view;
@@ -421,7 +425,8 @@ fn seen_table(table: &Arc<Table>, allowed: &Allowed) -> Arc<Table> {
 }
 
 fn seen_columns(view: &Arc<ViewDefinition>, allowed: &Allowed) -> Arc<ViewDefinition> {
-    let Columns::These(columns) = allowed.columns_seen() else {
+    let columns = allowed.columns_seen();
+    let Columns::These(columns) = columns.as_ref() else {
         return view.clone();
     };
     let mut seen = view.as_ref().clone();

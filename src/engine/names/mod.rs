@@ -65,6 +65,8 @@ enum Writes {
     /// The one that is resolved.
     Something,
     To(ObjectId),
+    /// The same, of which no more is there than is seen.
+    ToSeen(ObjectId),
 }
 
 /// What happened while names were resolved.
@@ -122,6 +124,14 @@ impl Names {
     pub fn writing_to(&self, id: Option<ObjectId>) -> Self {
         Self {
             writes: id.map_or(Writes::Something, Writes::To),
+            ..self.clone()
+        }
+    }
+
+    /// The same where no more of the table is there than is seen, be it to be read or to be written.
+    pub fn writing_to_seen(&self, id: ObjectId) -> Self {
+        Self {
+            writes: Writes::ToSeen(id),
             ..self.clone()
         }
     }
@@ -202,6 +212,11 @@ impl Names {
     /// The tables and views resolved so far.
     pub fn referenced(&self) -> BTreeSet<ObjectId> {
         lock(&self.seen.referenced).clone()
+    }
+
+    /// The same have been resolved before.
+    pub fn refer_to(&self, these: &BTreeSet<ObjectId>) {
+        lock(&self.seen.referenced).extend(these.iter().cloned());
     }
 
     /// Resolve a name of one to three parts as a query would.
@@ -453,21 +468,28 @@ impl Names {
         let is_written = match &self.writes {
             Writes::Nothing => false,
             Writes::Something => true,
-            Writes::To(written) => *written == id,
+            Writes::To(written) | Writes::ToSeen(written) => *written == id,
         };
         if !is_written {
             world.permits(Privilege::Select, &id)?;
         }
+        let is_whole = is_written && !matches!(self.writes, Writes::ToSeen(_));
         let live = world.live.get(source).ok_or_else(|| {
             Error::Internal(format!("source {source} is defined but was not opened"))
         })?;
         let whole = world.whole_table(&id, table);
         let provider = live.provider(&whole).await?;
-        if is_written || whole.columns.len() == table.columns.len() {
+        let allowed = world.allowed(&id);
+        let is_there = |name: &str| {
+            let read = allowed.columns(Privilege::Select);
+            is_written || read.is_some_and(|read| read.contains(name))
+        };
+        let columns = table.columns.iter().map(|column| column.name.clone());
+        let columns: Vec<String> = columns.filter(|name| is_there(name)).collect();
+        if is_whole || whole.columns.len() == columns.len() {
             return Ok(provider);
         }
-        let columns = table.columns.iter().map(|column| column.name.clone());
-        Ok(narrowed(&id, provider, &columns.collect::<Vec<_>>())?)
+        Ok(narrowed(&id, provider, &columns)?)
     }
 
     fn refer(&self, id: ObjectId) {
