@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::settings::Settings;
 use super::system;
-use crate::catalog::SystemTableProvider;
+use crate::catalog::{ObjectId, SystemTableProvider};
 use crate::views::{Bounds, CopyTable};
 
 const MOST: NonZeroUsize = NonZeroUsize::new(500).expect("some");
@@ -47,6 +48,8 @@ pub(super) struct Known {
     /// Of the views that it reads.
     pub bounds: Bounds,
     pub generic: Arc<Generic>,
+    /// The tables and views that it names.
+    pub reads: BTreeSet<ObjectId>,
 }
 
 impl Plans {

@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
+use futures::FutureExt;
 
 use super::answer::{Answer, batch_answer, deadline, settled, status_schema, within};
 use super::copies::tables_asked;
@@ -103,6 +104,7 @@ impl Session {
                 Some(known) => known,
                 None => self.planned(query, &statement.text, names.clone()).await?,
             };
+            names.refer_to(&known.reads);
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let caller = Caller {
                 snapshot: None,
@@ -173,6 +175,7 @@ impl Session {
             lookup: lookup.map(Arc::new),
             bounds: planned.bounds()?,
             generic: Arc::default(),
+            reads: planned.names.referenced(),
             plan: planned.plan,
             schema,
             parameters,
@@ -209,13 +212,15 @@ impl Session {
         prepared: &Prepared,
         values: &[ScalarValue],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql, self.user());
-        let result = caught(Box::pin(self.run_prepared(
-            prepared,
-            values,
-            running.spent(),
-        )));
-        settled(self.noted(result.await), running)
+        let running = self.begin(&prepared.sql);
+        let result = match running.begins() {
+            Ok(()) => {
+                let work = self.run_prepared(prepared, values, running.spent());
+                caught(work.boxed()).await
+            }
+            Err(e) => Err(e),
+        };
+        settled(self.noted(result), running)
     }
 
     /// Execute an INSERT [of values](Prepared::inserts_values) with each of these rows of values, as one write: all of them are there
@@ -225,10 +230,16 @@ impl Session {
         prepared: &Prepared,
         rows: &[Vec<ScalarValue>],
     ) -> Result<Answer> {
-        let running = self.inner.log.begin(&prepared.sql, self.user());
+        let running = self.begin(&prepared.sql);
         let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
-        let result = caught(Box::pin(self.run_write(prepared, &rows, running.spent())));
-        settled(self.noted(result.await), running)
+        let result = match running.begins() {
+            Ok(()) => {
+                let work = self.run_write(prepared, &rows, running.spent());
+                caught(work.boxed()).await
+            }
+            Err(e) => Err(e),
+        };
+        settled(self.noted(result), running)
     }
 
     async fn run_prepared(
@@ -315,7 +326,11 @@ impl Session {
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}
-                ran => return Ok(self.answer(ran?, &settings, deadline)),
+                ran => {
+                    let mut ran = ran?;
+                    ran.stream = self.held(ran.stream, &planned.names);
+                    return Ok(self.answer(ran, &settings, deadline));
+                }
             }
         }
         let planned = Planned {

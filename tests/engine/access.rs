@@ -9,6 +9,12 @@ use datafusion::scalar::ScalarValue;
 
 use crate::fixture::{Fixture, shown};
 
+mod columns;
+mod files;
+mod limits;
+mod owners;
+mod revoked;
+
 /// `hrsys.zstaff (id, name, zpay)` and `hrsys.zsite (id)`; views of it; and users: `root` may all, `ana` is of `sales`, `bob` of nothing.
 struct World {
     engine: Engine,

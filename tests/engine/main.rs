@@ -6,7 +6,7 @@
 //! | `memory.rs` | [`InMemory`](memory::InMemory): an engine over a source in memory, whose commits the test makes |
 //! | `follower.rs` | [`Follower`](follower::Follower): who adds up what a subscription tells |
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
-//! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
+//! | `access.rs`, `access/` | users, roles, grants: who sees what, and may do what with it |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |
 //! | `names.rs` | how names are resolved |

@@ -137,8 +137,9 @@ impl Session {
         if !is_as_planned(prepared, &names) {
             return Ok(None);
         }
-        let running = self.inner.log.begin(&prepared.sql, self.user());
+        let running = self.begin(&prepared.sql);
         let found = caught(Box::pin(async {
+            running.begins()?;
             self.admits(&prepared.statement.statement)?;
             let deadline = deadline(&settings);
             let Some((shown, freshness)) = self.found(lookup, &names, deadline).await? else {

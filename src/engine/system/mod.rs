@@ -63,6 +63,7 @@ static ALL: &[Definition] = &[
     keys::KEYS,
     accounts::GRANTS,
     accounts::ROLES,
+    accounts::ROLE_SETTINGS,
     accounts::USERS,
     lineage::LINEAGE,
     queries::FRAGMENTS,
