@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use belvedere_sql::{Statement, fold};
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::DataType;
 
 use super::log::Running;
 use super::session::{Session, Who};
@@ -14,7 +15,9 @@ use super::settings::{Settings, bytes, parse_duration};
 use crate::access::{Counted, Identity, Limits, Reached};
 use crate::catalog::{Definitions, Limit};
 use crate::error::{Error, Result};
-use crate::store::bytes_of;
+
+/// Of a view of a text, besides the text.
+const VIEW_BYTES: usize = 16;
 
 /// As long as nothing is defined, it is the same for each statement.
 #[derive(Debug, Clone)]
@@ -294,7 +297,7 @@ impl Allowance {
         let what = || "the answer has more rows than may be".to_string();
         self.limits.admit(Limit::ResultRows, count, what)?;
         if self.limits.get(Limit::ResultBytes).is_some() {
-            let bytes = add(&self.bytes, bytes_of(rows) as u64);
+            let bytes = add(&self.bytes, told_bytes(rows) as u64);
             let what = || "the answer is larger than may be".to_string();
             self.limits.admit(Limit::ResultBytes, bytes, what)?;
         }
@@ -318,6 +321,28 @@ impl Allowance {
         };
         reached.flatten().map_or(e, Error::from)
     }
+}
+
+/// What rows take that are told: of texts that are kept elsewhere, their own.
+fn told_bytes(rows: &RecordBatch) -> usize {
+    let columns = rows
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => {
+                let texts = column.as_string_view();
+                texts.total_buffer_bytes_used() + VIEW_BYTES * texts.len()
+            }
+            DataType::BinaryView => {
+                let values = column.as_binary_view();
+                values.total_buffer_bytes_used() + VIEW_BYTES * values.len()
+            }
+            _ => {
+                let own = column.to_data().get_slice_memory_size();
+                own.unwrap_or_else(|_| column.get_array_memory_size())
+            }
+        });
+    columns.sum()
 }
 
 /// A limit's value: a count, a size or a duration, but not nothing.

@@ -44,7 +44,7 @@ async fn rows_are_inserted_with_the_columns_that_are_granted() {
     for sql in [
         "SELECT id FROM hrsys.zstaff",
         "INSERT INTO hrsys.zstaff SELECT id + 10, name FROM hrsys.zstaff",
-        "INSERT INTO hrsys.zstaff (id, name) VALUES (7, (SELECT max(name) FROM hrsys.zstaff))",
+        "INSERT INTO hrsys.zstaff (id, name) SELECT 7, (SELECT max(name) FROM hrsys.zstaff)",
         "UPDATE hrsys.zstaff SET name = 'x'",
         "DELETE FROM hrsys.zstaff",
     ] {

@@ -164,7 +164,7 @@ async fn a_user_has_no_more_statements_at_once_than_may_be() {
     drop(third);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_sets_no_more_than_its_limits() {
     let world = world().await;
     world
