@@ -34,13 +34,13 @@ impl Session {
     /// # Errors
     /// The user has as many as may be.
     #[cfg(feature = "serve")]
-    pub(crate) fn opened(self) -> Result<Self> {
+    pub(crate) fn opened(mut self) -> Result<Self> {
         let standing = self.standing()?;
-        let _opened = match &self.usage {
-            None => None,
-            Some(usage) => Some(Arc::new(usage.one_more(Limit::Sessions, &standing.limits)?)),
-        };
-        Ok(Self { _opened, ..self })
+        if let Some(usage) = &self.usage {
+            let counted = usage.one_more(Limit::Sessions, &standing.limits)?;
+            self._opened = Some(Arc::new(counted));
+        }
+        Ok(self)
     }
 
     /// With whose rights statements are executed now.
