@@ -117,6 +117,13 @@ pub enum Error {
         help: String,
         sqlstate: &'static str,
     },
+    /// A limit of whoever asks.
+    #[error("{message}. {help}")]
+    Limit {
+        message: String,
+        help: String,
+        sqlstate: &'static str,
+    },
     /// A client sent what its protocol does not have, or a value that is none of its type.
     #[error("{message}")]
     Protocol {
@@ -244,6 +251,7 @@ impl Error {
             Self::NotWritable { .. } => "not_writable",
             Self::Transaction { .. } => "transaction",
             Self::Denied { .. } => "denied",
+            Self::Limit { .. } => "limit",
             Self::Protocol { .. } => "protocol",
             Self::Internal(_) => "internal",
         }
@@ -262,6 +270,7 @@ impl Error {
             Self::NotInThisVersion { .. } => "0A000",
             Self::Unknown { what, .. } => match *what {
                 "schema" => "3F000",
+                "column" => "42703",
                 "setting" => "42704",
                 "source" | "user" | "role" | "user or role" => "42704",
                 _ => "42P01",
@@ -301,6 +310,7 @@ impl Error {
             Self::Transaction { sqlstate, .. }
             | Self::NotWritable { sqlstate, .. }
             | Self::Denied { sqlstate, .. }
+            | Self::Limit { sqlstate, .. }
             | Self::Protocol { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
@@ -316,6 +326,7 @@ impl Error {
             | Self::Store { help, .. } => help.as_deref(),
             Self::Subscription { help, .. }
             | Self::Denied { help, .. }
+            | Self::Limit { help, .. }
             | Self::Transaction { help, .. }
             | Self::NotWritable { help, .. } => Some(help),
             Self::Source(e) => e.help.as_deref(),

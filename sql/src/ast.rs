@@ -5,7 +5,8 @@ use std::fmt;
 use sqlparser::ast::{Ident, Query};
 
 use crate::access::{
-    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping, DropRole, DropRule, Grant,
+    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping,
+    DropRole, DropRule, Grant, ReassignOwned,
 };
 use crate::name::Name;
 use crate::options::{Options, Value};
@@ -77,6 +78,8 @@ pub enum Statement {
     AlterRole(AlterRole),
     /// `DROP USER | ROLE [IF EXISTS] r, s`
     DropRole(DropRole),
+    /// `REASSIGN OWNED BY r, s TO t`
+    ReassignOwned(ReassignOwned),
     /// `GRANT r TO u`, `GRANT SELECT ON v TO r, PUBLIC`
     Grant(Grant),
     /// `REVOKE r FROM u`, `REVOKE SELECT ON v FROM r, PUBLIC`
@@ -193,6 +196,8 @@ pub enum SourceAction {
     ResetOptions(Vec<Ident>),
     /// `RENAME TO new`
     RenameTo(Ident),
+    /// `OWNER TO role`: whose it is from then on.
+    OwnerTo(Ident),
 }
 
 /// See [`Statement::DropSource`].
@@ -323,6 +328,8 @@ pub enum ViewAction {
     SetOptions(Options),
     /// `RESET (option, …)`
     ResetOptions(Vec<Ident>),
+    /// `OWNER TO role`: with whose rights it reads from then on.
+    OwnerTo(Ident),
 }
 
 /// See [`Statement::DropView`].

@@ -89,6 +89,7 @@ impl Display for Statement {
             Statement::CreateRole(s) => s.fmt(f),
             Statement::AlterRole(s) => s.fmt(f),
             Statement::DropRole(s) => s.fmt(f),
+            Statement::ReassignOwned(s) => s.fmt(f),
             Statement::Grant(s) => s.write(f, "GRANT", "TO"),
             Statement::Revoke(s) => s.write(f, "REVOKE", "FROM"),
             Statement::CreatePolicy(s) => s.fmt(f),
@@ -144,6 +145,7 @@ impl Display for AlterSource {
             SourceAction::SetOptions(options) => write!(f, "SET {options}"),
             SourceAction::ResetOptions(names) => write!(f, "RESET {}", Columns(names)),
             SourceAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
+            SourceAction::OwnerTo(name) => write!(f, "OWNER TO {}", Id(name)),
         }
     }
 }
@@ -215,6 +217,7 @@ impl Display for AlterView {
         write!(f, "ALTER {} {exists}{} ", self.called, self.name)?;
         match &self.action {
             ViewAction::RenameTo(name) => write!(f, "RENAME TO {}", Id(name)),
+            ViewAction::OwnerTo(name) => write!(f, "OWNER TO {}", Id(name)),
             ViewAction::SetSchema(schema) => write!(f, "SET SCHEMA {schema}"),
             ViewAction::SetOptions(options) => write!(f, "SET {options}"),
             ViewAction::ResetOptions(names) => write!(f, "RESET {}", Columns(names)),

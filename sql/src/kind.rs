@@ -53,6 +53,7 @@ impl Statement {
                 RoleKind::User => "DROP USER",
                 RoleKind::Role => "DROP ROLE",
             },
+            Statement::ReassignOwned(_) => "REASSIGN OWNED",
             Statement::Grant(_) => "GRANT",
             Statement::Revoke(_) => "REVOKE",
             Statement::CreatePolicy(_) => "CREATE POLICY",

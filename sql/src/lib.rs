@@ -46,9 +46,9 @@ mod words;
 mod write;
 
 pub use access::{
-    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping, DropRole, DropRule, Grant,
-    GrantOn, Granted, GrantedPrivilege, Grantee, Mapped, Password, Privilege, Privileges, RoleAction,
-    RoleKind, SetPassword, UserOptions, Using,
+    AlterRole, CreateMapping, CreateMask, CreatePolicy, CreateRole, CreateUser, DropMapping,
+    DropRole, DropRule, Grant, GrantOn, Granted, GrantedPrivilege, Grantee, Mapped, Password,
+    Privilege, Privileges, ReassignOwned, RoleAction, RoleKind, SetPassword, UserOptions, Using,
 };
 pub use ast::{
     AlterSchema, AlterSource, AlterView, Called, Check, CommentOn, CommentTarget, CopyTo,

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::random;
 use crate::catalog::{Account, Grantee, Login};
 
 /// Users and roles by name.
@@ -128,8 +129,9 @@ pub fn create(
     }
     let account = Account {
         name: name.to_string(),
+        id: new_id(),
         login,
-        member_of: BTreeSet::new(),
+        ..Account::default()
     };
     changed(accounts, |accounts| {
         accounts.insert(name.to_string(), account);
@@ -147,12 +149,34 @@ pub fn alter(
         kind: "role",
         name: name.to_string(),
     })?;
+    let verifier = login.verifier.clone();
     change(&mut login);
     changed(accounts, |accounts| {
         if let Some(account) = accounts.get_mut(name) {
+            if login.verifier != verifier {
+                account.id = new_id();
+            }
             account.login = Some(login);
         }
     })
+}
+
+/// One that no account had before.
+fn new_id() -> u64 {
+    u64::from_le_bytes(random())
+}
+
+/// What is said of an account besides its login is changed.
+pub fn adjust(
+    accounts: &mut Accounts,
+    name: &str,
+    change: impl FnOnce(&mut Account),
+) -> Result<(), AccountError> {
+    existing(accounts, name, "user or role")?;
+    if let Some(account) = accounts.get_mut(name) {
+        change(account);
+    }
+    Ok(())
 }
 
 /// An account goes, and with it that others are members of it.

@@ -9,6 +9,7 @@
 //! | `accounts.rs` | [`Identity`]; how accounts change, so that no role is a member of itself and somebody can administer |
 //! | `privileges.rs` | [`Allowed`]: grants, owners and superusers, decided; how grants change |
 //! | `barrier.rs` | [`Barrier`]: what stands in a plan between what is asked and rows that are not seen |
+//! | `limits.rs` | [`Limits`]: what a user's sessions and statements may be; [`Usage`]: what there is of them |
 //! | `verifier.rs` | [`Verifier`]: what is kept of a password (SCRAM-SHA-256) |
 //! | `scram.rs` | [`Exchange`]: the exchange in which a client proves to know its password |
 //! | `throttle.rs` | `Throttle`: logins that fail are limited, before anything is hashed |
@@ -25,6 +26,7 @@ mod barrier;
 // Without servers nobody logs in.
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod door;
+mod limits;
 mod privileges;
 #[cfg(feature = "serve")]
 mod scram;
@@ -35,13 +37,15 @@ mod tokens;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod verifier;
 
-#[cfg(feature = "serve")]
 pub use accounts::Accounts;
+pub use accounts::{
+    AccountError, Identity, adjust, alter, create, dismiss, enlist, existing, remove,
+};
 pub use barrier::{Barrier, BarrierPlanner};
-pub use accounts::{AccountError, Identity, alter, create, dismiss, enlist, existing, remove};
 pub use door::Logins;
 #[cfg(feature = "serve")]
 pub use door::Refused;
+pub use limits::{Counted, Limits, Reached, Usage, Usages};
 pub use privileges::{Allowed, Rights, grant, revoke};
 #[cfg(feature = "serve")]
 pub use scram::Exchange;

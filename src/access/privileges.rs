@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Identity;
@@ -36,9 +37,28 @@ impl Allowed {
         self.columns(privilege) == Some(&Columns::All)
     }
 
-    /// The columns that are there for it: those that it may read, if it reads some.
-    pub fn columns_seen(&self) -> &Columns {
-        self.columns(Privilege::Select).unwrap_or(&Columns::All)
+    /// The columns that are there for it: those that it may do something with, if it may do something with some.
+    pub fn columns_seen(&self) -> Cow<'_, Columns> {
+        let of_columns = [Privilege::Select, Privilege::Insert, Privilege::Update];
+        let mut all = of_columns.into_iter().filter_map(|it| self.columns(it));
+        let Some(first) = all.next() else {
+            return Cow::Owned(Columns::All);
+        };
+        all.fold(Cow::Borrowed(first), |mut seen, more| {
+            seen.to_mut().add(more);
+            seen
+        })
+    }
+
+    /// The first of these that it may not do this with. None: it may with all of them.
+    pub fn denies<'a>(
+        &self,
+        privilege: Privilege,
+        columns: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let allowed = self.columns(privilege);
+        let may = |column: &&str| allowed.is_some_and(|allowed| allowed.contains(column));
+        columns.into_iter().find(|column| !may(column))
     }
 }
 
@@ -247,8 +267,15 @@ mod tests {
         );
         let of =
             |definitions: &Definitions, name| allowed(definitions, name, &[CATALOG, PUBLIC, "v"]);
-        assert_eq!(of(&definitions, "ana").columns_seen(), &these(&["a", "b"]));
-        assert_eq!(of(&definitions, "sales").columns_seen(), &these(&["a"]));
+        assert_eq!(*of(&definitions, "ana").columns_seen(), these(&["a", "b"]));
+        assert_eq!(*of(&definitions, "sales").columns_seen(), these(&["a"]));
+        let insert = Granted::from([(Privilege::Insert, these(&["c"]))]);
+        grant(&mut definitions.grants, &on, &to("sales"), &insert);
+        let sales = of(&definitions, "sales");
+        assert_eq!(*sales.columns_seen(), these(&["a", "c"]));
+        assert_eq!(sales.denies(Privilege::Insert, ["c", "a"]), Some("a"));
+        assert_eq!(sales.denies(Privilege::Insert, ["c"]), None);
+        assert_eq!(sales.denies(Privilege::Update, ["c"]), Some("c"));
         assert!(!of(&definitions, "ana").may(Privilege::Select));
         grant(
             &mut definitions.grants,
@@ -311,7 +338,7 @@ mod tests {
             identity: &administrator,
         };
         assert_eq!(rights.on(&ObjectId::new(["x"])), Allowed::All);
-        assert_eq!(Allowed::All.columns_seen(), &Columns::All);
-        assert_eq!(BTreeSet::from(Privilege::ALL).len(), Privilege::ALL.len());
+        assert_eq!(*Allowed::All.columns_seen(), Columns::All);
+        assert_eq!(BTreeSet::from(Privilege::EACH).len(), Privilege::EACH.len());
     }
 }

@@ -1,18 +1,85 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use belvedere_sql::Privilege;
 use serde::{Deserialize, Serialize};
 
 use super::ObjectId;
 
 /// Somebody who may be given rights: a user, who logs in, or a role, which does not. Both are of one namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub name: String,
+    /// Who has logged in as it is logged in as long as it is the same: another one of this name, or with another password, has
+    /// another.
+    #[serde(default)]
+    pub id: u64,
     /// None: it is a role.
     pub login: Option<Login>,
     /// Roles whose rights it has, too.
     pub member_of: BTreeSet<String>,
+    /// What a user's sessions begin with: values of settings, as SET takes them.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Vec<String>>,
+    /// Of a user, and of whoever is a member of a role.
+    #[serde(default)]
+    pub limits: BTreeMap<Limit, u64>,
+}
+
+/// What is not to be more for a user: counts, bytes, or milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Limit {
+    /// How old what is read may be, whatever sessions, calls and views say.
+    Age,
+    /// Of one answer.
+    ResultBytes,
+    /// Of one answer.
+    ResultRows,
+    /// That are open, over whatever protocol.
+    Sessions,
+    /// What one statement may hold.
+    StatementMemory,
+    /// How long one statement may take.
+    StatementTime,
+    /// That run at once.
+    Statements,
+}
+
+impl Limit {
+    pub const ALL: [Self; 7] = [
+        Self::Age,
+        Self::ResultBytes,
+        Self::ResultRows,
+        Self::Sessions,
+        Self::StatementMemory,
+        Self::StatementTime,
+        Self::Statements,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Age => "max_age",
+            Self::ResultBytes => "max_result_bytes",
+            Self::ResultRows => "max_result_rows",
+            Self::Sessions => "max_sessions",
+            Self::StatementMemory => "max_statement_memory",
+            Self::StatementTime => "max_statement_time",
+            Self::Statements => "max_statements",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|limit| limit.name() == name)
+    }
+
+    /// A value, as it is shown.
+    pub fn text(self, value: u64) -> String {
+        match self {
+            Self::Age | Self::StatementTime => format!("{value}ms"),
+            _ => value.to_string(),
+        }
+    }
 }
 
 /// What makes an account a user.
@@ -48,47 +115,6 @@ impl Account {
     }
 }
 
-/// Something that may be done with an object, or with what is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Privilege {
-    /// Read its rows.
-    Select,
-    Insert,
-    Update,
-    Delete,
-    /// Of an own schema: define views in it.
-    Create,
-    /// Of a materialized view: have it computed. Of a source: have its tables read again.
-    Refresh,
-    /// Know that it is there, and what is in it.
-    Usage,
-}
-
-impl Privilege {
-    pub const ALL: [Self; 7] = [
-        Self::Select,
-        Self::Insert,
-        Self::Update,
-        Self::Delete,
-        Self::Create,
-        Self::Refresh,
-        Self::Usage,
-    ];
-
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Select => "SELECT",
-            Self::Insert => "INSERT",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-            Self::Create => "CREATE",
-            Self::Refresh => "REFRESH",
-            Self::Usage => "USAGE",
-        }
-    }
-}
-
 /// To whom something is granted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Grantee {
@@ -118,6 +144,15 @@ impl Columns {
         match self {
             Self::All => true,
             Self::These(columns) => columns.contains(column),
+        }
+    }
+
+    /// Whether all of these are among them.
+    pub fn covers(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::All, _) => true,
+            (Self::These(_), Self::All) => false,
+            (Self::These(columns), Self::These(others)) => others.is_subset(columns),
         }
     }
 

@@ -208,6 +208,12 @@ impl ObjectId {
         self.0.first().map_or("", String::as_str)
     }
 
+    /// Whether it is a schema that is always there, or in one: nothing is granted of it.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.0.as_slice(), [catalog, schema, ..]
+            if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()))
+    }
+
     /// What it is in, up to itself: source, schema, table.
     pub fn scopes(&self) -> impl Iterator<Item = ObjectId> + '_ {
         (1..=self.0.len()).map(|parts| Self(self.0[..parts].to_vec()))

@@ -24,7 +24,8 @@ mod system_table;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{Account, Columns, Granted, Grantee, Grants, Login, Privilege};
+pub use accounts::{Account, Columns, Granted, Grantee, Grants, Limit, Login};
+pub use belvedere_sql::Privilege;
 pub use definitions::{
     About, BUILT_IN, CATALOG, Check, Definitions, Discovery, INFORMATION_SCHEMA, Index,
     Materialized, ObjectId, Ownership, PG_CATALOG, PUBLIC, SYSTEM, SourceDefinition, ViewColumn,

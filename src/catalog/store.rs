@@ -3,11 +3,12 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use belvedere_sql::Privilege;
 use redb::Database;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Account, Granted, Grantee};
+use super::accounts::{Account, Columns, Granted, Grantee};
 use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
 use super::rules::{Mapping, Rule, RuleKind};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
@@ -201,6 +202,16 @@ impl Store {
                 }
                 Some(("grant", _)) => {
                     let Grant { on, to, what } = decode(&key, &text)?;
+                    let what = what.into_iter().map(|(name, columns)| {
+                        let unknown = || StoreError::Damaged {
+                            key: key.clone(),
+                            cause: serde::de::Error::custom(format!(
+                                "there is no privilege {name}"
+                            )),
+                        };
+                        Ok((Privilege::named(&name).ok_or_else(unknown)?, columns))
+                    });
+                    let what: Granted = what.collect::<Result<_, StoreError>>()?;
                     definitions.grants.insert((on, to), what);
                 }
                 _ => {}
@@ -288,7 +299,8 @@ struct Comment {
 struct Grant {
     on: ObjectId,
     to: Grantee,
-    what: Granted,
+    /// Privileges by name.
+    what: BTreeMap<String, Columns>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -339,7 +351,10 @@ fn encode(definitions: &Definitions) -> Result<BTreeMap<String, String>, StoreEr
         let grant = Grant {
             on: on.clone(),
             to: to.clone(),
-            what: what.clone(),
+            what: what
+                .iter()
+                .map(|(privilege, columns)| (privilege.name().to_string(), columns.clone()))
+                .collect(),
         };
         // In full: shortened, a view's name could be a source's.
         let name = belvedere_sql::Name::new(&on.0);

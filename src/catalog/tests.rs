@@ -1,6 +1,6 @@
 //! What the store keeps, and what it does when the disk fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use redb::{Database, StorageBackend};
 
 use super::database::{FILE, Files, InFolder, NEW_FILE};
 use super::{
-    Account, CATALOG, Columns, Definitions, Granted, Grantee, Login, ObjectId, PUBLIC, Privilege,
-    SourceDefinition, Store, StoreError,
+    Account, CATALOG, Columns, Definitions, Granted, Grantee, Limit, Login, ObjectId, PUBLIC,
+    Privilege, SourceDefinition, Store, StoreError,
 };
 
 #[test]
@@ -55,6 +55,8 @@ fn users_and_grants_are_there_after_a_restart() {
             name: name.into(),
             login,
             member_of: BTreeSet::from(["all".to_string()]),
+            limits: BTreeMap::from([(Limit::Sessions, 3)]),
+            ..Account::default()
         };
         some.accounts.insert(name.into(), account);
     }

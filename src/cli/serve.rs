@@ -8,6 +8,8 @@ use super::failure::{Failure, Result};
 use super::output::say;
 use super::script::cancellable;
 use crate::Engine;
+#[cfg(unix)]
+use crate::serve::Certificates;
 use crate::serve::flight::FlightServer;
 use crate::serve::http::HttpServer;
 use crate::serve::postgres::PostgresServer;
@@ -20,6 +22,10 @@ pub async fn run(arguments: Serve) -> Result<()> {
         insecure: arguments.insecure,
         ..ServeOptions::default()
     };
+    #[cfg(unix)]
+    if options.tls.is_some() {
+        tokio::spawn(reload(options.certificates.clone()));
+    }
     let builder = Engine::builder().data_dir(&arguments.data);
     let builder = builder
         .kept_memory_limit(arguments.kept_memory_limit)
@@ -111,6 +117,19 @@ pub async fn first_free<B>(
             }
             bound => return Ok(bound?),
         }
+    }
+}
+
+/// A hangup has certificates read again at once, as it does with other servers.
+#[cfg(unix)]
+async fn reload(certificates: Certificates) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        let certificates = certificates.clone();
+        let _ = tokio::task::spawn_blocking(move || certificates.reload()).await;
     }
 }
 

@@ -149,6 +149,7 @@ pub(super) fn settled(result: Result<Answer>, running: Running) -> Result<Answer
     let answer = match result {
         Ok(answer) => answer,
         Err(e) => {
+            let e = running.shown_error(e);
             running.failed(&e);
             return Err(e);
         }
@@ -159,21 +160,21 @@ pub(super) fn settled(result: Result<Answer>, running: Running) -> Result<Answer
         audited.answers(answer.is_query, wrote);
     }
     let schema = answer.schema.clone();
-    let start = (answer.stream, running);
-    let stream = futures::stream::unfold(start, |(mut stream, running)| async move {
-        match stream.next().await {
-            None => {
-                running.finished();
-                None
-            }
-            Some(Ok(batch)) => {
-                running.rows(batch.num_rows());
-                Some((Ok(batch), (stream, running)))
-            }
-            Some(Err(e)) => {
-                let e = Error::from(e);
+    let start = Some((answer.stream, running));
+    let stream = futures::stream::unfold(start, |state| async move {
+        let (mut stream, running) = state?;
+        let Some(batch) = stream.next().await else {
+            running.finished();
+            return None;
+        };
+        let batch = batch.map_err(Error::from);
+        match batch.and_then(|batch| running.rows(&batch).map(|()| batch)) {
+            Ok(batch) => Some((Ok(batch), Some((stream, running)))),
+            Err(e) => {
+                let e = running.shown_error(e);
                 running.failed(&e);
-                Some((Err(DataFusionError::from(e)), (stream, running)))
+                // After an error nothing is told any more.
+                Some((Err(DataFusionError::from(e)), None))
             }
         }
     });

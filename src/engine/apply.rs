@@ -1,5 +1,7 @@
 //! Files of definitions as one change: the difference with what runs, all or nothing.
 
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -45,7 +47,7 @@ pub struct ApplyOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub action: Action,
-    /// `source`, `schema`, `view`, `index` or `comment`.
+    /// `source`, `schema`, `view`, `index`, `user`, `role` or `grant`.
     pub kind: &'static str,
     pub name: String,
     pub detail: Option<String>,
@@ -115,20 +117,31 @@ async fn apply(
     files: Vec<SqlFile>,
     options: ApplyOptions,
 ) -> Result<Vec<Change>> {
-    let statements = in_order(read(&files)?)?;
+    let (grants, others) = read(&files)?
+        .into_iter()
+        .partition::<Vec<_>, _>(|located| matches!(located.statement, Statement::Grant(_)));
+    let statements = in_order(others)?;
     let settings = Settings::default();
     let mut draft = inner.draft().await;
     let before = draft.world.clone();
     let mut changes = Vec::new();
     let mut defined = BTreeSet::new();
+    let mut said = access::Said::default();
+    let context = |base_dir| Context {
+        inner,
+        identity,
+        settings: &settings,
+        base_dir,
+        notices: Vec::new(),
+    };
     for located in &statements {
-        let mut context = Context {
-            inner,
-            identity,
-            settings: &settings,
-            base_dir: &located.file.base_dir,
-            notices: Vec::new(),
-        };
+        let mut context = context(&located.file.base_dir);
+        if access::is_access(&located.statement) {
+            let done = said.account(&mut context, &mut draft.world, &located.statement);
+            done.await.map_err(|e| located.failed(e))?;
+            changes.extend(noticed(context, located));
+            continue;
+        }
         let statement = replacing(&located.statement);
         if let Statement::CreateIndex(create) = &statement {
             remove_another(&mut draft.world, create);
@@ -136,13 +149,16 @@ async fn apply(
         let done = context.define(&mut draft.world, &statement).await;
         done.map_err(|e| located.failed(e))?;
         changes.extend(difference(&before, &draft.world, &statement, &mut defined));
-        changes.extend(context.notices.into_iter().map(|notice| Change {
-            action: Action::Notice,
-            kind: "source",
-            name: located.file.name.clone(),
-            detail: Some(notice),
-        }));
+        changes.extend(noticed(context, located));
     }
+    let granted = access::Said::granted_before(&mut draft.world);
+    for located in &grants {
+        let mut context = context(&located.file.base_dir);
+        let done = said.account(&mut context, &mut draft.world, &located.statement);
+        done.await.map_err(|e| located.failed(e))?;
+    }
+    let world = &mut draft.world;
+    changes.extend(said.granted(&before.definitions, granted, world, options.prune));
     let extra = extra(&draft.world, &defined);
     for (kind, id) in extra {
         let action = if options.prune {
@@ -160,6 +176,9 @@ async fn apply(
             detail: None,
         });
     }
+    let mut context = context(&inner.base_dir);
+    let roles = said.extra(&mut context, &mut draft.world, options.prune);
+    changes.extend(roles.await?);
     if options.strict {
         changes.extend(unanswered(&draft.world));
     }
@@ -167,6 +186,18 @@ async fn apply(
         draft.commit().await?;
     }
     Ok(changes)
+}
+
+fn noticed<'a>(
+    context: Context<'a>,
+    located: &'a Located<'_>,
+) -> impl Iterator<Item = Change> + 'a {
+    context.notices.into_iter().map(|notice| Change {
+        action: Action::Notice,
+        kind: "source",
+        name: located.file.name.clone(),
+        detail: Some(notice),
+    })
 }
 
 fn read(files: &[SqlFile]) -> Result<Vec<Located<'_>>> {
@@ -189,23 +220,32 @@ fn read(files: &[SqlFile]) -> Result<Vec<Located<'_>>> {
                     | Statement::CreateIndex(_)
                     | Statement::CreateSchema(_)
                     | Statement::CommentOn(_)
-            ) || matches!(&located.statement, Statement::AlterSource(a) if matches!(a.action, SourceAction::Owns { .. }));
+                    | Statement::CreatePolicy(_)
+                    | Statement::CreateMask(_)
+            ) || access::is_access(&located.statement)
+                || matches!(&located.statement, Statement::AlterSource(a) if matches!(a.action, SourceAction::Owns { .. }));
             if !allowed {
                 return Err(located.failed(Error::invalid_with_help(
                     "a file of definitions holds what should be, not what to do",
-                    "It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS and COMMENT ON",
+                    "It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS, COMMENT ON, CREATE USER and ROLE, ALTER USER and ROLE … SET, GRANT",
                 )));
             }
+            access::has_no_password(&located.statement).map_err(|e| located.failed(e))?;
             statements.push(located);
         }
     }
     Ok(statements)
 }
 
-/// Schemas, sources, views after the views they read, then what is said about them.
+/// Users and roles, schemas, sources, views after the views they read, then what is said about them.
 fn in_order(statements: Vec<Located<'_>>) -> Result<Vec<Located<'_>>> {
+    let (mut access, others) = statements
+        .into_iter()
+        .partition::<Vec<_>, _>(|located| access::is_access(&located.statement));
+    access.sort_by_key(|located| access::rank(&located.statement));
+    let mut all = access;
     let (mut first, mut views, mut last) = (Vec::new(), BTreeMap::new(), Vec::new());
-    for located in statements {
+    for located in others {
         match &located.statement {
             Statement::CreateSchema(_) => first.insert(0, located),
             Statement::CreateSource(_) => first.push(located),
@@ -234,8 +274,9 @@ fn in_order(statements: Vec<Located<'_>>) -> Result<Vec<Located<'_>>> {
             first.push(located);
         }
     }
-    first.extend(last);
-    Ok(first)
+    all.extend(first);
+    all.extend(last);
+    Ok(all)
 }
 
 fn view_key(name: &Name) -> (String, String) {

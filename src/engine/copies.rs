@@ -180,7 +180,8 @@ impl Names {
 
     /// How old a kept view may be: what the call says goes before what the session says, and that before the view's own.
     fn bound(&self, contract: &Contract) -> Option<Duration> {
-        self.settings.max_staleness.or(contract.max_staleness)
+        let stated = self.settings.stated(contract.bounds()).max_staleness;
+        stated.or(self.settings.max_age)
     }
 
     pub fn wanted(&self, copy: &CopyTable, source_fails: bool) -> WantedCopy {
@@ -188,10 +189,7 @@ impl Names {
         WantedCopy {
             contract: Contract {
                 max_staleness: bound,
-                stale_if_error: self
-                    .settings
-                    .stale_if_error
-                    .or(copy.contract.stale_if_error),
+                stale_if_error: self.settings.stated(copy.contract.bounds()).stale_if_error,
                 ..copy.contract.clone()
             },
             not_before: self.caller.seen_so_far.instead_of(&copy.id, bound),

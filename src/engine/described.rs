@@ -10,7 +10,7 @@ use super::names::Names;
 use super::query;
 use super::session::Session;
 use super::system::{Relation, relations};
-use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PUBLIC, ViewDefinition};
+use crate::catalog::{BUILT_IN, CATALOG, ObjectId, PUBLIC, Privilege, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::views::Contract;
 
@@ -98,7 +98,12 @@ impl Session {
 }
 
 async fn described(names: &Names, relation: &Relation<'_>) -> Described {
-    let columns = relation.columns(&names.world).into_iter().map(|c| Column {
+    let allowed = names.world.allowed(&relation.id());
+    // Of one that may be read, what may be read.
+    let read = allowed.columns(Privilege::Select);
+    let is_read = |name: &str| read.is_none_or(|read| read.contains(name));
+    let columns = relation.columns(&names.world).into_iter();
+    let columns = columns.filter(|c| is_read(c.name)).map(|c| Column {
         name: c.name.to_string(),
         data_type: c.data_type.into_owned(),
         nullable: c.nullable,

@@ -20,7 +20,7 @@ use super::query::{self, Planned};
 use super::results;
 use super::sources::LiveSource;
 use crate::access::Barrier;
-use crate::catalog::{BUILT_IN, CATALOG, ObjectId, Privilege};
+use crate::catalog::{ObjectId, Privilege};
 use crate::error::{Error, Result};
 use crate::federation::{
     Cut, FragmentExec, FragmentNode, Outcome, Question, Restart, fragments, is_repeated,
@@ -182,15 +182,11 @@ fn shows_what_is_seen(planned: &Planned) -> Result<()> {
     if names.world.is_whole() {
         return Ok(());
     }
-    let is_built_in = |id: &ObjectId| {
-        matches!(id.0.as_slice(), [catalog, schema, _]
-            if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()))
-    };
     let mut known = BTreeSet::new();
     let named = names.referenced().into_iter().map(|id| (id, false));
     let mut pending: Vec<(ObjectId, bool)> = named.collect();
     while let Some((id, is_of_view)) = pending.pop() {
-        if is_built_in(&id) || !known.insert((id.clone(), is_of_view)) {
+        if id.is_built_in() || !known.insert((id.clone(), is_of_view)) {
             continue;
         }
         let allowed = names.world.allowed(&id);

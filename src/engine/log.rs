@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use belvedere_connector::Spent;
+use datafusion::arrow::array::RecordBatch;
 
 use super::audited::Audited;
+use super::standing::Allowance;
+use crate::error::{Error, Result};
 use crate::freshness::Freshness;
 
 /// Statements kept.
@@ -159,6 +162,7 @@ impl QueryLog {
         }
         self.counts.begun.fetch_add(1, Ordering::Relaxed);
         Running {
+            allowance: None,
             entry,
             counts: self.counts.clone(),
             audited,
@@ -208,6 +212,8 @@ impl Entry {
 /// A statement on its way. Dropped before it ended, it was cancelled.
 #[derive(Debug)]
 pub(super) struct Running {
+    /// What its user's limits say of it.
+    allowance: Option<Allowance>,
     entry: Arc<Entry>,
     counts: Arc<Counts>,
     audited: Option<Audited>,
@@ -236,9 +242,40 @@ impl Running {
         self.finished();
     }
 
-    pub fn rows(&self, count: usize) {
+    /// What it may be.
+    pub fn within(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
+        self
+    }
+
+    /// # Errors
+    /// Its user has as many running as may be.
+    pub fn begins(&self) -> Result<()> {
+        self.allowance.as_ref().map_or(Ok(()), Allowance::begins)
+    }
+
+    /// These rows are about to be told.
+    ///
+    /// # Errors
+    /// They are more than may be.
+    pub fn rows(&self, rows: &RecordBatch) -> Result<()> {
+        let taken = self
+            .allowance
+            .as_ref()
+            .map(|allowance| allowance.takes(rows));
+        taken.unwrap_or(Ok(()))?;
+        let count = rows.num_rows();
         self.entry.update(|progress| progress.rows += count as u64);
         self.counts.rows.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// An error, as its user is told of it.
+    pub fn shown_error(&self, e: Error) -> Error {
+        match &self.allowance {
+            Some(allowance) => allowance.shown(e),
+            None => e,
+        }
     }
 
     pub fn served(&self, freshness: &Arc<Freshness>) {

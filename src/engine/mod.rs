@@ -20,6 +20,8 @@
 //! | `names/` | names → tables: DataFusion's catalog list |
 //! | `seen.rs` | a world as an identity sees it |
 //! | `permits.rs` | who may define what |
+//! | `standing.rs` | with whose rights, within which limits and under which settings a session is now |
+//! | `held.rs` | answers that end with the right to them |
 //! | `query.rs` | plan, optimize, cut, run |
 //! | `labels.rs` | what the columns of an answer are called |
 //! | `copies.rs` | kept views in a statement: their copies, or their queries instead |
@@ -72,6 +74,7 @@ mod explain;
 #[cfg(feature = "serve")]
 mod figures;
 mod guesses;
+mod held;
 mod kept;
 #[cfg(feature = "serve")]
 mod keyed;
@@ -96,6 +99,7 @@ mod session;
 mod settings;
 mod show;
 mod sources;
+mod standing;
 mod stop;
 mod subscribe;
 mod system;
@@ -170,6 +174,12 @@ impl Engine {
     #[cfg(feature = "serve")]
     pub(crate) fn session_of(&self, who: Who) -> Session {
         Session::new(self.inner.clone(), who)
+    }
+
+    /// The same of one that stays open, of which a user has no more than may be.
+    #[cfg(feature = "serve")]
+    pub(crate) fn open_session(&self, who: Who) -> Result<Session> {
+        self.session_of(who).opened()
     }
 
     /// How clients prove who they are.

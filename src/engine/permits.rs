@@ -1,7 +1,9 @@
 //! Who may define what. Superusers may define all; others views where they were let, and what they like with those.
 
+use std::borrow::Cow;
+
 use belvedere_sql::{
-    AlterRole, CommentTarget, CreateView, Granted, Name, RoleAction, SetPassword, Statement,
+    AlterRole, CommentTarget, CreateView, Granted, Ident, Name, RoleAction, SetPassword, Statement,
     ViewAction, fold,
 };
 
@@ -9,7 +11,8 @@ use super::define::{existing_source, existing_view, own_name};
 use super::seen::denied;
 use super::settings::Settings;
 use super::world::World;
-use crate::catalog::{CATALOG, ObjectId, Privilege};
+use crate::access::{Identity, Rights};
+use crate::catalog::{CATALOG, Limit, ObjectId, Privilege};
 use crate::error::{Error, Result};
 
 /// The statement as whoever sees this world may have it carried out in all of it: with the names of what it means here, where
@@ -17,21 +20,21 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// What it is about does not exist; or it does, and is another's.
-pub(super) fn permitted(
+pub(super) fn permitted<'a>(
     seen: &World,
-    statement: &Statement,
+    statement: &'a Statement,
     settings: &Settings,
-) -> Result<Option<Statement>> {
-    let mut permitted = statement.clone();
+) -> Result<Option<Cow<'a, Statement>>> {
     if seen.is_whole() {
-        return Ok(Some(permitted));
+        return Ok(Some(Cow::Borrowed(statement)));
     }
+    let mut permitted = statement.clone();
     let own_view = |name: &Name| {
         let (id, name) = view(seen, settings, name)?;
         seen.permits_all("view", &id).map(|()| name)
     };
-    let is_own_password =
-        matches!(statement, Statement::AlterRole(alter) if changes_own_password(seen, alter));
+    let is_own_account =
+        matches!(statement, Statement::AlterRole(alter) if changes_own_account(seen, alter));
     match &mut permitted {
         Statement::CreateView(create) => creates(seen, settings, create)?,
         Statement::AlterView(alter) => {
@@ -39,8 +42,12 @@ pub(super) fn permitted(
                 Err(Error::Unknown { .. }) if alter.if_exists => return Ok(None),
                 own => own?,
             };
-            if let ViewAction::SetSchema(schema) = &alter.action {
-                may_create(seen, &schema.fold().pop().unwrap_or_default())?;
+            match &alter.action {
+                ViewAction::SetSchema(schema) => {
+                    may_create(seen, &schema.fold().pop().unwrap_or_default())?;
+                }
+                ViewAction::OwnerTo(owner) => may_own(seen, &alter.name, owner)?,
+                _ => {}
             }
         }
         Statement::DropView(drop) => {
@@ -80,13 +87,21 @@ pub(super) fn permitted(
         | Statement::CreateMask(_)
         | Statement::DropPolicy(_)
         | Statement::DropMask(_) => {}
-        // Everybody changes the own password.
-        Statement::AlterRole(_) if is_own_password => {}
+        Statement::ReassignOwned(all) => {
+            let mut names = all.of.iter().chain([&all.to]);
+            if !names.all(|name| is_member(seen, name)) {
+                return Err(superusers(
+                    "reassign what roles own that they are no member of",
+                ));
+            }
+        }
+        // Everybody changes the own password, and what the own sessions begin with.
+        Statement::AlterRole(_) if is_own_account => {}
         // What is none of ours, and is said to be none.
         Statement::Other(_) => {}
         other => return Err(superusers(&format!("may {}", other.kind()))),
     }
-    Ok(Some(permitted))
+    Ok(Some(Cow::Owned(permitted)))
 }
 
 /// What a name means here: the view, and the name that means it everywhere.
@@ -96,16 +111,20 @@ fn view(seen: &World, settings: &Settings, name: &Name) -> Result<(ObjectId, Nam
     Ok((id, Name::new([schema, view])))
 }
 
-fn changes_own_password(seen: &World, alter: &AlterRole) -> bool {
-    let RoleAction::Options(options) = &alter.action else {
-        return false;
+fn changes_own_account(seen: &World, alter: &AlterRole) -> bool {
+    let is_ones_own = match &alter.action {
+        RoleAction::Options(options) => {
+            // What a text refers to is the server's.
+            let is_literal = match &options.password {
+                Some(SetPassword::To(password)) => !password.is_reference(),
+                Some(SetPassword::Null) | None => false,
+            };
+            is_literal && options.superuser.is_none()
+        }
+        RoleAction::Set { name, .. } => Limit::named(&name.dotted()).is_none(),
+        RoleAction::ResetAll => true,
     };
-    // What a text refers to is the server's.
-    let is_literal = match &options.password {
-        Some(SetPassword::To(password)) => !password.is_reference(),
-        Some(SetPassword::Null) | None => false,
-    };
-    is_literal && options.superuser.is_none() && seen.user() == Some(fold(&alter.name).as_str())
+    is_ones_own && seen.user() == Some(fold(&alter.name).as_str())
 }
 
 fn superusers(what: &str) -> Error {
@@ -129,6 +148,35 @@ fn may_create(seen: &World, schema: &str) -> Result<()> {
     match seen.allowed(&id).may(Privilege::Create) {
         true => Ok(()),
         false => Err(denied(Privilege::Create, &id)),
+    }
+}
+
+/// Whether whoever sees this world has the rights of an account.
+fn is_member(seen: &World, account: &Ident) -> bool {
+    seen.definitions.accounts.contains_key(&fold(account))
+}
+
+/// A view is given to a role of the own ones, which may define views where it is.
+fn may_own(seen: &World, view: &Name, owner: &Ident) -> Result<()> {
+    let name = fold(owner);
+    let identity = Identity::of(&seen.definitions.accounts, &name);
+    let identity =
+        identity.ok_or_else(|| superusers("give views to roles that they are no member of"))?;
+    let rights = Rights {
+        definitions: &seen.definitions,
+        identity: &identity,
+    };
+    let schema = view.fold().into_iter().rev().nth(1).unwrap_or_default();
+    let id = ObjectId::new([CATALOG, &schema]);
+    match rights.on(&id).may(Privilege::Create) {
+        true => Ok(()),
+        false => Err(Error::denied(
+            format!(
+                "{} may not define views in schema {schema}",
+                belvedere_sql::ident(name)
+            ),
+            format!("GRANT CREATE ON SCHEMA {schema} lets it"),
+        )),
     }
 }
 

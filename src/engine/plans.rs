@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +14,7 @@ use super::lookup::{Generic, Lookup};
 use super::names::Names;
 use super::settings::Settings;
 use super::system;
-use crate::catalog::SystemTableProvider;
+use crate::catalog::{ObjectId, SystemTableProvider};
 use crate::federation::SourceTable;
 use crate::views::{Bounds, CopyTable};
 
@@ -52,6 +53,8 @@ pub(super) struct Known {
     pub generic: Arc<Generic>,
     /// What it names, and what is applied to it.
     pub touched: Arc<Touched>,
+    /// The tables and views that it names.
+    pub reads: BTreeSet<ObjectId>,
 }
 
 impl Plans {

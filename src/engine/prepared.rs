@@ -112,6 +112,7 @@ impl Session {
                 Some(known) => known,
                 None => self.planned(query, &statement.text, names.clone()).await?,
             };
+            names.refer_to(&known.reads);
             // It may outlive the transaction that it is prepared in, and must not keep what that reads.
             let caller = Caller {
                 snapshot: None,
@@ -184,6 +185,7 @@ impl Session {
             bounds: planned.bounds()?,
             generic: Arc::default(),
             touched: names.caller.touched.clone(),
+            reads: planned.names.referenced(),
             plan: planned.plan,
             schema,
             parameters,
@@ -222,6 +224,7 @@ impl Session {
     ) -> Result<Answer> {
         let running = self.begin(&prepared.sql);
         let result = caught(Box::pin(async {
+            running.begins()?;
             self.executes(prepared, &[values], &running).await?;
             self.run_prepared(prepared, values, &running).boxed().await
         }));
@@ -238,6 +241,7 @@ impl Session {
         let running = self.begin(&prepared.sql);
         let rows: Vec<&[ScalarValue]> = rows.iter().map(Vec::as_slice).collect();
         let result = caught(Box::pin(async {
+            running.begins()?;
             self.executes(prepared, &rows, &running).await?;
             self.run_write(prepared, &rows, &running).boxed().await
         }));
@@ -342,7 +346,11 @@ impl Session {
             match within(&settings, deadline, once).await {
                 // It is found out the long way what has changed.
                 Err(e) if planned.outdated_source(&e).is_some() => {}
-                ran => return Ok(self.answer(ran?, &settings, deadline)),
+                ran => {
+                    let mut ran = ran?;
+                    ran.stream = self.held(ran.stream, &planned.names);
+                    return Ok(self.answer(ran, &settings, deadline));
+                }
             }
         }
         let planned = Planned {

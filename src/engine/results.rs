@@ -80,17 +80,9 @@ impl Planned {
     }
 }
 
-/// What a session or a call says goes before what views say.
-fn stated(settings: &Settings, bounds: Bounds) -> Bounds {
-    Bounds {
-        max_staleness: settings.max_staleness.or(bounds.max_staleness),
-        stale_if_error: settings.stale_if_error.or(bounds.stale_if_error),
-    }
-}
-
 /// Whether a statement may be told something that is not of now.
 pub(super) fn may_be_older(settings: &Settings, bounds: Bounds) -> bool {
-    let stated = stated(settings, bounds);
+    let stated = settings.stated(bounds);
     stated.max_staleness.is_some_and(|bound| !bound.is_zero()) || stated.stale_if_error.is_some()
 }
 
@@ -104,7 +96,7 @@ pub(super) fn told_again_for(
     if question("", &HashMap::new(), &planned.names).is_none() || freshness.is_followed() {
         return Ok(None);
     }
-    let bound = stated(settings, planned.bounds()?).max_staleness;
+    let bound = settings.stated(planned.bounds()?).max_staleness;
     let bound = bound.filter(|bound| !bound.is_zero());
     Ok(bound.filter(|_| is_repeatable(query, planned)))
 }
@@ -158,7 +150,9 @@ impl Session {
         };
         let seen = self.told_so_far().so_far(Some(question), settings);
         let is_told = |answered: &Arc<Answered>, freshness: &Freshness| {
+            let is_young = |most| freshness.age().is_some_and(|age| age <= most);
             freshness.parts.iter().all(is_current)
+                && settings.max_age.is_none_or(is_young)
                 && seen.admits_result(answered, freshness.age())
                 && self.written.are_in(freshness)
         };
@@ -184,7 +178,7 @@ impl Session {
         let bounds = *bounds;
         let arrived = Instant::now();
         let results = &self.inner.results;
-        let stated = stated(settings, bounds);
+        let stated = settings.stated(bounds);
         let mut turn = results.turn(question.clone());
         if let Turn::Anothers(asked) = &mut turn
             && stated.max_staleness.is_some_and(|bound| !bound.is_zero())

@@ -251,6 +251,15 @@ pub(super) fn denied(privilege: Privilege, id: &ObjectId) -> Error {
     )
 }
 
+/// What may not be done with one column of something.
+pub(super) fn denied_column(privilege: Privilege, id: &ObjectId, column: &str) -> Error {
+    let (privilege, column) = (privilege.name(), belvedere_sql::ident(column));
+    Error::denied(
+        format!("you do not have {privilege} on column {column} of {id}"),
+        format!("Whoever has defined {id} may GRANT {privilege} ({column}) ON it, or a superuser"),
+    )
+}
+
 /// What an identity sees of a world, in the making.
 struct Part<'a> {
     of: &'a World,

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -22,13 +22,14 @@ use super::prepared::bound;
 use super::query::{self, Planned, Ran};
 use super::results::Asked;
 use super::settings::Settings;
+use super::standing::{self, Effective, Standing};
 use super::told::{SeenSoFar, Told};
 use super::transaction::Transaction;
 use super::world::{Inner, World};
 use super::written::Written;
 use super::{explain, labels, results, show, subscribe, write};
-use crate::access::Identity;
 use crate::access::audit::Origin;
+use crate::access::{Counted, Identity, Usage};
 use crate::error::{Error, Result};
 use crate::federation::Asker;
 use crate::freshness::{Freshness, Question, Token};
@@ -52,11 +53,21 @@ pub(crate) enum Who {
 #[derive(Debug, Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
-    who: Who,
+    pub(super) who: Who,
     /// Where its next statement comes from.
     origin: Origin,
+    /// The account that it is logged in as. None: there was none of the name.
+    pub(super) account: Arc<Mutex<Option<u64>>>,
+    /// What it has begun with, by name.
+    begun_with: Arc<BTreeMap<String, Vec<String>>>,
     /// Whoever sets one makes them anew: a statement keeps what it began with.
     settings: Arc<Mutex<Arc<Settings>>>,
+    effective: Arc<Effective>,
+    pub(super) standing: Arc<Mutex<Option<Standing>>>,
+    /// What its user has open and running. None: it is the administrator's, and not counted.
+    pub(super) usage: Option<Arc<Usage>>,
+    /// That it is one of the user's sessions.
+    pub(super) _opened: Option<Arc<Counted>>,
     /// Sources give their places to sessions in turn.
     number: Asker,
     /// Notices about queries, each of which is given once.
@@ -68,11 +79,26 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(inner: Arc<Inner>, who: Who) -> Self {
+        let (mut begun_with, mut usage, mut id) = (BTreeMap::new(), None, None);
+        if let Who::User(name) = &who {
+            let world = inner.world();
+            let account = world.definitions.accounts.get(&**name);
+            begun_with = account.map(|a| a.settings.clone()).unwrap_or_default();
+            id = account.map(|account| account.id);
+            usage = Some(inner.usages.of(name));
+        }
+        let settings = standing::begun_with(&begun_with);
         Self {
             inner,
             who,
             origin: Origin::default(),
-            settings: Arc::default(),
+            account: Arc::new(Mutex::new(id)),
+            begun_with: Arc::new(begun_with),
+            settings: Arc::new(Mutex::new(Arc::new(settings))),
+            effective: Arc::default(),
+            standing: Arc::default(),
+            usage,
+            _opened: None,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             told: Arc::default(),
             told_so_far: Arc::default(),
@@ -117,7 +143,6 @@ impl Session {
         settled(self.noted(result), running)
     }
 
-    #[cfg(feature = "serve")]
     pub(crate) fn who(&self) -> &Who {
         &self.who
     }
@@ -127,37 +152,6 @@ impl Session {
         match &self.who {
             Who::User(name) => Some(name.clone()),
             Who::Owner | Who::Anybody => None,
-        }
-    }
-
-    /// With whose rights statements are executed now.
-    ///
-    /// # Errors
-    /// The user is gone; or there are users now, and it is none's.
-    pub(super) fn identity(&self) -> Result<Identity> {
-        let gone = |message: String| Error::Denied {
-            message,
-            help: "Log in again".to_string(),
-            sqlstate: "28000",
-        };
-        match &self.who {
-            Who::Owner => Ok(Identity::administrator()),
-            // Its own transaction may be about to define the first.
-            Who::Anybody => match self.inner.world().definitions.has_users() {
-                false => Ok(Identity::administrator()),
-                true => Err(gone(
-                    "users are defined now, and this session is no user's".into(),
-                )),
-            },
-            Who::User(name) => {
-                // Of all: a transaction does not keep what was taken back.
-                let world = self.inner.world();
-                let accounts = &world.definitions.accounts;
-                let account = accounts.get(&**name);
-                let identity = account.filter(|account| account.login.is_some());
-                let identity = identity.and_then(|_| Identity::of(accounts, name));
-                identity.ok_or_else(|| gone(format!("user {name} does not exist any more")))
-            }
         }
     }
 
@@ -204,13 +198,14 @@ impl Session {
         // In a box, as below: its tens of kilobytes would be a part of the future of whoever awaits this, once for each
         // statement there.
         let result = caught(Box::pin(async {
+            running.begins()?;
             let statement = belvedere_sql::parse_one(sql)?;
             let does = &statement.statement;
             self.about_to(running.audited(), running.sql(), does, &[])
                 .await?;
             let settings = match overrides {
                 [] => self.settings(),
-                overrides => Arc::new(self.settings().with(overrides)?),
+                overrides => Arc::new(self.overridden(overrides)?),
             };
             self.knows(&settings.read_after)?;
             self.dispatch(&statement, Call::of(&running, settings))
@@ -224,12 +219,20 @@ impl Session {
         self.change_one(name, Some(&[value.to_string()]))
     }
 
+    /// As it was when the session began.
+    pub(crate) fn reset(&self, name: &str) -> Result<()> {
+        let begun_with = self.begun_with.get(name).map(Vec::as_slice);
+        self.change(|settings| settings.set(name, begun_with))
+    }
+
     /// Set one setting, if it may be set to that.
     fn change_one(&self, name: &str, values: Option<&[String]>) -> Result<()> {
+        let limits = self.limits();
         self.change(|settings| {
             let mut changed = settings.clone();
             changed.set(name, values)?;
             self.knows(&changed.read_after)?;
+            standing::admits(&limits, name, &changed)?;
             *settings = changed;
             Ok(())
         })
@@ -256,7 +259,16 @@ impl Session {
         Arc::make_mut(&mut settings).one_database = true;
     }
 
+    /// As statements are executed under them: within the user's limits.
     pub fn settings(&self) -> Arc<Settings> {
+        match self.standing() {
+            Ok(standing) => self.effective.of(self.own_settings(), &standing),
+            Err(_) => self.own_settings(),
+        }
+    }
+
+    /// As they are set.
+    pub(super) fn own_settings(&self) -> Arc<Settings> {
         self.settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -304,7 +316,7 @@ impl Session {
     fn set_as_said(&self, set: &belvedere_sql::Set) -> Result<Answer> {
         let name = set.name.dotted();
         if set.scope == Some(SetScope::Local) {
-            let settings = self.settings();
+            let settings = self.own_settings();
             match &mut *self.transaction() {
                 Some(transaction) => transaction.set_locally(&name, &settings),
                 None => {
@@ -316,7 +328,7 @@ impl Session {
             }
         }
         match &set.value {
-            SetValue::Default => self.change(|s| s.set(&name, None))?,
+            SetValue::Default => self.reset(&name)?,
             SetValue::Values(values) => {
                 let texts: Vec<String> = values.iter().map(|v| v.text()).collect();
                 self.change_one(&name, Some(&texts))?;
@@ -349,12 +361,14 @@ impl Session {
             Statement::Subscribe(subscribe) => {
                 let deadline = deadline(&settings);
                 let names = self.names(call);
+                let resolved = names.clone();
                 // The time until it begins is limited, and not how long it goes on.
                 let begun = async {
                     let planned = subscribe::plan(names.clone(), subscribe, &spanned.text).await?;
                     planned.begin(&names).await
                 };
                 let stream = within(&settings, deadline, begun).await?;
+                let stream = self.held(stream, &resolved);
                 Ok(Answer {
                     schema: stream.schema(),
                     stream,
@@ -391,7 +405,7 @@ impl Session {
                 self.change(|settings| {
                     *settings = Settings {
                         one_database: settings.one_database,
-                        ..Settings::default()
+                        ..standing::begun_with(&self.begun_with)
                     };
                     Ok(())
                 })?;
@@ -419,6 +433,7 @@ impl Session {
         asked: Option<Asked>,
     ) -> Result<Answer> {
         let settings = &call.settings;
+        let names = planned.names.clone();
         let asked = asked.filter(|_| results::is_repeatable(ast, &planned));
         let question = asked.as_ref().map(|asked| &asked.question);
         let seen = self.seen(question, settings);
@@ -434,7 +449,8 @@ impl Session {
             first.run_or_again(deadline, again).await
         });
         let once = Box::pin(self.told_once(asked.as_ref(), settings, run));
-        let ran = within(settings, deadline, once).await?;
+        let mut ran = within(settings, deadline, once).await?;
+        ran.stream = self.held(ran.stream, &names);
         Ok(self.answer(ran, settings, deadline))
     }
 
@@ -541,7 +557,7 @@ impl Session {
         let settings = &call.settings;
         let deadline = deadline(settings);
         let copying = copy::plan(self.names(call.clone()), ast).await?;
-        let first = copy_out(&copying, settings, &values, deadline).await;
+        let first = self.copy_out(&copying, settings, &values, deadline).await;
         let outdated = first
             .as_ref()
             .err()
@@ -551,38 +567,40 @@ impl Session {
             Some(source) => {
                 within(settings, deadline, self.inner.refresh_place(&source)).await?;
                 let again = copy::plan(self.names(call.clone()), ast).await?;
-                copy_out(&again, settings, &values, deadline).await?
+                self.copy_out(&again, settings, &values, deadline).await?
             }
         };
         copy::answer(written).map(batch_answer)
     }
-}
 
-/// Write the rows of a `COPY`; a failure removes what was written before it returns.
-async fn copy_out(
-    copying: &Copying,
-    settings: &Settings,
-    values: &Option<ParamValues>,
-    deadline: Option<Instant>,
-) -> Result<Exported> {
-    let rows = bound(&copying.rows, values)?;
-    let begun = async { Ok(copying.export.begin().await?) };
-    let mut writer = within(settings, deadline, begun).await?;
-    let written = async {
-        let Ran { stream, .. } = within(settings, deadline, rows.run(deadline)).await?;
-        let mut batches = limited(stream, settings, deadline);
-        while let Some(batch) = batches.try_next().await? {
-            let written = async { Ok(writer.write(batch).await?) };
-            within(settings, deadline, written).await?;
+    /// Write the rows of a `COPY`; a failure removes what was written before it returns.
+    async fn copy_out(
+        &self,
+        copying: &Copying,
+        settings: &Settings,
+        values: &Option<ParamValues>,
+        deadline: Option<Instant>,
+    ) -> Result<Exported> {
+        let rows = bound(&copying.rows, values)?;
+        let begun = async { Ok(copying.export.begin().await?) };
+        let mut writer = within(settings, deadline, begun).await?;
+        let written = async {
+            let Ran { stream, .. } = within(settings, deadline, rows.run(deadline)).await?;
+            let stream = self.held(stream, &copying.rows.names);
+            let mut batches = limited(stream, settings, deadline);
+            while let Some(batch) = batches.try_next().await? {
+                let written = async { Ok(writer.write(batch).await?) };
+                within(settings, deadline, written).await?;
+            }
+            Ok(())
+        };
+        if let Err(e) = written.await {
+            writer.abort().await;
+            return Err(e);
         }
-        Ok(())
-    };
-    if let Err(e) = written.await {
-        writer.abort().await;
-        return Err(e);
+        writer.commit(deadline).await.map_err(|e| match e.code {
+            Code::Timeout => timed_out(settings),
+            _ => e.into(),
+        })
     }
-    writer.commit(deadline).await.map_err(|e| match e.code {
-        Code::Timeout => timed_out(settings),
-        _ => e.into(),
-    })
 }

@@ -4,10 +4,10 @@ use belvedere_connector::with_unit;
 use datafusion::arrow::array::timezone::Tz;
 
 use super::parameters::Parameters;
-use crate::catalog::PUBLIC;
+use crate::catalog::{Limit, PUBLIC};
 use crate::error::{Error, Result};
 use crate::freshness::Token;
-use crate::views;
+use crate::views::{self, Bounds};
 
 /// The settings of a session; a call may override them.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub read_after: Vec<Token>,
     /// Whether each answer is told how old it is, as a notice.
     pub freshness_notice: bool,
+    /// How old anything may be that is read, whatever is said of it: a limit of the session's user. No statement sets it.
+    pub(crate) max_age: Option<Duration>,
     /// None: no limit.
     pub statement_timeout: Option<Duration>,
     /// Bytes one statement may hold; None: only the engine's own limit.
@@ -59,6 +61,7 @@ impl Default for Settings {
             top_n_first_rows: None,
             max_staleness: None,
             stale_if_error: None,
+            max_age: None,
             consistency: Consistency::Relaxed,
             read_after: Vec::new(),
             freshness_notice: false,
@@ -275,6 +278,17 @@ impl Settings {
         Ok(())
     }
 
+    /// How old what is read may be that says so of itself: what a call says goes before what the session says, and that before the
+    /// view's own. No more than the user's limit.
+    pub(super) fn stated(&self, own: Bounds) -> Bounds {
+        let within = |bound: Duration| self.max_age.map_or(bound, |age| bound.min(age));
+        let (staleness, on_error) = (self.max_staleness, self.stale_if_error);
+        Bounds {
+            max_staleness: staleness.or(own.max_staleness).map(within),
+            stale_if_error: on_error.or(own.stale_if_error).map(within),
+        }
+    }
+
     /// These settings with some set for one call.
     pub(super) fn with(&self, overrides: &[(String, String)]) -> Result<Self> {
         let mut settings = self.clone();
@@ -296,6 +310,15 @@ fn unknown(name: &str) -> Error {
     if LATER.contains(&name) {
         return Error::NotInThisVersion {
             what: format!("setting {name}"),
+        };
+    }
+    if Limit::named(name).is_some() {
+        return Error::Unknown {
+            what: "setting",
+            name: name.to_string(),
+            hint: Some(format!(
+                "It is a limit of users and roles: ALTER ROLE … SET {name} = …"
+            )),
         };
     }
     let known = KNOWN.iter().map(|(known, _)| *known);

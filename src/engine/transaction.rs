@@ -354,7 +354,7 @@ impl Session {
         match what {
             Characteristics => return Ok(status("SET")),
             Begin => {
-                let settings = self.settings();
+                let settings = self.own_settings();
                 let mut transaction = self.transaction();
                 if let Some(transaction) = &mut *transaction {
                     // From here on it is one like any other, with what has been done in it.
@@ -393,6 +393,14 @@ impl Session {
             false => Ok(()),
         };
         let is_committed = commits && done.is_ok();
+        if is_committed {
+            self.has_defined(
+                transaction
+                    .definitions
+                    .iter()
+                    .map(|(statement, _)| statement),
+            );
+        }
         self.change(|settings| {
             *settings = transaction.settings_after(is_committed, settings.clone());
             Ok(())
@@ -407,7 +415,7 @@ impl Session {
         if refused(next).is_some() || is_of_the_connection(next) {
             return self.end_implicitly(true).await;
         }
-        let settings = self.settings();
+        let settings = self.own_settings();
         let mut transaction = self.transaction();
         if transaction.is_none() && !matches!(next, Statement::Transaction(_)) {
             *transaction = Some(Transaction {
@@ -438,7 +446,7 @@ impl Session {
 
     fn save(&self, what: &belvedere_sql::Transaction, name: &str) -> Result<Answer> {
         use belvedere_sql::Transaction::{Release, Savepoint};
-        let settings = self.settings();
+        let settings = self.own_settings();
         let mut transaction = self.transaction();
         let transaction = transaction.as_mut().ok_or_else(|| Error::Transaction {
             message: "there is no transaction to have savepoints in".to_string(),
@@ -472,14 +480,19 @@ impl Session {
         settings: &Settings,
     ) -> Result<Answer> {
         let identity = self.identity()?;
-        if !identity.may_all() {
-            permits::permitted(&self.world(), statement, settings)?;
-        }
-        let statement = define::without_passwords(statement)?;
+        let permitted = permits::permitted(&self.world(), statement, settings)?;
+        let Some(permitted) = &permitted else {
+            return Ok(status(define::done_nothing(statement)));
+        };
+        let statement = define::without_passwords(permitted)?;
         let statement = statement.as_ref();
         let own = self.transaction().as_ref().map(|t| t.world().cloned());
         let (tag, notices) = match (own, statement) {
-            (None, _) => define::define(&self.inner, &identity, statement, settings).await?,
+            (None, _) => {
+                let done = define::define(&self.inner, &identity, statement, settings).await?;
+                self.has_defined([statement]);
+                done
+            }
             // It is done at once, for all, and defines nothing that could be undone.
             (Some(own), Statement::RefreshView(refresh)) => {
                 match self.is_filled_at_commit(own.as_deref(), settings, refresh) {

@@ -13,8 +13,8 @@ use super::plans::Plans;
 use super::seen::{SeenBy, Share};
 use super::sources::LiveSource;
 use super::system::Catalog;
-use crate::access::Logins;
 use crate::access::audit::Audit;
+use crate::access::{Logins, Usages};
 use crate::catalog::{CATALOG, Definitions, ObjectId, Store, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::freshness::Results;
@@ -93,6 +93,7 @@ pub(super) struct Inner {
     pub matching: Matching,
     pub views: Arc<Views>,
     pub logins: Logins,
+    pub usages: Usages,
     world: RwLock<Arc<World>>,
     changing: Mutex<()>,
 }
@@ -129,6 +130,7 @@ impl Inner {
             matching: Matching::default(),
             views,
             logins,
+            usages: Usages::default(),
             world: RwLock::new(Arc::new(world)),
             changing: Mutex::new(()),
         }
@@ -213,7 +215,7 @@ impl Draft<'_> {
         // What stood for a login by a password that is another now stands for none.
         for (name, account) in &self.base.definitions.accounts {
             let now = world.definitions.accounts.get(name);
-            if now.is_none_or(|now| now.login != account.login) {
+            if now.is_none_or(|now| now.login != account.login || now.id != account.id) {
                 self.inner.logins.revoke_all_of(name);
             }
         }

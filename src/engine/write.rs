@@ -16,6 +16,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Values};
 use datafusion::sql::parser::Statement as SqlStatement;
 use futures::{StreamExt, TryStreamExt};
@@ -27,10 +28,10 @@ use super::names::Names;
 use super::prepared::bound;
 use super::query::{self, Planned};
 use super::room::Room;
-use super::seen::denied;
+use super::seen::{denied, denied_column};
 use super::settings::Settings;
 use super::{dialect, labels, system, upstream, versions};
-use crate::catalog::{CATALOG, ObjectId, Privilege, SystemTableProvider};
+use crate::catalog::{CATALOG, Columns, ObjectId, Privilege, SystemTableProvider};
 use crate::error::{Error, Result};
 use crate::federation::{Cut, SourceTable, Tries, of_one_table, spooled};
 use crate::freshness::Token;
@@ -79,44 +80,41 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
             })
         }
     };
+    let mut write = write;
     let (table, names) = target(&names, &write).await?;
-    let mut state = query::state(&names, None)?;
+    let schema = table.table.arrow_schema();
+    let id = ObjectId::new([&table.handle.name, &table.table.schema, &table.table.name]);
+    let allowed = names.world.allowed(&id);
+    let seen = allowed.columns_seen().into_owned();
+    if seen != Columns::All {
+        let seen = schema.fields().iter().filter(|f| seen.contains(f.name()));
+        of_columns(&mut write, seen.map(|field| field.name().clone()).collect());
+        // Once as it is seen: a column that is not is one that there is not.
+        let names = names.writing_to_seen(id.clone());
+        projected(&names, &write.planned).await?;
+    }
     let reads = write.reads();
     let is_cast: Vec<bool> = write.columns.iter().map(|c| write.is_cast(c)).collect();
-    let mut statement = write.planned;
-    if let ast::Statement::Insert(insert) = &mut statement
-        && let Some(source) = &mut insert.source
-    {
-        labels::tell_apart(source);
-        versions::into_names(source, &names.settings.timezone)?;
-        upstream::in_known_words(source)?;
-        system::understand(source, &names, &mut state)?;
+    let (state, projection) = projected(&names, &write.planned).await?;
+    let own = usize::from(write.change != Change::Insert);
+    let scans = scans(&LogicalPlan::Projection(projection.clone()), &table)?;
+    // To change rows they are read, and what is kept from who asks would tell.
+    if scans > 0 && names.world.ruled(&id).is_some() {
+        return Err(Error::denied(
+            format!("policies or masks keep some of {id} from you: it is not read to be written"),
+            "INSERT what is read of nothing else, or ask a superuser to write",
+        ));
     }
-    dialect::in_words(&mut statement);
-    dialect::written_numbers(&mut statement);
-    let statement = SqlStatement::Statement(Box::new(statement));
-    let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
-    let planned = || Error::Internal("a write is planned as a projection".to_string());
-    let LogicalPlan::Dml(dml) = plan else {
-        return Err(planned());
-    };
-    let LogicalPlan::Projection(projection) = Arc::unwrap_or_clone(dml.input) else {
-        return Err(planned());
-    };
-    let id = ObjectId::new([&table.handle.name, &table.table.schema, &table.table.name]);
-    let sees_all = names.world.ruled(&id).is_none();
-    if (!sees_all || !names.world.allowed(&id).may(Privilege::Select))
-        && (write.change != Change::Insert || reads_table(&projection.input, &table)?)
-    {
-        return Err(match sees_all {
-            true => denied(Privilege::Select, &id),
-            false => Error::denied(
-                format!("policies or masks keep some of {id} from you: it is not read to be written"),
-                "INSERT what is read of nothing else, or ask a superuser to write",
-            ),
-        });
+    if !allowed.may(Privilege::Select) {
+        if scans > own {
+            return Err(denied(Privilege::Select, &id));
+        }
+        let read = schema.fields().iter().map(|field| field.name().as_str());
+        let read = read.filter(|name| write.change != Change::Insert && reads.contains(*name));
+        if let Some(column) = allowed.denies(Privilege::Select, read) {
+            return Err(denied_column(Privilege::Select, &id, column));
+        }
     }
-    let schema = table.table.arrow_schema();
     let all = || (0..schema.fields().len()).collect();
     let assigned: Vec<usize> = match write.columns.is_empty() && write.change == Change::Insert {
         true => all(),
@@ -127,6 +125,11 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
                 .map_err(|_| planned())?
         }
     };
+    let privilege = privilege(write.change);
+    let names_assigned = assigned.iter().map(|i| schema.field(*i).name().as_str());
+    if let Some(column) = allowed.denies(privilege, names_assigned) {
+        return Err(denied_column(privilege, &id, column));
+    }
     if let Some(twice) = (1..assigned.len()).find(|i| assigned[..*i].contains(&assigned[*i])) {
         let name = schema.field(assigned[twice]).name();
         return Err(Error::invalid(format!("column {name} is set twice")));
@@ -156,19 +159,72 @@ pub(super) async fn plan(names: Names, write: belvedere_sql::Write) -> Result<Pl
     })
 }
 
-/// Whether a plan reads the rows of a table.
-fn reads_table(plan: &LogicalPlan, table: &SourceTable) -> Result<bool> {
-    let mut reads = false;
+fn planned() -> Error {
+    Error::Internal("a write is planned as a projection".to_string())
+}
+
+/// What a write is planned as, and what it is planned by.
+async fn projected(
+    names: &Names,
+    statement: &ast::Statement,
+) -> Result<(SessionState, Projection)> {
+    let mut state = query::state(names, None)?;
+    let mut statement = statement.clone();
+    if let ast::Statement::Insert(insert) = &mut statement
+        && let Some(source) = &mut insert.source
+    {
+        labels::tell_apart(source);
+        versions::into_names(source, &names.settings.timezone)?;
+        upstream::in_known_words(source)?;
+        system::understand(source, names, &mut state)?;
+    }
+    dialect::in_words(&mut statement);
+    dialect::written_numbers(&mut statement);
+    let statement = SqlStatement::Statement(Box::new(statement));
+    let plan = upstream::bare_recursion(state.statement_to_plan(statement).await?)?;
+    let LogicalPlan::Dml(dml) = plan else {
+        return Err(planned());
+    };
+    match Arc::unwrap_or_clone(dml.input) {
+        LogicalPlan::Projection(projection) => Ok((state, projection)),
+        _ => Err(planned()),
+    }
+}
+
+/// An INSERT that names no columns is of these.
+fn of_columns(write: &mut belvedere_sql::Write, columns: Vec<String>) {
+    if let ast::Statement::Insert(insert) = &mut write.planned
+        && write.columns.is_empty()
+    {
+        let names = columns.iter().map(|name| ast::Ident::with_quote('"', name));
+        insert.columns = names
+            .map(|name| ast::ObjectName::from(vec![name]))
+            .collect();
+        write.columns = columns;
+    }
+}
+
+fn privilege(change: Change) -> Privilege {
+    match change {
+        Change::Insert => Privilege::Insert,
+        Change::Update => Privilege::Update,
+        Change::Delete => Privilege::Delete,
+    }
+}
+
+/// How often a plan reads the rows of a table.
+fn scans(plan: &LogicalPlan, table: &SourceTable) -> Result<usize> {
+    let mut count = 0;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             let provider = source_as_provider(&scan.source)?;
-            reads |= provider.downcast_ref::<SourceTable>().is_some_and(|read| {
+            count += usize::from(provider.downcast_ref::<SourceTable>().is_some_and(|read| {
                 read.handle.name == table.handle.name && read.reference() == table.reference()
-            });
+            }));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(reads)
+    Ok(count)
 }
 
 /// The query whose rows are the values that are assigned, and the columns as they are.
@@ -289,18 +345,10 @@ async fn target(names: &Names, write: &belvedere_sql::Write) -> Result<(Arc<Sour
         });
     }
     if let Some(id) = &id {
-        let privilege = match kind {
-            Change::Insert => Privilege::Insert,
-            Change::Update => Privilege::Update,
-            Change::Delete => Privilege::Delete,
-        };
-        // What is changed or deleted is found by what is in it.
+        // What is changed or deleted is found by what is in it. Which columns may be, is seen when they are known.
         let reads = (kind != Change::Insert).then_some(Privilege::Select);
-        let allowed = names.world.allowed(id);
-        for privilege in [privilege].into_iter().chain(reads) {
-            if !allowed.may(privilege) {
-                return Err(denied(privilege, id));
-            }
+        for privilege in [privilege(kind)].into_iter().chain(reads) {
+            names.world.permits(privilege, id)?;
         }
     }
     let table = provider.downcast_ref::<SourceTable>();

@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use super::certificates::Certificates;
 
 /// How to serve, whatever the protocol.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// Counts the connections of all servers that are given the same.
     pub clients: Clients,
+    /// What is in the files of `tls`, to all servers that are given the same.
+    pub certificates: Certificates,
 }
 
 /// The connections of the servers that share this, counted by protocol.
@@ -68,6 +70,7 @@ impl Default for ServeOptions {
             insecure: false,
             max_connections: 512,
             clients: Clients::default(),
+            certificates: Certificates::default(),
         }
     }
 }
@@ -117,6 +120,15 @@ impl From<BindError> for crate::Error {
     }
 }
 
+impl ServeOptions {
+    /// What takes encrypted connections, for one of these protocols above TLS. None: they are not encrypted.
+    pub(super) fn acceptor(&self, protocols: &[&[u8]]) -> Result<Option<TlsAcceptor>, BindError> {
+        let files = self.tls.as_ref();
+        let acceptor = files.map(|files| self.certificates.acceptor(files, protocols));
+        acceptor.transpose()
+    }
+}
+
 /// Take the address; port 0 is any free one.
 pub(super) async fn listen(
     flag: &'static str,
@@ -143,42 +155,4 @@ pub(super) async fn listen(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
-}
-
-/// Certificate and key, as they are in their files.
-pub(super) fn read_tls(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), BindError> {
-    let read = |flag: &'static str, path: &Path| {
-        std::fs::read(path).map_err(|cause| BindError::TlsFile {
-            flag,
-            path: path.into(),
-            cause,
-        })
-    };
-    Ok((read("--tls-cert", certificate)?, read("--tls-key", key)?))
-}
-
-/// What takes encrypted connections, for one of these protocols above TLS (none: whatever the client says).
-pub(super) fn acceptor(
-    (certificate, key): &(PathBuf, PathBuf),
-    protocols: &[&[u8]],
-) -> Result<TlsAcceptor, BindError> {
-    let (certificate, key) = read_tls(certificate, key)?;
-    let unusable = |cause: String| BindError::Tls { cause };
-    let chain = CertificateDer::pem_slice_iter(&certificate)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| unusable(e.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| unusable(e.to_string()))?;
-    choose_cryptography();
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| unusable(e.to_string()))?;
-    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// TLS by ring, whatever else is linked: a library brings another implementation along, and rustls takes neither by itself.
-/// An embedder's choice stands.
-pub(super) fn choose_cryptography() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

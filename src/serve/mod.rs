@@ -7,10 +7,12 @@
 //! | [`postgres`] | PostgreSQL's protocol |
 //! | [`http`] | HTTP: views by key, SQL, what monitors ask for |
 //! | `listen.rs` | [`ServeOptions`]: what all protocols are told; taking an address |
+//! | `certificates.rs` | [`Certificates`]: what servers show of themselves, read again when it changes |
 //! | `guests.rs` | who clients are, by what they say |
 //! | `paths.rs` | paths that mean nothing to a server |
 //! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
 
+mod certificates;
 mod connections;
 pub mod flight;
 mod guests;
@@ -19,4 +21,5 @@ mod listen;
 mod paths;
 pub mod postgres;
 
+pub use certificates::Certificates;
 pub use listen::{BindError, Clients, ServeOptions};

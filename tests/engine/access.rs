@@ -5,9 +5,16 @@ use std::sync::Arc;
 use belvedere::{Engine, Session};
 use belvedere_memory::{MemoryConnector, MemorySource, MemoryTable};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::scalar::ScalarValue;
 
 use crate::fixture::{Fixture, shown};
+
+mod columns;
+mod files;
+mod limits;
+mod owners;
+mod revoked;
 
 /// `hrsys.zstaff (id, name, zpay)` and `hrsys.zsite (id)`; views of it; and users: `root` may all, `ana` is of `sales`, `bob` of nothing.
 struct World {
@@ -36,6 +43,11 @@ const DEFINITIONS: &[&str] = &[
 async fn world() -> World {
     let of = |name: &str, columns: Vec<(&str, ArrayRef)>| {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let schema = batch.schema();
+        let fields = schema.fields().iter();
+        let fields = fields.map(|f| f.as_ref().clone().with_nullable(f.name() != "id"));
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        let batch = RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec()).unwrap();
         let table = MemoryTable::new(batch.schema(), vec![batch]);
         (name.to_string(), table.with_primary_key(&["id"]))
     };

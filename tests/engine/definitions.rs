@@ -382,7 +382,6 @@ async fn later_statements_say_so() {
     for sql in [
         "CREATE POLICY own ON erp.item FOR UPDATE USING (sku = 'x')",
         "CREATE POLICY own ON erp.item AS RESTRICTIVE USING (sku = 'x')",
-        "ALTER ROLE sales SET statement_timeout = '1s'",
         "SET push_float_sums = on",
         "INSERT INTO erp.item VALUES ('x') RETURNING sku",
         "DELETE FROM erp.item RETURNING sku",

@@ -8,7 +8,7 @@
 //! | `definitions.rs` | `CREATE`, `ALTER`, `DROP`, `COMMENT`, and what they refuse |
 //! | `mapped.rs` | sources that users read as users of their own |
 //! | `policies.rs` | policies and masks: nothing is told of what they hide |
-//! | `access.rs` | users, roles, grants: who sees what, and may do what with it |
+//! | `access.rs`, `access/` | users, roles, grants: who sees what, and may do what with it |
 //! | `audited.rs` | what of statements is recorded, and for whom |
 //! | `advice.rs` | what is asked of late, and what would serve it better |
 //! | `apply.rs` | several files as one change |

@@ -35,6 +35,7 @@ async fn system_tables() {
     | belvedere | system             | queries                 | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | refreshes               | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | results                 | SYSTEM     |              |            |             |         |          |
+    | belvedere | system             | role_settings           | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | roles                   | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | settings                | SYSTEM     |              |            |             |         |          |
     | belvedere | system             | sources                 | SYSTEM     |              |            |             |         |          |

@@ -240,9 +240,9 @@ async fn certificates_that_cannot_be_used_are_named() {
             },
         )
     };
-    let missing = bind(&engine).await.unwrap_err();
+    let missing = bind(&engine).await.err().unwrap();
     assert!(missing.to_string().contains("--tls-cert"), "{missing}");
     std::fs::write(&file, "nonsense").unwrap();
-    let nonsense = bind(&engine).await.unwrap_err();
+    let nonsense = bind(&engine).await.err().unwrap();
     assert!(matches!(nonsense, BindError::Tls { .. }), "{nonsense}");
 }

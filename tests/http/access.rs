@@ -122,3 +122,35 @@ async fn each_sees_what_is_granted() {
     );
     answer.ok();
 }
+
+#[tokio::test]
+async fn a_request_is_within_the_limits_of_its_user() {
+    let server = server().await;
+    for sql in [
+        "ALTER USER ana SET max_statement_time = '1min'",
+        "ALTER USER ana SET max_result_rows = 2",
+    ] {
+        done(&server.engine.session(), sql).await;
+    }
+    let asks = |timeout: &str| {
+        let request = server.asks("/v1/views/kept_orders/7?select=id");
+        let request = request.header("belvedere-statement_timeout", timeout);
+        request.basic_auth("ana", Some("a"))
+    };
+    said(asks("30s")).await.ok();
+    let (status, code, detail) = said(asks("2min")).await.problem();
+    assert_eq!((status, code.as_str()), (403, "denied"));
+    assert!(
+        detail.contains("limit max_statement_time of user ana is 60000ms"),
+        "{detail}"
+    );
+    let few = server.states("SELECT number FROM some_orders LIMIT 2");
+    assert_eq!(said(few.basic_auth("ana", Some("a"))).await.status, 200);
+    let many = server.states("SELECT number FROM some_orders LIMIT 3");
+    let many = said(many.basic_auth("ana", Some("a"))).await;
+    assert!(
+        many.text().contains("max_result_rows of user ana is 2"),
+        "{}",
+        many.text()
+    );
+}

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod access;
+mod certificates;
 mod docs;
 mod monitors;
 mod pages;

@@ -202,3 +202,50 @@ async fn what_is_no_scram_ends_the_connection_and_no_other() {
     assert!(long.next().await.is_none());
     server.client_with(ANA).await;
 }
+
+#[tokio::test]
+async fn a_user_has_no_more_connections_than_may_be() {
+    let server = server().await;
+    define(&server, "ALTER USER ana SET max_sessions = 1").await;
+    define(&server, "ALTER USER ana SET timezone = 'Europe/Berlin'").await;
+    let first = server.client_with(ANA).await;
+    assert_eq!(rows(&first, "SHOW timezone").await, ["Europe/Berlin"]);
+    let refused = refusal(&server, ANA).await;
+    assert!(
+        refused.starts_with("53300: the user has as many sessions open as may be: limit max_sessions of user ana is 1"),
+        "{refused}"
+    );
+    // Others are not hers, and what a client says when it connects goes before what is set.
+    server.client_with("user=root password=r00t").await;
+    drop(first);
+    let again = async {
+        let options = format!("{ANA} options='-c timezone=UTC'");
+        loop {
+            if let Ok(client) = server.try_client(&options).await {
+                return client;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let again = tokio::time::timeout(std::time::Duration::from_secs(20), again).await;
+    assert_eq!(rows(&again.unwrap(), "SHOW timezone").await, ["UTC"]);
+}
+
+#[tokio::test]
+async fn a_cursor_ends_with_the_right_to_what_it_reads() {
+    let server = server().await;
+    let ana = server.client_with(ANA).await;
+    let many = "DECLARE c CURSOR FOR SELECT o.id FROM shop.orders o, generate_series(1, 500) g";
+    rows(&ana, "BEGIN").await;
+    rows(&ana, many).await;
+    assert_eq!(rows(&ana, "FETCH 1 FROM c").await.len(), 1);
+    define(&server, "REVOKE SELECT ON shop.orders FROM ana").await;
+    let ended = refused(&ana, "FETCH ALL FROM c").await;
+    assert!(ended.starts_with("42501"), "{ended}");
+    rows(&ana, "ROLLBACK").await;
+    define(&server, "GRANT SELECT ON shop.orders TO ana").await;
+    assert_eq!(
+        rows(&ana, "SELECT count(*) FROM shop.orders").await,
+        ["1000"]
+    );
+}

@@ -77,6 +77,13 @@ impl Display for DropRole {
     }
 }
 
+impl Display for ReassignOwned {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let of: Vec<_> = self.of.iter().map(Id).collect();
+        write!(f, "REASSIGN OWNED BY {} TO {}", List(&of), Id(&self.to))
+    }
+}
+
 impl Grant {
     pub(crate) fn write(&self, f: &mut Formatter<'_>, verb: &str, to: &str) -> fmt::Result {
         write!(f, "{verb} {} {to} {}", self.what, List(&self.grantees))

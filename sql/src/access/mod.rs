@@ -175,6 +175,28 @@ pub struct DropRole {
     pub names: Vec<Ident>,
 }
 
+/// See [`Statement::ReassignOwned`](crate::Statement::ReassignOwned).
+///
+/// ```
+/// # use belvedere_sql::parse_one;
+/// for sql in [
+///     "REASSIGN OWNED BY ana, ben TO root",
+///     "ALTER VIEW stock OWNER TO ana",
+///     "ALTER MATERIALIZED VIEW trade.stock OWNER TO ana",
+///     "ALTER SOURCE erp OWNER TO ana",
+/// ] {
+///     assert_eq!(parse_one(sql)?.statement.to_string(), sql);
+/// }
+/// # Ok::<(), belvedere_sql::ParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReassignOwned {
+    /// Whose everything is; at least one.
+    pub of: Vec<Ident>,
+    /// Whose it is from then on.
+    pub to: Ident,
+}
+
 /// See [`Statement::Grant`](crate::Statement::Grant) and [`Statement::Revoke`](crate::Statement::Revoke).
 ///
 /// ```

@@ -4,6 +4,7 @@ use sqlparser::tokenizer::Token;
 
 use super::Result;
 use super::cursor::Cursor;
+use super::later::not_in_this_version;
 use crate::access::RoleKind;
 use crate::ast::*;
 use crate::error::{ErrorKind, ParseError, nearest};
@@ -218,6 +219,12 @@ impl Cursor<'_> {
             }
             _ => {
                 let name = self.schema()?;
+                if self.is_word(0, "OWNER") {
+                    let what = "ALTER SCHEMA … OWNER TO".to_owned();
+                    let hint = "schemas are the superusers'; GRANT CREATE ON SCHEMA lets others define views in one";
+                    let error = not_in_this_version(what, self.here());
+                    return Err(error.with_hint(Some(hint.to_owned())));
+                }
                 self.expect("RENAME")?;
                 self.expect("TO")?;
                 Ok(Statement::AlterSchema(AlterSchema {
@@ -228,7 +235,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// `ALTER TABLE [IF EXISTS] [ONLY] v RENAME TO w | SET SCHEMA s`, if that comes next: all else of a table's is sqlparser's.
+    /// `ALTER TABLE [IF EXISTS] [ONLY] v RENAME TO w | SET SCHEMA s | OWNER TO r`, if that comes next: all else of a table's is sqlparser's.
     fn alter_as_table(&mut self) -> Option<Result<Statement>> {
         let mut at = 2;
         if !self.ahead(&["ALTER", "TABLE"]) {
@@ -240,12 +247,15 @@ impl Cursor<'_> {
         let only = self.is_word(at, "ONLY")
             && matches!(self.parser.peek_nth_token_ref(at + 1).token, Token::Word(_))
             && !(self.is_word(at + 1, "RENAME") && self.is_word(at + 2, "TO"))
-            && !(self.is_word(at + 1, "SET") && self.is_word(at + 2, "SCHEMA"));
+            && !(self.is_word(at + 1, "SET") && self.is_word(at + 2, "SCHEMA"))
+            && !(self.is_word(at + 1, "OWNER") && self.is_word(at + 2, "TO"));
         at += usize::from(only);
         while self.parser.peek_nth_token_ref(at + 1).token == Token::Period {
             at += 2;
         }
-        let names = self.is_word(at + 1, "RENAME") && self.is_word(at + 2, "TO");
+        let names = ["RENAME", "OWNER"]
+            .iter()
+            .any(|word| self.is_word(at + 1, word) && self.is_word(at + 2, "TO"));
         if !names && !(self.is_word(at + 1, "SET") && self.is_word(at + 2, "SCHEMA")) {
             return None;
         }
@@ -267,7 +277,8 @@ impl Cursor<'_> {
 
     fn source_action(&mut self) -> Result<SourceAction> {
         Ok(
-            match self.expect_one(&["OWNS", "SET", "RESET", "RENAME"])? {
+            match self.expect_one(&["OWNS", "OWNER", "SET", "RESET", "RENAME"])? {
+                "OWNER" => SourceAction::OwnerTo(self.owner()?),
                 "OWNS" => {
                     let table = self.name("the name of a table", 2)?;
                     SourceAction::Owns {
@@ -286,19 +297,22 @@ impl Cursor<'_> {
     }
 
     fn view_action(&mut self) -> Result<ViewAction> {
-        Ok(match self.expect_one(&["SET", "RESET", "RENAME"])? {
-            "SET" if self.take(&["SCHEMA"]) => ViewAction::SetSchema(self.schema()?),
-            "SET" if self.plain_word(0).is_some() => {
-                self.expect("SCHEMA")?;
-                ViewAction::SetSchema(self.schema()?)
-            }
-            "SET" => ViewAction::SetOptions(self.options()?),
-            "RESET" => ViewAction::ResetOptions(self.ident_list("the name of an option")?),
-            _ => {
-                self.expect("TO")?;
-                ViewAction::RenameTo(self.single("the new name")?)
-            }
-        })
+        Ok(
+            match self.expect_one(&["SET", "RESET", "OWNER", "RENAME"])? {
+                "OWNER" => ViewAction::OwnerTo(self.owner()?),
+                "SET" if self.take(&["SCHEMA"]) => ViewAction::SetSchema(self.schema()?),
+                "SET" if self.plain_word(0).is_some() => {
+                    self.expect("SCHEMA")?;
+                    ViewAction::SetSchema(self.schema()?)
+                }
+                "SET" => ViewAction::SetOptions(self.options()?),
+                "RESET" => ViewAction::ResetOptions(self.ident_list("the name of an option")?),
+                _ => {
+                    self.expect("TO")?;
+                    ViewAction::RenameTo(self.single("the new name")?)
+                }
+            },
+        )
     }
 
     pub(super) fn drop(&mut self) -> Result<Statement> {

@@ -26,7 +26,6 @@ const STATEMENTS: &[&[&str]] = &[
     &["SHOW", "MATERIALIZED", "VIEWS"],
     &["SET", "ROLE"],
     &["SET", "SESSION", "AUTHORIZATION"],
-    &["REASSIGN", "OWNED"],
     &["LISTEN"],
     &["NOTIFY"],
 ];

@@ -118,6 +118,7 @@ impl Cursor<'_> {
             Some("EXPLAIN") => self.explain(),
             Some("COPY") => self.copy(),
             Some("SUBSCRIBE") => self.subscribe(),
+            Some("REASSIGN") => self.reassign(),
             Some("GRANT") => self.grant(),
             Some("REVOKE") => self.revoke(),
             _ => self.standard(),

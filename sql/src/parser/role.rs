@@ -128,6 +128,26 @@ impl Cursor<'_> {
         }))
     }
 
+    /// `REASSIGN OWNED BY r, s TO t`
+    pub(super) fn reassign(&mut self) -> Result<Statement> {
+        for word in ["REASSIGN", "OWNED", "BY"] {
+            self.expect(word)?;
+        }
+        let mut of = vec![self.role_name("the name of a user or role")?];
+        while self.take_token(&Token::Comma) {
+            of.push(self.role_name("the name of a user or role")?);
+        }
+        self.expect("TO")?;
+        let to = self.role_name("the name of a user or role")?;
+        Ok(Statement::ReassignOwned(ReassignOwned { of, to }))
+    }
+
+    /// Behind `OWNER`.
+    pub(super) fn owner(&mut self) -> Result<Ident> {
+        self.expect("TO")?;
+        self.role_name("the name of a user or role")
+    }
+
     pub(super) fn drop_role(&mut self, called: RoleKind, if_exists: bool) -> Result<Statement> {
         let mut names = vec![self.role_name("a name")?];
         while self.take_token(&Token::Comma) {

@@ -3,8 +3,8 @@
 use belvedere_sql::{
     AlterRole, Called, CreateMask, CreatePolicy, CreateRole, CreateUser, DropRole, DropRule, Expr,
     Grant, GrantOn, Granted, GrantedPrivilege, Grantee, Ident, Name, Password, Privilege,
-    Privileges, RoleAction, RoleKind, SetPassword, SetValue, Statement, UserOptions, Using,
-    Verbatim,
+    Privileges, ReassignOwned, RoleAction, RoleKind, SetPassword, SetValue, Statement, UserOptions,
+    Using, Verbatim,
 };
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ const EXPRESSIONS: &[&str] = &[
 ];
 
 /// A name that no word of PostgreSQL's stands for.
-fn role() -> impl Strategy<Value = Ident> {
+pub fn role() -> impl Strategy<Value = Ident> {
     any_ident().prop_filter("a word for a role", |name| {
         let word = name.value.to_ascii_uppercase();
         let words = ["PUBLIC", "CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"];
@@ -174,6 +174,7 @@ pub fn statement() -> impl Strategy<Value = Statement> {
                 names,
             })
         }),
+        (roles(), role()).prop_map(|(of, to)| Statement::ReassignOwned(ReassignOwned { of, to })),
         grant().prop_map(Statement::Grant),
         grant().prop_map(Statement::Revoke),
         (any::<bool>(), any_ident(), name(3), grantees(), using()).prop_map(

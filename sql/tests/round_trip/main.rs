@@ -254,6 +254,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         options(1).prop_map(SourceAction::SetOptions),
         idents().prop_map(SourceAction::ResetOptions),
         any_ident().prop_map(SourceAction::RenameTo),
+        access::role().prop_map(SourceAction::OwnerTo),
     ];
     let check = (any_ident(), query()).prop_map(|(name, query)| Check {
         name,
@@ -288,6 +289,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         name(2).prop_map(ViewAction::SetSchema),
         options(1).prop_map(ViewAction::SetOptions),
         idents().prop_map(ViewAction::ResetOptions),
+        access::role().prop_map(ViewAction::OwnerTo),
     ];
     let comment = prop_oneof![
         (Just(CommentTarget::Source), name(1)),
@@ -322,7 +324,10 @@ fn statement() -> impl Strategy<Value = Statement> {
         view,
         (0..3usize, any::<bool>(), name(3), view_action).prop_map(
             |(called, if_exists, name, action)| {
-                let moves = matches!(action, ViewAction::RenameTo(_) | ViewAction::SetSchema(_));
+                let moves = matches!(
+                    action,
+                    ViewAction::RenameTo(_) | ViewAction::SetSchema(_) | ViewAction::OwnerTo(_)
+                );
                 let called = match called {
                     0 => Called::View,
                     2 if moves => Called::Table,

@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use belvedere_connector::Secret;
 use belvedere_sql::{
     AlterRole, CreateRole, CreateUser, DropRole, Password, RoleAction, RoleKind, SetPassword,
-    Statement, fold,
+    SetValue, Statement, fold,
 };
 
 use super::Context;
-use crate::access::{self, AccountError, Verifier};
-use crate::catalog::{Account, Login};
-use crate::engine::nearest;
+use crate::access::{self, AccountError, Accounts, Verifier};
+use crate::catalog::{Account, Limit, Login};
+use crate::engine::settings::Settings;
 use crate::engine::world::World;
+use crate::engine::{nearest, standing};
 use crate::error::{Error, Result};
 
 impl Context<'_> {
@@ -66,17 +67,31 @@ impl Context<'_> {
         world: &mut World,
         alter: &AlterRole,
     ) -> Result<&'static str> {
-        let options = match &alter.action {
-            RoleAction::Options(options) => options,
-            RoleAction::Set { .. } | RoleAction::ResetAll => {
-                return Err(Error::NotInThisVersion {
-                    what: format!("ALTER {} … SET", alter.called),
-                });
-            }
+        let altered = match alter.called {
+            RoleKind::User => "ALTER USER",
+            RoleKind::Role => "ALTER ROLE",
         };
         let accounts = &mut world.definitions.accounts;
+        let options = match &alter.action {
+            RoleAction::Options(options) => options,
+            RoleAction::Set { name, value } => {
+                set(accounts, &fold(&alter.name), &name.dotted(), value)?;
+                return Ok(altered);
+            }
+            RoleAction::ResetAll => {
+                let adjusted = access::adjust(accounts, &fold(&alter.name), |account| {
+                    account.settings.clear();
+                    // Nobody lifts the own limits.
+                    if self.identity.may_all() {
+                        account.limits.clear();
+                    }
+                });
+                adjusted.map_err(|e| said(e, &*accounts))?;
+                return Ok(altered);
+            }
+        };
         let verifier = options.password.as_ref().map(kept).transpose()?;
-        let altered = access::alter(accounts, &fold(&alter.name), |login| {
+        let changed = access::alter(accounts, &fold(&alter.name), |login| {
             if let Some(verifier) = verifier {
                 login.verifier = verifier;
             }
@@ -84,11 +99,8 @@ impl Context<'_> {
                 login.is_superuser = is_superuser;
             }
         });
-        altered.map_err(|e| said(e, &*accounts))?;
-        Ok(match alter.called {
-            RoleKind::User => "ALTER USER",
-            RoleKind::Role => "ALTER ROLE",
-        })
+        changed.map_err(|e| said(e, &*accounts))?;
+        Ok(altered)
     }
 
     pub(super) fn drop_accounts(&self, world: &mut World, drop: &DropRole) -> Result<&'static str> {
@@ -109,7 +121,10 @@ impl Context<'_> {
             if !dependents.is_empty() {
                 return Err(Error::invalid_with_help(
                     format!("{kind} {name} has defined {}", dependents.join(", ")),
-                    "What reads with the rights of somebody cannot be nobody's: drop it first",
+                    format!(
+                        "What reads with the rights of somebody cannot be nobody's: REASSIGN OWNED BY {} TO another, or drop it",
+                        belvedere_sql::ident(name.as_str())
+                    ),
                 ));
             }
             let accounts = &mut world.definitions.accounts;
@@ -123,6 +138,49 @@ impl Context<'_> {
             RoleKind::Role => "DROP ROLE",
         })
     }
+}
+
+/// A limit of an account, or what the sessions of a user begin with.
+fn set(accounts: &mut Accounts, account: &str, name: &str, value: &SetValue) -> Result<()> {
+    let values: Option<Vec<String>> = match value {
+        SetValue::Default => None,
+        SetValue::Values(values) => Some(values.iter().map(|value| value.text()).collect()),
+    };
+    let found = access::existing(accounts, account, "user or role");
+    let found = found.map_err(|e| said(e, &*accounts))?;
+    if let Some(limit) = Limit::named(name) {
+        let value = values.map(|values| standing::parsed(limit, &values));
+        let value = value.transpose()?;
+        let adjusted = access::adjust(accounts, account, |account| match value {
+            Some(value) => drop(account.limits.insert(limit, value)),
+            None => drop(account.limits.remove(&limit)),
+        });
+        return adjusted.map_err(|e| said(e, &*accounts));
+    }
+    if found.login.is_none() {
+        return Err(Error::invalid_with_help(
+            format!("role {account} does not log in, so that no session begins with its settings"),
+            "ALTER USER sets them for one who does; roles have limits, as docs/sql.md lists them",
+        ));
+    }
+    let mut settings = Settings::default();
+    settings.set(name, values.as_deref()).map_err(|e| match e {
+        Error::Unknown { what, name, hint } => {
+            let limits = Limit::ALL.into_iter().map(Limit::name);
+            let near = nearest(&name, limits).map(|near| format!("Did you mean {near}?"));
+            Error::Unknown {
+                hint: near.or(hint),
+                what,
+                name,
+            }
+        }
+        e => e,
+    })?;
+    let adjusted = access::adjust(accounts, account, |account| match values {
+        Some(values) => drop(account.settings.insert(name.to_string(), values)),
+        None => drop(account.settings.remove(name)),
+    });
+    adjusted.map_err(|e| said(e, &*accounts))
 }
 
 /// The statement with what is kept of a password in its place: nothing behind this knows one.

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use belvedere_sql::{
-    Grant, GrantOn, Granted as What, Grantee as To, Ident, Name, Privilege as Word, Privileges,
-    fold,
+    Grant, GrantOn, Granted as What, Grantee as To, Ident, Name, Privileges, fold,
 };
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::account::said;
 use super::{Context, existing_source};
 use crate::access;
-use crate::catalog::{BUILT_IN, CATALOG, Columns, Granted, Grantee, ObjectId, Privilege};
+use crate::catalog::{CATALOG, Columns, Granted, Grantee, ObjectId, Privilege};
 use crate::engine::nearest;
 use crate::engine::world::World;
 use crate::error::{Error, Result};
@@ -57,56 +56,40 @@ const OF_VIEW: &[Privilege] = &[Privilege::Select];
 const OF_KEPT_VIEW: &[Privilege] = &[Privilege::Select, Privilege::Refresh];
 
 impl Context<'_> {
-    pub(super) async fn grant(&self, world: &mut World, grant: &Grant) -> Result<&'static str> {
+    /// Grant what a statement says, or take it back.
+    pub(super) async fn grant(
+        &self,
+        world: &mut World,
+        grant: &Grant,
+        revokes: bool,
+    ) -> Result<&'static str> {
         let grantees = grantees(world, &grant.grantees)?;
         match &grant.what {
             What::Roles(roles) => {
                 let accounts = &mut world.definitions.accounts;
                 for (role, member) in pairs(roles, &grantees)? {
-                    let enlisted = access::enlist(accounts, &role, member);
-                    enlisted.map_err(|e| said(e, &*accounts))?;
+                    let changed = match revokes {
+                        false => access::enlist(accounts, &role, member),
+                        true => access::dismiss(accounts, &role, member).map(drop),
+                    };
+                    changed.map_err(|e| said(e, &*accounts))?;
                 }
             }
             What::Privileges { privileges, on } => {
                 for on in self.objects(world, on).await? {
-                    let granted = granted(privileges, &on)?;
-                    for to in &grantees {
-                        access::grant(&mut world.definitions.grants, &on.id, to, &granted);
-                    }
-                }
-            }
-        }
-        Ok("GRANT")
-    }
-
-    pub(super) async fn revoke(&self, world: &mut World, revoke: &Grant) -> Result<&'static str> {
-        let grantees = grantees(world, &revoke.grantees)?;
-        match &revoke.what {
-            What::Roles(roles) => {
-                let accounts = &mut world.definitions.accounts;
-                for (role, member) in pairs(roles, &grantees)? {
-                    let dismissed = access::dismiss(accounts, &role, member);
-                    dismissed.map_err(|e| said(e, &*accounts))?;
-                }
-            }
-            What::Privileges { privileges, on } => {
-                for on in self.objects(world, on).await? {
-                    let granted = granted(privileges, &on)?;
+                    let what = granted(privileges, &on)?;
                     let grants = &mut world.definitions.grants;
-                    for from in &grantees {
-                        let revoked = access::revoke(grants, &on.id, from, &granted);
-                        revoked.map_err(|privilege| {
-                            let privilege = privilege.name();
-                            Error::invalid_with_help(
-                                format!("{privilege} is granted on all columns of {} to {from}", on.id),
-                                format!("REVOKE {privilege} on all of it, then GRANT it on the columns that stay"),
-                            )
-                        })?;
+                    for to in &grantees {
+                        match revokes {
+                            false => access::grant(grants, &on.id, to, &what),
+                            true => access::revoke(grants, &on.id, to, &what)
+                                .map_err(|privilege| of_all_columns(privilege, &on.id, to))?,
+                        }
                     }
                 }
             }
         }
-        Ok("REVOKE")
+        Ok(if revokes { "REVOKE" } else { "GRANT" })
     }
 
     /// What privileges are granted on, all of which whoever grants them may do all with.
@@ -162,11 +145,9 @@ impl Context<'_> {
 
     fn schema(&self, world: &World, name: &Name) -> Result<ObjectId> {
         let id = self.names(world).schema(&name.fold())?;
-        match id.0.as_slice() {
-            [catalog, schema] if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()) => {
-                Err(everybodys(&id))
-            }
-            _ => Ok(id),
+        match id.is_built_in() {
+            true => Err(everybodys(&id)),
+            false => Ok(id),
         }
     }
 
@@ -175,15 +156,13 @@ impl Context<'_> {
         let provider = names.resolve(parts).await?;
         let id = names.referenced().pop_first();
         let id = id.ok_or_else(|| Error::Internal("a resolved table has a name".into()))?;
-        let (kind, has) = match id.0.as_slice() {
-            [catalog, schema, _] if catalog == CATALOG && BUILT_IN.contains(&schema.as_str()) => {
-                return Err(everybodys(&id));
-            }
-            _ => match names.view(&id) {
-                Some(view) if view.materialized.is_some() => (view.kind(), OF_KEPT_VIEW),
-                Some(view) => (view.kind(), OF_VIEW),
-                None => ("table", OF_TABLE),
-            },
+        if id.is_built_in() {
+            return Err(everybodys(&id));
+        }
+        let (kind, has) = match names.view(&id) {
+            Some(view) if view.materialized.is_some() => (view.kind(), OF_KEPT_VIEW),
+            Some(view) => (view.kind(), OF_VIEW),
+            None => ("table", OF_TABLE),
         };
         Ok(On {
             id,
@@ -192,6 +171,13 @@ impl Context<'_> {
             columns: Some(provider.schema()),
         })
     }
+}
+
+fn of_all_columns(privilege: Privilege, id: &ObjectId, to: &Grantee) -> Error {
+    Error::invalid_with_help(
+        format!("{privilege} is granted on all columns of {id} to {to}"),
+        format!("REVOKE {privilege} on all of it, then GRANT it on the columns that stay"),
+    )
 }
 
 fn everybodys(id: &ObjectId) -> Error {
@@ -255,7 +241,7 @@ fn granted(privileges: &Privileges, on: &On) -> Result<Granted> {
     };
     let mut granted = Granted::new();
     for one in listed {
-        let privilege = privilege(one.privilege);
+        let privilege = one.privilege;
         if !on.has.contains(&privilege) {
             let has: Vec<_> = on.has.iter().map(|privilege| privilege.name()).collect();
             return Err(Error::invalid_with_help(
@@ -263,7 +249,7 @@ fn granted(privileges: &Privileges, on: &On) -> Result<Granted> {
                 format!("There is {}", has.join(", ")),
             ));
         }
-        let columns = columns(&one.columns, privilege, on)?;
+        let columns = columns(&one.columns, on)?;
         granted
             .entry(privilege)
             .and_modify(|known| known.add(&columns))
@@ -272,14 +258,9 @@ fn granted(privileges: &Privileges, on: &On) -> Result<Granted> {
     Ok(granted)
 }
 
-fn columns(named: &[Ident], privilege: Privilege, on: &On) -> Result<Columns> {
+fn columns(named: &[Ident], on: &On) -> Result<Columns> {
     if named.is_empty() {
         return Ok(Columns::All);
-    }
-    if privilege != Privilege::Select {
-        return Err(Error::NotInThisVersion {
-            what: format!("GRANT {} on columns", privilege.name()),
-        });
     }
     let each = named.iter().map(|named| column(on, named));
     Ok(Columns::These(each.collect::<Result<BTreeSet<_>>>()?))
@@ -301,16 +282,4 @@ pub(super) fn column(on: &On, named: &Ident) -> Result<String> {
         hint: near.map(|near| format!("Did you mean {}?", belvedere_sql::ident(near))),
         name: format!("{}.{}", on.id, belvedere_sql::ident(name)),
     })
-}
-
-fn privilege(word: Word) -> Privilege {
-    match word {
-        Word::Select => Privilege::Select,
-        Word::Insert => Privilege::Insert,
-        Word::Update => Privilege::Update,
-        Word::Delete => Privilege::Delete,
-        Word::Refresh => Privilege::Refresh,
-        Word::Create => Privilege::Create,
-        Word::Usage => Privilege::Usage,
-    }
 }

@@ -9,6 +9,7 @@
 //! | `schema.rs` | `CREATE`, `ALTER`, `DROP SCHEMA`; the names that may be given |
 //! | `comment.rs` | `COMMENT ON` |
 //! | `account.rs` | `CREATE`, `ALTER`, `DROP USER` and `ROLE` |
+//! | `owner.rs` | `OWNER TO`, `REASSIGN OWNED` |
 //! | `grant.rs` | `GRANT`, `REVOKE` |
 //! | `mapping.rs` | `CREATE`, `DROP USER MAPPING` |
 //! | `rule.rs` | `CREATE`, `DROP POLICY` and `MASK` |
@@ -33,6 +34,7 @@ mod comment;
 mod grant;
 mod index;
 mod mapping;
+mod owner;
 mod renamed;
 mod rule;
 mod schema;
@@ -56,7 +58,7 @@ pub(super) struct Context<'a> {
     pub notices: Vec<String>,
 }
 
-/// Carry out one definition. Returns its tag (`CREATE VIEW`) and notices.
+/// Carry out one definition that [is permitted](permits::permitted). Returns its tag (`CREATE VIEW`) and notices.
 pub(super) async fn define(
     inner: &Arc<Inner>,
     identity: &Identity,
@@ -64,10 +66,6 @@ pub(super) async fn define(
     settings: &Settings,
 ) -> Result<(&'static str, Vec<String>)> {
     let world = inner.world();
-    let permitted = permits::permitted(&world.seen_by(identity), statement, settings)?;
-    let Some(statement) = &permitted else {
-        return Ok((done_nothing(statement), Vec::new()));
-    };
     match statement {
         Statement::RefreshSource { name } => {
             inner
@@ -111,6 +109,7 @@ pub(super) async fn in_world(
         let tag = context.define(world, statement).await?;
         return Ok((tag, context.notices));
     }
+    // Others may have defined something since that was asked.
     let seen = Arc::new(world.clone()).seen_by(identity);
     let Some(statement) = permits::permitted(&seen, statement, settings)? else {
         return Ok((done_nothing(statement), Vec::new()));
@@ -154,14 +153,15 @@ impl Context<'_> {
             Statement::CreateRole(create) => self.create_role(world, create),
             Statement::AlterRole(alter) => self.alter_account(world, alter),
             Statement::DropRole(drop) => self.drop_accounts(world, drop),
-            Statement::Grant(grant) => self.grant(world, grant).await,
-            Statement::Revoke(revoke) => self.revoke(world, revoke).await,
+            Statement::ReassignOwned(all) => owner::reassign(world, all),
+            Statement::Grant(grant) => self.grant(world, grant, false).await,
+            Statement::Revoke(grant) => self.grant(world, grant, true).await,
             Statement::CreatePolicy(create) => self.create_policy(world, create).await,
             Statement::CreateMask(create) => self.create_mask(world, create).await,
             Statement::DropPolicy(drop) => self.drop_rule(world, RuleKind::Policy, drop).await,
+            Statement::DropMask(drop) => self.drop_rule(world, RuleKind::Mask, drop).await,
             Statement::CreateMapping(create) => self.create_mapping(world, create),
             Statement::DropMapping(drop) => Self::drop_mapping(world, drop),
-            Statement::DropMask(drop) => self.drop_rule(world, RuleKind::Mask, drop).await,
             Statement::Other(other) => {
                 let text = other.to_string();
                 let words = text.split_whitespace().take_while(|w| {
@@ -243,7 +243,7 @@ pub(super) fn drop_view(world: &mut World, key: &(String, String)) {
 }
 
 /// The tag of a statement that had nothing to do.
-fn done_nothing(statement: &Statement) -> &'static str {
+pub(super) fn done_nothing(statement: &Statement) -> &'static str {
     match statement {
         Statement::AlterView(alter) => view::altered(alter.called),
         Statement::DropView(drop) => view::dropped(drop.materialized),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use belvedere_sql::{AlterSource, CreateSource, DropSource, Name, SourceAction, fold};
 
 use super::schema::free_namespace;
-use super::{Context, drop_views, nothing_depends, taken};
+use super::{Context, drop_views, nothing_depends, owner, taken};
 use crate::catalog::{ObjectId, Ownership, SourceDefinition};
 use crate::engine::sources::LiveSource;
 use crate::engine::world::World;
@@ -87,6 +87,11 @@ impl Context<'_> {
         let name = existing_source(world, &fold(&alter.name))?;
         let old = world.definitions.sources[&name].clone();
         let mut new = old.as_ref().clone();
+        if let SourceAction::OwnerTo(owner) = &alter.action {
+            new.definer = Some(owner::existing(world, owner)?);
+            world.definitions.sources.insert(name, Arc::new(new));
+            return Ok("ALTER SOURCE");
+        }
         let connector = options::connector_of(&self.inner.connectors, &old.url)?;
         match &alter.action {
             SourceAction::Owns { table, columns } => {
@@ -114,6 +119,8 @@ impl Context<'_> {
                     }
                 }
             }
+            // Nothing is opened anew for that.
+            SourceAction::OwnerTo(_) => {}
             SourceAction::RenameTo(to) => {
                 let to = fold(to);
                 free_namespace(world, &to)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use belvedere_sql::{AlterView, Called, CreateView, DropView, Name, Statement, ViewAction, fold};
 
 use super::schema::{own_schema_name, writable_schema};
-use super::{Context, define, drop_view, drop_views, nothing_depends, renamed, taken};
+use super::{Context, define, drop_view, drop_views, nothing_depends, owner, renamed, taken};
 use crate::access::Identity;
 use crate::catalog::{About, CATALOG, Check, Materialized, ObjectId, PUBLIC, ViewDefinition};
 use crate::engine::answer::{deadline, within};
@@ -208,6 +208,11 @@ impl Context<'_> {
         }
         match &alter.action {
             ViewAction::RenameTo(to) => new.name = fold(to),
+            ViewAction::OwnerTo(owner) => {
+                let owner = owner::existing(world, owner)?;
+                owner::give(world, &key, &owner);
+                return Ok(tag);
+            }
             ViewAction::SetSchema(schema) => {
                 new.schema = own_schema_name(schema)?;
                 writable_schema(world, &new.schema)?;
@@ -433,7 +438,7 @@ fn check(check: &belvedere_sql::Check) -> Check {
 }
 
 /// A number that no view had before: the time, or what follows the last one's.
-fn generation(world: &World) -> u64 {
+pub(super) fn generation(world: &World) -> u64 {
     let kept = world.definitions.views.values();
     let kept = kept.filter_map(|view| Some(view.materialized.as_ref()?.generation));
     let now = chrono::Utc::now().timestamp_micros().unsigned_abs();

@@ -139,6 +139,7 @@ impl Session {
         }
         let running = self.begin(&prepared.sql);
         let found = caught(Box::pin(async {
+            running.begins()?;
             let rows: Vec<&[ScalarValue]> = values.iter().map(Vec::as_slice).collect();
             self.executes(prepared, &rows, &running).await?;
             self.admits(&prepared.statement.statement)?;

@@ -70,6 +70,8 @@ enum Writes {
     /// The one that is resolved.
     Something,
     To(ObjectId),
+    /// The same, of which no more is there than is seen.
+    ToSeen(ObjectId),
 }
 
 /// What happened while names were resolved.
@@ -128,6 +130,14 @@ impl Names {
     pub fn writing_to(&self, id: Option<ObjectId>) -> Self {
         Self {
             writes: id.map_or(Writes::Something, Writes::To),
+            ..self.clone()
+        }
+    }
+
+    /// The same where no more of the table is there than is seen, be it to be read or to be written.
+    pub fn writing_to_seen(&self, id: ObjectId) -> Self {
+        Self {
+            writes: Writes::ToSeen(id),
             ..self.clone()
         }
     }
@@ -228,6 +238,11 @@ impl Names {
     /// The tables and views resolved so far.
     pub fn referenced(&self) -> BTreeSet<ObjectId> {
         lock(&self.seen.referenced).clone()
+    }
+
+    /// The same have been resolved before.
+    pub fn refer_to(&self, these: &BTreeSet<ObjectId>) {
+        lock(&self.seen.referenced).extend(these.iter().cloned());
     }
 
     /// Resolve a name of one to three parts as a query would.
@@ -476,11 +491,12 @@ impl Names {
         let is_written = match &self.writes {
             Writes::Nothing => false,
             Writes::Something => true,
-            Writes::To(written) => *written == id,
+            Writes::To(written) | Writes::ToSeen(written) => *written == id,
         };
         if !is_written {
             world.permits(Privilege::Select, &id)?;
         }
+        let is_whole = is_written && !matches!(self.writes, Writes::ToSeen(_));
         let live = world.live.get(source).ok_or_else(|| {
             Error::Internal(format!("source {source} is defined but was not opened"))
         })?;
@@ -489,11 +505,15 @@ impl Names {
             None => live.provider(&whole).await?,
             Some(own) => own.provider(&whole).await?,
         };
-        if is_written {
+        if is_whole {
             return Ok(provider);
         }
+        let allowed = world.allowed(&id);
+        let read = allowed.columns(Privilege::Select);
+        let is_there =
+            |name: &&String| is_written || read.is_some_and(|read| read.contains(name));
         let columns = table.columns.iter().map(|column| &column.name);
-        self.as_seen(&id, provider, columns).await
+        self.as_seen(&id, provider, columns.filter(is_there)).await
     }
 
     /// A source as whoever's rights count reads it. None: as it is defined.

@@ -30,6 +30,21 @@ pub(super) const ROLES: Definition = Definition {
     rows: Fill::Known(roles),
 };
 
+/// What sessions of users begin with, and their limits. Whoever is no superuser sees the own ones and those of the own roles.
+pub(super) const ROLE_SETTINGS: Definition = Definition {
+    schema: SYSTEM,
+    name: "role_settings",
+    columns: &[
+        // Of a user or role.
+        always("name", Kind::Text),
+        always("setting", Kind::Text),
+        always("value", Kind::Text),
+        // default, limit
+        always("kind", Kind::Text),
+    ],
+    rows: Fill::Known(role_settings),
+};
+
 /// Who may do what. Whoever is no superuser sees what he is given.
 pub(super) const GRANTS: Definition = Definition {
     schema: SYSTEM,
@@ -144,6 +159,19 @@ fn roles(names: &Names, rows: &mut Rows) {
     for account in names.world.definitions.accounts.values() {
         if account.login.is_none() {
             rows.push(row![&account.name, joined(&account.member_of)]);
+        }
+    }
+}
+
+fn role_settings(names: &Names, rows: &mut Rows) {
+    for account in names.world.definitions.accounts.values() {
+        for (setting, values) in &account.settings {
+            let values = values.join(", ");
+            rows.push(row![&account.name, setting, values, "default"]);
+        }
+        for (limit, value) in &account.limits {
+            let value = limit.text(*value);
+            rows.push(row![&account.name, limit.name(), value, "limit"]);
         }
     }
 }

@@ -70,6 +70,7 @@ static ALL: &[Definition] = &[
     accounts::MASKS,
     accounts::POLICIES,
     accounts::ROLES,
+    accounts::ROLE_SETTINGS,
     accounts::USERS,
     audit::AUDIT,
     lineage::LINEAGE,

@@ -90,7 +90,7 @@ impl Sessions {
             return Ok((session, None));
         }
         let id = hex(&super::handles::random::<16>()?);
-        let session = self.engine.session_of(who.clone());
+        let session = self.engine.open_session(who.clone()).or_status()?;
         self.open
             .insert_at(id.clone().into_bytes(), session.clone());
         Ok((

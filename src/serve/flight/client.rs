@@ -266,7 +266,7 @@ impl Target {
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(8 << 20);
         if self.tls {
-            crate::serve::listen::choose_cryptography();
+            crate::serve::certificates::choose_cryptography();
             let mut tls = ClientTlsConfig::new().with_enabled_roots();
             if let Some(pem) = authority {
                 tls = tls.ca_certificate(Certificate::from_pem(pem));

@@ -125,10 +125,7 @@ pub(super) fn set(
         let known = defaults.get(&name);
         let error = match (known, value.into_text()) {
             (Err(_), _) => Some(ErrorValue::InvalidName),
-            (Ok(default), None) => session
-                .set(&name, &default)
-                .err()
-                .map(|_| ErrorValue::Error),
+            (Ok(_), None) => session.reset(&name).err().map(|_| ErrorValue::Error),
             (Ok(_), Some(text)) => session
                 .set(&name, &text)
                 .err()

@@ -1,20 +1,24 @@
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
+use futures::future::FutureExt;
+use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use super::door::Door;
 use super::login::Login;
 use super::sql::FlightSql;
 use crate::engine::Engine;
-use crate::serve::connections::Connections;
+use crate::serve::connections::{Connection, Connections};
 use crate::serve::guests::Guests;
-use crate::serve::listen::{BindError, ServeOptions, choose_cryptography, listen, read_tls};
+use crate::serve::listen::{BindError, ServeOptions, listen};
 
 /// The longest message taken from a client: SQL, or a batch of parameters.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -25,6 +29,8 @@ const CALLS: u32 = 256;
 /// What may be on its way to a client that has not read it: large enough for a fast network, small enough for many
 /// slow clients.
 const WINDOW_BYTES: u32 = 4 << 20;
+/// Time for a client to begin to speak TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time to finish what runs, once told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -33,13 +39,12 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct FlightServer;
 
 /// A server that has its address and answers nobody yet.
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     engine: Engine,
     options: ServeOptions,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl FlightServer {
@@ -49,10 +54,7 @@ impl FlightServer {
         address: SocketAddr,
         options: ServeOptions,
     ) -> Result<Bound, BindError> {
-        let tls = match &options.tls {
-            Some((certificate, key)) => Some(tls(certificate, key)?),
-            None => None,
-        };
+        let tls = options.acceptor(&[b"h2"])?;
         let (listener, address) = listen("--flight", address, &options, engine.has_users()).await?;
         Ok(Bound {
             listener,
@@ -96,12 +98,20 @@ impl Bound {
             self.options.clients.of("flight"),
         );
         let incoming = connections.accept(self.listener);
-        let router = router(door, self.tls)?;
-
+        let router = router(door);
         let drain = CancellationToken::new();
-        let serving =
-            router.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
-        tokio::pin!(serving);
+        let drained = drain.clone().cancelled_owned();
+        let mut serving = match self.tls {
+            None => router
+                .serve_with_incoming_shutdown(incoming, drained)
+                .boxed(),
+            Some(tls) => {
+                let incoming = encrypted(incoming, tls, self.options.max_connections);
+                router
+                    .serve_with_incoming_shutdown(incoming, drained)
+                    .boxed()
+            }
+        };
         tokio::select! {
             ended = &mut serving => return ended.map_err(failed),
             () = shutdown => drain.cancel(),
@@ -118,7 +128,26 @@ impl Bound {
     }
 }
 
-fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
+/// The connections whose clients speak TLS, which many are found out of at once.
+fn encrypted(
+    incoming: impl Stream<Item = io::Result<Connection>>,
+    tls: TlsAcceptor,
+    at_once: usize,
+) -> impl Stream<Item = io::Result<TlsStream<Connection>>> {
+    let shaken = incoming.map(move |connection| {
+        let tls = tls.clone();
+        async move {
+            let shaking = tls.accept(connection.ok()?);
+            // A client that speaks something else, or nothing, has nobody to be told of it.
+            let shaken = tokio::time::timeout(HANDSHAKE, shaking).await;
+            shaken.ok()?.ok().map(Ok)
+        }
+    });
+    let shaken = shaken.buffer_unordered(at_once.max(1));
+    shaken.filter_map(std::future::ready)
+}
+
+fn router(door: Door) -> Router {
     let mut server = Server::builder()
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(WINDOW_BYTES)
@@ -126,23 +155,7 @@ fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .http2_max_header_list_size(64 << 10);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls).map_err(failed)?;
-    }
-    Ok(server.add_service(FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES)))
-}
-
-fn tls(certificate: &Path, key: &Path) -> Result<ServerTlsConfig, BindError> {
-    let (certificate, key) = read_tls(certificate, key)?;
-    let identity = Identity::from_pem(certificate, key);
-    choose_cryptography();
-    let tls = ServerTlsConfig::new()
-        .identity(identity)
-        .timeout(Duration::from_secs(10));
-    // What is wrong with them should be known before the address is taken.
-    let tried = Server::builder().tls_config(tls.clone());
-    tried.map_err(|e| BindError::Tls { cause: causes(&e) })?;
-    Ok(tls)
+    server.add_service(FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES))
 }
 
 fn failed(e: tonic::transport::Error) -> crate::Error {

@@ -44,7 +44,8 @@ fn grpc_code(error: &Error) -> Code {
         "source_value_out_of_range" | "cursor_expired" | "too_old" => Code::OutOfRange,
         "timeout" | "source_timeout" => Code::DeadlineExceeded,
         "cancelled" | "source_cancelled" => Code::Cancelled,
-        "memory"
+        "limit"
+        | "memory"
         | "kept_memory"
         | "source_busy"
         | "source_limit_exceeded"

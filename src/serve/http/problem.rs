@@ -140,7 +140,11 @@ impl From<&Error> for Problem {
         if let Some(without) = help.as_deref().and_then(|help| detail.strip_suffix(help)) {
             detail = without.trim_end_matches(['.', ';', ' ']).to_string();
         }
-        let again = status == StatusCode::SERVICE_UNAVAILABLE;
+        let again = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status);
         Self {
             sqlstate: Some(error.sqlstate()),
             help,
@@ -169,6 +173,11 @@ fn status(error: &Error) -> StatusCode {
         "source_table_missing" => StatusCode::NOT_FOUND,
         "denied" if error.sqlstate().starts_with("28") => StatusCode::UNAUTHORIZED,
         "denied" => StatusCode::FORBIDDEN,
+        "limit" => match error.sqlstate() {
+            "53300" => StatusCode::TOO_MANY_REQUESTS,
+            "57014" => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        },
         "timeout" | "source_timeout" => StatusCode::GATEWAY_TIMEOUT,
         "name_taken" | "in_use" | "target_exists" | "source_conflict" => StatusCode::CONFLICT,
         "not_in_this_version" => StatusCode::NOT_IMPLEMENTED,

@@ -22,7 +22,7 @@ use super::line::Patient;
 use super::problem::Problem;
 use crate::engine::Engine;
 use crate::serve::connections::{Connection, Peer, serve_each};
-use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
+use crate::serve::listen::{BindError, ServeOptions, listen};
 
 /// The length of the shortest request: `GET / HTTP/1.0`.
 const PREFACE_BYTES: usize = 18;
@@ -54,10 +54,7 @@ impl HttpServer {
         address: SocketAddr,
         options: ServeOptions,
     ) -> Result<Bound, BindError> {
-        let tls = match &options.tls {
-            Some(files) => Some(acceptor(files, &[b"h2", b"http/1.1"])?),
-            None => None,
-        };
+        let tls = options.acceptor(&[b"h2", b"http/1.1"])?;
         let (listener, address) = listen("--http", address, &options, engine.has_users()).await?;
         Ok(Bound {
             listener,

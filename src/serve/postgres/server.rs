@@ -10,7 +10,7 @@ use super::wire::Broken;
 use crate::engine::Engine;
 use crate::serve::connections::serve_each;
 use crate::serve::guests::Guests;
-use crate::serve::listen::{BindError, ServeOptions, acceptor, listen};
+use crate::serve::listen::{BindError, ServeOptions, listen};
 
 /// Every client's first message is not shorter: a request for TLS.
 const PREFACE_BYTES: usize = 8;
@@ -35,10 +35,7 @@ impl PostgresServer {
         address: SocketAddr,
         options: ServeOptions,
     ) -> Result<Bound, BindError> {
-        let tls = match &options.tls {
-            Some(files) => Some(acceptor(files, &[])?),
-            None => None,
-        };
+        let tls = options.acceptor(&[])?;
         let (listener, address) =
             listen("--postgres", address, &options, engine.has_users()).await?;
         Ok(Bound {

@@ -137,11 +137,19 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             return wire.send().await;
         }
     };
-    let session = shared.engine.session_of(who).coming_from(origin);
-    if let Err(e) = configure(&session, &parameters) {
-        said::error(&mut wire.out, Severity::Fatal, &e, None);
-        return wire.send().await;
-    }
+    let session = shared.engine.open_session(who);
+    let session = session.and_then(|session| {
+        let session = session.coming_from(origin);
+        configure(&session, &parameters)?;
+        Ok(session)
+    });
+    let session = match session {
+        Ok(session) => session,
+        Err(e) => {
+            said::error(&mut wire.out, Severity::Fatal, &e, None);
+            return wire.send().await;
+        }
+    };
     wire.out.authentication_ok();
     let line = Line {
         wire,

@@ -38,6 +38,8 @@ pub(super) struct Namespace {
 #[derive(Debug)]
 pub(super) struct Relation {
     pub oid: i64,
+    /// What privileges are on. None: everybody reads it.
+    pub id: Option<ObjectId>,
     pub namespace: i64,
     pub schema: String,
     pub name: String,
@@ -203,6 +205,7 @@ impl Catalog {
                 known::Relation::System(_) => ('v', None),
             };
             let relation = Relation {
+                id: Some(relation.id()).filter(|id| !id.is_built_in()),
                 oid,
                 namespace,
                 name: name.to_string(),
@@ -358,6 +361,7 @@ impl Catalog {
             })
         });
         let relation = Relation {
+            id: None,
             oid,
             namespace: table.namespace,
             schema: schema.to_string(),
@@ -419,6 +423,7 @@ fn of_engine(definition: &Definition, oid: i64, namespace: i64, kind: char) -> R
         ..column(field.name(), field.data_type(), field.is_nullable(), None)
     });
     Relation {
+        id: None,
         oid,
         namespace,
         schema: definition.schema.to_string(),

@@ -2,7 +2,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::{
     Context, Known, Returns, always, failed, integer, known, long, maybe_text, never, nothing,
-    number, text, texted, truth,
+    number, text, texted,
 };
 use crate::engine::system::pg_catalog::catalog::Relation;
 use crate::engine::system::pg_catalog::server::OWNER_NAME;
@@ -91,23 +91,6 @@ pub(super) static FUNCTIONS: &[Known] = &[
     known("pg_ts_dict_is_visible", Returns::Boolean, always),
     known("pg_ts_parser_is_visible", Returns::Boolean, always),
     known("pg_ts_template_is_visible", Returns::Boolean, always),
-    known("has_table_privilege", Returns::Boolean, of_table),
-    known("has_column_privilege", Returns::Boolean, of_table),
-    known("has_any_column_privilege", Returns::Boolean, of_table),
-    known("has_schema_privilege", Returns::Boolean, always),
-    known("has_database_privilege", Returns::Boolean, always),
-    known("has_function_privilege", Returns::Boolean, always),
-    known("has_type_privilege", Returns::Boolean, always),
-    known("has_language_privilege", Returns::Boolean, always),
-    known("has_sequence_privilege", Returns::Boolean, always),
-    known("has_server_privilege", Returns::Boolean, always),
-    known("has_tablespace_privilege", Returns::Boolean, always),
-    known(
-        "has_foreign_data_wrapper_privilege",
-        Returns::Boolean,
-        always,
-    ),
-    known("pg_has_role", Returns::Boolean, always),
     known("row_security_active", Returns::Boolean, never),
     known("pg_is_in_recovery", Returns::Boolean, never),
     known("pg_is_wal_replay_paused", Returns::Boolean, never),
@@ -234,12 +217,6 @@ fn role(oid: i64) -> String {
         0 => "-".to_string(),
         other => other.to_string(),
     }
-}
-
-/// Everything may be read, and nothing written to.
-fn of_table(_: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {
-    let wanted = text(args, args.len().saturating_sub(1)).unwrap_or_default();
-    truth(wanted.to_ascii_uppercase().contains("SELECT"))
 }
 
 fn size(context: &Context, args: &[ScalarValue]) -> Result<ScalarValue> {

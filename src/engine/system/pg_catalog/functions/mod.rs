@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `session.rs` | who asks, where, and under which settings |
 //! | `describe.rs` | definitions, comments and types, written |
-//! | `lookup.rs` | names → numbers and back, visibility, rights, sizes |
+//! | `lookup.rs` | names → numbers and back, visibility, sizes |
+//! | `rights.rs` | what somebody may do with something |
 //! | `arrays.rs` | arrays and quoting |
 
 mod arrays;
 mod describe;
 mod lookup;
+mod rights;
 mod session;
 
 use std::hash::{Hash, Hasher};
@@ -28,12 +30,15 @@ use super::catalog::Catalog;
 use super::server::OWNER_NAME;
 use crate::engine::names::Names;
 use crate::engine::settings::Settings;
+use crate::engine::world::World;
 use crate::federation::Asker;
 
 /// What the functions of one statement know. Nothing of it keeps the engine.
 #[derive(Debug)]
 pub(super) struct Context {
     pub catalog: Arc<Catalog>,
+    /// As who asks sees it.
+    pub world: Arc<World>,
     pub settings: Arc<Settings>,
     pub asker: Asker,
     /// Who asks.
@@ -46,6 +51,7 @@ impl Context {
     pub fn new(names: &Names) -> Self {
         Self {
             catalog: names.world.pg_catalog().clone(),
+            world: names.world.clone(),
             settings: names.settings.clone(),
             asker: names.caller.asker,
             user: match names.caller.identity.name() {
@@ -106,6 +112,7 @@ static FILES: &[&[Known]] = &[
     arrays::FUNCTIONS,
     describe::FUNCTIONS,
     lookup::FUNCTIONS,
+    rights::FUNCTIONS,
     session::FUNCTIONS,
 ];
 
