@@ -116,6 +116,9 @@ impl Names {
                 false => plan,
             }));
         };
+        for rule in ruled.names() {
+            self.caller.touched.policy(format!("{rule} ON {id}"));
+        }
         let shown = Box::pin(self.shown_by(id, provider, &columns, ruled)).await;
         shown.map(view).map_err(|e| match e {
             // The source's failure is its own.
