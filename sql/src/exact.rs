@@ -2,7 +2,8 @@
 //!
 //! Its printer cannot know whether a quote inside a string is already escaped, and guesses: two in a row, or one behind
 //! a backslash, it leaves alone. So the string `it''s` would come back as `it's`, and `\'` would end the string early.
-//! Where every quote is doubled beforehand, the guess is right. And it prints `- -1` as `--1`, a comment.
+//! Where every quote is doubled beforehand, the guess is right. And it prints `- -1` as `--1`, a comment, and `t VERSION AS OF 1 x` with
+//! the alias in front.
 
 use std::ops::ControlFlow;
 
@@ -17,9 +18,11 @@ pub(crate) fn exact<N: VisitMut + Clone + ToString>(node: &N) -> String {
     let plain = node.to_string();
     // How its mistakes look. A doubled quote is also how a right guess looks, so this is often true for nothing; it
     // spares the copy for most statements.
-    if !["''", "\"\"", "``", "\\'", "\\\"", "\\`", "N'", "--"]
-        .iter()
-        .any(|risk| plain.contains(risk))
+    if ![
+        "''", "\"\"", "``", "\\'", "\\\"", "\\`", "N'", "--", " AS OF ",
+    ]
+    .iter()
+    .any(|risk| plain.contains(risk))
     {
         return plain;
     }
@@ -137,6 +140,21 @@ impl VisitorMut for Corrector {
         } = factor
         {
             table_alias(alias);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name,
+            version,
+            alias: Some(_),
+            ..
+        } = factor
+            && let Some(version) = version.take()
+        {
+            // A name without quotes is printed as it is.
+            *name = ObjectName::from(vec![Ident::new(format!("{name} {version}"))]);
         }
         ControlFlow::Continue(())
     }

@@ -3,6 +3,7 @@
 mod abuse;
 mod access;
 mod docs;
+mod hostile;
 mod monitors;
 mod pages;
 mod rows;

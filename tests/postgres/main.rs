@@ -4,6 +4,7 @@ mod abuse;
 mod access;
 mod copies;
 mod cursors;
+mod hostile;
 mod lookups;
 #[path = "../served.rs"]
 mod served;

@@ -118,7 +118,7 @@ impl Bound {
     }
 }
 
-fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
+pub(super) fn router(door: Door, tls: Option<ServerTlsConfig>) -> crate::Result<Router> {
     let mut server = Server::builder()
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(WINDOW_BYTES)

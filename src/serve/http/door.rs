@@ -117,7 +117,10 @@ impl Door {
             if !matches!(request.uri().path(), HEALTH | READY) {
                 let header = request.headers().get(AUTHORIZATION).cloned();
                 match self.who(header.as_ref(), peer).await {
-                    Ok(who) => drop(request.extensions_mut().insert(who)),
+                    Ok(who) => {
+                        peer.is_let_in();
+                        request.extensions_mut().insert(who);
+                    }
                     Err(turned) => return Problem::turned(&turned).into_response(),
                 }
             }
