@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -58,9 +59,13 @@ async fn engine() -> Engine {
     let builder = Engine::builder().connector(Arc::new(connector));
     let engine = builder.memory_limit(256 << 20).open().await;
     let engine = engine.expect("an engine");
+    // What may write files is nobody's that could be made up.
+    let secret = RandomState::new().hash_one("root");
+    let root = format!("CREATE USER root PASSWORD '{secret:x}' SUPERUSER");
     for sql in [
         "CREATE SOURCE mem FROM 'memory:mem'",
         "CREATE VIEW names AS SELECT id, name FROM mem.t",
+        &root,
         "CREATE USER ana PASSWORD 'pencil'",
         "GRANT SELECT ON mem.t, names TO ana",
     ] {

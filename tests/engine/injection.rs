@@ -140,6 +140,8 @@ fn literal(text: &str) -> String {
 struct World {
     t: Fixture,
     system: System,
+    /// Which of the hostile ones are tried.
+    texts: Vec<&'static str>,
     /// Without pushdown.
     plain: Session,
     compared: usize,
@@ -147,20 +149,23 @@ struct World {
 }
 
 impl World {
-    async fn new(system: System, url: &str) -> Self {
+    /// Of a server that reads quotes otherwise than others, those with quotes are tried.
+    async fn new(system: System, url: &str, reads_otherwise: bool) -> Self {
+        let is_tried = |text: &&str| !reads_otherwise || text.contains(['\'', '"', '`', '\\']);
+        let texts: Vec<&str> = HOSTILE.iter().copied().filter(is_tried).collect();
         system.run("CREATE TABLE canary (id INT PRIMARY KEY)").await;
         system.run("INSERT INTO canary VALUES (1)").await;
-        let texts = format!(
+        let create = format!(
             "CREATE TABLE texts (id INT PRIMARY KEY, v {})",
             system.text_type()
         );
-        system.run(&texts).await;
+        system.run(&create).await;
         for (n, text) in HOSTILE.iter().enumerate() {
             let value = system.text(text);
             let insert = format!("INSERT INTO texts VALUES ({n}, {value})");
             system.run(&insert).await;
         }
-        let names: Vec<&str> = names(&system);
+        let names = names(&system, &texts);
         for (n, name) in names.iter().enumerate() {
             let [a, b] = columns(&names, n);
             let mut table = system.name(name);
@@ -191,6 +196,7 @@ impl World {
         Self {
             t,
             system,
+            texts,
             plain,
             compared: 0,
             sent: 0,
@@ -212,8 +218,11 @@ impl World {
         let (pushed, plain) = (text(pushed), text(plain));
         assert_eq!(pushed, plain, "{sql}");
         assert!(pushed.starts_with('+'), "{sql}: {pushed}");
-        let explained = self.t.ok(&format!("EXPLAIN {sql}")).await;
         self.compared += 1;
+        if !self.compared.is_multiple_of(5) {
+            return pushed;
+        }
+        let explained = self.t.ok(&format!("EXPLAIN {sql}")).await;
         // A condition, a group, a join.
         let words = ["WHERE", "GROUP BY", " JOIN "];
         let said: Vec<&str> = explained.lines().filter(|l| l.contains("SELECT")).collect();
@@ -243,7 +252,7 @@ impl World {
     }
 
     async fn names(&mut self) {
-        let all = names(&self.system);
+        let all = names(&self.system, &self.texts);
         for (n, name) in all.iter().enumerate() {
             let table = self.table(name);
             let [a_text, b_text] = columns(&all, n);
@@ -269,7 +278,7 @@ impl World {
     }
 
     async fn values(&mut self) {
-        for text in HOSTILE {
+        for text in self.texts.clone() {
             let is = literal(text);
             let escaped: String = text
                 .chars()
@@ -309,7 +318,7 @@ impl World {
             .await;
             self.same_prepared(
                 "SELECT id FROM s.texts WHERE v = $1 OR v = $2 ORDER BY id",
-                &[ScalarValue::from(*text), ScalarValue::from("plain")],
+                &[ScalarValue::from(text), ScalarValue::from("plain")],
             )
             .await;
         }
@@ -327,19 +336,19 @@ impl World {
 
     /// What is written is what was given: read back here, and compared here.
     async fn writes(&mut self) {
-        let all = names(&self.system);
+        let all = names(&self.system, &self.texts);
         for (n, name) in all.iter().enumerate() {
             let table = self.table(name);
             let [a_text, b_text] = columns(&all, n);
             let (a, b) = (quoted(a_text), quoted(b_text));
-            let text = literal(HOSTILE[n]);
+            let text = literal(self.texts[n]);
             let wrote = |tag: &str, answer: &str| assert!(answer.contains(tag), "{name}: {answer}");
             let t = &self.t;
             let insert = format!("INSERT INTO {table} (id, {b}, {a}) VALUES (4, {text}, 'old')");
             wrote("INSERT 0 1", &t.ok(&insert).await);
             let insert = format!("INSERT INTO {table} (id, {b}, {a}) VALUES (5, $1, 'old')");
             let prepared = t.session.prepare(&insert).await.unwrap();
-            let values = [ScalarValue::from(HOSTILE[n])];
+            let values = [ScalarValue::from(self.texts[n])];
             let done = t.session.execute_prepared(&prepared, &values).await;
             assert_eq!(done.unwrap().wrote.unwrap().rows, 1);
             let update =
@@ -376,19 +385,18 @@ impl World {
         let canary = shown(&self.plain, "SELECT count(*) AS n FROM s.canary").await;
         assert!(canary.unwrap().contains("| 1 "), "{which}");
         let (compared, sent) = (self.compared, self.sent);
-        println!(
-            "{which}: {compared} answers are the same with pushdown and without; {sent} conditions, groups and joins were sent"
-        );
+        println!("{which}: {compared} answers are the same with pushdown and without");
+        // Of each fifth.
         assert!(
-            sent * 3 > compared,
+            sent * 15 > compared,
             "hardly anything was sent: {sent} of {compared}"
         );
         self.system
     }
 }
 
-fn names(system: &System) -> Vec<&'static str> {
-    let all = HOSTILE.iter().copied();
+fn names(system: &System, texts: &[&'static str]) -> Vec<&'static str> {
+    let all = texts.iter().copied();
     all.filter(|name| system.has(name)).collect()
 }
 
@@ -409,7 +417,7 @@ async fn postgres_is_told_names_and_values() {
         let server = tokio::task::block_in_place(|| postgres::Server::private_with(options));
         let client = connected(server.port).await;
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
-        World::new(System::Postgres(client), &url)
+        World::new(System::Postgres(client), &url, !options.is_empty())
             .await
             .all(which)
             .await;
@@ -432,7 +440,7 @@ async fn mariadb_is_told_names_and_values() {
         server.launch_with(&[format!("--sql-mode={mode}")]).await;
         server.database("crm", &[]).await;
         let url = format!("mysql://root@127.0.0.1:{}/crm", server.port);
-        let world = World::new(System::Maria(server), &url).await;
+        let world = World::new(System::Maria(server), &url, !mode.is_empty()).await;
         let which = format!("MariaDB, sql_mode '{mode}'");
         let System::Maria(ours) = world.all(&which).await else {
             unreachable!("it is the one that it was");
@@ -446,7 +454,7 @@ async fn sqlite_is_told_names_and_values() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("it's; DROP TABLE canary; --.db");
     let url = format!("sqlite:{}", path.display()).replace('\'', "''");
-    World::new(System::Sqlite(path), &url)
+    World::new(System::Sqlite(path), &url, false)
         .await
         .all("SQLite")
         .await;

@@ -163,11 +163,10 @@ impl Statement {
         let mut parameters = Vec::new();
         if let What::Ask(prepared) | What::CopyOut(prepared, _) = &what {
             for (n, (name, inferred)) in prepared.parameters.iter().enumerate() {
-                let number = name
-                    .trim_start_matches('$')
-                    .parse::<usize>()
-                    .unwrap_or(n + 1);
-                if number != n + 1 {
+                let number = name.trim_start_matches('$');
+                let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+                // More digits than a number has are none that comes next.
+                if is_number && number.parse() != Ok(n + 1) {
                     return Err(Error::Protocol {
                         message: format!(
                             "parameters are numbered from $1 on; there is no ${}",
