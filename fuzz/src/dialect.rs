@@ -64,6 +64,10 @@ pub fn redaction(data: &[u8]) {
 }
 
 fn unseen(sql: &str) {
+    // It stands elsewhere, too: the fuzzer sees what is compared with what.
+    if sql.matches(SECRET).count() > 1 {
+        return;
+    }
     let redacted = redacted(sql);
     assert!(!redacted.contains(SECRET), "{sql}\nis shown as\n{redacted}");
     let told = match parse(sql) {

@@ -95,6 +95,11 @@ impl Throttle {
         of_address.max(user.bucket.wait()).map_or(Ok(()), Err)
     }
 
+    /// Whether that user has logged in from there before.
+    pub fn knows(&mut self, from: IpAddr, user: &str, now: Instant) -> bool {
+        self.user(place(from), user, now).is_known
+    }
+
     /// One has failed.
     pub fn failed(&mut self, from: IpAddr, user: &str, now: Instant) {
         let from = place(from);
@@ -223,6 +228,7 @@ mod tests {
         }
         assert!(throttle.admits(from, "bob", now).is_err());
         throttle.admits(from, "ana", now).unwrap();
+        assert!(throttle.knows(from, "ana", now) && !throttle.knows(from, "bob", now));
     }
 
     #[test]

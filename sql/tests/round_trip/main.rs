@@ -41,6 +41,7 @@ const QUERIES: &[&str] = &[
     "SELECT substring(a FROM 1 FOR 2), trim(BOTH 'x' FROM a), position('a' IN b), overlay(a PLACING b FROM 1) FROM t",
     "SELECT a AT TIME ZONE 'UTC', current_date, now() FROM t AS x (a, b)",
     "SELECT * FROM t TABLESAMPLE BERNOULLI (10)",
+    "SELECT a::l(1, 'a;', x, 'it''s', ''), CAST(b AS m('-')) FROM t",
     "SELECT * FROM a VERSION AS OF 3 AS x JOIN \"b\"\"\" TIMESTAMP AS OF '2126-01-01' y ON x.i = y.i",
     "SELECT first_value(a ORDER BY b) IGNORE NULLS OVER w FROM t WINDOW w AS (PARTITION BY c)",
 ];
