@@ -26,7 +26,7 @@ pub(crate) fn exact<N: Visit + VisitMut + Clone + ToString>(node: &N) -> String 
         return plain;
     }
     let mut node = node.clone();
-    let _ = node.visit(&mut Corrector);
+    let _ = VisitMut::visit(&mut node, &mut Corrector);
     node.to_string()
 }
 

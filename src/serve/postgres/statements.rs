@@ -166,7 +166,7 @@ impl Statement {
                 let number = name.trim_start_matches('$');
                 let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
                 // More digits than a number has are none that comes next.
-                if is_number && number.parse() != Ok(n + 1) {
+                if is_number && number.parse::<usize>() != Ok(n + 1) {
                     return Err(Error::Protocol {
                         message: format!(
                             "parameters are numbered from $1 on; there is no ${}",
