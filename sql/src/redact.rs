@@ -7,7 +7,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use crate::access::{HIDDEN, is_reference};
-use crate::error::{ErrorKind, ParseError};
+use crate::error::{A_TEXT, ErrorKind, ParseError, SOMETHING};
 use crate::limits::{MAX_TEXT_BYTES, bytes_to};
 
 /// Words that in a statement about a user end what is behind `PASSWORD`.
@@ -72,7 +72,10 @@ pub(crate) fn error(sql: &str, mut error: ParseError) -> ParseError {
         let start = (sql.len() - body.len(), Location::new(1, 1));
         let at = bytes_to(sql, start, Location::new(error.line, error.column));
         let hidden = passwords(sql);
-        if hidden.is_none_or(|hidden| hidden.iter().any(|range| range.contains(&at))) {
+        // Where one is thought of, it is not told.
+        if ![A_TEXT, SOMETHING].contains(&found.as_str())
+            && hidden.is_none_or(|hidden| hidden.iter().any(|range| range.contains(&at)))
+        {
             *found = format!("'{HIDDEN}'");
             error.hint = None;
         }
