@@ -18,6 +18,10 @@ pub struct ParseError {
     pub hint: Option<String>,
 }
 
+/// What is not shown is called so.
+pub(crate) const A_TEXT: &str = "a text";
+pub(crate) const SOMETHING: &str = "something else";
+
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {

@@ -2,30 +2,49 @@
 //!
 //! Its printer cannot know whether a quote inside a string is already escaped, and guesses: two in a row, or one behind
 //! a backslash, it leaves alone. So the string `it''s` would come back as `it's`, and `\'` would end the string early.
-//! Where every quote is doubled beforehand, the guess is right. And it prints `- -1` as `--1`, a comment.
+//! Where every quote is doubled beforehand, the guess is right. And it prints `- -1` as `--1`, a comment, and `t VERSION AS OF 1 x` with
+//! the alias in front.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    DataType, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, TableAlias, TableFactor, UnaryOperator, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    Visit, VisitMut, VisitorMut, visit_expressions,
 };
 
+/// How its mistakes look. A doubled quote is also how a right guess looks, so one is often there for nothing; it spares the copy
+/// for most statements.
+const RISKS: &[&str] = &[
+    "''", "\"\"", "``", "\\'", "\\\"", "\\`", "N'", "--", " AS OF ",
+];
+
 /// The text of a query or statement.
-pub(crate) fn exact<N: VisitMut + Clone + ToString>(node: &N) -> String {
+pub(crate) fn exact<N: Visit + VisitMut + Clone + ToString>(node: &N) -> String {
     let plain = node.to_string();
-    // How its mistakes look. A doubled quote is also how a right guess looks, so this is often true for nothing; it
-    // spares the copy for most statements.
-    if !["''", "\"\"", "``", "\\'", "\\\"", "\\`", "N'", "--"]
-        .iter()
-        .any(|risk| plain.contains(risk))
-    {
+    if !RISKS.iter().any(|risk| plain.contains(risk)) && !has_odd_modifiers(node) {
         return plain;
     }
     let mut node = node.clone();
-    let _ = node.visit(&mut Corrector);
+    let _ = VisitMut::visit(&mut node, &mut Corrector);
     node.to_string()
+}
+
+/// Whether a type is given what is printed without the quotes that it needs: `a::t('x;')`.
+fn has_odd_modifiers<N: Visit>(node: &N) -> bool {
+    let found = visit_expressions(node, |expr| match expr {
+        Expr::Cast {
+            data_type: DataType::Custom(_, modifiers),
+            ..
+        } if modifiers.iter().any(|text| is_odd(text)) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+fn is_odd(modifier: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    modifier.is_empty() || !modifier.chars().all(plain)
 }
 
 struct Corrector;
@@ -80,6 +99,14 @@ impl VisitorMut for Corrector {
             Expr::Identifier(name) => ident(name),
             Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(ident),
             Expr::Function(function) => object_name(&mut function.name),
+            Expr::Cast {
+                data_type: DataType::Custom(_, modifiers),
+                ..
+            } => {
+                for text in modifiers.iter_mut().filter(|text| is_odd(text)) {
+                    *text = format!("'{}'", text.replace('\'', "''"));
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
@@ -137,6 +164,21 @@ impl VisitorMut for Corrector {
         } = factor
         {
             table_alias(alias);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name,
+            version,
+            alias: Some(_),
+            ..
+        } = factor
+            && let Some(version) = version.take()
+        {
+            // A name without quotes is printed as it is.
+            *name = ObjectName::from(vec![Ident::new(format!("{name} {version}"))]);
         }
         ControlFlow::Continue(())
     }

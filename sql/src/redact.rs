@@ -7,6 +7,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use crate::access::{HIDDEN, is_reference};
+use crate::error::{A_TEXT, ErrorKind, ParseError, SOMETHING};
 use crate::limits::{MAX_TEXT_BYTES, bytes_to};
 
 /// Words that in a statement about a user end what is behind `PASSWORD`.
@@ -60,6 +61,26 @@ pub fn redacted(sql: &str) -> Cow<'_, str> {
     }
     shown.push_str(&sql[from..]);
     Cow::Owned(shown)
+}
+
+/// The error without the password that it may have found where something else belongs.
+pub(crate) fn error(sql: &str, mut error: ParseError) -> ParseError {
+    if let ErrorKind::Expected { found, .. } = &mut error.kind
+        && may_tell(sql)
+    {
+        let body = sql.strip_prefix('\u{feff}').unwrap_or(sql);
+        let start = (sql.len() - body.len(), Location::new(1, 1));
+        let at = bytes_to(sql, start, Location::new(error.line, error.column));
+        let hidden = passwords(sql);
+        // Where one is thought of, it is not told.
+        if ![A_TEXT, SOMETHING].contains(&found.as_str())
+            && hidden.is_none_or(|hidden| hidden.iter().any(|range| range.contains(&at)))
+        {
+            *found = format!("'{HIDDEN}'");
+            error.hint = None;
+        }
+    }
+    error
 }
 
 /// Whether there may be a password in a text. Most texts have none, and are not looked at any closer.

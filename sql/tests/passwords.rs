@@ -129,6 +129,17 @@ fn no_other_statement_has_one() {
     assert!(!seen(sql).contains(SECRET), "{}", seen(sql));
 }
 
+/// Where it is what does not belong there.
+#[test]
+fn an_error_does_not_say_what_it_found() {
+    let error = parse("SELECT 1;\nALTER USER ana RESET PASSWORD 's3cretS3CRET'").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "expected ; or the end of the text, found '…' (line 2, column 31)"
+    );
+    assert!(!seen("ALTER USER ana RESET PASSWORD 's3cretS3CRET'").contains(SECRET));
+}
+
 /// A text that was printed is not taken for the password.
 #[test]
 fn a_printed_statement_has_lost_it() {

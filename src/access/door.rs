@@ -62,6 +62,15 @@ impl Logins {
         }
     }
 
+    /// Whether a login may be tried, without trying it; and whether that user has logged in from there before.
+    pub fn admits(&self, user: &str, from: IpAddr) -> Result<bool, Refused> {
+        let mut throttle = lock(&self.throttle);
+        let now = Instant::now();
+        let admitted = throttle.admits(from, user, now);
+        admitted.map_err(|wait| Refused::TooMany { wait })?;
+        Ok(throttle.knows(from, user, now))
+    }
+
     /// Somebody there says to be this user.
     pub fn tries(
         &self,

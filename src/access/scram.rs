@@ -29,7 +29,8 @@ impl Exchange {
         Self::begin_with(verifier, message, &nonce)
     }
 
-    fn begin_with(verifier: Verifier, message: &[u8], nonce: &str) -> Result<Self, Malformed> {
+    /// With a nonce that is known before, which only tests want.
+    pub fn begin_with(verifier: Verifier, message: &[u8], nonce: &str) -> Result<Self, Malformed> {
         let message = text(message)?;
         // Channel binding is not offered: a client that could does not mind (`y`), one that insists (`p=…`) does.
         let binds = message.starts_with("n,") || message.starts_with("y,");

@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -20,7 +21,10 @@ const EACH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Throttle {
     addresses: LruCache<IpAddr, Bucket>,
-    users: LruCache<(IpAddr, String), User>,
+    users: LruCache<(IpAddr, u64), User>,
+    /// Makes of a user's name, which is as long as whoever tries it likes, what is remembered of it. Its key is random: nobody
+    /// outside finds two names that are one here.
+    names: RandomState,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +78,7 @@ impl Default for Throttle {
         Self {
             addresses: LruCache::new(MOST),
             users: LruCache::new(MOST),
+            names: RandomState::new(),
         }
     }
 }
@@ -90,6 +95,11 @@ impl Throttle {
         of_address.max(user.bucket.wait()).map_or(Ok(()), Err)
     }
 
+    /// Whether that user has logged in from there before.
+    pub fn knows(&mut self, from: IpAddr, user: &str, now: Instant) -> bool {
+        self.user(place(from), user, now).is_known
+    }
+
     /// One has failed.
     pub fn failed(&mut self, from: IpAddr, user: &str, now: Instant) {
         let from = place(from);
@@ -99,7 +109,7 @@ impl Throttle {
             self.addresses.put(from, address.less());
         }
         of_user.bucket = of_user.bucket.less();
-        self.users.put((from, user.to_string()), of_user);
+        self.users.put((from, self.names.hash_one(user)), of_user);
     }
 
     /// One was right.
@@ -108,7 +118,8 @@ impl Throttle {
             bucket: Bucket::full(PER_USER, now),
             is_known: true,
         };
-        self.users.put((place(from), user.to_string()), known);
+        self.users
+            .put((place(from), self.names.hash_one(user)), known);
     }
 
     fn address(&mut self, from: IpAddr, now: Instant) -> Bucket {
@@ -119,7 +130,7 @@ impl Throttle {
     }
 
     fn user(&mut self, from: IpAddr, user: &str, now: Instant) -> User {
-        let known = self.users.get(&(from, user.to_string())).copied();
+        let known = self.users.get(&(from, self.names.hash_one(user))).copied();
         let user = known.unwrap_or(User {
             bucket: Bucket::full(PER_USER, now),
             is_known: false,
@@ -217,6 +228,7 @@ mod tests {
         }
         assert!(throttle.admits(from, "bob", now).is_err());
         throttle.admits(from, "ana", now).unwrap();
+        assert!(throttle.knows(from, "ana", now) && !throttle.knows(from, "bob", now));
     }
 
     #[test]

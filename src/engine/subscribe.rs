@@ -55,7 +55,10 @@ pub(super) async fn plan(names: Names, subscribe: &Subscribe, sql: &str) -> Resu
             }
         }
         Subscribed::Query { query, text } => {
-            let text = text.0.clone().unwrap_or_else(|| query.to_string());
+            let text = text
+                .0
+                .clone()
+                .unwrap_or_else(|| belvedere_sql::Statement::Query(query.clone()).to_string());
             (query.clone(), text)
         }
     };

@@ -206,14 +206,22 @@ pub(super) fn with_types(sql: &str, types: &HashMap<String, DataType>) -> Option
     match belvedere_sql::parse_one(sql).ok()?.statement {
         Statement::Query(mut query) => {
             cast_parameters(&mut query, types);
-            Some(query.to_string())
+            printed(Statement::Query(query))
         }
         Statement::Other(mut statement) if Write::of(&statement).is_some() => {
             cast_parameters(&mut statement, types);
-            Some(statement.to_string())
+            printed(Statement::Other(statement))
         }
         _ => None,
     }
+}
+
+/// As the dialect prints it, which knows where a text ends: of `'\''` sqlparser's own printer makes another statement. None: it would be
+/// read as another all the same.
+fn printed(statement: Statement) -> Option<String> {
+    let text = statement.to_string();
+    let read = belvedere_sql::parse_one(&text).ok()?;
+    (read.statement == statement).then_some(text)
 }
 
 fn cast_parameters(statement: &mut impl VisitMut, types: &HashMap<String, DataType>) {

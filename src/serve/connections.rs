@@ -24,6 +24,9 @@ const FIRST_BYTES: Duration = Duration::from_secs(10);
 const TURNED_AWAY: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Of those that have not said yet who they are, this part of all connections may be open before others make room for more.
+const STRANGERS: usize = 4;
+
 /// What they are told.
 pub(in crate::serve) const TOO_MANY: &str =
     "there are too many connections, and all of them are at work";
@@ -92,7 +95,8 @@ pub(in crate::serve) async fn serve_each<F>(
 }
 
 /// The open connections, at most `limit`. When there are too many, the one that was without a call the longest is
-/// closed; if all are at work, the new one is turned away.
+/// closed, of those whose clients have not said who they are if these are many: who opens connections and says nothing
+/// takes no place of those who work here. If all are at work, the new one is turned away.
 #[derive(Debug)]
 pub(in crate::serve) struct Connections {
     open: Mutex<Open>,
@@ -124,6 +128,8 @@ pub(in crate::serve) struct Peer {
 struct Activity {
     calls: usize,
     last: Instant,
+    /// Who it is is not known.
+    is_stranger: bool,
 }
 
 /// A call at work. While one lives, its connection is not idle.
@@ -136,10 +142,29 @@ impl Peer {
         AtWork(Arc::clone(self))
     }
 
-    /// Since when it is without a call.
-    fn idle_since(&self) -> Option<Instant> {
+    /// It has said who it is.
+    pub fn is_let_in(&self) {
+        self.activity().is_stranger = false;
+    }
+
+    /// Since when it is without a call, and whether it is a stranger.
+    fn idle_since(&self) -> Option<(Instant, bool)> {
         let activity = self.activity();
-        (activity.calls == 0).then_some(activity.last)
+        (activity.calls == 0).then_some((activity.last, activity.is_stranger))
+    }
+
+    /// One that has just come.
+    pub fn new(address: SocketAddr, is_turned_away: bool, close: CancellationToken) -> Self {
+        Self {
+            address,
+            is_turned_away,
+            close,
+            activity: Mutex::new(Activity {
+                calls: 0,
+                last: Instant::now(),
+                is_stranger: true,
+            }),
+        }
     }
 
     fn activity(&self) -> std::sync::MutexGuard<'_, Activity> {
@@ -202,15 +227,7 @@ impl Connections {
 
     fn admit(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) -> Option<Connection> {
         let is_turned_away = self.open().peers.len() >= self.limit && !self.close_idlest();
-        let peer = Arc::new(Peer {
-            address,
-            is_turned_away,
-            close: self.stop.child_token(),
-            activity: Mutex::new(Activity {
-                calls: 0,
-                last: Instant::now(),
-            }),
-        });
+        let peer = Arc::new(Peer::new(address, is_turned_away, self.stop.child_token()));
         let closed = peer.close.clone().cancelled_owned();
         let mut open = self.open();
         let id = match is_turned_away {
@@ -247,11 +264,17 @@ impl Connections {
 
     fn close_idlest(&self) -> bool {
         let mut open = self.open();
-        let idle = open
+        let idle: Vec<(Instant, bool, u64)> = open
             .peers
             .iter()
-            .filter_map(|(id, peer)| Some((peer.idle_since()?, *id)));
-        let Some((_, id)) = idle.min() else {
+            .filter_map(|(id, peer)| peer.idle_since().map(|(since, s)| (since, s, *id)))
+            .collect();
+        let strangers = idle.iter().filter(|(_, is_stranger, _)| *is_stranger);
+        let are_many = strangers.count() > self.limit / STRANGERS;
+        let goes = idle
+            .iter()
+            .filter(|(_, is_stranger, _)| *is_stranger || !are_many);
+        let Some((.., id)) = goes.min().copied() else {
             return false;
         };
         if let Some(peer) = open.peers.remove(&id) {

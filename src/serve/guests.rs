@@ -91,6 +91,8 @@ pub(in crate::serve) struct Guests {
     checking: Arc<Mutex<()>>,
     /// By which they come.
     protocol: &'static str,
+    /// Those of users who have logged in from there before: they do not wait for others' tries.
+    checking_known: Arc<Mutex<()>>,
 }
 
 impl From<Unaudited> for Turned {
@@ -106,6 +108,7 @@ impl Guests {
             trusts_all,
             checking: Arc::default(),
             protocol,
+            checking_known: Arc::default(),
         }
     }
 
@@ -154,7 +157,12 @@ impl Guests {
                 // Where it comes from is always known of who comes by a network.
                 let from = from.unwrap_or(IpAddr::from([127, 0, 0, 1]));
                 let engine = self.engine.clone();
-                let _only = self.checking.lock().await;
+                // Who is refused anyway waits for nobody.
+                let is_known = engine.logins().admits(&user, from)?;
+                let _only = match is_known {
+                    true => self.checking_known.lock().await,
+                    false => self.checking.lock().await,
+                };
                 // It is a matter of milliseconds, which others need not wait for.
                 let checked = tokio::task::spawn_blocking(move || {
                     let accounts = engine.accounts();

@@ -11,10 +11,14 @@
 //! | `guests.rs` | who clients are, by what they say |
 //! | `paths.rs` | paths that mean nothing to a server |
 //! | `connections.rs` | accepted connections: how many, and which goes when there are too many |
+//! | `fuzzing.rs`, also in each | what the targets in `fuzz/` call |
 
 mod certificates;
 mod connections;
 pub mod flight;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guests;
 pub mod http;
 mod listen;

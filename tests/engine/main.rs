@@ -82,6 +82,7 @@ mod follower;
 mod fresh;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod histories;
+mod injection;
 mod kept;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod lag;

@@ -9,11 +9,13 @@
 //! | `subscriptions.rs` | `SUBSCRIBE TO`: streams that go on, over the wire |
 //! | `access.rs` | who may call, once there are users |
 //! | `abuse.rs` | garbage, too many connections, too large messages, TLS, stopping |
+//! | `hostile.rs` | calls that are cut off, frames that lie, headers that are nonsense |
 
 #![cfg(feature = "serve")]
 
 mod abuse;
 mod access;
+mod hostile;
 mod metadata;
 #[path = "../served.rs"]
 mod served;

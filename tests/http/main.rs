@@ -4,6 +4,7 @@ mod abuse;
 mod access;
 mod certificates;
 mod docs;
+mod hostile;
 mod monitors;
 mod pages;
 mod rows;

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod copies;
 mod cursors;
+mod hostile;
 mod lookups;
 #[path = "../served.rs"]
 mod served;

@@ -19,6 +19,7 @@ use crate::ast::{Spanned, Statement};
 use crate::dialect::Bounded;
 use crate::error::{ErrorKind, ParseError, shown};
 use crate::limits::location_of;
+use crate::redact;
 use cursor::Cursor;
 
 type Result<T> = std::result::Result<T, ParseError>;
@@ -35,7 +36,9 @@ const STACK: usize = 32 << 20;
 /// # Ok::<(), belvedere_sql::ParseError>(())
 /// ```
 pub fn parse(sql: &str) -> Result<Vec<Spanned>> {
-    stacker::maybe_grow(STACK, STACK, || parse_here(sql))
+    stacker::maybe_grow(STACK, STACK, || {
+        parse_here(sql).map_err(|error| redact::error(sql, error))
+    })
 }
 
 fn parse_here(sql: &str) -> Result<Vec<Spanned>> {

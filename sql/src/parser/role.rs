@@ -8,7 +8,7 @@ use super::cursor::Cursor;
 use super::later::not_in_this_version;
 use crate::access::*;
 use crate::ast::{SetValue, Statement};
-use crate::error::{ErrorKind, ParseError, nearest, shown};
+use crate::error::{A_TEXT, ErrorKind, ParseError, SOMETHING, nearest, shown};
 use crate::redact::literal;
 
 /// What may be said of a user.
@@ -268,8 +268,8 @@ impl Cursor<'_> {
         };
         let found = match is_shown {
             true => shown(&token.to_string()),
-            false if literal(token).is_some() => "a text".to_owned(),
-            false => "something else".to_owned(),
+            false if literal(token).is_some() => A_TEXT.to_owned(),
+            false => SOMETHING.to_owned(),
         };
         let kind = ErrorKind::Expected {
             expected: what.to_owned(),

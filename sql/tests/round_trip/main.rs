@@ -41,6 +41,7 @@ const QUERIES: &[&str] = &[
     "SELECT substring(a FROM 1 FOR 2), trim(BOTH 'x' FROM a), position('a' IN b), overlay(a PLACING b FROM 1) FROM t",
     "SELECT a AT TIME ZONE 'UTC', current_date, now() FROM t AS x (a, b)",
     "SELECT * FROM t TABLESAMPLE BERNOULLI (10)",
+    "SELECT a::l(1, 'a;', x, 'it''s', ''), CAST(b AS m('-')) FROM t",
     "SELECT first_value(a ORDER BY b) IGNORE NULLS OVER w FROM t WINDOW w AS (PARTITION BY c)",
 ];
 
@@ -90,6 +91,17 @@ fn every_query_prints_back() {
 }
 
 /// Our dialect wraps the generic one, which DataFusion uses, and reads everything as that does.
+/// Which sqlparser does not read by itself.
+#[test]
+fn versions_of_tables_print_back() {
+    for sql in [
+        "SELECT * FROM a VERSION AS OF 3 AS x JOIN \"b\"\"\" TIMESTAMP AS OF '2126-01-01' y ON x.i = y.i",
+        "SELECT a FROM \"t\\\"\"\" TIMESTAMP AS OF 'it''s'",
+    ] {
+        assert_prints_back(&one(sql));
+    }
+}
+
 #[test]
 fn every_query_is_read_as_sqlparser_reads_it() {
     for sql in QUERIES.iter().chain(OTHERS) {

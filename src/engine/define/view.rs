@@ -145,7 +145,7 @@ impl Context<'_> {
                 .text
                 .0
                 .clone()
-                .unwrap_or_else(|| create.query.to_string()),
+                .unwrap_or_else(|| printed(&create.query)),
             search_path: self.settings.search_path.clone(),
             depends_on,
             about,
@@ -433,8 +433,13 @@ fn check(check: &belvedere_sql::Check) -> Check {
     let written = check.text.0.clone();
     Check {
         name: fold(&check.name),
-        query: written.unwrap_or_else(|| check.query.to_string()),
+        query: written.unwrap_or_else(|| printed(&check.query)),
     }
+}
+
+/// As the dialect prints it, which sqlparser's own printer does not always do so that it reads the same.
+fn printed(query: &belvedere_sql::Query) -> String {
+    Statement::Query(Box::new(query.clone())).to_string()
 }
 
 /// A number that no view had before: the time, or what follows the last one's.

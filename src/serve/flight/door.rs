@@ -39,6 +39,9 @@ impl Door {
         // What the request carries is not to be held while it is found out.
         let (metadata, address) = (request.metadata().clone(), address(peer.as_ref()));
         let who = self.login.caller(&metadata, address).await?;
+        if let Some(peer) = &peer {
+            peer.is_let_in();
+        }
         request.extensions_mut().insert(who);
         request.extensions_mut().insert(self.login.origin(address));
         Ok(peer.map(|peer| peer.at_work()))
@@ -128,6 +131,9 @@ impl FlightService for Door {
         let peer = peer(&request);
         let (metadata, address) = (request.metadata().clone(), address(peer.as_ref()));
         let token = self.login.handshake(&metadata, address).await?;
+        if let Some(peer) = &peer {
+            peer.is_let_in();
+        }
         let header = format!("Bearer {token}").parse();
         let header = header.map_err(|_| Status::internal("a token that is not ASCII"))?;
         let reply = HandshakeResponse {

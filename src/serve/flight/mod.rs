@@ -29,6 +29,8 @@ mod apply;
 mod calls;
 pub mod client;
 mod door;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod handles;
 mod login;
 mod metadata;

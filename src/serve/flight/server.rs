@@ -147,7 +147,7 @@ fn encrypted(
     shaken.filter_map(std::future::ready)
 }
 
-fn router(door: Door) -> Router {
+pub(super) fn router(door: Door) -> Router {
     let mut server = Server::builder()
         .max_concurrent_streams(CALLS)
         .initial_stream_window_size(WINDOW_BYTES)

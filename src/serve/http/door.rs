@@ -121,6 +121,7 @@ impl Door {
                     Ok(who) => {
                         let origin = self.guests.origin(Some(peer.address.ip()));
                         request.extensions_mut().insert(origin);
+                        peer.is_let_in();
                         request.extensions_mut().insert(who);
                     }
                     Err(turned) => return Problem::turned(&turned).into_response(),

@@ -32,6 +32,8 @@
 mod batch;
 mod door;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod json;
 mod line;
 mod metrics;

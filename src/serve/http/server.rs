@@ -106,10 +106,10 @@ impl Bound {
 }
 
 /// What one connection needs.
-struct Client {
-    door: Arc<Door>,
-    router: Router,
-    stop: CancellationToken,
+pub(super) struct Client {
+    pub door: Arc<Door>,
+    pub router: Router,
+    pub stop: CancellationToken,
 }
 
 impl Client {
@@ -125,7 +125,7 @@ impl Client {
         }
     }
 
-    async fn speak<S>(self, stream: S, peer: Arc<Peer>)
+    pub async fn speak<S>(self, stream: S, peer: Arc<Peer>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use belvedere_sql::{Fetch, Rows, Spanned, fold};
+use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,10 @@ use crate::serve::connections::{Peer, grace_is_over};
 
 /// Prepared statements, and portals, of one connection.
 const MOST: usize = 10_000;
+/// What they may have, of texts and values, together with one that is large.
+const MOST_BYTES: usize = 64 << 20;
+/// Of those that are smaller there may be that many.
+const LARGE_BYTES: usize = 4 << 10;
 /// A transaction in which nothing is asked for so long is given up: what it reads is kept for it.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(3600);
 
@@ -290,10 +295,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Err(exists("prepared statement", &name, "42P05").into());
         }
         room("prepared statements", self.statements.len())?;
+        self.room_for(sql.len())?;
         let parsed = belvedere_sql::parse(sql).map_err(Error::from)?;
         let parsed = one(parsed)?;
         let statement = Statement::new(&self.session, parsed, types);
-        let statement = self.line.watched(statement).await?;
+        let mut statement = self.line.watched(statement).await?;
+        statement.bytes = sql.len();
         self.statements.insert(name, Arc::new(statement));
         self.line.wire.out.parsed();
         Ok(())
@@ -304,9 +311,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Err(exists("cursor", &bind.portal, "42P03").into());
         }
         room("portals", self.portals.len())?;
+        let bytes = bind.values.iter().flatten().map(Bytes::len).sum();
+        if bind.portal.is_empty() {
+            // It takes the place of the one that there is.
+            self.portals.remove("");
+        }
+        self.room_for(bytes)?;
         let statement = self.statement(&bind.statement)?;
         let values = self.values(&statement, &bind)?;
-        let portal = Portal::new(statement, values, bind.result_formats);
+        let mut portal = Portal::new(statement, values, bind.result_formats);
+        portal.bytes = bytes;
         self.portals.insert(bind.portal, portal);
         self.line.wire.out.bound();
         Ok(())
@@ -469,6 +483,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     return Err(exists("prepared statement", prepared, "42P05").into());
                 }
                 room("prepared statements", self.statements.len())?;
+                self.room_for(inner.bytes)?;
                 self.statements.insert(prepared.clone(), Arc::clone(inner));
                 "PREPARE".to_string()
             }
@@ -570,6 +585,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Ran::Rows(rows) | Ran::Suspended(rows) => format!("{word} {rows}"),
             Ran::Tag(tag) => tag,
         })
+    }
+
+    /// Whether so much can be kept beside what is.
+    fn room_for(&self, bytes: usize) -> Result<()> {
+        if bytes < LARGE_BYTES {
+            return Ok(());
+        }
+        let statements = self.statements.values().map(|statement| statement.bytes);
+        let kept = statements.chain(self.portals.values().map(|portal| portal.bytes));
+        match kept.sum::<usize>() + bytes <= MOST_BYTES {
+            true => Ok(()),
+            false => Err(Error::Protocol {
+                message: format!(
+                    "the prepared statements and portals of a connection have at most {} MB: close some",
+                    MOST_BYTES >> 20
+                ),
+                sqlstate: "54000",
+            }),
+        }
     }
 
     fn statement(&self, name: &str) -> Result<Arc<Statement>> {

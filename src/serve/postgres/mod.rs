@@ -28,6 +28,8 @@
 mod cancel;
 mod client;
 mod copy;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod login;
 mod messages;
 mod numeric;

@@ -30,6 +30,8 @@ pub(super) struct Portal {
     pub formats: Vec<Format>,
     /// It outlives the transaction that it was made in.
     pub is_held: bool,
+    /// Of its values.
+    pub bytes: usize,
     rows: State,
 }
 
@@ -137,6 +139,7 @@ impl Portal {
             values,
             formats,
             is_held: false,
+            bytes: 0,
             rows: State::New,
         }
     }

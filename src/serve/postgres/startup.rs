@@ -12,8 +12,9 @@ use super::messages::Opening;
 use super::portals::Line;
 use super::said::{self, Severity};
 use super::wire::{Broken, Wire};
+use crate::access::audit::Origin;
 use crate::catalog::CATALOG;
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, Session, Who};
 use crate::error::Error;
 use crate::serve::connections::{Connection, Peer, TOO_MANY};
 use crate::serve::guests::{Guests, Turned};
@@ -33,11 +34,23 @@ pub(super) struct Shared {
 /// Serve one connection to its end.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) -> Result<(), Broken> {
     let peer = Arc::clone(connection.peer());
-    let mut wire = Wire::new(connection);
+    speak(shared, connection, peer).await
+}
+
+pub(super) async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: Arc<Shared>,
+    stream: S,
+    peer: Arc<Peer>,
+) -> Result<(), Broken> {
+    let mut wire = Wire::new(stream);
+    // Each is asked for once: who goes on asking says nothing else, for as long as it likes.
+    let (mut asks_gss, mut asks_tls) = (false, false);
     loop {
         match opening(&mut wire).await? {
-            Opening::Gss => answer(&mut wire, b"N").await?,
-            Opening::Tls => {
+            Opening::Gss if !std::mem::replace(&mut asks_gss, true) => {
+                answer(&mut wire, b"N").await?;
+            }
+            Opening::Tls if !std::mem::replace(&mut asks_tls, true) => {
                 let Some(tls) = &shared.tls else {
                     answer(&mut wire, b"N").await?;
                     continue;
@@ -102,7 +115,11 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             said::fatal(&mut wire.out, "0A000", &message);
             return wire.send().await;
         }
-        Opening::Tls | Opening::Gss => return Err(Broken::Left),
+        Opening::Tls | Opening::Gss => {
+            let message = "encryption has been asked for before";
+            said::fatal(&mut wire.out, "08P01", message);
+            return wire.send().await;
+        }
     };
     if peer.is_turned_away {
         said::fatal(&mut wire.out, "53300", TOO_MANY);
@@ -137,10 +154,22 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             return wire.send().await;
         }
     };
+    peer.is_let_in();
+    begin_as(shared, wire, peer, (who, origin), &parameters).await
+}
+
+/// Who it is is known, and from where.
+pub(super) async fn begin_as<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: Arc<Shared>,
+    mut wire: Wire<S>,
+    peer: Arc<Peer>,
+    (who, origin): (Who, Origin),
+    parameters: &[(String, String)],
+) -> Result<(), Broken> {
     let session = shared.engine.open_session(who);
     let session = session.and_then(|session| {
         let session = session.coming_from(origin);
-        configure(&session, &parameters)?;
+        configure(&session, parameters)?;
         Ok(session)
     });
     let session = match session {

@@ -18,6 +18,8 @@ pub(super) struct Statement {
     pub what: What,
     /// The types of its parameters, as the client declared them or as the statement tells.
     pub parameters: Vec<u32>,
+    /// Of its text; 0 where it is a part of another.
+    pub bytes: usize,
 }
 
 /// What executing it does.
@@ -58,6 +60,7 @@ impl Statement {
             return Ok(Self {
                 what: What::Nothing,
                 parameters: Vec::new(),
+                bytes: 0,
             });
         };
         refuse_relative_in(&parsed.statement)?;
@@ -98,8 +101,24 @@ impl Statement {
                 ast::Statement::Prepare {
                     name, statement, ..
                 } => {
-                    let inner = belvedere_sql::parse_one(&statement.to_string())?;
+                    // As the dialect prints it: of a text like `'\''` sqlparser's own printer makes another, that ends early.
+                    let text = Sql::Other(statement.clone()).to_string();
+                    let inner = belvedere_sql::parse_one(&text)?;
+                    let is_same = match &inner.statement {
+                        Sql::Query(query) => **statement == ast::Statement::Query(query.clone()),
+                        Sql::Other(other) => other == statement,
+                        _ => true,
+                    };
+                    if !is_same {
+                        return Err(Error::NotInThisVersion {
+                            what: "preparing this by PREPARE, and not by the protocol".to_string(),
+                        });
+                    }
                     let inner = Box::pin(Self::new(session, Some(inner), &[])).await?;
+                    let inner = Self {
+                        bytes: text.len(),
+                        ..inner
+                    };
                     What::Prepare(fold(name), Arc::new(inner))
                 }
                 ast::Statement::Execute {
@@ -144,11 +163,10 @@ impl Statement {
         let mut parameters = Vec::new();
         if let What::Ask(prepared) | What::CopyOut(prepared, _) = &what {
             for (n, (name, inferred)) in prepared.parameters.iter().enumerate() {
-                let number = name
-                    .trim_start_matches('$')
-                    .parse::<usize>()
-                    .unwrap_or(n + 1);
-                if number != n + 1 {
+                let number = name.trim_start_matches('$');
+                let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+                // More digits than a number has are none that comes next.
+                if is_number && number.parse::<usize>() != Ok(n + 1) {
                     return Err(Error::Protocol {
                         message: format!(
                             "parameters are numbered from $1 on; there is no ${}",
@@ -166,7 +184,11 @@ impl Statement {
                 });
             }
         }
-        Ok(Self { what, parameters })
+        Ok(Self {
+            what,
+            parameters,
+            bytes: 0,
+        })
     }
 
     /// Of its rows. None: it has none.
