@@ -289,7 +289,7 @@ impl Session {
             return Ok(());
         };
         let does = match statement {
-            Statement::Transaction(belvedere_sql::Transaction::Commit) if self.has_defined() => {
+            Statement::Transaction(belvedere_sql::Transaction::Commit) if self.has_drafted() => {
                 Does::Defines
             }
             statement => Does::of(statement),
@@ -300,7 +300,7 @@ impl Session {
     }
 
     /// Whether its transaction has defined something that nobody else sees yet.
-    fn has_defined(&self) -> bool {
+    fn has_drafted(&self) -> bool {
         let transaction = self.transaction();
         transaction.as_ref().is_some_and(|t| t.world().is_some())
     }
@@ -336,14 +336,15 @@ impl Session {
             Ok(()) => work.await,
             Err(e) => Err(e),
         };
-        self.limits(&audited);
+        self.tells_limits(&audited);
         let ms = since.elapsed().as_secs_f64() * 1e3;
         let failed = result.as_ref().err().map(Error::sqlstate);
         audited.ended(sql, 0, failed, ms);
         result
     }
 
-    pub(super) fn limits(&self, audited: &Audited) {
+    /// Whoever does not see all is told of fewer things, of which attempts are recorded.
+    pub(super) fn tells_limits(&self, audited: &Audited) {
         let is_whole = self.identity().is_ok_and(|identity| identity.may_all());
         if !is_whole {
             audited.is_limited();
@@ -383,7 +384,7 @@ impl Trying {
         if let Err(e) = &result
             && let Some((audited, text)) = &self.tried
         {
-            session.limits(audited);
+            session.tells_limits(audited);
             let ms = self.since.elapsed().as_secs_f64() * 1e3;
             audited.ended(text, 0, Some(e.sqlstate()), ms);
         }

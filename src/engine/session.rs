@@ -127,18 +127,12 @@ impl Session {
         self.number
     }
 
-    /// A statement begins.
-    pub(super) fn begin(&self, sql: &str) -> Running {
-        let audited = Audited::new(self);
-        self.inner.log.begin(sql, self.user(), audited)
-    }
-
     /// Its end is noted, with what whoever asks is told.
     pub(super) fn settled(&self, result: Result<Answer>, running: Running) -> Result<Answer> {
         if result.is_err()
             && let Some(audited) = running.audited()
         {
-            self.limits(audited);
+            self.tells_limits(audited);
         }
         settled(self.noted(result), running)
     }

@@ -9,6 +9,7 @@ use belvedere_sql::{Statement, fold};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 
+use super::audited::Audited;
 use super::log::Running;
 use super::session::{Session, Who};
 use super::settings::{Settings, bytes, parse_duration};
@@ -78,7 +79,7 @@ impl Session {
 
     /// A statement is about to be executed.
     pub(super) fn begin(&self, sql: &str) -> Running {
-        let running = self.inner.log.begin(sql, self.user());
+        let running = self.inner.log.begin(sql, self.user(), Audited::new(self));
         let Some(usage) = &self.usage else {
             return running;
         };

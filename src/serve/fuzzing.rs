@@ -34,12 +34,12 @@ pub struct Ports {
 impl Ports {
     /// `user` is whom clients have logged in as where it is said that they have.
     pub fn new(engine: &Engine, user: &str) -> Self {
-        let guests = Guests::new(engine.clone(), false);
+        let guests = Guests::new(engine.clone(), false, "fuzzed");
         Self {
             postgres: postgres::fuzzing::Port::new(engine.clone()),
             flight: flight::fuzzing::Port::new(engine.clone()),
             http: http::fuzzing::Port::new(engine.clone()),
-            token: guests.token(&Who::User(user.into())),
+            token: guests.token(&Who::User(user.into()), None),
             user: user.to_string(),
         }
     }

@@ -29,7 +29,7 @@ impl Port {
     }
 
     fn door(&self) -> Door {
-        let guests = Guests::new(self.0.clone(), false);
+        let guests = Guests::new(self.0.clone(), false, "flight");
         let inside = FlightSql::new(self.0.clone(), CancellationToken::new());
         Door::new(inside, Login::new(guests))
     }

@@ -16,7 +16,7 @@ pub(in crate::serve) struct Port(Arc<Shared>);
 impl Port {
     pub fn new(engine: Engine) -> Self {
         Self(Arc::new(Shared {
-            guests: Guests::new(engine.clone(), false),
+            guests: Guests::new(engine.clone(), false, "fuzzed"),
             engine,
             cancels: Arc::default(),
             tls: None,
