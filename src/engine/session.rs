@@ -13,7 +13,6 @@ use sqlparser::ast;
 use super::answer::{
     Answer, batch_answer, deadline, limited, settled, status, streamed, timed_out, within,
 };
-use super::audited::Audited;
 use super::copy::{self, Copying};
 use super::log::Running;
 use super::names::{Call, Caller, Names};
