@@ -85,7 +85,11 @@ impl<'a> Rights<'a> {
         }
         let of = |to: Grantee| mappings.get(&(source.to_string(), to));
         let roles = self.identity.roles().iter();
-        let named = self.identity.name().into_iter().map(|name| name.to_string());
+        let named = self
+            .identity
+            .name()
+            .into_iter()
+            .map(|name| name.to_string());
         let named = named.chain(roles.cloned()).map(Grantee::Account);
         let found = named.chain([Grantee::Public]).find_map(of);
         let is_mapped = || mappings.keys().any(|(of, _)| of == source);

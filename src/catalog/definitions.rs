@@ -312,7 +312,10 @@ impl Definitions {
         on: &ObjectId,
     ) -> impl Iterator<Item = (RuleKind, &'a str, &'a Rule)> + use<'a> {
         let (first, on) = ((on.clone(), RuleKind::Policy, String::new()), on.clone());
-        let found = self.rules.range(first..).take_while(move |((of, ..), _)| *of == on);
+        let found = self
+            .rules
+            .range(first..)
+            .take_while(move |((of, ..), _)| *of == on);
         found.map(|((_, kind, name), rule)| (*kind, name.as_str(), rule))
     }
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::{Account, Columns, Granted, Grantee};
 use super::database::{Files, InFolder, InMemory, Records, manifest, put, records};
-use super::rules::{Mapping, Rule, RuleKind};
 use super::definitions::{Definitions, Discovery, ObjectId, SourceDefinition, ViewDefinition};
+use super::rules::{Mapping, Rule, RuleKind};
 
 /// The layout of the records. A newer one is refused.
 const FORMAT: u32 = 3;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use belvedere_sql::{
-    CreateIndex, CreateSource, CreateView, Ident, Name, Options, Query, SourceAction, Statement,
-    Value, Verbatim, fold, ident,
+    CreateIndex, CreateMapping, CreateMask, CreatePolicy, CreateSource, CreateView, Ident, Name,
+    Options, Query, SourceAction, Statement, Value, Verbatim, fold, ident,
 };
 
 use super::audited::{self, Does};
@@ -328,6 +328,18 @@ fn replacing(statement: &Statement) -> Statement {
             create.if_not_exists = true;
             Statement::CreateSchema(create)
         }
+        Statement::CreatePolicy(create) => Statement::CreatePolicy(CreatePolicy {
+            or_replace: true,
+            ..create.clone()
+        }),
+        Statement::CreateMask(create) => Statement::CreateMask(CreateMask {
+            or_replace: true,
+            ..create.clone()
+        }),
+        Statement::CreateMapping(create) => Statement::CreateMapping(CreateMapping {
+            or_replace: true,
+            ..create.clone()
+        }),
         Statement::CreateIndex(create) => Statement::CreateIndex(CreateIndex {
             if_not_exists: true,
             ..create.clone()

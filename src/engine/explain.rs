@@ -137,11 +137,7 @@ pub(super) async fn explain(
 
 /// What is asked for, down to what is not seen. How it is found hangs on rows that are there, seen or not: it is not told, nor is how
 /// many there are, and how long they take.
-fn behind_barriers(
-    mut text: String,
-    plan: &LogicalPlan,
-    analyze: bool,
-) -> Result<RecordBatch> {
+fn behind_barriers(mut text: String, plan: &LogicalPlan, analyze: bool) -> Result<RecordBatch> {
     if analyze {
         return Err(Error::denied(
             "EXPLAIN ANALYZE would count rows that you do not see",
@@ -160,12 +156,21 @@ fn behind_barriers(
             input: Arc::new(nothing),
             ..barrier.clone()
         };
-        Ok(Transformed::new(barrier.into_plan(), true, TreeNodeRecursion::Jump))
+        Ok(Transformed::new(
+            barrier.into_plan(),
+            true,
+            TreeNodeRecursion::Jump,
+        ))
     })?;
-    let _ = writeln!(text, "Some of what is read is not for you to see: what is asked for");
+    let _ = writeln!(
+        text,
+        "Some of what is read is not for you to see: what is asked for"
+    );
     let shown = shown.data.display_indent().to_string();
     // Of the tree, what stands for the rest of it.
-    let lines = shown.lines().filter(|line| !line.trim_start().starts_with("EmptyRelation: rows=0"));
+    let lines = shown
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("EmptyRelation: rows=0"));
     indented(&mut text, &lines.collect::<Vec<_>>().join("\n"));
     told(&text)
 }

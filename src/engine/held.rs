@@ -9,7 +9,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use super::names::Names;
+use super::names::{Names, Ruled};
 use super::session::{Session, Who};
 use super::world::World;
 use crate::catalog::{CATALOG, Columns, ObjectId, Privilege};
@@ -21,6 +21,8 @@ struct Held {
     /// Of the world in which that was so.
     version: u64,
     read: BTreeMap<ObjectId, Columns>,
+    /// By policies and masks.
+    ruled: BTreeMap<ObjectId, Ruled>,
 }
 
 impl Session {
@@ -38,10 +40,15 @@ impl Session {
             let columns = names.world.allowed(&id).columns(Privilege::Select).cloned();
             Some((id, columns?))
         });
+        let ruled = names.referenced().into_iter().filter_map(|id| {
+            let ruled = names.world.ruled(&id).cloned();
+            Some((id, ruled?))
+        });
         let mut held = Held {
             session: self.clone(),
             version: self.inner.world().version,
             read: read.collect(),
+            ruled: ruled.collect(),
         };
         let schema = rows.schema();
         let rows = rows.map(move |batch| -> PlanResult<RecordBatch> {
@@ -77,6 +84,13 @@ impl Held {
             return Err(Error::denied(
                 format!("you do not have SELECT any more on all that is read of {id}"),
                 "What was told until then was so; ask again for what you still may read",
+            ));
+        }
+        let mut read = self.read.keys();
+        if let Some(id) = read.find(|id| seen.ruled(id) != self.ruled.get(id)) {
+            return Err(Error::denied(
+                format!("the policies or masks of {id} are others now"),
+                "What was told until then was so; ask again for what you may see",
             ));
         }
         self.version = version;

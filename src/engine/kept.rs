@@ -86,7 +86,9 @@ pub(super) async fn kept_view(names: &Names, view: &Arc<ViewDefinition>) -> Resu
     let mut kept = KeptView::new(view).ok_or_else(virtual_view)??;
     if let Some(source) = read_as_somebody(names, view) {
         return Err(Error::invalid_with_help(
-            format!("source {source} is read by whoever asks as a user of its own: nothing of it is kept"),
+            format!(
+                "source {source} is read by whoever asks as a user of its own: nothing of it is kept"
+            ),
             "Who has no mapping there may define what is kept of it",
         ));
     }

@@ -99,7 +99,9 @@ pub(super) fn as_user(url: &str, user: &str) -> Result<String> {
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(no_user)?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     let encoded = user.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()
@@ -113,7 +115,12 @@ pub(super) fn as_user(url: &str, user: &str) -> Result<String> {
 /// The options of a mapping, checked: `user`, and those of the connector that are secrets.
 pub(super) fn of_mapping(connector: &dyn Connector, options: &Options) -> Result<Mapping> {
     let known = connector.options();
-    let secrets = || known.iter().filter(|spec| spec.secret).map(|spec| spec.name);
+    let secrets = || {
+        known
+            .iter()
+            .filter(|spec| spec.secret)
+            .map(|spec| spec.name)
+    };
     let mut mapping = Mapping::default();
     for (name, value) in options.iter() {
         let text = value.text();

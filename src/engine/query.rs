@@ -36,7 +36,8 @@ use crate::catalog::{ViewColumn, ViewDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::exact::AveragesAsSums;
 use crate::federation::{
-    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, PastBarriers, RestartPlanner, SharedPlanner, Template,
+    self, Cut, FragmentExec, FragmentPlanner, JoinOrder, PastBarriers, RestartPlanner,
+    SharedPlanner, Template,
 };
 use crate::freshness::Freshness;
 use crate::views::{Bounds, CopyTable, Followed};

@@ -13,8 +13,8 @@ use super::names::Ruled;
 use super::world::World;
 use crate::access::{Allowed, Identity, Rights};
 use crate::catalog::{
-    BUILT_IN, CATALOG, Columns, Definitions, Discovery, Grantee, ObjectId, Privilege, SourceDefinition,
-    ViewDefinition,
+    BUILT_IN, CATALOG, Columns, Definitions, Discovery, Grantee, ObjectId, Privilege,
+    SourceDefinition, ViewDefinition,
 };
 use crate::error::{Error, Result};
 
@@ -368,9 +368,10 @@ impl Part<'_> {
                 if definitions.schemas.contains(&view.schema) {
                     self.seen.schemas.insert(view.schema.clone());
                 }
-                self.seen
-                    .views
-                    .insert(key.clone(), seen_columns(view, &allowed, self.ruled.get(&id)));
+                self.seen.views.insert(
+                    key.clone(),
+                    seen_columns(view, &allowed, self.ruled.get(&id)),
+                );
             }
         }
         let views = std::mem::take(&mut self.seen.views).into_iter();
@@ -532,4 +533,3 @@ fn seen_columns(
     }
     Arc::new(seen)
 }
-

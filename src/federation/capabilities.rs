@@ -398,14 +398,7 @@ impl Asked<'_> {
         self.add(operation, of, support, rel, is_leakproof);
     }
 
-    fn add(
-        &mut self,
-        operation: &str,
-        of: &str,
-        support: Support,
-        rel: Rel,
-        is_leakproof: bool,
-    ) {
+    fn add(&mut self, operation: &str, of: &str, support: Support, rel: Rel, is_leakproof: bool) {
         let sent = || self.handle.source.describe(&Fragment::new(rel));
         let (support, detail) = match support {
             Support::Exact => ("exact", sent()),

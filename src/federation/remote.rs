@@ -25,8 +25,7 @@ pub struct Remote {
 }
 
 /// Why something runs here that its source could compute.
-pub const BEHIND_BARRIER: &str =
-    "it could fail, and so give away rows that are not seen";
+pub const BEHIND_BARRIER: &str = "it could fail, and so give away rows that are not seen";
 
 /// What was to grow, as it was, and why it does not.
 pub type Refused = Box<(Remote, String)>;

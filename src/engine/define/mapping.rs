@@ -24,7 +24,11 @@ impl Context<'_> {
         }
         let key = (source, to);
         if world.definitions.mappings.contains_key(&key) && !create.or_replace {
-            return Err(taken("user mapping", &create.of.to_string(), "USER MAPPING"));
+            return Err(taken(
+                "user mapping",
+                &create.of.to_string(),
+                "USER MAPPING",
+            ));
         }
         world.definitions.mappings.insert(key, mapping);
         Ok("CREATE USER MAPPING")

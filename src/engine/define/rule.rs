@@ -22,8 +22,14 @@ impl Context<'_> {
         let on = self.ruled(world, &create.on).await?;
         let rule = self.rule(world, Shows::Rows, &create.grantees, &create.using)?;
         let name = fold(&create.name);
-        self.add_rule(world, &on, (RuleKind::Policy, name), rule, create.or_replace)
-            .await?;
+        self.add_rule(
+            world,
+            &on,
+            (RuleKind::Policy, name),
+            rule,
+            create.or_replace,
+        )
+        .await?;
         Ok("CREATE POLICY")
     }
 
@@ -34,7 +40,12 @@ impl Context<'_> {
     ) -> Result<&'static str> {
         let on = self.ruled(world, &create.on).await?;
         let column = grant::column(&on, &create.column)?;
-        let rule = self.rule(world, Shows::Column(column), &create.grantees, &create.using)?;
+        let rule = self.rule(
+            world,
+            Shows::Column(column),
+            &create.grantees,
+            &create.using,
+        )?;
         let name = fold(&create.name);
         self.add_rule(world, &on, (RuleKind::Mask, name), rule, create.or_replace)
             .await?;
@@ -56,7 +67,9 @@ impl Context<'_> {
             let key = (on.id.clone(), kind, name.clone());
             if world.definitions.rules.remove(&key).is_none() && !drop.if_exists {
                 let there = world.definitions.rules_of(&on.id);
-                let there = there.filter(|(of, ..)| *of == kind).map(|(_, name, _)| name);
+                let there = there
+                    .filter(|(of, ..)| *of == kind)
+                    .map(|(_, name, _)| name);
                 let near = nearest(&name, there);
                 return Err(Error::Unknown {
                     what: kind.name(),
@@ -142,7 +155,9 @@ impl Context<'_> {
                 });
             }
             if view(before, on) != view(&world.definitions, on)
-                && before.rules.contains_key(&(on.clone(), *kind, name.clone()))
+                && before
+                    .rules
+                    .contains_key(&(on.clone(), *kind, name.clone()))
                     | view(before, on).is_none()
             {
                 self.meaning(world, on, rule).await.map_err(|e| {

@@ -11,8 +11,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 
 pub(super) use self::caller::{Call, Caller};
-pub(super) use self::ruled::Ruled;
 use self::ruled::RULED;
+pub(super) use self::ruled::Ruled;
 use self::scope::{Scope, unique};
 use super::lineage::Outline;
 use super::query::Planned;
@@ -510,8 +510,7 @@ impl Names {
         }
         let allowed = world.allowed(&id);
         let read = allowed.columns(Privilege::Select);
-        let is_there =
-            |name: &&String| is_written || read.is_some_and(|read| read.contains(name));
+        let is_there = |name: &&String| is_written || read.is_some_and(|read| read.contains(name));
         let columns = table.columns.iter().map(|column| &column.name);
         self.as_seen(&id, provider, columns.filter(is_there)).await
     }
@@ -535,7 +534,8 @@ impl Names {
         };
         let known = definitions.discoveries.get(source).map(Arc::as_ref);
         let connectors = &self.inner.connectors;
-        live.mapped(connectors, who.clone(), mapping, known).map(Some)
+        live.mapped(connectors, who.clone(), mapping, known)
+            .map(Some)
     }
 
     fn refer(&self, id: ObjectId) {

@@ -302,7 +302,10 @@ impl VisitorMut for Asks {
             },
             _ => None,
         };
-        if matches!(name.as_deref(), Some("current_user" | "current_role" | "user")) {
+        if matches!(
+            name.as_deref(),
+            Some("current_user" | "current_role" | "user")
+        ) {
             let value = match &self.0 {
                 Some(name) => ast::Value::SingleQuotedString(name.clone()),
                 None => ast::Value::Null,

@@ -113,7 +113,15 @@ fn masks(names: &Names, rows: &mut Rows) {
         if let Shows::Column(column) = &rule.shows {
             let (source, schema, relation) = (on.catalog(), on.0.get(1), on.0.get(2));
             let to = joined(&told(&rule.to));
-            rows.push(row![name, source, schema, relation, column, to, &rule.using]);
+            rows.push(row![
+                name,
+                source,
+                schema,
+                relation,
+                column,
+                to,
+                &rule.using
+            ]);
         }
     }
 }

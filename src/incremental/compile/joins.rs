@@ -239,9 +239,7 @@ fn unlimited(plan: &LogicalPlan) -> LogicalPlan {
                 _ => plan.clone(),
             }
         }
-        LogicalPlan::Projection(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Extension(_) => {
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Extension(_) => {
             let inputs = plan.inputs().into_iter().map(unlimited).collect();
             let unlimited = plan.with_new_exprs(plan.expressions(), inputs);
             unlimited.unwrap_or_else(|_| plan.clone())

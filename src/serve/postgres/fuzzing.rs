@@ -36,6 +36,13 @@ impl Port {
     {
         let (shared, who) = (Arc::clone(&self.0), Who::User(user.into()));
         let parameters = [("user".to_string(), user.to_string())];
-        let _ = startup::begin_as(shared, Wire::new(stream), peer, (who, Origin::default()), &parameters).await;
+        let _ = startup::begin_as(
+            shared,
+            Wire::new(stream),
+            peer,
+            (who, Origin::default()),
+            &parameters,
+        )
+        .await;
     }
 }
