@@ -73,7 +73,9 @@ async fn health(client: &mut TlsStream<TcpStream>) {
 async fn a_renewed_certificate_is_shown_to_who_comes_then() {
     let dir = tempfile::tempdir().unwrap();
     let (chain, key) = (dir.path().join("tls.pem"), dir.path().join("tls.key"));
-    let put = |from: &str, to: &Path| drop(std::fs::copy(files().join(from), to).unwrap());
+    let put = |from: &str, to: &Path| {
+        std::fs::copy(files().join(from), to).unwrap();
+    };
     put("server.pem", &chain);
     put("server.key", &key);
     let options = ServeOptions {
