@@ -141,7 +141,8 @@ async fn a_taken_port_is_named_with_its_flag() {
     let options = ServeOptions::default();
     let e = FlightServer::bind(server.engine.clone(), server.address, options)
         .await
-        .unwrap_err();
+        .err()
+        .expect("it is refused");
     assert!(matches!(e, BindError::Taken { .. }));
     assert!(
         e.to_string().contains("--flight") && e.to_string().contains(&server.address.to_string())
