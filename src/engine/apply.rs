@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use belvedere_sql::{
-    CreateIndex, CreateMapping, CreateMask, CreatePolicy, CreateSource, CreateView, Ident, Name,
-    Options, Query, SourceAction, Statement, Value, Verbatim, fold, ident,
+    CreateIndex, CreateMask, CreatePolicy, CreateSource, CreateView, Ident, Name, Options, Query,
+    SourceAction, Statement, Value, Verbatim, fold, ident,
 };
 
 use super::audited::{self, Does};
@@ -227,7 +227,7 @@ fn read(files: &[SqlFile]) -> Result<Vec<Located<'_>>> {
             if !allowed {
                 return Err(located.failed(Error::invalid_with_help(
                     "a file of definitions holds what should be, not what to do",
-                    "It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS, COMMENT ON, CREATE USER and ROLE, ALTER USER and ROLE … SET, GRANT",
+                    "It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS, COMMENT ON, CREATE USER and ROLE, ALTER USER and ROLE … SET, GRANT, CREATE POLICY and MASK",
                 )));
             }
             access::has_no_password(&located.statement).map_err(|e| located.failed(e))?;
@@ -333,10 +333,6 @@ fn replacing(statement: &Statement) -> Statement {
             ..create.clone()
         }),
         Statement::CreateMask(create) => Statement::CreateMask(CreateMask {
-            or_replace: true,
-            ..create.clone()
-        }),
-        Statement::CreateMapping(create) => Statement::CreateMapping(CreateMapping {
             or_replace: true,
             ..create.clone()
         }),

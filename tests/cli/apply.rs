@@ -114,7 +114,7 @@ fn files_that_say_nothing_to_do() {
     place.write("x.sql", "CREATE VEW x AS SELECT 1");
     assert_snapshot!(apply("x.sql"), @"1: error: x.sql, line 1: expected SOURCE, VIEW, SCHEMA, MATERIALIZED, INDEX, USER, ROLE, POLICY or MASK, found VEW (line 1, column 8); did you mean VIEW?");
     place.write("y.sql", "SELECT 1");
-    assert_snapshot!(apply("y.sql"), @"1: error: y.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS and COMMENT ON");
+    assert_snapshot!(apply("y.sql"), @"1: error: y.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS, COMMENT ON, CREATE USER and ROLE, ALTER USER and ROLE … SET, GRANT, CREATE POLICY and MASK");
     assert_snapshot!(place.run(&["apply", "x.sql"]).failed(), @r"
     2: error: apply needs to know where
      help: Add --data DIR or --connect URL; belvedere check validates without either

@@ -102,7 +102,7 @@ async fn an_apply_that_fails_in_its_middle_changes_nothing() {
     +-------+---------+
     ");
     assert_snapshot!(apply(&t, &["CREATE VIEW v AS SELECT FROM;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: expected identifier, found ; (line 1, column 29)");
-    assert_snapshot!(apply(&t, &["DROP VIEW v;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS and COMMENT ON");
+    assert_snapshot!(apply(&t, &["DROP VIEW v;"], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: a file of definitions holds what should be, not what to do. It may hold CREATE SOURCE, SCHEMA, VIEW and INDEX, ALTER SOURCE … OWNS, COMMENT ON, CREATE USER and ROLE, ALTER USER and ROLE … SET, GRANT, CREATE POLICY and MASK");
     let circle = "CREATE VIEW a AS SELECT * FROM b; CREATE VIEW b AS SELECT * FROM a;";
     assert_snapshot!(apply(&t, &[circle], ApplyOptions::default()).await, @"invalid: 0.sql, line 1: these views read each other in a circle");
     let twice = "CREATE VIEW a AS SELECT 1 AS x; CREATE VIEW a AS SELECT 2 AS x;";

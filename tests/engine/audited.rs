@@ -122,7 +122,7 @@ async fn each_level_has_what_it_says() {
                 AuditLevel::Writes,
             ),
             (
-                "statement|root|INSERT INTO mem.t VALUES (3)|[mem.public.t]|1|ok",
+                "statement|root|INSERT INTO mem.t VALUES (3)|[mem.main.t]|1|ok",
                 AuditLevel::Writes,
             ),
         ];

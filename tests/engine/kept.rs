@@ -101,8 +101,7 @@ async fn versions_survive_a_restart() {
             .unwrap_or_else(|e| panic!("{sql}: {e}"))
     };
     ok(&session, "CREATE SOURCE erp FROM 'sqlite:erp.db'").await;
-    let sql =
-        "CREATE MATERIALIZED VIEW total WITH (keep = 2) AS SELECT sum(qty) AS qty FROM erp.stock";
+    let sql = "CREATE MATERIALIZED VIEW total WITH (keep = 2, wait = true) AS SELECT sum(qty) AS qty FROM erp.stock";
     ok(&session, sql).await;
     for qty in [20, 30, 40] {
         let sql = format!("UPDATE stock SET qty = {qty} WHERE site = 'B' AND sku = 'a1'");
@@ -115,11 +114,11 @@ async fn versions_survive_a_restart() {
     +-------+---------+------+
     | view  | version | rows |
     +-------+---------+------+
-    | total | 2       | 1    |
     | total | 3       | 1    |
+    | total | 4       | 1    |
     +-------+---------+------+
     ");
-    let older = "SELECT o.qty, n.qty AS now FROM total VERSION AS OF 2 AS o, total n";
+    let older = "SELECT o.qty, n.qty AS now FROM total VERSION AS OF 3 AS o, total n";
     assert_snapshot!(ok(&session, older).await, @r"
     +-----+-----+
     | qty | now |

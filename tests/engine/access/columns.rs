@@ -25,8 +25,8 @@ async fn rows_are_inserted_with_the_columns_that_are_granted() {
         .unwrap();
     let all = "SELECT id, name, zpay FROM hrsys.zstaff WHERE id > 2 ORDER BY id";
     assert_eq!(rows(&world.root, all).await, ["3|Cy|", "4|Di|", "5|Ed|"]);
-    let described = rows(&world.bob, "DESCRIBE hrsys.zstaff").await;
-    assert_eq!(described.len(), 2, "{described:?}");
+    let columns = "SELECT name FROM system.columns WHERE \"table\" = 'zstaff' ORDER BY name";
+    assert_eq!(rows(&world.bob, columns).await, ["id", "name"]);
 
     // What is not seen is what there is not, whatever is said of it.
     let never = refused(
