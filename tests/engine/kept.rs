@@ -152,7 +152,7 @@ async fn versions_survive_a_restart() {
     +--------+---------+
     | state  | version |
     +--------+---------+
-    | failed | 3       |
+    | failed | 4       |
     +--------+---------+
     ");
 }

@@ -59,7 +59,7 @@ async fn rows_are_inserted_with_the_columns_that_are_granted() {
         refused(&world.bob, "INSERT INTO hrsys.zstaff VALUES (6, 'Fa', 1)").await;
     assert_eq!(state, "42501");
     assert!(
-        message.contains("INSERT on column zpay of hrsys.public.zstaff"),
+        message.contains("INSERT on column zpay of hrsys.main.zstaff"),
         "{message}"
     );
     assert_eq!(
